@@ -1,0 +1,200 @@
+package idem
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/db"
+)
+
+// Outcome says what became of an event. The zero value accompanies every error.
+type Outcome uint8
+
+const (
+	// Processed means that this call processed the event: its transaction is committed.
+	Processed Outcome = iota + 1
+	// AlreadyProcessed means that a transaction committed before this call processed the
+	// event. The handler did not take effect; as a rule it did not even run.
+	AlreadyProcessed
+)
+
+// String returns "processed", "already processed" or, for the zero value, "none".
+func (o Outcome) String() string {
+	switch o {
+	case Processed:
+		return "processed"
+	case AlreadyProcessed:
+		return "already processed"
+	default:
+		return "none"
+	}
+}
+
+// Claim is the answer to ClaimTx.
+type Claim struct {
+	EventID string
+	// ID tells this claim from those of others in the database (column claim_id).
+	ID uuid.UUID
+	// New is true if the event is the caller's to process, in the same transaction. It is
+	// false if the event has been processed; the caller then has nothing to do.
+	New bool
+}
+
+// ClaimTx claims an event inside the caller's transaction, before the caller's own writes.
+// The claim lasts if and only if that transaction commits; ClaimTx neither commits nor rolls
+// it back. tx may be a savepoint (pgx.Tx.Begin): rolling back to it gives the event free.
+//
+// If another transaction in progress holds the event, ClaimTx waits for its end. Under
+// REPEATABLE READ and SERIALIZABLE it then fails with a serialization failure instead
+// (IsTransient reports true): roll back and begin anew. Claim several events in one
+// transaction always in the same order, or deadlocks will make some of them fail so.
+//
+// If the caller's COMMIT loses its connection, Resolve tells what became of it. Register must
+// have been called before, else ErrNotRegistered is returned. Of the options only
+// WithMetadata makes sense here.
+func (g *Guard) ClaimTx(ctx context.Context, tx pgx.Tx, eventID string, opts ...Option) (Claim, error) {
+	if tx == nil {
+		return Claim{}, fmt.Errorf("%w: the transaction is nil", ErrInvalidConfig)
+	}
+	c, err := g.newCall(eventID, opts)
+	if err != nil {
+		return Claim{}, err
+	}
+	if c.ownTransaction {
+		return Claim{}, fmt.Errorf("%w: ClaimTx takes only WithMetadata; the transaction is the caller's", ErrInvalidConfig)
+	}
+	consumer := g.consumerID.Load()
+	if consumer == 0 {
+		return Claim{}, ErrNotRegistered
+	}
+	isNew, err := g.claim(ctx, g.names.on(tx), consumer, c)
+	if err != nil {
+		return Claim{}, err
+	}
+
+	return Claim{EventID: eventID, ID: c.claimID, New: isNew}, nil
+}
+
+// Resolve tells what became of a claim whose transaction's COMMIT got no answer: Processed if
+// it took effect, AlreadyProcessed if another claim of the event did, and ErrNotFound if
+// neither did, so that the event may be claimed again. It waits for a transaction that still
+// holds the event, at most RetryPolicy.ResolveTimeout; then, or if the database cannot be
+// reached, the error wraps ErrOutcomeUnknown.
+//
+// Call it after the claiming transaction's connection is given back to its pool.
+func (g *Guard) Resolve(ctx context.Context, claim Claim) (Outcome, error) {
+	c, err := g.newCall(claim.EventID, nil)
+	if err != nil {
+		return 0, err
+	}
+	c.claimID = claim.ID
+
+	return g.resolve(ctx, c)
+}
+
+// call is one event on its way through the guard.
+type call struct {
+	eventID string
+	key     uuid.UUID
+	claimID uuid.UUID
+	options
+}
+
+func (g *Guard) newCall(eventID string, opts []Option) (call, error) {
+	if err := validateEventID(eventID); err != nil {
+		return call{}, err
+	}
+	o := options{isolation: g.config.Isolation, retry: g.config.Retry}
+	for _, opt := range opts {
+		if opt == nil {
+			return call{}, fmt.Errorf("%w: an option is nil", ErrInvalidConfig)
+		}
+		if err := opt(&o); err != nil {
+			return call{}, err
+		}
+	}
+	claimID, err := uuid.NewV7()
+	if err != nil {
+		return call{}, fmt.Errorf("idem: make a claim id: %w", err)
+	}
+
+	return call{eventID: eventID, key: Key(eventID), claimID: claimID, options: o}, nil
+}
+
+// claim inserts the claim of one event; it is the only statement that decides who processes.
+func (g *Guard) claim(ctx context.Context, conn db.DBTX, consumer int32, c call) (bool, error) {
+	fresh, err := g.queries.EventClaim(ctx, conn, db.EventClaimParams{
+		ConsumerID: consumer,
+		ClaimID:    c.claimID,
+		Keys:       []uuid.UUID{c.key},
+		EventIds:   []string{storedEventID(c.eventID)},
+		Metadata:   []string{c.metadata},
+	})
+	if err != nil {
+		return false, fmt.Errorf("idem: claim: %w", explain(err))
+	}
+
+	return len(fresh) == 1, nil
+}
+
+// resolve finds out what a COMMIT without an answer did. Reading the row is not enough: where
+// there is none, the lost transaction may still be about to commit. So it claims the event
+// itself, which waits for the end of that transaction, and takes the claim back.
+func (g *Guard) resolve(ctx context.Context, c call) (Outcome, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.retry.ResolveTimeout)
+	defer cancel()
+	c.retry.MaxAttempts = Unlimited
+	var outcome Outcome
+	err := c.retry.do(ctx, g.log, func() error {
+		var err error
+		outcome, err = g.probe(ctx, c)
+
+		return err
+	})
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		g.log.ErrorContext(ctx, "idem: outcome of a commit unknown", "event_id", c.eventID, "claim_id", c.claimID, "error", err)
+
+		return 0, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	}
+
+	return outcome, err
+}
+
+func (g *Guard) probe(ctx context.Context, c call) (Outcome, error) {
+	consumer, err := g.register(ctx)
+	if err != nil {
+		return 0, err
+	}
+	probeID, err := uuid.NewV7()
+	if err != nil {
+		return 0, fmt.Errorf("idem: make a claim id: %w", err)
+	}
+	lost := c.claimID
+	c.claimID, c.isolation = probeID, pgx.ReadCommitted
+
+	var outcome Outcome
+	err = g.begin(ctx, consumer, c, func(tx pgx.Tx, isNew bool) error {
+		if isNew {
+			return ErrNotFound
+		}
+		event, err := g.queries.EventGet(ctx, g.names.on(tx), db.EventGetParams{ConsumerID: consumer, Key: c.key})
+		switch {
+		case errors.Is(err, pgx.ErrNoRows): // Forgotten in between.
+			return ErrNotFound
+		case err != nil:
+			return fmt.Errorf("idem: look up claim: %w", err)
+		case event.ClaimID == lost:
+			outcome = Processed
+		default:
+			outcome = AlreadyProcessed
+		}
+
+		return nil
+	})
+
+	return outcome, err
+}

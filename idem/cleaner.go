@@ -1,0 +1,87 @@
+package idem
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/schema"
+)
+
+// CleanerConfig describes a Cleaner. The zero value is a good one.
+type CleanerConfig struct {
+	// Schema is the PostgreSQL schema of the guard's tables. Default "idem".
+	Schema string
+
+	// Interval is the mean time between the passes of Run. Each pause is random between half
+	// and one and a half times as long, so that the instances of a service do not wake up
+	// together. The first pass comes after at most a minute. Default 1 hour.
+	Interval time.Duration
+
+	// Retry governs how the transient errors of each batch are retried.
+	Retry RetryPolicy
+
+	// Progress is called after each batch, from the goroutine of the pass. Optional.
+	Progress func(CleanupProgress)
+
+	// Logger is told what Run did. Default: silence.
+	Logger *slog.Logger
+}
+
+// Cleaner forgets old events periodically. Every instance of a service may run one: at most
+// one works at a time. It serves all consumers of a schema, each with its own retention.
+type Cleaner struct {
+	pool    *pgxpool.Pool
+	config  CleanerConfig
+	queries *db.Queries
+	names   *qualifier
+}
+
+// NewCleaner returns a Cleaner. It does no I/O. Errors wrap ErrInvalidConfig.
+func NewCleaner(pool *pgxpool.Pool, config CleanerConfig) (*Cleaner, error) {
+	config.Schema = cmp.Or(config.Schema, schema.DefaultName)
+	config.Interval = cmp.Or(config.Interval, time.Hour)
+	config.Logger = cmp.Or(config.Logger, slog.New(slog.DiscardHandler))
+	config.Retry = config.Retry.withDefaults()
+	if pool == nil {
+		return nil, fmt.Errorf("%w: the pool is nil; make one with pgxpool.New", ErrInvalidConfig)
+	}
+	if config.Interval < 0 {
+		return nil, fmt.Errorf("%w: Interval is negative (%v)", ErrInvalidConfig, config.Interval)
+	}
+	if err := schema.Validate(config.Schema); err != nil {
+		return nil, fmt.Errorf("%w: Schema: %w", ErrInvalidConfig, err)
+	}
+	if err := config.Retry.validate(); err != nil {
+		return nil, err
+	}
+
+	return &Cleaner{pool: pool, config: config, queries: db.New(), names: &qualifier{name: config.Schema}}, nil
+}
+
+// Run cleans up until ctx ends; then it stops at once, in the middle of a pass too, and
+// returns nil. A pass that fails is logged and left to the next one.
+func (c *Cleaner) Run(ctx context.Context) error {
+	log := c.config.Logger
+	pause := rand.N(min(c.config.Interval, time.Minute)) //nolint:gosec // Jitter needs no secrecy.
+	for sleep(ctx, pause) {
+		report, err := c.Clean(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			log.WarnContext(ctx, "idem: cleanup failed, trying again later", "deleted", report.Deleted, "error", err)
+		case report.Complete:
+			log.InfoContext(ctx, "idem: cleaned up", "deleted", report.Deleted, "batches", report.Batches, "elapsed", report.Elapsed)
+		}
+		pause = c.config.Interval/2 + rand.N(c.config.Interval) //nolint:gosec // Jitter needs no secrecy.
+	}
+
+	return nil
+}

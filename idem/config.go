@@ -1,0 +1,93 @@
+package idem
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/schema"
+)
+
+const (
+	// DefaultRetention is how long event ids are remembered where nothing else is said.
+	DefaultRetention = 7 * 24 * time.Hour
+
+	// Unlimited, as RetryPolicy.MaxAttempts, retries until the context ends.
+	Unlimited = -1
+
+	maxConsumerBytes = 255
+)
+
+// Config describes a Guard. Only Consumer is required.
+type Config struct {
+	// Consumer is the scope of deduplication: each consumer processes each event once.
+	// Services that must each see an event need names of their own; all instances of one
+	// service share one. 1 to 255 bytes of UTF-8.
+	Consumer string
+
+	// Schema is the PostgreSQL schema of the guard's tables. Default "idem".
+	Schema string
+
+	// Retention is how long the consumer's event ids are remembered: an event that is
+	// delivered again later than this runs again. It is written when the consumer is first
+	// registered; after that, another value is a RetentionConflictError. Zero takes what is
+	// registered, or DefaultRetention.
+	Retention time.Duration
+
+	// Isolation is the isolation level of the transactions that the guard begins. Default
+	// READ COMMITTED, which is enough for the guard and fails least.
+	Isolation pgx.TxIsoLevel
+
+	// Retry governs how transient errors are retried. The zero value has good defaults.
+	Retry RetryPolicy
+
+	// Logger is told about retries, at level warn, and unknown outcomes. Default: silence.
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	c.Schema = cmp.Or(c.Schema, schema.DefaultName)
+	c.Isolation = cmp.Or(c.Isolation, pgx.ReadCommitted)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.Retry = c.Retry.withDefaults()
+
+	return c
+}
+
+func (c Config) validate() error {
+	switch {
+	case c.Consumer == "":
+		return fmt.Errorf("%w: Consumer is empty; name the service", ErrInvalidConfig)
+	case len(c.Consumer) > maxConsumerBytes:
+		return fmt.Errorf("%w: Consumer has %d bytes, %d are allowed", ErrInvalidConfig, len(c.Consumer), maxConsumerBytes)
+	case !utf8.ValidString(c.Consumer) || strings.ContainsRune(c.Consumer, 0):
+		return fmt.Errorf("%w: Consumer is not UTF-8 without NUL bytes", ErrInvalidConfig)
+	case c.Retention < 0:
+		return fmt.Errorf("%w: Retention is negative (%v)", ErrInvalidConfig, c.Retention)
+	case c.Retention%time.Microsecond != 0:
+		return fmt.Errorf("%w: Retention %v is finer than PostgreSQL's microseconds", ErrInvalidConfig, c.Retention)
+	}
+	if err := schema.Validate(c.Schema); err != nil {
+		return fmt.Errorf("%w: Schema: %w", ErrInvalidConfig, err)
+	}
+	if err := validateIsolation(c.Isolation); err != nil {
+		return err
+	}
+
+	return c.Retry.validate()
+}
+
+func validateIsolation(level pgx.TxIsoLevel) error {
+	switch level {
+	case pgx.ReadCommitted, pgx.RepeatableRead, pgx.Serializable:
+		return nil
+	case pgx.ReadUncommitted: // PostgreSQL takes it for READ COMMITTED; say what is meant.
+	}
+
+	return fmt.Errorf("%w: isolation level %q; use pgx.ReadCommitted, pgx.RepeatableRead or pgx.Serializable", ErrInvalidConfig, level)
+}

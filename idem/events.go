@@ -1,0 +1,176 @@
+package idem
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/db"
+)
+
+// chunk is how many events one statement claims or forgets.
+const chunk = 1000
+
+// Record is a processed event as the database holds it.
+type Record struct {
+	EventID string
+	// Key is Key(EventID).
+	Key uuid.UUID
+	// ClaimID is the claim that processed it, a UUIDv7: it holds the time of the call by the
+	// clock of the machine that made it.
+	ClaimID uuid.UUID
+	// ProcessedAt is the start of the transaction that processed it, by the clock of the
+	// database. Retention counts from here.
+	ProcessedAt time.Time
+	// Metadata is a JSON object, or nil if none was given.
+	Metadata json.RawMessage
+}
+
+// IsProcessed reports whether a committed transaction processed the event. It is for people
+// and reports; to decide whether to process, use ProcessIfNew or ClaimTx: between this answer
+// and what is done about it another consumer may process the event.
+func (g *Guard) IsProcessed(ctx context.Context, eventID string) (bool, error) {
+	_, err := g.Lookup(ctx, eventID)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+
+	return err == nil, err
+}
+
+// Lookup returns who processed the event and when. It returns ErrNotFound if nobody did, or
+// if it is forgotten.
+func (g *Guard) Lookup(ctx context.Context, eventID string) (Record, error) {
+	if err := validateEventID(eventID); err != nil {
+		return Record{}, err
+	}
+	var event db.ProcessedEvent
+	err := g.onPool(ctx, func(conn db.DBTX, consumer int32) error {
+		var err error
+		event, err = g.queries.EventGet(ctx, conn, db.EventGetParams{ConsumerID: consumer, Key: Key(eventID)})
+
+		return err //nolint:wrapcheck // onPool wraps it.
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Record{}, ErrNotFound
+	}
+	if err != nil {
+		return Record{}, err
+	}
+
+	return Record{
+		EventID: eventID, Key: event.Key, ClaimID: event.ClaimID, ProcessedAt: event.ProcessedAt, Metadata: event.Metadata,
+	}, nil
+}
+
+// MarkAllProcessed marks many events as processed, 1,000 to a statement, and returns how many
+// were not before. It is for taking over what another system has processed. If it fails half
+// way, or a connection is lost, calling it again is safe; the count may then miss some.
+func (g *Guard) MarkAllProcessed(ctx context.Context, eventIDs []string) (int64, error) {
+	keys, err := distinctKeys(eventIDs)
+	if err != nil {
+		return 0, err
+	}
+	var marked int64
+	for len(keys.keys) > 0 {
+		part := keys.take(chunk)
+		claimID, err := uuid.NewV7()
+		if err != nil {
+			return marked, fmt.Errorf("idem: make a claim id: %w", err)
+		}
+		var fresh []uuid.UUID
+		err = g.onPool(ctx, func(conn db.DBTX, consumer int32) error {
+			var err error
+			fresh, err = g.queries.EventClaim(ctx, conn, db.EventClaimParams{
+				ConsumerID: consumer, ClaimID: claimID,
+				Keys: part.keys, EventIds: part.eventIDs, Metadata: make([]string, len(part.keys)),
+			})
+
+			return err //nolint:wrapcheck // onPool wraps it.
+		})
+		marked += int64(len(fresh))
+		if err != nil {
+			return marked, err
+		}
+	}
+
+	return marked, nil
+}
+
+// Forget makes events claimable again, so that they are processed when they are next
+// delivered, and returns how many were known. Unknown ones are no error.
+func (g *Guard) Forget(ctx context.Context, eventIDs ...string) (int64, error) {
+	keys, err := distinctKeys(eventIDs)
+	if err != nil {
+		return 0, err
+	}
+	var forgotten int64
+	for len(keys.keys) > 0 {
+		part := keys.take(chunk)
+		err := g.onPool(ctx, func(conn db.DBTX, consumer int32) error {
+			n, err := g.queries.EventForget(ctx, conn, db.EventForgetParams{ConsumerID: consumer, Keys: part.keys})
+			forgotten += n
+
+			return err //nolint:wrapcheck // onPool wraps it.
+		})
+		if err != nil {
+			return forgotten, err
+		}
+	}
+
+	return forgotten, nil
+}
+
+// onPool runs one statement for the registered consumer, with retries.
+func (g *Guard) onPool(ctx context.Context, statement func(conn db.DBTX, consumer int32) error) error {
+	return g.config.Retry.do(ctx, g.log, func() error {
+		consumer, err := g.register(ctx)
+		if err != nil {
+			return err
+		}
+		if err := statement(g.names.on(g.pool), consumer); err != nil {
+			return fmt.Errorf("idem: %w", explain(err))
+		}
+
+		return nil
+	})
+}
+
+// keyed are events by their keys, without duplicates, as the claim statement wants them.
+type keyed struct {
+	keys     []uuid.UUID
+	eventIDs []string
+}
+
+func distinctKeys(eventIDs []string) (keyed, error) {
+	seen := make(map[uuid.UUID]struct{}, len(eventIDs))
+	var all keyed
+	for i, id := range eventIDs {
+		if err := validateEventID(id); err != nil {
+			return keyed{}, fmt.Errorf("event %d: %w", i+1, err)
+		}
+		key := Key(id)
+		if _, ok := seen[key]; ok {
+			continue
+		}
+		seen[key] = struct{}{}
+		all.keys = append(all.keys, key)
+		all.eventIDs = append(all.eventIDs, storedEventID(id))
+	}
+
+	return all, nil
+}
+
+// take cuts off and returns the first n.
+func (k *keyed) take(n int) keyed {
+	n = min(n, len(k.keys))
+	part := keyed{keys: k.keys[:n], eventIDs: k.eventIDs[:n]}
+	k.keys, k.eventIDs = k.keys[n:], k.eventIDs[n:]
+
+	return part
+}

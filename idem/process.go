@@ -1,0 +1,187 @@
+package idem
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/db"
+)
+
+// Handler is the business logic for one event. What it does through tx takes effect together
+// with the claim of the event or not at all. It may run several times for one event, but only
+// one run ever commits; what it does outside tx may be repeated. It neither commits nor rolls
+// back tx (ErrHandlerTx); tx.Begin gives savepoints. tx must not be used after the return.
+type Handler func(ctx context.Context, tx pgx.Tx) error
+
+// errCommitUnanswered marks a COMMIT whose answer was lost.
+var errCommitUnanswered = errors.New("no answer to COMMIT")
+
+// ProcessIfNew runs fn for an event unless the event was processed before. It begins a
+// transaction, claims the event, runs fn and commits; so fn takes effect exactly once for each
+// event id of a consumer within the retention, whatever crashes and whoever else tries at the
+// same time. A concurrent duplicate waits for the first to end and then is AlreadyProcessed,
+// or processes the event itself if the first rolled back.
+//
+// If fn returns an error, everything is rolled back, the event stays claimable and the error
+// comes back in a *HandlerError. If fn panics, everything is rolled back and the panic goes
+// on. Transient errors, also those that fn hits in tx, are retried by the RetryPolicy; fn then
+// runs again in a new transaction. If the connection is lost during COMMIT, ProcessIfNew finds
+// out on another connection what became of it, or returns an error that wraps
+// ErrOutcomeUnknown.
+//
+// Once fn has returned, the end of ctx no longer stops the COMMIT; it and the search for its
+// outcome may go on for RetryPolicy.ResolveTimeout.
+func (g *Guard) ProcessIfNew(ctx context.Context, eventID string, fn Handler, opts ...Option) (Outcome, error) {
+	c, err := g.newCall(eventID, opts)
+	if err != nil {
+		return 0, err
+	}
+	if fn == nil {
+		return 0, fmt.Errorf("%w: the handler is nil", ErrInvalidConfig)
+	}
+
+	var outcome Outcome
+	err = c.retry.do(ctx, g.log, func() error {
+		var err error
+		outcome, err = g.attempt(ctx, c, fn)
+		if !errors.Is(err, errCommitUnanswered) {
+			return err
+		}
+		resolved, resolveErr := g.resolve(ctx, c)
+		if errors.Is(resolveErr, ErrNotFound) {
+			return err // The connection was lost and nothing happened: worth another try.
+		}
+		outcome = resolved
+
+		return resolveErr
+	})
+
+	return outcome, err
+}
+
+// MarkProcessed claims an event without processing it, so that it counts as processed from
+// then on. It returns Processed, or AlreadyProcessed if the event was processed before.
+func (g *Guard) MarkProcessed(ctx context.Context, eventID string, opts ...Option) (Outcome, error) {
+	return g.ProcessIfNew(ctx, eventID, func(context.Context, pgx.Tx) error { return nil }, opts...)
+}
+
+// attempt is one transaction: claim, handler, COMMIT.
+func (g *Guard) attempt(ctx context.Context, c call, fn Handler) (outcome Outcome, err error) {
+	consumer, err := g.register(ctx)
+	if err != nil {
+		return 0, err
+	}
+	err = g.begin(ctx, consumer, c, func(tx pgx.Tx, isNew bool) error {
+		if !isNew {
+			outcome = AlreadyProcessed
+
+			return nil
+		}
+		started := time.Now()
+		if err := g.handle(ctx, tx, c, fn); err != nil {
+			return err
+		}
+		if c.recordDuration {
+			if err := g.recordDuration(ctx, tx, consumer, c, time.Since(started)); err != nil {
+				return err
+			}
+		}
+		if err := g.commit(ctx, tx, c); err != nil {
+			return err
+		}
+		outcome = Processed
+
+		return nil
+	})
+	if err != nil {
+		outcome = 0
+	}
+
+	return outcome, err
+}
+
+// begin runs fn in a new transaction in which c has been claimed, and rolls the transaction
+// back, if fn has not committed it, whichever way fn ends: by an error, a panic or
+// runtime.Goexit. The connection is back in the pool when begin returns.
+func (g *Guard) begin(ctx context.Context, consumer int32, c call, fn func(tx pgx.Tx, isNew bool) error) error {
+	conn, err := g.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("idem: acquire a connection: %w", err)
+	}
+	defer conn.Release() // Destroys a connection that is not idle.
+
+	b := &beginner{Conn: conn.Conn(), options: pgx.TxOptions{IsoLevel: c.isolation}}
+	defer func() {
+		if b.tx == nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.retry.ResolveTimeout)
+		defer cancel()
+		_ = b.tx.Rollback(ctx) // A failure closes the connection, which rolls back too.
+	}()
+	isNew, err := g.claim(ctx, g.names.on(b), consumer, c)
+	if err != nil {
+		return err
+	}
+
+	return fn(b.tx, isNew)
+}
+
+// handle runs the handler and judges how it left the transaction.
+func (g *Guard) handle(ctx context.Context, tx pgx.Tx, c call, fn Handler) error {
+	err := fn(ctx, handlerTx{tx})
+	if err == nil && tx.Conn().PgConn().TxStatus() == 'I' && !tx.Conn().IsClosed() {
+		err = ErrHandlerTx
+	}
+	if err == nil {
+		return nil
+	}
+	transient, known := transientSQL(err)
+	if !known {
+		// Other connections of the handler's are not ours to judge.
+		transient = tx.Conn().IsClosed() && connectionLost(err)
+	}
+
+	return &HandlerError{EventID: c.eventID, Err: err, transient: transient}
+}
+
+func (g *Guard) recordDuration(ctx context.Context, tx pgx.Tx, consumer int32, c call, d time.Duration) error {
+	err := g.queries.EventSetHandlerDuration(ctx, g.names.on(tx), db.EventSetHandlerDurationParams{
+		HandlerMs: float64(d) / float64(time.Millisecond), ConsumerID: consumer, Key: c.key,
+	})
+	if err != nil {
+		return fmt.Errorf("idem: record the handler's duration: %w", err)
+	}
+
+	return nil
+}
+
+// commit ends the transaction. From its start on the context's end is no longer a reason to
+// stop: half-way the outcome would be unknown for nothing.
+func (g *Guard) commit(ctx context.Context, tx pgx.Tx, c call) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("idem: not committed: %w", err)
+	}
+	commitCtx, cancel := outlive(ctx, c.retry.ResolveTimeout)
+	defer cancel()
+
+	err := tx.Commit(commitCtx)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, pgx.ErrTxCommitRollback):
+		return &HandlerError{EventID: c.eventID, Err: fmt.Errorf("a statement failed and the handler did not return its error: %w", err)}
+	case !commitRefused(err):
+		_ = tx.Conn().Close(commitCtx) // Else a COMMIT still under way might outlive the search for its outcome.
+
+		return fmt.Errorf("idem: %w: %w", errCommitUnanswered, err)
+	case IsTransient(err):
+		return fmt.Errorf("idem: commit: %w", err)
+	default: // A deferred constraint, for instance.
+		return &HandlerError{EventID: c.eventID, Err: fmt.Errorf("commit: %w", err)}
+	}
+}

@@ -1,0 +1,121 @@
+package idem
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+)
+
+// RetryPolicy governs how calls are repeated after transient errors (see IsTransient), each
+// time in a new transaction and from the start. Other errors are never retried. Zero fields
+// have defaults.
+type RetryPolicy struct {
+	// MaxAttempts is how often a call is tried in all. Default 5; 1 never retries; Unlimited
+	// goes on until the context ends.
+	MaxAttempts int
+
+	// InitialBackoff and MaxBackoff bound the pauses: before attempt n+1 the pause is
+	// random between zero and min(MaxBackoff, InitialBackoff·2^(n-1)). This is the "full
+	// jitter" of Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+	// Defaults 50 ms and 5 s.
+	InitialBackoff time.Duration
+	MaxBackoff     time.Duration
+
+	// ResolveTimeout bounds what goes on after the context ended or the connection was lost:
+	// a COMMIT under way, a ROLLBACK, and the search for a COMMIT's outcome. Default 10 s.
+	ResolveTimeout time.Duration
+}
+
+func (p RetryPolicy) withDefaults() RetryPolicy {
+	p.MaxAttempts = cmp.Or(p.MaxAttempts, 5)
+	p.InitialBackoff = cmp.Or(p.InitialBackoff, 50*time.Millisecond)
+	p.MaxBackoff = cmp.Or(p.MaxBackoff, max(5*time.Second, p.InitialBackoff))
+	p.ResolveTimeout = cmp.Or(p.ResolveTimeout, 10*time.Second)
+
+	return p
+}
+
+func (p RetryPolicy) validate() error {
+	switch {
+	case p.MaxAttempts < Unlimited:
+		return fmt.Errorf("%w: MaxAttempts is %d; use a positive number or Unlimited", ErrInvalidConfig, p.MaxAttempts)
+	case p.InitialBackoff < 0 || p.MaxBackoff < 0 || p.ResolveTimeout < 0:
+		return fmt.Errorf("%w: the retry policy has a negative duration", ErrInvalidConfig)
+	case p.MaxBackoff < p.InitialBackoff:
+		return fmt.Errorf("%w: MaxBackoff %v is less than InitialBackoff %v", ErrInvalidConfig, p.MaxBackoff, p.InitialBackoff)
+	default:
+		return nil
+	}
+}
+
+// pause is how long to wait after the given number of failed attempts.
+func (p RetryPolicy) pause(failed int) time.Duration {
+	limit := p.MaxBackoff
+	if shift := min(failed-1, 62); p.InitialBackoff <= limit>>shift {
+		limit = p.InitialBackoff << shift
+	}
+
+	return rand.N(limit) //nolint:gosec // Jitter needs no secrecy.
+}
+
+// do repeats try while its errors are transient and the policy and the context allow.
+func (p RetryPolicy) do(ctx context.Context, log *slog.Logger, try func() error) error {
+	for failed := 1; ; failed++ {
+		err := try()
+		switch {
+		case err == nil || !IsTransient(err) || errors.Is(err, ErrOutcomeUnknown):
+			return err
+		case ctx.Err() != nil:
+			return endOf(ctx, err)
+		case failed == p.MaxAttempts && failed > 1:
+			return fmt.Errorf("after %d attempts: %w", failed, err)
+		case failed == p.MaxAttempts:
+			return err
+		}
+		pause := p.pause(failed)
+		log.WarnContext(ctx, "idem: retrying after a transient error", "attempt", failed, "pause", pause, "error", err)
+		if !sleep(ctx, pause) {
+			return endOf(ctx, err)
+		}
+	}
+}
+
+// endOf is the error of a call whose context ended: the context's, with what went wrong before.
+func endOf(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	if errors.Is(err, cause) {
+		return err
+	}
+
+	return fmt.Errorf("%w while retrying after: %w", cause, err)
+}
+
+// sleep waits for d and reports whether ctx is still alive then.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// outlive returns a context that ends only d after ctx does.
+func outlive(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		sleep(longer, d)
+		cancel()
+	})
+
+	return longer, func() {
+		stop()
+		cancel()
+	}
+}

@@ -1,0 +1,124 @@
+package idem
+
+import (
+	"context"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/schema"
+)
+
+// qualifier puts the name of the configured schema into the generated SQL, once for each
+// statement.
+type qualifier struct {
+	name  string
+	texts sync.Map // as generated → as sent
+}
+
+// on returns conn with the generated SQL directed at the configured schema.
+func (q *qualifier) on(conn db.DBTX) db.DBTX {
+	if q.name == schema.DefaultName {
+		return conn
+	}
+
+	return qualified{DBTX: conn, names: q}
+}
+
+func (q *qualifier) sql(generated string) string {
+	if text, ok := q.texts.Load(generated); ok {
+		return text.(string) //nolint:forcetypeassert // Only strings are stored, below.
+	}
+	text := schema.Qualify(generated, q.name)
+	q.texts.Store(generated, text)
+
+	return text
+}
+
+type qualified struct {
+	db.DBTX
+
+	names *qualifier
+}
+
+func (c qualified) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	return c.DBTX.Exec(ctx, c.names.sql(sql), args...) //nolint:wrapcheck // It stands for the connection.
+}
+
+func (c qualified) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	return c.DBTX.Query(ctx, c.names.sql(sql), args...) //nolint:wrapcheck // It stands for the connection.
+}
+
+func (c qualified) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
+	return c.DBTX.QueryRow(ctx, c.names.sql(sql), args...)
+}
+
+// beginner is a connection whose next query travels together with the BEGIN of the
+// transaction that it is part of, which saves a round trip.
+type beginner struct {
+	*pgx.Conn
+
+	options pgx.TxOptions
+	tx      pgx.Tx // set by Query, unless nothing could be sent
+}
+
+func (b *beginner) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	batch := &pgx.Batch{}
+	batch.BeginTx(b.options)
+	batch.Queue(sql, args...)
+	results := b.SendBatch(ctx, batch)
+	b.tx = results.Tx()
+	if _, err := results.Exec(); err != nil { // BEGIN
+		_ = results.Close()
+
+		return nil, err //nolint:wrapcheck // It stands for the connection.
+	}
+	rows, err := results.Query()
+	if err != nil {
+		_ = results.Close()
+
+		return nil, err //nolint:wrapcheck // It stands for the connection.
+	}
+
+	return &lastRows{Rows: rows, results: results}, nil
+}
+
+// lastRows are the rows of a batch's last query. With them the batch ends.
+type lastRows struct {
+	pgx.Rows
+
+	results pgx.BatchResults
+	err     error
+}
+
+func (r *lastRows) Next() bool {
+	if r.Rows.Next() {
+		return true
+	}
+	r.Close()
+
+	return false
+}
+
+func (r *lastRows) Close() {
+	r.Rows.Close()
+	r.err = r.results.Close()
+}
+
+func (r *lastRows) Err() error {
+	if err := r.Rows.Err(); err != nil {
+		return err //nolint:wrapcheck // It stands for pgx's rows.
+	}
+
+	return r.err
+}
+
+// handlerTx is the transaction as a handler sees it: all of it but its end.
+type handlerTx struct{ pgx.Tx }
+
+func (handlerTx) Commit(context.Context) error { return ErrHandlerTx }
+
+// Rollback does nothing, so that the habit of deferring it stays harmless.
+func (handlerTx) Rollback(context.Context) error { return ErrHandlerTx }

@@ -1,0 +1,154 @@
+package pgserver
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	// envBinaries names the folder of the binaries, or is forceEmbedded.
+	envBinaries   = "IDEM_TEST_PG"
+	forceEmbedded = "embedded"
+
+	minMajor = 14
+)
+
+// installed are the folders in which packages put the binaries of the server.
+var installed = []string{
+	"/usr/lib/postgresql/*/bin",                         // Debian, Ubuntu
+	"/usr/pgsql-*/bin",                                  // PostgreSQL's packages for Red Hat
+	"/usr/libexec/postgresql*",                          // Alpine
+	"/opt/homebrew/opt/postgresql@*/bin",                // Homebrew on Apple silicon
+	"/usr/local/opt/postgresql@*/bin",                   // Homebrew on Intel
+	"/Applications/Postgres.app/Contents/Versions/*/bin", // Postgres.app
+	"/usr/local/pgsql/bin",                              // from source
+}
+
+var (
+	majorVersion = regexp.MustCompile(`\(PostgreSQL\) (\d+)`)
+	number       = regexp.MustCompile(`\d+`)
+)
+
+// binaries returns the folder of the PostgreSQL binaries to use.
+func binaries(ctx context.Context, progress io.Writer) (string, error) {
+	switch wanted := os.Getenv(envBinaries); wanted {
+	case "":
+	case forceEmbedded:
+		return embedded(ctx, progress)
+	default:
+		if err := checkBinaries(ctx, wanted); err != nil {
+			return "", fmt.Errorf("%s must be the folder of PostgreSQL's binaries, or %q: %w", envBinaries, forceEmbedded, err)
+		}
+
+		return wanted, nil
+	}
+
+	var rejected error
+	for _, folder := range candidates(ctx) {
+		err := checkBinaries(ctx, folder)
+		if err == nil {
+			return folder, nil
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			rejected = errors.Join(rejected, err)
+		}
+	}
+
+	folder, err := embedded(ctx, progress)
+	if err != nil {
+		return "", errors.Join(
+			fmt.Errorf("no PostgreSQL server of version %d or newer is installed, and downloading one failed: install the PostgreSQL server, or set %s to the folder of its binaries: %w", minMajor, envBinaries, err),
+			rejected)
+	}
+
+	return folder, nil
+}
+
+// candidates lists folders that may hold the binaries, the best first.
+func candidates(ctx context.Context) []string {
+	var folders []string
+	if output, err := exec.CommandContext(ctx, "pg_config", "--bindir").Output(); err == nil {
+		folders = append(folders, strings.TrimSpace(string(output)))
+	}
+	if path, err := exec.LookPath("postgres"); err == nil {
+		if path, err = filepath.EvalSymlinks(path); err == nil {
+			folders = append(folders, filepath.Dir(path))
+		}
+	}
+	for _, pattern := range installed {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			continue // It is well-formed.
+		}
+		slices.SortFunc(found, func(a, b string) int { return cmp.Compare(versionIn(b), versionIn(a)) })
+		folders = append(folders, found...)
+	}
+
+	return folders
+}
+
+// versionIn is the first number in a path: 17 comes before 9.
+func versionIn(path string) int {
+	n, err := strconv.Atoi(number.FindString(path))
+	if err != nil {
+		return 0
+	}
+
+	return n
+}
+
+// checkBinaries returns nil if the folder holds a server that is new enough, and an error
+// that wraps os.ErrNotExist if it holds none.
+func checkBinaries(ctx context.Context, folder string) error {
+	if _, err := os.Stat(filepath.Join(folder, "initdb")); err != nil {
+		return err //nolint:wrapcheck // It names the path.
+	}
+	program := filepath.Join(folder, "postgres")
+	output, err := exec.CommandContext(ctx, program, "--version").Output()
+	if err != nil {
+		return fmt.Errorf("%s: %w", program, err)
+	}
+	match := majorVersion.FindSubmatch(output)
+	if match == nil {
+		return fmt.Errorf("%s: cannot tell its version from %q", program, output)
+	}
+	if major, err := strconv.Atoi(string(match[1])); err != nil || major < minMajor {
+		return fmt.Errorf("%s is PostgreSQL %s, %d or newer is needed", program, match[1], minMajor)
+	}
+
+	return nil
+}
+
+// embedded returns the folder of downloaded binaries. A program in a module of its own gets
+// them, so that this module does not depend on what it takes to do so.
+func embedded(ctx context.Context, progress io.Writer) (string, error) {
+	_, source, _, _ := runtime.Caller(0)
+	module := filepath.Join(filepath.Dir(source), "..", "embeddedpg")
+	if _, err := os.Stat(module); err != nil {
+		return "", fmt.Errorf("PostgreSQL can be downloaded only where the source of this module is, and without -trimpath: %w", err)
+	}
+
+	var messages bytes.Buffer
+	cmd := exec.CommandContext(ctx, "go", "run", ".")
+	cmd.Dir = module
+	cmd.Env = append(os.Environ(), "GOWORK=off")
+	cmd.Stderr = io.MultiWriter(progress, &messages)
+	output, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("download PostgreSQL: %w\n%s", err, messages.String())
+	}
+
+	return strings.TrimSpace(string(output)), nil
+}

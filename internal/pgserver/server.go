@@ -1,0 +1,238 @@
+// Package pgserver starts a temporary PostgreSQL server for tests and the demo: with the
+// binaries that are on the machine, else with downloaded ones. It ends with this process,
+// even if that is killed.
+package pgserver
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/nova-events/idempotent-consumer/internal/pgserver/daemon"
+)
+
+const (
+	superuser = "postgres"
+
+	// startTimeout is how long the server may take to accept connections, after a crash too.
+	startTimeout = time.Minute
+
+	// portAttempts is how often another port is tried when somebody else was faster.
+	portAttempts = 5
+)
+
+// Config says how the server runs. The zero value is right for tests.
+type Config struct {
+	// Durable makes commits survive a crash of the operating system, as they do in
+	// production. Default false: faster, and commits still survive Crash.
+	Durable bool
+
+	// Settings are further server settings, such as "wal_level": "logical". They override
+	// the ones made here.
+	Settings map[string]string
+
+	// Progress receives messages while PostgreSQL is downloaded. Default os.Stderr.
+	Progress io.Writer
+}
+
+// Server is a running PostgreSQL. It listens on 127.0.0.1 only, and every connection needs
+// the password in DSN.
+type Server struct {
+	bin      string // folder with initdb and postgres
+	settings []string
+	home     *daemon.Home
+	port     int
+	password string
+	process  *daemon.Process // nil while it is stopped
+}
+
+// Start creates and starts a server in a temporary folder. Its errors say what to do and
+// hold the end of the server's log.
+//
+// The binaries are those in the folder that the environment variable IDEM_TEST_PG names,
+// else the first of version 14 or newer that is found on the machine, else downloaded ones
+// (always these if IDEM_TEST_PG is "embedded").
+func Start(ctx context.Context, cfg Config) (*Server, error) {
+	if cfg.Progress == nil {
+		cfg.Progress = os.Stderr
+	}
+	bin, err := binaries(ctx, cfg.Progress)
+	if err != nil {
+		return nil, fmt.Errorf("pgserver: %w", err)
+	}
+	home, err := daemon.NewHome("idem-postgresql-")
+	if err != nil {
+		return nil, fmt.Errorf("pgserver: %w", err)
+	}
+
+	s := &Server{bin: bin, settings: settings(cfg), home: home, password: rand.Text()}
+	err = s.createCluster(ctx)
+	if err == nil {
+		err = s.launchOnFreePort(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("pgserver: %w", err), home.Close())
+	}
+
+	return s, nil
+}
+
+// DSN is the connection URL of a database, for the superuser. The database "postgres"
+// exists from the start.
+func (s *Server) DSN(database string) string {
+	dsn := url.URL{
+		Scheme:   "postgres",
+		User:     url.UserPassword(superuser, s.password),
+		Host:     net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)),
+		Path:     database,
+		RawQuery: "sslmode=disable",
+	}
+
+	return dsn.String()
+}
+
+// Stop stops the server and removes its data. The Server cannot be used again.
+func (s *Server) Stop() error {
+	s.Crash()
+	if err := s.home.Close(); err != nil {
+		return fmt.Errorf("pgserver: %w", err)
+	}
+
+	return nil
+}
+
+// Crash stops the server the way a crash does: connections are cut, nothing is flushed.
+// Recover starts it again.
+func (s *Server) Crash() {
+	if s.process != nil {
+		s.process.Stop(syscall.SIGQUIT) // PostgreSQL's immediate shutdown
+		s.process = nil
+	}
+}
+
+// Recover starts a crashed server again, on the same data and port.
+func (s *Server) Recover(ctx context.Context) error {
+	if s.process != nil {
+		return nil
+	}
+	if err := s.launch(ctx); err != nil {
+		return fmt.Errorf("pgserver: %w", err)
+	}
+
+	return nil
+}
+
+// Restart is Crash and Recover.
+func (s *Server) Restart(ctx context.Context) error {
+	s.Crash()
+
+	return s.Recover(ctx)
+}
+
+// createCluster makes the data folder. The locale C is the only one that every system has.
+func (s *Server) createCluster(ctx context.Context) error {
+	const passwordFile = "password"
+	if err := s.home.WriteFile(passwordFile, []byte(s.password)); err != nil {
+		return err //nolint:wrapcheck // The package is part of this one.
+	}
+	err := s.home.Run(ctx, filepath.Join(s.bin, "initdb"), "--pgdata="+s.dataDir(),
+		"--username="+superuser, "--auth=scram-sha-256", "--pwfile="+s.home.Path(passwordFile),
+		"--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
+	if err != nil {
+		return fmt.Errorf("create the data folder: %w", err)
+	}
+
+	return nil
+}
+
+func (s *Server) launchOnFreePort(ctx context.Context) error {
+	for attempt := 1; ; attempt++ {
+		var err error
+		if s.port, err = daemon.FreePort(ctx); err != nil {
+			return err //nolint:wrapcheck // The package is part of this one.
+		}
+		if err = s.launch(ctx); err == nil {
+			return nil
+		}
+		if attempt == portAttempts || daemon.PortIsFree(ctx, s.port) {
+			return err
+		}
+	}
+}
+
+func (s *Server) launch(ctx context.Context) error {
+	args := append([]string{"-D", s.dataDir(), "-p", strconv.Itoa(s.port)}, s.settings...)
+	process, err := s.home.Start("postgres", filepath.Join(s.bin, "postgres"), args...)
+	if err != nil {
+		return err //nolint:wrapcheck // The package is part of this one.
+	}
+	if err := s.awaitReady(ctx, process); err != nil {
+		process.Stop(syscall.SIGQUIT)
+
+		return fmt.Errorf("%w; its log ends with:\n%s", err, process.Log())
+	}
+	s.process = process
+
+	return nil
+}
+
+// awaitReady waits until the server lets the superuser in. A foreign server on the same
+// port does not: it has another password.
+func (s *Server) awaitReady(ctx context.Context, process *daemon.Process) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+
+	for {
+		conn, err := pgconn.Connect(ctx, s.DSN("postgres"))
+		if err == nil {
+			return conn.Close(ctx)
+		}
+		select {
+		case <-poll.C:
+		case <-process.Done():
+			return fmt.Errorf("%s/postgres ended at once", s.bin)
+		case <-ctx.Done():
+			return fmt.Errorf("%s/postgres does not accept connections: %w", s.bin, err)
+		}
+	}
+}
+
+func (s *Server) dataDir() string { return s.home.Path("data") }
+
+// settings are the arguments that configure the server.
+func settings(cfg Config) []string {
+	values := map[string]string{
+		"listen_addresses":          "127.0.0.1",
+		"unix_socket_directories":   "",
+		"max_connections":           "300",
+		"max_prepared_transactions": "10",
+		"log_checkpoints":           "off",
+	}
+	if !cfg.Durable {
+		// synchronous_commit stays on: without it Crash would lose commits.
+		values["fsync"], values["full_page_writes"] = "off", "off"
+	}
+	for name, value := range cfg.Settings {
+		values[name] = value
+	}
+
+	var args []string
+	for name, value := range values {
+		args = append(args, "-c", name+"="+value)
+	}
+
+	return args
+}

@@ -1,0 +1,83 @@
+-- name: EventClaim :many
+-- Returns the keys that are the caller's to process. A key that a transaction in progress
+-- holds is waited for; it is returned if that transaction rolls back and not returned if it
+-- commits. The keys must be distinct. They are inserted in order, so that two statements
+-- which claim the same keys wait for each other in one direction only.
+-- Empty strings stand for null event ids and metadata.
+INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
+SELECT @consumer_id::integer, c.key, @claim_id::uuid, nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
+FROM (
+    SELECT unnest(@keys::uuid[]) AS key, unnest(@event_ids::text[]) AS event_id, unnest(@metadata::text[]) AS metadata
+) c
+ORDER BY c.key
+ON CONFLICT DO NOTHING
+RETURNING key;
+
+-- name: EventSetHandlerDuration :exec
+-- Runs in the claiming transaction, before its COMMIT: nobody else sees the row without it.
+UPDATE idem.processed_events
+SET metadata = coalesce(metadata, '{}') || jsonb_build_object('handler_ms', @handler_ms::float8)
+WHERE consumer_id = @consumer_id AND key = @key;
+
+-- name: EventGet :one
+-- A committed claim, whole. None says nothing about transactions in progress, so it must never
+-- decide whether to process an event.
+SELECT * FROM idem.processed_events WHERE consumer_id = @consumer_id AND key = @key;
+
+-- name: EventForget :execrows
+-- Makes the events claimable again.
+DELETE FROM idem.processed_events WHERE consumer_id = @consumer_id AND key = ANY (@keys::uuid[]);
+
+-- name: EventHeapBlocks :one
+-- The table's size in blocks. Rows that are inserted later can stand in blocks beyond it, but
+-- such rows are not expired.
+SELECT (pg_relation_size('idem.processed_events') / current_setting('block_size')::bigint)::bigint AS blocks;
+
+-- name: CleanupTryLead :one
+-- At most one transaction at a time holds the lead of a schema's cleanup; it is given back
+-- when the transaction ends, so that it works through transaction pooling too.
+SELECT pg_try_advisory_xact_lock('idem.processed_events'::regclass::oid::integer, @lock_class::integer) AS leading;
+
+-- name: EventDeleteExpired :many
+-- Deletes what is older than its own consumer's retention in the blocks [from_block, to_block)
+-- of the heap and counts it for each consumer.
+WITH expired AS (
+    DELETE FROM idem.processed_events e
+    USING idem.consumers c
+    WHERE e.ctid >= format('(%s,0)', @from_block::bigint)::tid
+      AND e.ctid < format('(%s,0)', @to_block::bigint)::tid
+      AND c.id = e.consumer_id
+      AND e.processed_at < now() - c.retention
+    RETURNING e.consumer_id
+)
+SELECT c.name AS consumer, count(*) AS deleted
+FROM expired JOIN idem.consumers c ON c.id = expired.consumer_id
+GROUP BY c.name
+ORDER BY c.name;
+
+-- name: EventCountExpired :many
+-- What EventDeleteExpired would delete over all blocks. Reads the whole table.
+SELECT c.name AS consumer, count(*) AS expired
+FROM idem.processed_events e JOIN idem.consumers c ON c.id = e.consumer_id
+WHERE e.processed_at < now() - c.retention
+GROUP BY c.name
+ORDER BY c.name;
+
+-- name: EventStats :many
+-- Exact figures for each consumer; oldest and newest mean nothing where events is 0. Reads the
+-- whole table.
+SELECT c.name AS consumer, c.retention, c.created_at,
+       coalesce(s.events, 0)::bigint AS events, coalesce(s.expired, 0)::bigint AS expired,
+       coalesce(s.oldest, 'epoch')::timestamptz AS oldest, coalesce(s.newest, 'epoch')::timestamptz AS newest
+FROM idem.consumers c
+LEFT JOIN (
+    SELECT e.consumer_id, count(*) AS events, min(e.processed_at) AS oldest, max(e.processed_at) AS newest,
+           count(*) FILTER (WHERE e.processed_at < now() - k.retention) AS expired
+    FROM idem.processed_events e JOIN idem.consumers k ON k.id = e.consumer_id
+    GROUP BY e.consumer_id
+) s ON s.consumer_id = c.id
+ORDER BY c.name;
+
+-- name: TableSizes :one
+-- Bytes on disk: the rows with their TOAST data, and their index.
+SELECT pg_table_size('idem.processed_events') AS table_bytes, pg_indexes_size('idem.processed_events') AS index_bytes;

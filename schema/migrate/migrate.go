@@ -1,0 +1,237 @@
+// Package migrate creates and changes the tables of the guard with goose.
+//
+// It lives beside whatever migrator the service itself uses: it has a version table of its
+// own in the guard's schema, an advisory lock of its own, and registers nothing globally.
+// Connect to PostgreSQL itself for it, not to a transaction pooler: the lock belongs to a
+// session.
+package migrate
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+
+	"github.com/nova-events/idempotent-consumer/schema"
+)
+
+const (
+	versionTable = "idem_migrations"
+	lockID       = 0x6964656d // "idem"
+)
+
+var (
+	// ErrServerTooOld is returned when the server is older than PostgreSQL 14. Upgrade it.
+	ErrServerTooOld = errors.New("PostgreSQL server too old")
+
+	// ErrUnknownVersion is returned when a migration to a version is asked for that does not
+	// exist. Status lists those that do.
+	ErrUnknownVersion = errors.New("unknown migration version")
+)
+
+// Migration is one step of the schema and whether the database has taken it.
+type Migration struct {
+	Version   int64
+	Name      string    // file name
+	AppliedAt time.Time // zero if pending
+}
+
+// Migrator moves one PostgreSQL schema between versions.
+type Migrator struct {
+	db       *sql.DB
+	name     string
+	provider *goose.Provider
+}
+
+// New returns a Migrator for the PostgreSQL schema of that name (schema.DefaultName is the
+// usual one). It does no I/O; db stays the caller's to close.
+func New(db *sql.DB, name string) (*Migrator, error) {
+	files, err := schema.FS(name)
+	if err != nil {
+		return nil, fmt.Errorf("migrate: %w", err)
+	}
+
+	return newMigrator(db, name, files)
+}
+
+func newMigrator(db *sql.DB, name string, files fs.FS) (*Migrator, error) {
+	if db == nil {
+		return nil, errors.New("migrate: the database handle is nil")
+	}
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockID(lockID))
+	if err != nil {
+		return nil, fmt.Errorf("migrate: %w", err)
+	}
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, files,
+		goose.WithTableName(name+"."+versionTable),
+		goose.WithSessionLocker(locker),
+		goose.WithDisableGlobalRegistry(true),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("migrate: %w", err)
+	}
+
+	return &Migrator{db: db, name: name, provider: provider}, nil
+}
+
+// Up applies to the database at dsn all migrations that it lacks.
+func Up(ctx context.Context, dsn, name string) error {
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return fmt.Errorf("migrate: %w", err) // pgx leaves the password out.
+	}
+	db := stdlib.OpenDB(*config)
+	defer db.Close() //nolint:errcheck // Nothing is pending on it.
+
+	m, err := New(db, name)
+	if err != nil {
+		return err
+	}
+	_, err = m.Up(ctx)
+
+	return err
+}
+
+// Up creates the schema if it is missing, applies all pending migrations and returns those
+// that it applied.
+func (m *Migrator) Up(ctx context.Context) ([]Migration, error) {
+	return m.To(ctx, m.Latest())
+}
+
+// Latest is the newest version there is.
+func (m *Migrator) Latest() int64 {
+	sources := m.provider.ListSources()
+	if len(sources) == 0 {
+		return 0
+	}
+
+	return sources[len(sources)-1].Version
+}
+
+// To migrates up or down to version and returns the steps it took. Version 0 removes all
+// tables and with them every claim; the schema itself and the version table stay.
+func (m *Migrator) To(ctx context.Context, version int64) ([]Migration, error) {
+	if version != 0 && !m.has(version) {
+		return nil, fmt.Errorf("%w %d", ErrUnknownVersion, version)
+	}
+	if err := m.prepare(ctx); err != nil {
+		return nil, err
+	}
+	current, err := m.provider.GetDBVersion(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("migrate: read the version: %w", err)
+	}
+
+	move := m.provider.UpTo
+	if version < current {
+		move = m.provider.DownTo
+	}
+	results, err := move(ctx, version)
+	var partial *goose.PartialError
+	if errors.As(err, &partial) {
+		results = partial.Applied
+	}
+	if err != nil {
+		err = fmt.Errorf("migrate: %w", err)
+	}
+
+	return steps(results), err
+}
+
+// Status lists all migrations, oldest first. It changes nothing, not even in a database that
+// has never seen a migration.
+func (m *Migrator) Status(ctx context.Context) ([]Migration, error) {
+	var known bool
+	if err := m.db.QueryRowContext(ctx, "SELECT to_regclass($1) IS NOT NULL", m.name+"."+versionTable).Scan(&known); err != nil {
+		return nil, fmt.Errorf("migrate: look for the version table: %w", err)
+	}
+	if !known {
+		var pending []Migration
+		for _, s := range m.provider.ListSources() {
+			pending = append(pending, Migration{Version: s.Version, Name: s.Path})
+		}
+
+		return pending, nil
+	}
+
+	states, err := m.provider.Status(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("migrate: %w", err)
+	}
+	all := make([]Migration, len(states))
+	for i, s := range states {
+		all[i] = Migration{Version: s.Source.Version, Name: s.Source.Path, AppliedAt: s.AppliedAt}
+	}
+
+	return all, nil
+}
+
+func (m *Migrator) has(version int64) bool {
+	for _, s := range m.provider.ListSources() {
+		if s.Version == version {
+			return true
+		}
+	}
+
+	return false
+}
+
+// prepare checks the server and creates the schema, which goose needs for its version table.
+func (m *Migrator) prepare(ctx context.Context) error {
+	var (
+		number        int
+		plain, exists bool
+	)
+	err := m.db.QueryRowContext(ctx,
+		`SELECT current_setting('server_version_num')::integer, quote_ident($1) = $1, to_regnamespace($1) IS NOT NULL`,
+		m.name).Scan(&number, &plain, &exists)
+	if err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	switch {
+	case number < schema.MinServerVersion:
+		return fmt.Errorf("migrate: %w: it is version %d, version %d or newer is needed",
+			ErrServerTooOld, number/10000, schema.MinServerVersion/10000)
+	case !plain:
+		return fmt.Errorf("migrate: %w %q: it is a reserved word", schema.ErrInvalidName, m.name)
+	case exists:
+		return nil // CREATE SCHEMA IF NOT EXISTS wants the right to create one even then.
+	}
+	if _, err := m.db.ExecContext(ctx, createSchema(m.name)); err != nil && !lostRace(err) {
+		return fmt.Errorf("migrate: create the schema (or have a role create it that may): %w", err)
+	}
+
+	return nil
+}
+
+func createSchema(name string) string {
+	return "CREATE SCHEMA IF NOT EXISTS " + pgx.Identifier{name}.Sanitize()
+}
+
+// lostRace reports whether somebody else created the schema at the same moment, which
+// IF NOT EXISTS does not cover: both pass the check, one violates the catalog's unique index.
+func lostRace(err error) bool {
+	var pgErr *pgconn.PgError
+
+	return errors.As(err, &pgErr) && (pgErr.Code == "23505" || pgErr.Code == "42P06")
+}
+
+func steps(results []*goose.MigrationResult) []Migration {
+	out := make([]Migration, len(results))
+	for i, r := range results {
+		out[i] = Migration{Version: r.Source.Version, Name: r.Source.Path}
+		if r.Direction == "up" {
+			out[i].AppliedAt = time.Now()
+		}
+	}
+
+	return out
+}
