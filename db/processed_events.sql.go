@@ -27,11 +27,11 @@ func (q *Queries) CleanupTryLead(ctx context.Context, db DBTX, lockClass int32) 
 
 const eventClaim = `-- name: EventClaim :many
 INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
-SELECT $1::integer, c.key, $2::uuid, nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
+SELECT $1::integer, c.key::uuid, $2::uuid, nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
 FROM (
-    SELECT unnest($3::uuid[]) AS key, unnest($4::text[]) AS event_id, unnest($5::text[]) AS metadata
+    SELECT unnest($3::text[]) AS key, unnest($4::text[]) AS event_id, unnest($5::text[]) AS metadata
 ) c
-ORDER BY c.key
+ORDER BY c.key::uuid
 ON CONFLICT DO NOTHING
 RETURNING key
 `
@@ -39,7 +39,7 @@ RETURNING key
 type EventClaimParams struct {
 	ConsumerID int32
 	ClaimID    uuid.UUID
-	Keys       []uuid.UUID
+	Keys       []string
 	EventIds   []string
 	Metadata   []string
 }
@@ -48,7 +48,8 @@ type EventClaimParams struct {
 // holds is waited for; it is returned if that transaction rolls back and not returned if it
 // commits. The keys must be distinct. They are inserted in order, so that two statements
 // which claim the same keys wait for each other in one direction only.
-// Empty strings stand for null event ids and metadata.
+// Empty strings stand for null event ids and metadata. The keys travel as text because pgx can
+// encode an array of strings in every query execution mode, one of UUIDs only in some.
 func (q *Queries) EventClaim(ctx context.Context, db DBTX, arg EventClaimParams) ([]uuid.UUID, error) {
 	rows, err := db.Query(ctx, eventClaim,
 		arg.ConsumerID,
@@ -158,12 +159,12 @@ func (q *Queries) EventDeleteExpired(ctx context.Context, db DBTX, arg EventDele
 }
 
 const eventForget = `-- name: EventForget :execrows
-DELETE FROM idem.processed_events WHERE consumer_id = $1 AND key = ANY ($2::uuid[])
+DELETE FROM idem.processed_events WHERE consumer_id = $1 AND key = ANY (CAST($2::text[] AS uuid[]))
 `
 
 type EventForgetParams struct {
 	ConsumerID int32
-	Keys       []uuid.UUID
+	Keys       []string
 }
 
 // Makes the events claimable again.

@@ -130,7 +130,7 @@ func (g *Guard) claim(ctx context.Context, conn db.DBTX, consumer int32, c call)
 	fresh, err := g.queries.EventClaim(ctx, conn, db.EventClaimParams{
 		ConsumerID: consumer,
 		ClaimID:    c.claimID,
-		Keys:       []uuid.UUID{c.key},
+		Keys:       []string{c.key.String()},
 		EventIds:   []string{storedEventID(c.eventID)},
 		Metadata:   []string{c.metadata},
 	})

@@ -143,7 +143,7 @@ func (g *Guard) onPool(ctx context.Context, statement func(conn db.DBTX, consume
 
 // keyed are events by their keys, without duplicates, as the claim statement wants them.
 type keyed struct {
-	keys     []uuid.UUID
+	keys     []string
 	eventIDs []string
 }
 
@@ -159,7 +159,7 @@ func distinctKeys(eventIDs []string) (keyed, error) {
 			continue
 		}
 		seen[key] = struct{}{}
-		all.keys = append(all.keys, key)
+		all.keys = append(all.keys, key.String())
 		all.eventIDs = append(all.eventIDs, storedEventID(id))
 	}
 

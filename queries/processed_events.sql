@@ -3,13 +3,14 @@
 -- holds is waited for; it is returned if that transaction rolls back and not returned if it
 -- commits. The keys must be distinct. They are inserted in order, so that two statements
 -- which claim the same keys wait for each other in one direction only.
--- Empty strings stand for null event ids and metadata.
+-- Empty strings stand for null event ids and metadata. The keys travel as text because pgx can
+-- encode an array of strings in every query execution mode, one of UUIDs only in some.
 INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
-SELECT @consumer_id::integer, c.key, @claim_id::uuid, nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
+SELECT @consumer_id::integer, c.key::uuid, @claim_id::uuid, nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
 FROM (
-    SELECT unnest(@keys::uuid[]) AS key, unnest(@event_ids::text[]) AS event_id, unnest(@metadata::text[]) AS metadata
+    SELECT unnest(@keys::text[]) AS key, unnest(@event_ids::text[]) AS event_id, unnest(@metadata::text[]) AS metadata
 ) c
-ORDER BY c.key
+ORDER BY c.key::uuid
 ON CONFLICT DO NOTHING
 RETURNING key;
 
@@ -26,7 +27,7 @@ SELECT * FROM idem.processed_events WHERE consumer_id = @consumer_id AND key = @
 
 -- name: EventForget :execrows
 -- Makes the events claimable again.
-DELETE FROM idem.processed_events WHERE consumer_id = @consumer_id AND key = ANY (@keys::uuid[]);
+DELETE FROM idem.processed_events WHERE consumer_id = @consumer_id AND key = ANY (CAST(@keys::text[] AS uuid[]));
 
 -- name: EventHeapBlocks :one
 -- The table's size in blocks. Rows that are inserted later can stand in blocks beyond it, but
