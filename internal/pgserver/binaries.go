@@ -27,13 +27,13 @@ const (
 
 // installed are the folders in which packages put the binaries of the server.
 var installed = []string{
-	"/usr/lib/postgresql/*/bin",                         // Debian, Ubuntu
-	"/usr/pgsql-*/bin",                                  // PostgreSQL's packages for Red Hat
-	"/usr/libexec/postgresql*",                          // Alpine
-	"/opt/homebrew/opt/postgresql@*/bin",                // Homebrew on Apple silicon
-	"/usr/local/opt/postgresql@*/bin",                   // Homebrew on Intel
+	"/usr/lib/postgresql/*/bin",                          // Debian, Ubuntu
+	"/usr/pgsql-*/bin",                                   // PostgreSQL's packages for Red Hat
+	"/usr/libexec/postgresql*",                           // Alpine
+	"/opt/homebrew/opt/postgresql@*/bin",                 // Homebrew on Apple silicon
+	"/usr/local/opt/postgresql@*/bin",                    // Homebrew on Intel
 	"/Applications/Postgres.app/Contents/Versions/*/bin", // Postgres.app
-	"/usr/local/pgsql/bin",                              // from source
+	"/usr/local/pgsql/bin",                               // from source
 }
 
 var (

@@ -40,14 +40,14 @@ type Home struct {
 	watchdog   *exec.Cmd
 }
 
-// NewHome creates a folder in the system's folder for temporary files; prefix begins its
-// name. Close it when done.
-func NewHome(prefix string) (*Home, error) {
+// NewHome creates a folder in parent, or in the system's folder for temporary files if that
+// is empty; prefix begins its name. Close it when done.
+func NewHome(parent, prefix string) (*Home, error) {
 	credential, err := unprivileged()
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", prefix)
+	dir, err := os.MkdirTemp(parent, prefix)
 	if err != nil {
 		return nil, fmt.Errorf("create a temporary folder: %w", err)
 	}

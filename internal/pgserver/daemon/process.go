@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,6 +11,10 @@ import (
 )
 
 const (
+	// startTimeout is how long a server may take to become ready, after a crash too.
+	startTimeout = time.Minute
+	pollInterval = 10 * time.Millisecond
+
 	// stopTimeout is how long a process may take to stop before it is killed.
 	stopTimeout = 10 * time.Second
 
@@ -25,25 +31,40 @@ type Process struct {
 	cmd     *exec.Cmd
 	logPath string
 	pidPath string
-	done    chan struct{}
+	done    chan struct{} // closed when it has ended
 }
 
-// Start starts a program that writes its output to the file name.log of the folder.
-func (h *Home) Start(name, program string, args ...string) (*Process, error) {
-	p := &Process{logPath: h.Path(name + ".log"), pidPath: h.Path(name + ".pid"), done: make(chan struct{})}
+// Start starts a server program and waits until the function ready, which is called again
+// and again, returns no error. What the program writes goes to the file name.log of the
+// folder; the error of one that does not become ready holds the end of it.
+func (h *Home) Start(ctx context.Context, ready func(context.Context) error, name, program string, args ...string) (*Process, error) {
+	p, err := h.start(name, program, args)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w%s", program, err, h.hint(err))
+	}
+	if err := p.await(ctx, ready); err != nil {
+		p.Stop(syscall.SIGQUIT)
 
+		return nil, fmt.Errorf("%s %w; its log ends with:\n%s", program, err, p.log())
+	}
+
+	return p, nil
+}
+
+func (h *Home) start(name, program string, args []string) (*Process, error) {
+	p := &Process{logPath: h.Path(name + ".log"), pidPath: h.Path(name + ".pid"), done: make(chan struct{})}
 	log, err := os.OpenFile(p.logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open the server's log: %w", err)
+		return nil, fmt.Errorf("open its log: %w", err)
 	}
 	defer log.Close() //nolint:errcheck // The process has its own copy.
 
 	p.cmd = exec.Command("/bin/sh", append([]string{"-c", launch, p.pidPath, program}, args...)...)
 	h.confine(p.cmd)
-	// A file, not this process's own stdout: go test waits until the last holder of that ends.
+	// A file, not this process's own stdout: go test waits until nobody has that open.
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w%s", program, err, h.hint(err))
+		return nil, err //nolint:wrapcheck // Start does.
 	}
 	go func() {
 		defer close(p.done)
@@ -54,11 +75,29 @@ func (h *Home) Start(name, program string, args ...string) (*Process, error) {
 	return p, nil
 }
 
-// Done is closed when the process has ended.
-func (p *Process) Done() <-chan struct{} { return p.done }
+func (p *Process) await(ctx context.Context, ready func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	poll := time.NewTicker(pollInterval)
+	defer poll.Stop()
 
-// Log is the end of what the process wrote.
-func (p *Process) Log() string {
+	for {
+		err := ready(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-poll.C:
+		case <-p.done:
+			return errors.New("ended at once")
+		case <-ctx.Done():
+			return fmt.Errorf("did not become ready: %w", err)
+		}
+	}
+}
+
+// log is the end of what the process wrote.
+func (p *Process) log() string {
 	log, err := os.ReadFile(p.logPath)
 	if err != nil {
 		return err.Error()

@@ -1,0 +1,256 @@
+package pgtest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nova-events/idempotent-consumer/internal/pgserver"
+	"github.com/nova-events/idempotent-consumer/schema"
+	"github.com/nova-events/idempotent-consumer/schema/migrate"
+)
+
+const (
+	// envURL names a server to use instead of starting one.
+	envURL = "IDEM_TEST_DATABASE_URL"
+
+	// startTimeout has room for a download of PostgreSQL.
+	startTimeout = 5 * time.Minute
+
+	// adminTimeout bounds the creation and the removal of a database.
+	adminTimeout = time.Minute
+
+	// prefix begins the names of all databases. The id of their cluster follows.
+	prefix = "idem_test_"
+
+	// lockSpace is the first half of the advisory locks' keys, "test".
+	lockSpace = 0x74657374
+)
+
+var errNoServer = errors.New("no PostgreSQL for the tests")
+
+// cluster is this process's share of a PostgreSQL server: databases whose names begin with
+// its id. Other processes may have theirs on the same server.
+type cluster struct {
+	id     string
+	dsn    string           // of the database from which others are created and dropped
+	server *pgserver.Server // nil if it is not ours
+	admin  *pgxpool.Pool
+
+	// alive holds the advisory lock on id for as long as this process lives. Whoever gets
+	// the lock of another cluster knows that its process is gone, and what to clean up.
+	alive *pgx.Conn
+
+	databases atomic.Int64
+	template  func() (string, error)
+}
+
+var (
+	opened      atomic.Pointer[cluster]
+	openCluster = sync.OnceValues(func() (*cluster, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+		defer cancel()
+		c, err := newCluster(ctx, os.Getenv(envURL))
+		opened.Store(c)
+
+		return c, err
+	})
+)
+
+// closeCluster removes what openCluster made, if it was called.
+func closeCluster() error {
+	if c := opened.Load(); c != nil {
+		return c.close()
+	}
+
+	return nil
+}
+
+// newCluster connects to the server at dsn, or starts one if dsn is empty.
+func newCluster(ctx context.Context, dsn string) (*cluster, error) {
+	c := &cluster{dsn: dsn}
+	c.template = sync.OnceValues(c.createTemplate)
+	if dsn == "" {
+		var err error
+		if c.server, err = pgserver.Start(ctx, pgserver.Config{}); err != nil {
+			return nil, fmt.Errorf("%w: set %s to the URL of a superuser, or let the tests start a server themselves: %w", errNoServer, envURL, err)
+		}
+		c.dsn = c.server.DSN("postgres")
+	}
+	if err := c.connect(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: %w", errNoServer, err), c.close())
+	}
+
+	return c, nil
+}
+
+func (c *cluster) connect(ctx context.Context) error {
+	var err error
+	if c.admin, err = pgxpool.New(ctx, c.dsn); err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	if c.alive, err = pgx.Connect(ctx, c.dsn); err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	if err := c.lockID(ctx); err != nil {
+		return err
+	}
+
+	return c.sweep(ctx)
+}
+
+// lockID chooses an id and locks it.
+func (c *cluster) lockID(ctx context.Context) error {
+	var id [4]byte
+	_, _ = rand.Read(id[:]) // It never fails.
+	c.id = hex.EncodeToString(id[:])
+	if _, err := c.alive.Exec(ctx, "SELECT pg_advisory_lock($1, $2)", lockSpace, lockKey(id)); err != nil {
+		return fmt.Errorf("lock the id of this test process: %w", err)
+	}
+
+	return nil
+}
+
+func lockKey(id [4]byte) int32 {
+	return int32(binary.BigEndian.Uint32(id[:])) //nolint:gosec // Any 32 bits are a key.
+}
+
+// sweep drops the databases of test processes that were killed.
+func (c *cluster) sweep(ctx context.Context) error {
+	names, err := c.databaseNames(ctx, prefix)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		var id [4]byte
+		text, _, _ := strings.Cut(strings.TrimPrefix(name, prefix), "_")
+		if n, err := hex.Decode(id[:], []byte(text)); err != nil || n != len(id) || text == c.id {
+			continue
+		}
+		if err := c.dropIfAbandoned(ctx, name, lockKey(id)); err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+// dropIfAbandoned drops the database if its cluster's lock is free. The lock is tried in a
+// session of its own, because a session gets a lock again that it has already.
+func (c *cluster) dropIfAbandoned(ctx context.Context, name string, key int32) error {
+	conn, err := c.admin.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	defer conn.Release()
+
+	var abandoned bool
+	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1, $2)", lockSpace, key).Scan(&abandoned); err != nil {
+		return fmt.Errorf("try the lock of another test process: %w", err)
+	}
+	if !abandoned {
+		return nil
+	}
+	dropErr := c.drop(ctx, name)
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_unlock($1, $2)", lockSpace, key); err != nil {
+		return errors.Join(dropErr, fmt.Errorf("unlock: %w", err))
+	}
+
+	return dropErr
+}
+
+func (c *cluster) databaseNames(ctx context.Context, prefix string) ([]string, error) {
+	rows, err := c.admin.Query(ctx, "SELECT datname::text FROM pg_database WHERE starts_with(datname::text, $1)", prefix)
+	if err != nil {
+		return nil, fmt.Errorf("list the test databases: %w", err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("list the test databases: %w", err)
+	}
+
+	return names, nil
+}
+
+// createTemplate creates the database of which those with tables are copies.
+func (c *cluster) createTemplate() (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), adminTimeout)
+	defer cancel()
+	name, err := c.create(ctx, "template0")
+	if err != nil {
+		return "", err
+	}
+	dsn, err := withDatabase(c.dsn, name)
+	if err != nil {
+		return "", err
+	}
+	if err := migrate.Up(ctx, dsn, schema.DefaultName); err != nil {
+		return "", fmt.Errorf("create the tables of the test template: %w", err)
+	}
+
+	return name, nil
+}
+
+// create creates a database as a copy of another, to which nobody may be connected.
+func (c *cluster) create(ctx context.Context, template string) (string, error) {
+	name := prefix + c.id + "_" + strconv.FormatInt(c.databases.Add(1), 10)
+	sql := "CREATE DATABASE " + pgx.Identifier{name}.Sanitize() + " TEMPLATE " + pgx.Identifier{template}.Sanitize()
+	if _, err := c.admin.Exec(ctx, sql); err != nil {
+		return "", fmt.Errorf("create a test database: %w", err)
+	}
+
+	return name, nil
+}
+
+func (c *cluster) drop(ctx context.Context, name string) error {
+	sql := "DROP DATABASE IF EXISTS " + pgx.Identifier{name}.Sanitize() + " WITH (FORCE)"
+	if _, err := c.admin.Exec(ctx, sql); err != nil {
+		return fmt.Errorf("drop test database %s: %w", name, err)
+	}
+
+	return nil
+}
+
+// close drops what is left of this process's databases and stops the server if it is ours.
+func (c *cluster) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), adminTimeout)
+	defer cancel()
+
+	var errs []error
+	if c.id != "" && c.server == nil {
+		errs = append(errs, c.dropAll(ctx))
+	}
+	if c.alive != nil {
+		_ = c.alive.Close(ctx) // The lock goes with the connection, however that ends.
+	}
+	if c.admin != nil {
+		c.admin.Close()
+	}
+	if c.server != nil {
+		errs = append(errs, c.server.Stop())
+	}
+
+	return errors.Join(errs...)
+}
+
+func (c *cluster) dropAll(ctx context.Context) error {
+	names, err := c.databaseNames(ctx, prefix+c.id+"_")
+	errs := []error{err}
+	for _, name := range names {
+		errs = append(errs, c.drop(ctx, name))
+	}
+
+	return errors.Join(errs...)
+}

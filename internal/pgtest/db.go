@@ -1,0 +1,130 @@
+package pgtest
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// DB is a database of one test. It is dropped when the test ends.
+type DB struct {
+	Name string
+	DSN  string // connection URL of a superuser
+}
+
+// NewDB returns a fresh database with the migrated tables in the schema idem.
+func NewDB(t testing.TB) *DB {
+	t.Helper()
+	c := mustOpen(t)
+	template, err := c.template()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return newDB(t, c, template)
+}
+
+// NewEmptyDB returns a fresh database without tables.
+func NewEmptyDB(t testing.TB) *DB {
+	t.Helper()
+
+	return newDB(t, mustOpen(t), "template0")
+}
+
+func mustOpen(t testing.TB) *cluster {
+	t.Helper()
+	c, err := openCluster()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return c
+}
+
+func newDB(t testing.TB, c *cluster, template string) *DB {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), adminTimeout)
+	defer cancel()
+	name, err := c.create(ctx, template)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		// The test's own context is dead by now.
+		ctx, cancel := context.WithTimeout(context.Background(), adminTimeout)
+		defer cancel()
+		if err := c.drop(ctx, name); err != nil {
+			t.Error(err)
+		}
+	})
+	dsn, err := withDatabase(c.dsn, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return &DB{Name: name, DSN: dsn}
+}
+
+// PoolOption changes the configuration of a pool.
+type PoolOption func(*pgxpool.Config)
+
+// ExecMode sets the way in which pgx sends queries.
+func ExecMode(mode pgx.QueryExecMode) PoolOption {
+	return func(cfg *pgxpool.Config) { cfg.ConnConfig.DefaultQueryExecMode = mode }
+}
+
+// MaxConns sets the size of the pool. Default 4, or the number of CPUs if that is more.
+func MaxConns(n int32) PoolOption {
+	return func(cfg *pgxpool.Config) { cfg.MaxConns = n }
+}
+
+// Via makes the pool connect to another address, that of a Proxy or a PgBouncer.
+func Via(address netip.AddrPort) PoolOption {
+	return func(cfg *pgxpool.Config) {
+		cfg.ConnConfig.Host, cfg.ConnConfig.Port = address.Addr().String(), address.Port()
+		cfg.ConnConfig.TLSConfig = nil // A Proxy has to understand what it passes on.
+		cfg.ConnConfig.Fallbacks = nil // They bypass the address.
+	}
+}
+
+// Pool returns a pool of connections to the database. It is closed when the test ends. The
+// search_path is empty, so that SQL with unqualified names fails.
+func (db *DB) Pool(t testing.TB, options ...PoolOption) *pgxpool.Pool {
+	t.Helper()
+	cfg, err := pgxpool.ParseConfig(db.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.ConnConfig.RuntimeParams["search_path"] = ""
+	for _, option := range options {
+		option(cfg)
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+
+	return pool
+}
+
+// withDatabase returns the connection string for another database of the same server. It
+// knows both forms of connection strings.
+func withDatabase(dsn, name string) (string, error) {
+	if !strings.Contains(dsn, "://") {
+		return dsn + " dbname=" + name, nil // The last one counts.
+	}
+	parsed, err := url.Parse(dsn)
+	if err != nil {
+		return "", fmt.Errorf("%s is not a connection URL", envURL) // The cause may show a password.
+	}
+	parsed.Path = "/" + name
+
+	return parsed.String(), nil
+}

@@ -1,0 +1,130 @@
+package pgtest
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+func TestMain(m *testing.M) { Main(m) }
+
+func count(t *testing.T, pool *pgxpool.Pool, sql string, args ...any) int {
+	t.Helper()
+	var n int
+	if err := pool.QueryRow(t.Context(), sql, args...).Scan(&n); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+
+	return n
+}
+
+func mustExec(t *testing.T, pool *pgxpool.Pool, sql string, args ...any) {
+	t.Helper()
+	if _, err := pool.Exec(t.Context(), sql, args...); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+func TestEachDatabaseIsFreshAndMigrated(t *testing.T) {
+	t.Parallel()
+	const insert = "INSERT INTO idem.consumers (name, retention) VALUES ('a', '1 day')"
+	for range 2 {
+		pool := NewDB(t).Pool(t)
+		if n := count(t, pool, "SELECT count(*) FROM idem.consumers"); n != 0 {
+			t.Errorf("%d rows in a fresh database", n)
+		}
+		mustExec(t, pool, insert)
+	}
+}
+
+func TestEmptyDatabaseHasNoTables(t *testing.T) {
+	t.Parallel()
+	pool := NewEmptyDB(t).Pool(t)
+	if n := count(t, pool, "SELECT count(*) FROM pg_catalog.pg_namespace WHERE nspname = 'idem'"); n != 0 {
+		t.Error("the schema idem exists")
+	}
+}
+
+func TestUnqualifiedNamesFail(t *testing.T) {
+	t.Parallel()
+	pool := NewDB(t).Pool(t)
+	mustExec(t, pool, "CREATE TABLE public.ledger ()")
+	_, err := pool.Exec(t.Context(), "SELECT FROM ledger")
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) || pgErr.Code != "42P01" {
+		t.Errorf("error = %v, want undefined_table", err)
+	}
+}
+
+func TestPoolOptions(t *testing.T) {
+	t.Parallel()
+	pool := NewEmptyDB(t).Pool(t, ExecMode(pgx.QueryExecModeExec), MaxConns(7))
+	if n := pool.Config().MaxConns; n != 7 {
+		t.Errorf("MaxConns = %d, want 7", n)
+	}
+	if mode := pool.Config().ConnConfig.DefaultQueryExecMode; mode != pgx.QueryExecModeExec {
+		t.Errorf("mode = %v, want exec", mode)
+	}
+}
+
+func TestDatabaseIsDroppedWithConnectionsOpen(t *testing.T) {
+	t.Parallel()
+	var name string
+	t.Run("use", func(t *testing.T) { //nolint:paralleltest // The outer test looks at what it leaves.
+		db := NewDB(t)
+		name = db.Name
+		conn, err := pgx.Connect(t.Context(), db.DSN)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn // Left open: FORCE must close it.
+	})
+	names, err := mustOpen(t).databaseNames(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.Contains(names, name) {
+		t.Errorf("database %s outlived its test", name)
+	}
+}
+
+func TestManyClonesAtOnce(t *testing.T) {
+	t.Parallel()
+	for range 8 {
+		t.Run("clone", func(t *testing.T) {
+			t.Parallel()
+			if n := count(t, NewDB(t).Pool(t), "SELECT count(*) FROM idem.processed_events"); n != 0 {
+				t.Errorf("%d rows in a fresh database", n)
+			}
+		})
+	}
+}
+
+func TestWithDatabase(t *testing.T) {
+	t.Parallel()
+	for _, dsn := range []string{
+		"postgres://u:p@localhost:5432/a?sslmode=disable",
+		"postgres://u:p@localhost:5432",
+		"host=localhost user=u password=p dbname=a",
+	} {
+		other, err := withDatabase(dsn, "b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := pgx.ParseConfig(other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cfg.Database != "b" || cfg.Host != "localhost" || cfg.Password != "p" {
+			t.Errorf("withDatabase(%q) = %q", dsn, other)
+		}
+	}
+	if _, err := withDatabase("postgres://u:sec ret@%zz/", "b"); err == nil || strings.Contains(err.Error(), "sec") {
+		t.Errorf("error = %v, want one without the password", err)
+	}
+}
