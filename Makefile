@@ -1,0 +1,67 @@
+# "make" lists the targets. They need Go; PostgreSQL is found on the machine or downloaded.
+SHELL       := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS   += --no-print-directory
+
+BENCHTIME ?= 2s
+FUZZTIME  ?= 10s
+
+# All modules but those of the tools.
+MODULES := . $(patsubst %/go.mod,%,$(wildcard */go.mod internal/*/go.mod))
+
+SQLC   := CGO_ENABLED=0 go tool -modfile=tools/sqlc/go.mod sqlc
+LINT   := go tool -modfile="$(CURDIR)/tools/lint/go.mod" golangci-lint
+WITHPG := go run ./internal/withpg
+
+# The race detector needs a C compiler. Without one go says that cgo is off.
+RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
+
+.PHONY: demo
+demo: ## Show what the guard does (BROKER=kafka for Apache Kafka; ARGS=--help for more)
+	@cd examples && go run ./demo $(ARGS)
+
+.PHONY: test
+test: ## Run the tests of all modules, with the race detector
+	@$(if $(RACE),,echo 'make test: the race detector is off, because it needs a C compiler' >&2)
+	$(WITHPG) bash -c 'failed=0; for module in $(MODULES); do go test -C $$module $(RACE) ./... || failed=1; done; exit $$failed'
+
+.PHONY: test-fast
+test-fast: ## Run the tests of the root module, without the race detector
+	$(WITHPG) go test ./...
+
+.PHONY: verify
+verify: ## Check generated code, queries, imports, modules and format
+	go test -count=1 -tags=verify -v ./internal/verify
+
+.PHONY: lint
+lint: ## Run golangci-lint
+	@failed=0; for module in $(MODULES); do echo "golangci-lint: $$module"; (cd $$module && $(LINT) run) || failed=1; done; exit $$failed
+
+.PHONY: generate
+generate: ## Generate db/ from queries/ and schema/
+	$(SQLC) generate
+
+.PHONY: bench
+bench: ## Run the benchmarks (BENCHTIME=2s each)
+	$(WITHPG) go test -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz all targets (FUZZTIME=10s each)
+	@go test -list='^Fuzz' ./... \
+	| awk '/^Fuzz/ {targets[++n] = $$1} /^ok/ {for (i = 1; i <= n; i++) print $$2, targets[i]; n = 0}' \
+	| while read -r package target; do \
+		echo "$$package $$target"; \
+		$(WITHPG) go test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) "$$package" </dev/null; \
+	done
+
+.PHONY: build
+build: ## Build bin/idemctl
+	go build -ldflags "-X main.version=$$(git describe --tags --always --dirty)" -o bin/idemctl ./cmd/idemctl
+
+.PHONY: clean
+clean: ## Remove what the other targets leave in this folder
+	rm -rf bin coverage.out

@@ -1,0 +1,82 @@
+//go:build verify
+
+package verify_test
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/nova-events/idempotent-consumer/internal/pgtest"
+)
+
+// sqlc's parser of PostgreSQL runs without C, which makes building it a matter of seconds.
+var withoutC = []string{"CGO_ENABLED=0"}
+
+// handwritten are the files in db that are not generated.
+var handwritten = map[string]bool{"doc.go": true}
+
+// TestGeneratedCode generates the code into an empty folder, so that it also finds files
+// that would no longer be generated.
+func TestGeneratedCode(t *testing.T) {
+	t.Parallel()
+	clean := t.TempDir()
+	for _, input := range []string{"queries", "schema"} {
+		if err := os.CopyFS(filepath.Join(clean, input), os.DirFS(filepath.Join(root, input))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	config := filepath.Join(clean, "sqlc.yaml")
+	if err := os.WriteFile(config, read(t, filepath.Join(root, "sqlc.yaml")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, root, "Mend what sqlc complains about in queries/ or schema/.", withoutC,
+		"go", "tool", "-modfile=tools/sqlc/go.mod", "sqlc", "generate", "--file", config)
+
+	want, got := contents(t, filepath.Join(clean, "db")), contents(t, filepath.Join(root, "db"))
+	for name, code := range want {
+		if !bytes.Equal(got[name], code) {
+			t.Errorf("db/%s is not what sqlc makes of queries/ and schema/: run \"make generate\"", name)
+		}
+	}
+	for name := range got {
+		if _, generated := want[name]; !generated && !handwritten[name] {
+			t.Errorf("db/%s is not generated from anything (any longer): delete it", name)
+		}
+	}
+}
+
+// TestQueriesPrepare has a real server prepare every query, which finds what sqlc's own
+// parser lets pass.
+func TestQueriesPrepare(t *testing.T) {
+	t.Parallel()
+	db := pgtest.NewDB(t)
+	run(t, root, "Mend the query that PostgreSQL rejects, in queries/.", append(withoutC, "IDEM_VET_DATABASE_URL="+db.DSN),
+		"go", "tool", "-modfile=tools/sqlc/go.mod", "sqlc", "vet")
+}
+
+func contents(t *testing.T, folder string) map[string][]byte {
+	t.Helper()
+	names, err := fs.Glob(os.DirFS(folder), "*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make(map[string][]byte, len(names))
+	for _, name := range names {
+		all[name] = read(t, filepath.Join(folder, name))
+	}
+
+	return all
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return content
+}

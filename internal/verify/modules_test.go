@@ -1,0 +1,95 @@
+//go:build verify
+
+package verify_test
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/nova-events/idempotent-consumer"
+
+// inherited are the modules that a service which imports a package of ours inherits.
+var inherited = map[string][]string{
+	"./idem": {
+		"github.com/google/uuid",
+		"github.com/jackc/pgpassfile",
+		"github.com/jackc/pgservicefile",
+		"github.com/jackc/pgx/v5",
+		"github.com/jackc/puddle/v2",
+		"golang.org/x/sync",
+		"golang.org/x/text",
+	},
+	"./kafkaadapter": {
+		"github.com/google/uuid",
+		"github.com/jackc/pgpassfile",
+		"github.com/jackc/pgservicefile",
+		"github.com/jackc/pgx/v5",
+		"github.com/jackc/puddle/v2",
+		"github.com/klauspost/compress",
+		"github.com/pierrec/lz4/v4",
+		"github.com/segmentio/kafka-go",
+		"golang.org/x/sync",
+		"golang.org/x/text",
+	},
+}
+
+// origin is a template of "go list" for where a package comes from: its module, or "testing"
+// for that one package of the standard library, which services should not inherit either.
+const origin = `{{if not .Standard}}{{.Module.Path}}{{else if eq .ImportPath "testing"}}testing{{end}}`
+
+// TestImports holds the layers apart: idem knows PostgreSQL only, kafkaadapter Kafka too,
+// and neither knows migrations or tests.
+func TestImports(t *testing.T) {
+	t.Parallel()
+	for name, allowed := range inherited {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			origins := strings.Fields(run(t, root, "Make the package compile.", nil,
+				"go", "list", "-deps", "-f", origin, name))
+			slices.Sort(origins)
+			for _, inheritance := range slices.Compact(origins) {
+				if inheritance != module && !slices.Contains(allowed, inheritance) {
+					t.Errorf("services that import %s inherit %s: move what needs it to another package or, if they should, allow it here", name, inheritance)
+				}
+			}
+		})
+	}
+}
+
+// foreign are parts of the paths of modules that belong into nested modules only, because
+// go.mod and go.sum of the root are part of those of every service.
+var foreign = []string{"/sqlc", "/golangci-lint", "/franz-go", "/embedded-postgres"}
+
+func TestRootModule(t *testing.T) {
+	t.Parallel()
+	all := run(t, root, "Mend go.mod.", nil, "go", "list", "-m", "all")
+	for line := range strings.Lines(all) {
+		for _, part := range foreign {
+			if strings.Contains(line, part) {
+				t.Errorf("the root go.mod brings in %s: require it in a nested module only", strings.TrimSpace(line))
+			}
+		}
+	}
+}
+
+func TestModules(t *testing.T) {
+	t.Parallel()
+	for _, file := range files(t, "go.mod") {
+		folder := filepath.Dir(file)
+		name, err := filepath.Rel(root, folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run(t, folder, "Run \"go mod tidy\" in the folder "+name+".", nil, "go", "mod", "tidy", "-diff")
+			if strings.HasPrefix(name, "tools/") {
+				return // There are no packages.
+			}
+			run(t, folder, "Mend what vet complains about.", nil, "go", "vet", "./...")
+		})
+	}
+}
