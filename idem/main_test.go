@@ -1,0 +1,93 @@
+package idem_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+var errBoom = errors.New("boom")
+
+// bundle is what most tests need: a database of their own, a guard, and the table effects,
+// into which handlers write. It has no unique index: an event that takes effect twice shows.
+type bundle struct {
+	db    *pgtest.DB
+	pool  *pgxpool.Pool
+	guard *idem.Guard
+}
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	db := pgtest.NewDB(t)
+	b := &bundle{db: db, pool: db.Pool(t)}
+	b.exec(t, `CREATE TABLE public.effects (event_id text NOT NULL)`)
+	b.guard = newGuard(t, b.pool, idem.Config{Consumer: "orders"})
+
+	return b
+}
+
+func newGuard(t *testing.T, pool *pgxpool.Pool, config idem.Config) *idem.Guard {
+	t.Helper()
+	guard, err := idem.New(pool, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return guard
+}
+
+func (b *bundle) exec(t *testing.T, sql string, args ...any) {
+	t.Helper()
+	if _, err := b.pool.Exec(t.Context(), sql, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// effects counts what took effect for an event.
+func (b *bundle) effects(t *testing.T, eventID string) int {
+	t.Helper()
+	var n int
+	err := b.pool.QueryRow(t.Context(), `SELECT count(*) FROM public.effects WHERE event_id = $1`, eventID).Scan(&n)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return n
+}
+
+// wantProcessed checks that the claim and the effect of an event are both there or both not.
+func (b *bundle) wantProcessed(t *testing.T, eventID string, want bool) {
+	t.Helper()
+	got, err := b.guard.IsProcessed(t.Context(), eventID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := b.effects(t, eventID)
+	if got != want || n != map[bool]int{true: 1, false: 0}[want] {
+		t.Fatalf("event %q: processed is %v and it took effect %d times, want %v", eventID, got, n, want)
+	}
+}
+
+// effect is the handler of most tests.
+func effect(eventID string) idem.Handler {
+	return func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `INSERT INTO public.effects VALUES ($1)`, eventID)
+
+		return err
+	}
+}
+
+func want(t *testing.T, what string, got idem.Outcome, err error, wanted idem.Outcome) {
+	t.Helper()
+	if err != nil || got != wanted {
+		t.Fatalf("%s: got %v, %v; want %v", what, got, err, wanted)
+	}
+}
