@@ -1,0 +1,97 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+const (
+	inprocess   = "inprocess"
+	apacheKafka = "kafka"
+
+	help = `Sends a stream of payments through Kafka into PostgreSQL twice: to a consumer behind the
+guard, and to a naive one that just commits its offset after its transaction. The producer
+sends one payment in ten twice. The consumers are processes of their own; some are killed by
+SIGKILL in the middle of their work, some join late, some leave. At the end the ledgers in
+PostgreSQL are compared with what was sent.
+
+PostgreSQL and the broker are started for the demo and removed after it. Of servers of your
+own it uses only what it creates itself, and removes that: schemas, a topic and groups whose
+names begin with idem_demo.
+
+Exit status: 0 if behind the guard each payment took effect exactly once, 1 if not, 2 if the
+demo could not be carried out.`
+
+	examples = `  demo                                 with temporary servers
+  demo --broker kafka                  with a temporary Apache Kafka (needs Java and Maven)
+  demo --events 200000 --json          more events; the last line of stdout is JSON
+  demo --brokers localhost:9092 --dsn postgres://me@localhost/test`
+)
+
+var errUsage = errors.New("wrong usage")
+
+// settings is what the user asks for.
+type settings struct {
+	broker     string
+	brokers    []string
+	dsn        string
+	events     int
+	partitions int
+	seed       uint64
+	json       bool
+
+	breakGuard bool // for a test
+}
+
+func newCommand(out, messages io.Writer) *cobra.Command {
+	var s settings
+	command := &cobra.Command{
+		Use:           "demo",
+		Short:         "Show what the guard does, beside a consumer without one",
+		Long:          help,
+		Example:       examples,
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(command *cobra.Command, _ []string) error {
+			if err := s.validate(); err != nil {
+				return err
+			}
+
+			return run(command.Context(), s, out, messages)
+		},
+	}
+	command.SetOut(out)
+	command.SetErr(messages)
+	flags := command.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&s.broker, "broker", cmp.Or(os.Getenv("BROKER"), inprocess), "broker to start: inprocess, or kafka for Apache Kafka (environment: BROKER)")
+	flags.StringSliceVar(&s.brokers, "brokers", nil, "use brokers of your own: host:port,...")
+	flags.StringVar(&s.dsn, "dsn", "", "use a PostgreSQL of your own: postgres://user@host/database; not a transaction pooler")
+	flags.IntVar(&s.events, "events", 50_000, "number of distinct payments")
+	flags.IntVar(&s.partitions, "partitions", 8, "number of partitions of the topic")
+	flags.Uint64Var(&s.seed, "seed", uint64(rand.Uint32()), "number that determines the stream and who is killed (default: random)") //nolint:gosec // Not a secret.
+	flags.BoolVar(&s.json, "json", false, "end stdout with one line of JSON instead of the table")
+	flags.Lookup("seed").DefValue = "0"
+
+	return command
+}
+
+func (s settings) validate() error {
+	switch {
+	case s.broker != inprocess && s.broker != apacheKafka:
+		return fmt.Errorf("%w: --broker (or BROKER) must be %s or %s, not %q", errUsage, inprocess, apacheKafka, s.broker)
+	case s.events < 1 || s.events > 100_000_000:
+		return fmt.Errorf("%w: --events must be between 1 and 100 million", errUsage)
+	case s.partitions < 1 || s.partitions > 1_000:
+		return fmt.Errorf("%w: --partitions must be between 1 and 1,000", errUsage)
+	default:
+		return nil
+	}
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/segmentio/kafka-go"
+)
+
+// consumeNaively is the consumer that most services begin with: fetch, write, then commit the
+// offset. It loses nothing, but whatever is delivered again is applied again. It is a careful
+// one: it finishes the message at hand before it leaves.
+func consumeNaively(ctx context.Context, j job, pool *pgxpool.Pool, log *slog.Logger) (err error) {
+	reader := kafka.NewReader(kafka.ReaderConfig{
+		Brokers:           j.Brokers,
+		GroupID:           j.Group,
+		Topic:             j.Topic,
+		StartOffset:       kafka.FirstOffset,
+		MaxWait:           250 * time.Millisecond,
+		SessionTimeout:    j.SessionTimeout,
+		RebalanceTimeout:  j.SessionTimeout,
+		HeartbeatInterval: j.SessionTimeout / 10,
+		JoinGroupBackoff:  200 * time.Millisecond,
+	})
+	defer func() { err = errors.Join(err, reader.Close()) }()
+
+	for {
+		message, err := reader.FetchMessage(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("fetch: %w", err)
+		}
+		ctx := context.WithoutCancel(ctx)
+		err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return apply(ctx, tx, message) })
+		if err != nil {
+			return fmt.Errorf("apply: %w", err)
+		}
+		if err := reader.CommitMessages(ctx, message); err != nil {
+			log.WarnContext(ctx, "the offset is not committed, so the message will come again", "error", err)
+		}
+	}
+}
