@@ -2,9 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -12,43 +11,33 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
-func consumeGuarded(ctx context.Context, j job, pool *pgxpool.Pool, log *slog.Logger) (err error) {
+// consumeGuarded is the consumer behind the guard: the same business logic, in the transaction
+// that claims the event.
+func consumeGuarded(ctx context.Context, j job, pool *pgxpool.Pool, log *slog.Logger) error {
 	guard, err := idem.New(pool, idem.Config{Consumer: "payments", Schema: j.Schema, Logger: log})
 	if err != nil {
-		return err
+		return fmt.Errorf("make the guard: %w", err)
 	}
-	reader := kafka.NewReader(kafka.ReaderConfig{
-		Brokers:           j.Brokers,
-		GroupID:           j.Group,
-		Topic:             j.Topic,
-		StartOffset:       kafka.FirstOffset,
-		MaxWait:           250 * time.Millisecond,
-		SessionTimeout:    j.SessionTimeout,
-		RebalanceTimeout:  j.SessionTimeout,
-		HeartbeatInterval: j.SessionTimeout / 10,
-		JoinGroupBackoff:  200 * time.Millisecond,
-	})
-	defer func() { err = errors.Join(err, reader.Close()) }()
-	for {
-		message, err := reader.FetchMessage(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		ctx := context.WithoutCancel(ctx)
-		id := eventID(message)
-		if j.BreakGuard {
-			id = uuid.NewString()
-		}
-		if _, err := guard.ProcessIfNew(ctx, id, func(ctx context.Context, tx pgx.Tx) error { return apply(ctx, tx, message) }); err != nil {
-			return err
-		}
-		if err := reader.CommitMessages(ctx, message); err != nil {
-			log.WarnContext(ctx, "commit", "error", err)
-		}
+	config := kafkaadapter.Config{
+		Brokers:        j.Brokers,
+		Group:          j.Group,
+		Topics:         []string{j.Topic},
+		SessionTimeout: j.SessionTimeout,
+		Logger:         log,
+		Handle: func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+			return apply(ctx, tx, m.Message)
+		},
 	}
+	if j.BreakGuard {
+		config.EventID = func(kafka.Message) (string, error) { return uuid.NewString(), nil }
+	}
+	consumer, err := kafkaadapter.New(guard, config)
+	if err != nil {
+		return fmt.Errorf("make the consumer: %w", err)
+	}
+
+	return consumer.Run(ctx) //nolint:wrapcheck // It says what it is about.
 }

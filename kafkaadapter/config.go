@@ -1,0 +1,181 @@
+package kafkaadapter
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/sasl"
+)
+
+// Message is a record on its way to a Handler.
+type Message struct {
+	kafka.Message
+
+	// EventID is what Config.EventID made of the record.
+	EventID string
+
+	// Attempt counts the runs of the handler for this record by this member since it was
+	// assigned the partition, from 1.
+	Attempt int
+}
+
+// Lag is how many records the partition held behind this one when it was fetched.
+func (m Message) Lag() int64 { return max(0, m.HighWaterMark-m.Offset-1) }
+
+// Handler is the business logic for one record; idem.Handler says what it may do with tx. An
+// error rolls everything back, and the handler runs again, up to Config.MaxAttempts times.
+//
+// ctx ends when the handler has to stop: Config.DrainTimeout after the consumer was told to
+// stop or has lost the partition.
+type Handler func(ctx context.Context, tx pgx.Tx, m Message) error
+
+// Config describes a Consumer. Brokers, Group, Topics and Handle are required.
+type Config struct {
+	// Brokers are where the cluster is found: host:port, one or more.
+	Brokers []string
+
+	// Group is the consumer group. Its members share the partitions.
+	Group string
+
+	// Topics are what the group consumes. All its members should name the same.
+	Topics []string
+
+	// Handle processes a record.
+	Handle Handler
+
+	// EventID tells events apart. Default Header(DefaultEventIDHeader).
+	EventID EventID
+
+	// StartOffset is where a group begins in a partition in which it has committed nothing:
+	// kafka.FirstOffset or kafka.LastOffset. Default kafka.FirstOffset.
+	StartOffset int64
+
+	// MaxAttempts is how often the handler may fail for one record before Run ends with a
+	// *RecordError. Pauses between the attempts grow from 100 ms to 10 s; the partition waits,
+	// the others go on. Transient errors of the infrastructure (idem.IsTransient) are no
+	// attempts: they are retried until they are gone. Default 5.
+	MaxAttempts int
+
+	// StoreMetadata stores with each claim where its record comes from: topic, partition,
+	// offset, key, time and attempt (idem.Metadata). Default false: it about doubles the
+	// size of a row.
+	StoreMetadata bool
+
+	// SessionTimeout is after how long without a heartbeat the broker gives the partitions of
+	// a member to others. Short values take over quickly from members that were killed; the
+	// broker refuses those below its group.min.session.timeout.ms (6 s). Default 10 s.
+	SessionTimeout time.Duration
+
+	// HeartbeatInterval is also how soon a member learns of a rebalance. Default a tenth of
+	// SessionTimeout.
+	HeartbeatInterval time.Duration
+
+	// RebalanceTimeout is how long a rebalance waits for members that are busy. Default 30 s.
+	RebalanceTimeout time.Duration
+
+	// DrainTimeout is how long a handler may go on after its partition was revoked or the
+	// consumer was told to stop; then its context ends and its transaction is rolled back.
+	// A member sends no heartbeats during that time, so it must be less than SessionTimeout.
+	// Default half of that.
+	DrainTimeout time.Duration
+
+	// CommitInterval is how often offsets are committed to Kafka. After a crash the records
+	// since the last commit are delivered again, and seen to be duplicates. Default 1 s.
+	CommitInterval time.Duration
+
+	// MaxWait is how long a broker holds back its answer to a fetch if there is nothing to
+	// deliver. What arrives meanwhile is answered at once. Default 500 ms.
+	MaxWait time.Duration
+
+	// MaxBytes is how much is fetched of a partition at once, before decompression, but never
+	// less than one batch of the producer. Each assigned partition holds up to three times as
+	// much: one fetch in progress, one waiting, one under way. Default 1 MiB.
+	MaxBytes int
+
+	// TopicGrace is how long a topic may be missing before Run ends with ErrUnknownTopic.
+	// Default 30 s.
+	TopicGrace time.Duration
+
+	// ClientID names the client in the broker's logs, metrics and quotas. Default: Group.
+	ClientID string
+
+	// TLS encrypts the connections. Default: no encryption.
+	TLS *tls.Config
+
+	// SASL authenticates them. Default: no authentication.
+	SASL sasl.Mechanism
+
+	// Logger is told about rebalances (info) and about what goes wrong (warn). Default: silence.
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.EventID == nil {
+		c.EventID = Header(DefaultEventIDHeader)
+	}
+	c.StartOffset = cmp.Or(c.StartOffset, kafka.FirstOffset)
+	c.MaxAttempts = cmp.Or(c.MaxAttempts, 5)
+	c.SessionTimeout = cmp.Or(c.SessionTimeout, 10*time.Second)
+	c.HeartbeatInterval = cmp.Or(c.HeartbeatInterval, c.SessionTimeout/10)
+	c.RebalanceTimeout = cmp.Or(c.RebalanceTimeout, 30*time.Second)
+	c.DrainTimeout = cmp.Or(c.DrainTimeout, c.SessionTimeout/2)
+	c.CommitInterval = cmp.Or(c.CommitInterval, time.Second)
+	c.MaxWait = cmp.Or(c.MaxWait, 500*time.Millisecond)
+	c.MaxBytes = cmp.Or(c.MaxBytes, 1<<20)
+	c.TopicGrace = cmp.Or(c.TopicGrace, 30*time.Second)
+	c.ClientID = cmp.Or(c.ClientID, c.Group)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+
+	return c
+}
+
+func (c Config) validate() error {
+	switch {
+	case len(c.Brokers) == 0 || slices.Contains(c.Brokers, ""):
+		return fmt.Errorf("%w: Brokers is empty or has an empty address; give host:port", ErrInvalidConfig)
+	case c.Group == "":
+		return fmt.Errorf("%w: Group is empty", ErrInvalidConfig)
+	case len(c.Topics) == 0 || slices.Contains(c.Topics, ""):
+		return fmt.Errorf("%w: Topics is empty or has an empty name", ErrInvalidConfig)
+	case len(slices.Compact(slices.Sorted(slices.Values(c.Topics)))) != len(c.Topics):
+		return fmt.Errorf("%w: Topics names a topic twice", ErrInvalidConfig)
+	case c.Handle == nil:
+		return fmt.Errorf("%w: Handle is nil", ErrInvalidConfig)
+	case c.StartOffset != kafka.FirstOffset && c.StartOffset != kafka.LastOffset:
+		return fmt.Errorf("%w: StartOffset is %d; use kafka.FirstOffset or kafka.LastOffset", ErrInvalidConfig, c.StartOffset)
+	case c.MaxAttempts < 0:
+		return fmt.Errorf("%w: MaxAttempts is negative (%d)", ErrInvalidConfig, c.MaxAttempts)
+	case c.MaxBytes < 0 || c.MaxBytes > math.MaxInt32:
+		return fmt.Errorf("%w: MaxBytes is %d; use 1 to %d", ErrInvalidConfig, c.MaxBytes, math.MaxInt32)
+	case c.HeartbeatInterval >= c.SessionTimeout:
+		return fmt.Errorf("%w: HeartbeatInterval %v is not less than SessionTimeout %v", ErrInvalidConfig, c.HeartbeatInterval, c.SessionTimeout)
+	case c.DrainTimeout >= min(c.SessionTimeout, c.RebalanceTimeout):
+		return fmt.Errorf("%w: DrainTimeout %v is not less than SessionTimeout %v and RebalanceTimeout %v",
+			ErrInvalidConfig, c.DrainTimeout, c.SessionTimeout, c.RebalanceTimeout)
+	}
+
+	return c.validateDurations()
+}
+
+// validateDurations keeps to what Kafka's protocol can express: milliseconds in 32 bits.
+func (c Config) validateDurations() error {
+	for name, d := range map[string]time.Duration{
+		"SessionTimeout": c.SessionTimeout, "HeartbeatInterval": c.HeartbeatInterval,
+		"RebalanceTimeout": c.RebalanceTimeout, "DrainTimeout": c.DrainTimeout,
+		"CommitInterval": c.CommitInterval, "MaxWait": c.MaxWait, "TopicGrace": c.TopicGrace,
+	} {
+		if d < time.Millisecond || d.Milliseconds() > math.MaxInt32 {
+			return fmt.Errorf("%w: %s is %v; use 1 ms to 24 days", ErrInvalidConfig, name, d)
+		}
+	}
+
+	return nil
+}

@@ -1,0 +1,88 @@
+package kafkaadapter_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/goleak"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func handle(context.Context, pgx.Tx, kafkaadapter.Message) error { return nil }
+
+func valid() kafkaadapter.Config {
+	return kafkaadapter.Config{Brokers: []string{"127.0.0.1:1"}, Group: "g", Topics: []string{"t"}, Handle: handle}
+}
+
+func newGuard(t *testing.T) *idem.Guard {
+	t.Helper()
+	pool, err := pgxpool.New(t.Context(), "postgres://nobody@127.0.0.1:1/none?connect_timeout=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	guard, err := idem.New(pool, idem.Config{Consumer: "c", Retry: idem.RetryPolicy{MaxAttempts: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return guard
+}
+
+func TestNewRefusesNonsense(t *testing.T) {
+	t.Parallel()
+	guard := newGuard(t)
+	if _, err := kafkaadapter.New(guard, valid()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kafkaadapter.New(nil, valid()); !errors.Is(err, kafkaadapter.ErrInvalidConfig) {
+		t.Errorf("nil guard: %v", err)
+	}
+	for want, spoil := range map[string]func(*kafkaadapter.Config){
+		"Brokers is empty":         func(c *kafkaadapter.Config) { c.Brokers = nil },
+		"empty address":            func(c *kafkaadapter.Config) { c.Brokers = []string{"a:1", ""} },
+		"Group":                    func(c *kafkaadapter.Config) { c.Group = "" },
+		"Topics is empty":          func(c *kafkaadapter.Config) { c.Topics = nil },
+		"empty name":               func(c *kafkaadapter.Config) { c.Topics = []string{""} },
+		"a topic twice":            func(c *kafkaadapter.Config) { c.Topics = []string{"a", "b", "a"} },
+		"Handle":                   func(c *kafkaadapter.Config) { c.Handle = nil },
+		"StartOffset":              func(c *kafkaadapter.Config) { c.StartOffset = 5 },
+		"MaxAttempts":              func(c *kafkaadapter.Config) { c.MaxAttempts = -1 },
+		"MaxBytes":                 func(c *kafkaadapter.Config) { c.MaxBytes = 1 << 31 },
+		"MaxWait":                  func(c *kafkaadapter.Config) { c.MaxWait = -time.Second },
+		"CommitInterval":           func(c *kafkaadapter.Config) { c.CommitInterval = time.Microsecond },
+		"RebalanceTimeout":         func(c *kafkaadapter.Config) { c.RebalanceTimeout = 1000 * time.Hour },
+		"less than SessionTimeout": func(c *kafkaadapter.Config) { c.HeartbeatInterval = time.Hour },
+		"DrainTimeout":             func(c *kafkaadapter.Config) { c.DrainTimeout = 10 * time.Second },
+		"TopicGrace":               func(c *kafkaadapter.Config) { c.TopicGrace = -1 },
+	} {
+		config := valid()
+		spoil(&config)
+		if _, err := kafkaadapter.New(guard, config); !errors.Is(err, kafkaadapter.ErrInvalidConfig) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+}
+
+// Run waits for a database that is not there, and ends with its context.
+func TestRunWaitsForPostgres(t *testing.T) {
+	t.Parallel()
+	consumer, err := kafkaadapter.New(newGuard(t), valid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := consumer.Run(ctx); err != nil || ctx.Err() == nil {
+		t.Errorf("Run: %v, before its context ended: %t", err, ctx.Err() == nil)
+	}
+}

@@ -1,0 +1,140 @@
+package kafkaadapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"github.com/nova-events/idempotent-consumer/internal/backoff"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
+)
+
+// maxUnreadable is how often a response may be unreadable before it is not the network's fault.
+const maxUnreadable = 5
+
+// fetcher reads ahead in a partition: while one response is processed, the next is fetched.
+type fetcher struct {
+	*worker
+
+	transport *kafka.Transport
+	responses chan *fetch.Response // closed at the end
+	err       error                // why it ended, other than by its context
+	ended     chan struct{}
+
+	offset     int64
+	relative   bool      // no record has been read yet since the start was relative
+	missing    time.Time // since when the topic is missing
+	unreadable int       // responses in a row that were
+}
+
+func newFetcher(w *worker) *fetcher {
+	return &fetcher{
+		worker: w, transport: w.generation.client.Transport.(*kafka.Transport), //nolint:forcetypeassert // Run made it.
+		responses: make(chan *fetch.Response), ended: make(chan struct{}), offset: w.start,
+	}
+}
+
+func (f *fetcher) run(ctx context.Context) {
+	defer close(f.ended)
+	defer close(f.responses)
+	for failed := 0; ctx.Err() == nil; {
+		response, err := f.next(ctx)
+		if err != nil {
+			failed++
+			if f.err = f.judge(ctx, err); f.err != nil {
+				return
+			}
+			backoff.Sleep(ctx, min(time.Second, retryPauses.Pause(failed)))
+
+			continue
+		}
+		failed, f.missing, f.unreadable = 0, time.Time{}, 0
+		if response.Next == f.offset {
+			continue
+		}
+		f.offset, f.relative = response.Next, false
+		select {
+		case f.responses <- response:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// next fetches once. A start that is relative to the log is made an offset first, and that is
+// committed: else the next owner of the partition would start somewhere else, and records
+// between the two places would be lost.
+func (f *fetcher) next(ctx context.Context) (*fetch.Response, error) {
+	if f.offset < 0 {
+		offset, err := f.resolve(ctx)
+		if err != nil {
+			return nil, err
+		}
+		f.offset, f.relative = offset, true
+		f.done(offset)
+	}
+
+	return fetch.Fetch(ctx, f.transport, f.generation.consumer.brokers, fetch.Request{ //nolint:wrapcheck // judge wraps it.
+		Topic: f.topic, Partition: f.partition, Offset: f.offset,
+		MaxBytes: f.config.MaxBytes, MaxWait: f.config.MaxWait, ClientID: f.config.ClientID,
+	})
+}
+
+func (f *fetcher) resolve(ctx context.Context) (int64, error) {
+	request := kafka.FirstOffsetOf(f.partition)
+	if f.offset == kafka.LastOffset {
+		request = kafka.LastOffsetOf(f.partition)
+	}
+	response, err := f.generation.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{
+		Topics: map[string][]kafka.OffsetRequest{f.topic: {request}},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("read the ends of the log: %w", err)
+	}
+	for _, ends := range response.Topics[f.topic] {
+		switch {
+		case ends.Error != nil:
+			return 0, fmt.Errorf("read the ends of the log: %w", ends.Error)
+		case f.offset == kafka.LastOffset:
+			return ends.LastOffset, nil
+		default:
+			return ends.FirstOffset, nil
+		}
+	}
+
+	return 0, fmt.Errorf("read the ends of the log: %w", kafka.UnknownTopicOrPartition)
+}
+
+// judge returns the error that must end the consumer because of err, or nil if it may pass.
+func (f *fetcher) judge(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	where := fmt.Sprintf("fetch %s/%d at offset %d", f.topic, f.partition, f.offset)
+	switch {
+	case errors.Is(err, kafka.OffsetOutOfRange) && f.relative:
+		f.offset = f.start // The log has moved on since its end was asked for.
+	case errors.Is(err, kafka.OffsetOutOfRange):
+		return fmt.Errorf("%w: %s", ErrOffsetOutOfRange, where)
+	case unknownTopic(err):
+		if f.missing.IsZero() {
+			f.missing = time.Now()
+		}
+		if time.Since(f.missing) > f.config.TopicGrace {
+			return fmt.Errorf("%w: %s: %w", ErrUnknownTopic, where, err)
+		}
+	case unreadable(err):
+		if f.unreadable++; f.unreadable >= maxUnreadable {
+			return fmt.Errorf("%w: %s: %w", ErrUnreadable, where, err)
+		}
+	default:
+		if err := fatal(err); err != nil {
+			return fmt.Errorf("%s: %w", where, err)
+		}
+	}
+	f.log.WarnContext(ctx, "kafkaadapter: fetch failed, trying again", "offset", f.offset, "error", err)
+
+	return nil
+}

@@ -1,0 +1,143 @@
+package kafkaadapter
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// generation is the time between two rebalances, in which the assignment of partitions does
+// not change. It has a worker for each partition and commits their offsets.
+//
+// Its end is awaited by the group, so that what this member has processed is committed before
+// others take over. A commit carries the generation and the member: once others have taken
+// over, the broker refuses it.
+type generation struct {
+	consumer *Consumer
+	kafka    *kafka.Generation
+	member   *membership
+	client   *kafka.Client
+	log      *slog.Logger
+
+	workers sync.WaitGroup
+	ended   chan struct{} // closed when workers and committer have ended
+
+	mu      sync.Mutex
+	pending map[string]map[int]int64 // offsets to commit, by topic and partition
+	failure error                    // why Run must end, if it must
+}
+
+func newGeneration(c *Consumer, g *kafka.Generation, member *membership, client *kafka.Client) *generation {
+	return &generation{
+		consumer: c, kafka: g, member: member, client: client,
+		log:     c.config.Logger.With("generation", g.ID),
+		ended:   make(chan struct{}),
+		pending: make(map[string]map[int]int64),
+	}
+}
+
+// run returns when the generation has ended: nil for the next one to begin, else an error that
+// ends Run.
+func (g *generation) run(ctx context.Context) error {
+	// Handlers are to finish what they have begun when ctx or the generation ends.
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+
+	partitions := 0
+	for topic, assigned := range g.kafka.Assignments {
+		for _, partition := range assigned {
+			w := newWorker(g, topic, partition)
+			partitions++
+			g.workers.Add(1)
+			g.kafka.Start(func(revoked context.Context) {
+				defer g.workers.Done()
+				if err := w.run(revoked, work); err != nil {
+					g.fail(err)
+				}
+				<-revoked.Done() // Whoever returns ends the generation.
+			})
+		}
+	}
+	g.log.InfoContext(ctx, "kafkaadapter: partitions assigned", "partitions", partitions, "member", g.kafka.MemberID)
+	g.kafka.Start(func(revoked context.Context) {
+		defer close(g.ended)
+		g.commitUntil(ctx, revoked)
+		timer := time.AfterFunc(g.consumer.config.DrainTimeout, stop)
+		defer timer.Stop()
+		g.workers.Wait()
+		g.commit(ctx)
+	})
+	<-g.ended
+
+	g.mu.Lock()
+	defer g.mu.Unlock()
+
+	return g.failure
+}
+
+// fail makes Run end with err. The other partitions finish their records in progress.
+func (g *generation) fail(err error) {
+	g.mu.Lock()
+	if g.failure == nil {
+		g.failure = err
+	}
+	g.mu.Unlock()
+	g.member.leave()
+}
+
+// done says that all records of a partition before the offset are processed.
+func (g *generation) done(topic string, partition int, offset int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.pending[topic] == nil {
+		g.pending[topic] = make(map[int]int64)
+	}
+	g.pending[topic][partition] = offset
+}
+
+// commitUntil commits periodically until the generation ends.
+func (g *generation) commitUntil(ctx, revoked context.Context) {
+	ticker := time.NewTicker(g.consumer.config.CommitInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-revoked.Done():
+			return
+		case <-ticker.C:
+			g.commit(ctx)
+		}
+	}
+}
+
+// commit commits what is done. What fails is tried again the next time, unless there is
+// something newer by then.
+func (g *generation) commit(ctx context.Context) {
+	g.mu.Lock()
+	offsets := g.pending
+	g.pending = make(map[string]map[int]int64)
+	g.mu.Unlock()
+	err := g.kafka.CommitOffsets(offsets)
+	if err == nil {
+		return
+	}
+	if err := fatal(err); err != nil {
+		g.fail(err)
+	}
+	g.log.WarnContext(ctx, "kafkaadapter: offsets not committed; if others take over before they are, records will be delivered again", "error", err)
+
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for topic, newer := range g.pending {
+		if offsets[topic] == nil {
+			offsets[topic] = newer
+
+			continue
+		}
+		maps.Copy(offsets[topic], newer)
+	}
+	g.pending = offsets
+}

@@ -1,0 +1,177 @@
+// Package fetch reads records from a partition of a Kafka topic over kafka-go's Transport,
+// which gives it connections, TLS, SASL and the way to the partition's leader.
+//
+// It decodes responses itself, because kafka-go's readers deliver the records of aborted
+// transactions and stop at holes that compaction has made. The rules are those of Kafka's own
+// consumer (org.apache.kafka.clients.consumer.internals.CompletedFetch) and its message
+// format (https://kafka.apache.org/documentation/#messageformat).
+package fetch
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+	protocolfetch "github.com/segmentio/kafka-go/protocol/fetch"
+)
+
+const (
+	// minVersion is the first version of the request that knows transactions (Kafka 0.11).
+	minVersion = 4
+
+	// maxResponseBytes bounds what is read from a broker at once. Kafka itself accepts batches
+	// of up to 2 GiB, but by default of 1 MiB.
+	maxResponseBytes = 256 << 20
+
+	// firstChunk is how much is allocated for a response on the word of its length alone.
+	firstChunk = 4 << 20
+
+	// netTimeout is how long a fetch may take beyond MaxWait.
+	netTimeout = 10 * time.Second
+
+	readCommitted = 1
+)
+
+var (
+	// ErrMalformed is returned when a response makes no sense or a checksum is wrong.
+	ErrMalformed = errors.New("malformed fetch response")
+
+	// ErrUnsupported is returned when a broker or a record batch is too old.
+	ErrUnsupported = errors.New("unsupported")
+
+	// ErrTooLarge is returned when a response or a decompressed batch is beyond all measure.
+	ErrTooLarge = errors.New("too large")
+)
+
+// Request asks for the records of one partition, from Offset on.
+type Request struct {
+	Topic     string
+	Partition int
+	Offset    int64
+	// MaxBytes is how much the broker sends, but never less than one whole batch.
+	MaxBytes int
+	// MaxWait is how long the broker waits if there is nothing.
+	MaxWait time.Duration
+	// ClientID names the client in the broker's logs, metrics and quotas.
+	ClientID string
+}
+
+// Fetch returns the next committed records. An error that the broker reports is a kafka.Error.
+// The end of ctx ends the call at once.
+func Fetch(ctx context.Context, transport *kafka.Transport, brokers net.Addr, request Request) (*Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, request.MaxWait+netTimeout)
+	defer cancel()
+	response, err := transport.RoundTrip(ctx, brokers, &exchange{Request: request})
+	if err != nil {
+		return nil, err //nolint:wrapcheck // The caller wraps it.
+	}
+
+	return response.(*Response), nil //nolint:forcetypeassert // RawExchange returns nothing else.
+}
+
+// exchange is a Request on its way through kafka-go's Transport.
+type exchange struct {
+	Request
+
+	version int16
+}
+
+var (
+	_ protocol.RawExchanger  = (*exchange)(nil)
+	_ protocol.BrokerMessage = (*exchange)(nil)
+)
+
+// ApiKey implements protocol.Message.
+func (e *exchange) ApiKey() protocol.ApiKey { return protocol.Fetch } //nolint:revive // kafka-go's spelling.
+
+// Broker implements protocol.BrokerMessage: the leader of the partition.
+func (e *exchange) Broker(cluster protocol.Cluster) (protocol.Broker, error) {
+	return e.encode().Broker(cluster) //nolint:wrapcheck // It is kafka-go's own.
+}
+
+// Required implements protocol.RawExchanger. It is called with what the connection speaks.
+func (e *exchange) Required(versions map[protocol.ApiKey]int16) bool {
+	e.version = versions[protocol.Fetch]
+
+	return true
+}
+
+// RawExchange implements protocol.RawExchanger. After an error kafka-go closes the connection.
+func (e *exchange) RawExchange(connection io.ReadWriter) (protocol.Message, error) {
+	if e.version < minVersion {
+		return nil, fmt.Errorf("%w: the broker speaks version %d of the fetch request, %d is needed (Kafka 0.11)", ErrUnsupported, e.version, minVersion)
+	}
+	const correlation = 1 // One request at a time travels on a connection.
+	if err := protocol.WriteRequest(connection, e.version, correlation, e.ClientID, e.encode()); err != nil {
+		return nil, err //nolint:wrapcheck // The caller wraps it.
+	}
+
+	var header [8]byte
+	if _, err := io.ReadFull(connection, header[:]); err != nil {
+		return nil, err //nolint:wrapcheck // The caller wraps it.
+	}
+	size := int64(binary.BigEndian.Uint32(header[:])) - 4
+	switch got := binary.BigEndian.Uint32(header[4:]); {
+	case got != correlation:
+		return nil, fmt.Errorf("%w: it answers request %d, not %d", ErrMalformed, got, correlation)
+	case size < 0:
+		return nil, fmt.Errorf("%w: its length is negative", ErrMalformed)
+	case size > maxResponseBytes:
+		return nil, fmt.Errorf("response of %d bytes: %w, %d are allowed", size, ErrTooLarge, maxResponseBytes)
+	}
+	body, err := readBody(connection, int(size))
+	if err != nil {
+		return nil, err
+	}
+
+	return decode(e.Request, e.version, body)
+}
+
+func (e *exchange) encode() *protocolfetch.Request {
+	maxBytes := int32(min(e.MaxBytes, maxResponseBytes)) //nolint:gosec // It is small enough.
+
+	return &protocolfetch.Request{
+		ReplicaID:      -1,
+		MaxWaitTime:    int32(e.MaxWait.Milliseconds()), //nolint:gosec // New checks its range.
+		MinBytes:       1,
+		MaxBytes:       maxBytes,
+		IsolationLevel: readCommitted,
+		SessionEpoch:   -1, // no session
+		Topics: []protocolfetch.RequestTopic{{
+			Topic: e.Topic,
+			Partitions: []protocolfetch.RequestPartition{{
+				Partition:          int32(e.Partition), //nolint:gosec // The broker has assigned it.
+				CurrentLeaderEpoch: -1,
+				FetchOffset:        e.Offset,
+				LogStartOffset:     -1,
+				PartitionMaxBytes:  maxBytes,
+			}},
+		}},
+	}
+}
+
+// readBody reads size bytes. What is allocated follows what arrives, so that a length alone
+// cannot take up memory.
+func readBody(from io.Reader, size int) ([]byte, error) {
+	body := make([]byte, 0, min(size, firstChunk))
+	for len(body) < size {
+		if len(body) == cap(body) {
+			grown := make([]byte, len(body), min(size, 2*cap(body)))
+			copy(grown, body)
+			body = grown
+		}
+		n, err := io.ReadFull(from, body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if err != nil {
+			return nil, err //nolint:wrapcheck // The caller wraps it.
+		}
+	}
+
+	return body, nil
+}

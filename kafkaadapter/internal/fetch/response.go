@@ -1,0 +1,96 @@
+package fetch
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+)
+
+// Response holds the records that a fetch found.
+type Response struct {
+	// Messages are committed and in the order of their offsets. Keys, values and header values
+	// share memory with the response, which is never used again.
+	Messages []kafka.Message
+	// Next is where the next fetch has to start: behind all that was read, be it records,
+	// aborted ones, transaction markers or holes.
+	Next int64
+	// HighWatermark is the offset behind the last record that is replicated; LastStable that
+	// of the first record of the oldest open transaction, up to which records are delivered.
+	HighWatermark int64
+	LastStable    int64
+	// LogStart is the offset of the first record that is left, or -1 from an old broker.
+	LogStart int64
+}
+
+// ApiKey implements protocol.Message.
+func (r *Response) ApiKey() protocol.ApiKey { return protocol.Fetch } //nolint:revive // kafka-go's spelling.
+
+// abortedTransaction is one whose records, from first on, must not be delivered.
+type abortedTransaction struct {
+	producer, first int64
+}
+
+// decode reads the body of a response to a request for one partition.
+func decode(request Request, version int16, body []byte) (*Response, error) {
+	c := &cursor{rest: body}
+	c.int32() // throttle time
+	if version >= 7 {
+		if code := c.int16(); code != 0 {
+			return nil, kafka.Error(code)
+		}
+		c.int32() // session id
+	}
+	if n := c.int32(); n != 1 {
+		return nil, fmt.Errorf("%w: it has %d topics", ErrMalformed, n)
+	}
+	c.bytes(int(c.int16())) // topic
+	if n := c.int32(); n != 1 {
+		return nil, fmt.Errorf("%w: it has %d partitions", ErrMalformed, n)
+	}
+	c.int32() // partition
+	code := c.int16()
+	response := &Response{Next: request.Offset, LogStart: -1}
+	response.HighWatermark = c.int64()
+	response.LastStable = c.int64()
+	if version >= 5 {
+		response.LogStart = c.int64()
+	}
+	aborted := decodeAborted(c)
+	if version >= 11 {
+		c.int32() // preferred read replica
+	}
+	records := c.bytes(int(max(0, c.int32())))
+	switch {
+	case code != 0:
+		return nil, kafka.Error(code)
+	case c.bad:
+		return nil, fmt.Errorf("%w: it ends too early", ErrMalformed)
+	}
+
+	d := decoder{request: request, response: response, aborted: aborted, limit: maxBatchBytes}
+	if err := d.batches(records); err != nil {
+		return nil, err
+	}
+
+	return response, nil
+}
+
+func decodeAborted(c *cursor) []abortedTransaction {
+	const size = 16
+	n := int(max(0, c.int32()))
+	if n > len(c.rest)/size {
+		c.rest, c.bad = nil, true
+
+		return nil
+	}
+	aborted := make([]abortedTransaction, n)
+	for i := range aborted {
+		aborted[i] = abortedTransaction{producer: c.int64(), first: c.int64()}
+	}
+	slices.SortStableFunc(aborted, func(a, b abortedTransaction) int { return cmp.Compare(a.first, b.first) })
+
+	return aborted
+}
