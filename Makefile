@@ -18,7 +18,7 @@ RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-13s %s\n", $$1, $$2}' Makefile
 
 .PHONY: demo
 demo: ## Show what the guard does (BROKER=kafka for Apache Kafka; ARGS=--help for more)
@@ -32,6 +32,13 @@ test: ## Run the tests of all modules, with the race detector
 .PHONY: test-fast
 test-fast: ## Run the tests of the root module, without the race detector
 	$(WITHPG) go test ./...
+
+.PHONY: test-versions
+test-versions: ## Run the tests of idem and schema on PostgreSQL 14, 15, 16 and 17
+	@failed=0; for version in 14 15 16 17; do \
+		echo "PostgreSQL $$version"; \
+		IDEM_TEST_DATABASE_URL= IDEM_TEST_PG=embedded-$$version $(WITHPG) go test -count=1 ./idem ./schema/... || failed=1; \
+	done; exit $$failed
 
 .PHONY: verify
 verify: ## Check generated code, queries, imports, modules and format

@@ -110,6 +110,25 @@ func (q *Queries) EventCountExpired(ctx context.Context, db DBTX) ([]EventCountE
 	return items, nil
 }
 
+const eventCountOlder = `-- name: EventCountOlder :one
+SELECT count(*) FROM idem.processed_events
+WHERE consumer_id = $1 AND processed_at < now() - $2::interval
+`
+
+type EventCountOlderParams struct {
+	ConsumerID int32
+	MaxAge     time.Duration
+}
+
+// How many of a consumer's events would be expired if its retention were max_age. Reads all of
+// its events.
+func (q *Queries) EventCountOlder(ctx context.Context, db DBTX, arg EventCountOlderParams) (int64, error) {
+	row := db.QueryRow(ctx, eventCountOlder, arg.ConsumerID, arg.MaxAge)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const eventDeleteExpired = `-- name: EventDeleteExpired :many
 WITH expired AS (
     DELETE FROM idem.processed_events e

@@ -85,7 +85,9 @@ func (g *Guard) ClaimTx(ctx context.Context, tx pgx.Tx, eventID string, opts ...
 // holds the event, at most RetryPolicy.ResolveTimeout; then, or if the database cannot be
 // reached, the error wraps ErrOutcomeUnknown.
 //
-// Call it after the claiming transaction's connection is given back to its pool.
+// A COMMIT got no answer if its error holds no *pgconn.PgError, or one whose severity is not
+// ERROR. (pgconn.SafeToRetry says nothing about it.) Call Resolve after the claiming
+// transaction's connection is given back to its pool.
 func (g *Guard) Resolve(ctx context.Context, claim Claim) (Outcome, error) {
 	c, err := g.newCall(claim.EventID, nil)
 	if err != nil {
@@ -98,13 +100,17 @@ func (g *Guard) Resolve(ctx context.Context, claim Claim) (Outcome, error) {
 
 // call is one event on its way through the guard.
 type call struct {
+	options
+
 	eventID string
 	key     uuid.UUID
 	claimID uuid.UUID
-	options
 }
 
 func (g *Guard) newCall(eventID string, opts []Option) (call, error) {
+	if err := g.check(); err != nil {
+		return call{}, err
+	}
 	if err := validateEventID(eventID); err != nil {
 		return call{}, err
 	}

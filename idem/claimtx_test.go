@@ -148,22 +148,6 @@ func TestClaimWaitsForTheHolder(t *testing.T) {
 	}
 }
 
-// waitForLock returns once a backend of the test's database waits for another transaction.
-func (b *bundle) waitForLock(t *testing.T) {
-	t.Helper()
-	for {
-		var waiting bool
-		err := b.pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity
-			WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&waiting)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if waiting {
-			return
-		}
-	}
-}
-
 // Two transactions that mark the same events in opposite order must not deadlock: the
 // statement claims in the order of the keys.
 func TestMarkAllInOppositeOrder(t *testing.T) {

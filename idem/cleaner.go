@@ -65,16 +65,28 @@ func NewCleaner(pool *pgxpool.Pool, config CleanerConfig) (*Cleaner, error) {
 	return &Cleaner{pool: pool, config: config, queries: db.New(), names: &qualifier{name: config.Schema}}, nil
 }
 
+// check refuses a Cleaner that is not made by NewCleaner.
+func (c *Cleaner) check() error {
+	if c == nil || c.pool == nil {
+		return fmt.Errorf("%w: the Cleaner is not made by NewCleaner", ErrInvalidConfig)
+	}
+
+	return nil
+}
+
 // Run cleans up until ctx ends; then it stops at once, in the middle of a pass too, and
 // returns nil. A pass that fails is logged and left to the next one.
 func (c *Cleaner) Run(ctx context.Context) error {
+	if err := c.check(); err != nil {
+		return err
+	}
 	log := c.config.Logger
 	pause := rand.N(min(c.config.Interval, time.Minute)) //nolint:gosec // Jitter needs no secrecy.
 	for sleep(ctx, pause) {
 		report, err := c.Clean(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // It was stopped.
 		case err != nil:
 			log.WarnContext(ctx, "idem: cleanup failed, trying again later", "deleted", report.Deleted, "error", err)
 		case report.Complete:

@@ -24,7 +24,8 @@ const (
 
 // CleanupReport says what one pass of cleanup did.
 type CleanupReport struct {
-	// Deleted counts the forgotten events of all consumers, Consumers those of each.
+	// Deleted counts the forgotten events of all consumers, Consumers those of each. They
+	// never say too much; if the connection is lost during a COMMIT, they may miss one batch.
 	Deleted   int64
 	Consumers map[string]int64
 	// Batches is the number of transactions that it took, Elapsed the time.
@@ -47,6 +48,9 @@ type CleanupProgress struct {
 // 100 ms each, and stops at the end of ctx with the report so far and the context's error.
 // Only one process cleans up at a time. A Cleaner runs it periodically.
 func (g *Guard) CleanupOldEvents(ctx context.Context) (CleanupReport, error) {
+	if err := g.check(); err != nil {
+		return CleanupReport{}, err
+	}
 	cleaner, err := NewCleaner(g.pool, CleanerConfig{Schema: g.config.Schema, Retry: g.config.Retry, Logger: g.config.Logger})
 	if err != nil {
 		return CleanupReport{}, err
@@ -57,6 +61,9 @@ func (g *Guard) CleanupOldEvents(ctx context.Context) (CleanupReport, error) {
 
 // Clean makes one pass over the table, as Guard.CleanupOldEvents does.
 func (c *Cleaner) Clean(ctx context.Context) (report CleanupReport, err error) {
+	if err := c.check(); err != nil {
+		return CleanupReport{}, err
+	}
 	started := time.Now()
 	report.Consumers = map[string]int64{}
 	defer func() { report.Elapsed = time.Since(started) }()
@@ -112,6 +119,9 @@ type cleanupBatch struct {
 // CountExpired returns for each consumer how many events Clean would forget now, without
 // those that have none. It reads the whole table.
 func (c *Cleaner) CountExpired(ctx context.Context) (map[string]int64, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
 	counts := map[string]int64{}
 	rows, err := c.queries.EventCountExpired(ctx, c.names.on(c.pool))
 	if err != nil {
@@ -137,7 +147,7 @@ func (c *Cleaner) cleanBlocks(ctx context.Context, from, to int64) (batch cleanu
 		return err //nolint:wrapcheck // The caller wraps it.
 	})
 
-	return batch, err //nolint:wrapcheck // The caller wraps it.
+	return batch, explain(err)
 }
 
 // nextBatch moves the size towards what takes batchTarget, at most by a factor of two.

@@ -12,7 +12,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/idem"
 )
 
-// age makes rows rows of each consumer, one for each hour of the past.
+// age registers a consumer and makes rows for it, one for each hour of the past.
 func (b *bundle) age(t *testing.T, consumer string, retention time.Duration, rows int) *idem.Guard {
 	t.Helper()
 	guard := newGuard(t, b.pool, idem.Config{Consumer: consumer, Retention: retention})

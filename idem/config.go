@@ -17,7 +17,7 @@ const (
 	// DefaultRetention is how long event ids are remembered where nothing else is said.
 	DefaultRetention = 7 * 24 * time.Hour
 
-	// Unlimited, as RetryPolicy.MaxAttempts, retries until the context ends.
+	// Unlimited attempts (RetryPolicy.MaxAttempts) end only with the context.
 	Unlimited = -1
 
 	maxConsumerBytes = 255

@@ -1,15 +1,9 @@
 package idem
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"strings"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 var (
@@ -22,8 +16,9 @@ var (
 	// id will always be refused.
 	ErrInvalidEventID = errors.New("idem: invalid event id")
 
-	// ErrInvalidMetadata is returned, with the reason, when the user's part of the metadata
-	// is not JSON or too large. It is found before any I/O.
+	// ErrInvalidMetadata is returned, with the reason, when the metadata hold what jsonb
+	// cannot: text with NUL characters, or a User part that is not JSON, too large, too deep
+	// or with numbers beyond all measure. It is found before any I/O.
 	ErrInvalidMetadata = errors.New("idem: invalid metadata")
 
 	// ErrNotFound is returned by Lookup when the event is not processed, or forgotten.
@@ -49,13 +44,15 @@ var (
 	// ErrHandlerTx is returned by Commit and Rollback of the transaction that a handler is
 	// given, which do nothing. Return nil to commit and an error to roll back. Wrapped in a
 	// HandlerError it says that the handler ended the transaction by SQL of its own: the
-	// claim and the writes before that may be committed, without those that came after.
+	// claim and the writes before that may be committed, without those that came after, so
+	// the guard does not try again.
 	ErrHandlerTx = errors.New("idem: the transaction is ended by the guard, not by the handler")
 )
 
 // HandlerError is returned when the handler failed: it returned an error, left the
-// transaction aborted, or its writes were refused at COMMIT. Nothing of it took effect (but
-// see ErrHandlerTx) and the event stays claimable. It wraps the handler's own error for errors.Is and errors.As.
+// transaction aborted or a query open, took longer than the server allows a transaction, or
+// its writes were refused at COMMIT. Nothing of it took effect (but see ErrHandlerTx) and the
+// event stays claimable. It wraps the handler's own error for errors.Is and errors.As.
 type HandlerError struct {
 	EventID string
 	Err     error
@@ -80,82 +77,4 @@ type RetentionConflictError struct {
 func (e *RetentionConflictError) Error() string {
 	return fmt.Sprintf("idem: consumer %q is registered with a retention of %v but configured with %v; to change it for all its processes run: idemctl consumer set-retention %s %v",
 		e.Consumer, e.Registered, e.Configured, e.Consumer, e.Configured)
-}
-
-// IsTransient reports whether err comes of the infrastructure and may be gone on another try:
-// a connection that could not be made or was lost, a serialization failure, a deadlock, a
-// server short of resources or shutting down. Errors that a handler returned for reasons of
-// its own are not transient.
-func IsTransient(err error) bool {
-	if errors.Is(err, ErrOutcomeUnknown) || errors.Is(err, errCommitUnanswered) {
-		return true
-	}
-	var handler *HandlerError
-	if errors.As(err, &handler) {
-		return handler.transient
-	}
-	if transient, known := transientSQL(err); known {
-		return transient
-	}
-	var connect *pgconn.ConnectError
-	if errors.As(err, &connect) {
-		return true
-	}
-
-	return connectionLost(err)
-}
-
-// transientSQL judges by SQLSTATE, the only part of a server's error that is the same in all
-// languages. known is false if err holds none.
-func transientSQL(err error) (transient, known bool) {
-	var pgErr *pgconn.PgError
-	if !errors.As(err, &pgErr) {
-		return false, false
-	}
-	code := pgErr.Code
-
-	return code == "40001" || // serialization_failure
-		code == "40P01" || // deadlock_detected
-		strings.HasPrefix(code, "08") || // connection exceptions
-		strings.HasPrefix(code, "53") || // insufficient resources
-		strings.HasPrefix(code, "57P0"), true // the server is shutting down, crashed or starting
-}
-
-// connectionLost reports whether err says that the connection to the server is gone, other
-// than by the end of a context.
-func connectionLost(err error) bool {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return false
-	}
-	var network net.Error
-
-	return pgconn.SafeToRetry(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, net.ErrClosed) || errors.As(err, &network)
-}
-
-// commitRefused reports whether err, from a COMMIT, proves that nothing was committed.
-// A server that ends the connection (FATAL) may have committed before: while it waits for a
-// standby, for instance.
-func commitRefused(err error) bool {
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
-		severity := pgErr.SeverityUnlocalized
-		if severity == "" {
-			severity = pgErr.Severity
-		}
-
-		return severity == "ERROR" && !strings.HasPrefix(pgErr.Code, "08") && pgErr.Code != "40003"
-	}
-
-	return pgconn.SafeToRetry(err)
-}
-
-// explain adds what to do about the errors of a database that lacks the guard's tables.
-func explain(err error) error {
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) && (pgErr.Code == "42P01" || pgErr.Code == "3F000") {
-		return fmt.Errorf("%w: %w", ErrNotMigrated, err)
-	}
-
-	return err
 }

@@ -103,7 +103,8 @@ func (g *Guard) MarkAllProcessed(ctx context.Context, eventIDs []string) (int64,
 }
 
 // Forget makes events claimable again, so that they are processed when they are next
-// delivered, and returns how many were known. Unknown ones are no error.
+// delivered, and returns how many were known. Unknown ones are no error. If a connection is
+// lost the count may miss some.
 func (g *Guard) Forget(ctx context.Context, eventIDs ...string) (int64, error) {
 	keys, err := distinctKeys(eventIDs)
 	if err != nil {
@@ -128,13 +129,18 @@ func (g *Guard) Forget(ctx context.Context, eventIDs ...string) (int64, error) {
 
 // onPool runs one statement for the registered consumer, with retries.
 func (g *Guard) onPool(ctx context.Context, statement func(conn db.DBTX, consumer int32) error) error {
+	if err := g.check(); err != nil {
+		return err
+	}
+
 	return g.config.Retry.do(ctx, g.log, func() error {
 		consumer, err := g.register(ctx)
 		if err != nil {
 			return err
 		}
-		if err := statement(g.names.on(g.pool), consumer); err != nil {
-			return fmt.Errorf("idem: %w", explain(err))
+		err = g.onConn(ctx, func(conn db.DBTX) error { return statement(conn, consumer) })
+		if err != nil {
+			return fmt.Errorf("idem: %w", err)
 		}
 
 		return nil

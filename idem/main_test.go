@@ -91,3 +91,19 @@ func want(t *testing.T, what string, got idem.Outcome, err error, wanted idem.Ou
 		t.Fatalf("%s: got %v, %v; want %v", what, got, err, wanted)
 	}
 }
+
+// waitForLock returns once a backend of the test's database waits for another transaction.
+func (b *bundle) waitForLock(t *testing.T) {
+	t.Helper()
+	b.waitUntil(t, `EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`)
+}
+
+// waitUntil returns once an SQL condition holds.
+func (b *bundle) waitUntil(t *testing.T, condition string, args ...any) {
+	t.Helper()
+	for holds := false; !holds; {
+		if err := b.pool.QueryRow(t.Context(), "SELECT "+condition, args...).Scan(&holds); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -17,9 +17,6 @@ import (
 // back tx (ErrHandlerTx); tx.Begin gives savepoints. tx must not be used after the return.
 type Handler func(ctx context.Context, tx pgx.Tx) error
 
-// errCommitUnanswered marks a COMMIT whose answer was lost.
-var errCommitUnanswered = errors.New("no answer to COMMIT")
-
 // ProcessIfNew runs fn for an event unless the event was processed before. It begins a
 // transaction, claims the event, runs fn and commits; so fn takes effect exactly once for each
 // event id of a consumer within the retention, whatever crashes and whoever else tries at the
@@ -33,8 +30,9 @@ var errCommitUnanswered = errors.New("no answer to COMMIT")
 // out on another connection what became of it, or returns an error that wraps
 // ErrOutcomeUnknown.
 //
-// Once fn has returned, the end of ctx no longer stops the COMMIT; it and the search for its
-// outcome may go on for RetryPolicy.ResolveTimeout.
+// If ctx has ended by the time that fn returns, nothing is committed. The end of ctx no longer
+// stops a COMMIT under way: it and the search for its outcome may go on for
+// RetryPolicy.ResolveTimeout.
 func (g *Guard) ProcessIfNew(ctx context.Context, eventID string, fn Handler, opts ...Option) (Outcome, error) {
 	c, err := g.newCall(eventID, opts)
 	if err != nil {
@@ -53,7 +51,7 @@ func (g *Guard) ProcessIfNew(ctx context.Context, eventID string, fn Handler, op
 		}
 		resolved, resolveErr := g.resolve(ctx, c)
 		if errors.Is(resolveErr, ErrNotFound) {
-			return err // The connection was lost and nothing happened: worth another try.
+			return notCommitted(c, err)
 		}
 		outcome = resolved
 
@@ -61,6 +59,16 @@ func (g *Guard) ProcessIfNew(ctx context.Context, eventID string, fn Handler, op
 	})
 
 	return outcome, err
+}
+
+// notCommitted is the error of a COMMIT without an answer that turned out to have no effect. It
+// is worth another try, unless the server says that the handler took too long.
+func notCommitted(c call, err error) error {
+	if tookTooLong(err) {
+		return &HandlerError{EventID: c.eventID, Err: fmt.Errorf("it took longer than the server allows a transaction: %w", err)}
+	}
+
+	return fmt.Errorf("idem: nothing was committed: %w", err)
 }
 
 // MarkProcessed claims an event without processing it, so that it counts as processed from
@@ -125,6 +133,8 @@ func (g *Guard) begin(ctx context.Context, consumer int32, c call, fn func(tx pg
 	}()
 	isNew, err := g.claim(ctx, g.names.on(b), consumer, c)
 	if err != nil {
+		closeReadOnly(ctx, conn, err)
+
 		return err
 	}
 
@@ -134,16 +144,29 @@ func (g *Guard) begin(ctx context.Context, consumer int32, c call, fn func(tx pg
 // handle runs the handler and judges how it left the transaction.
 func (g *Guard) handle(ctx context.Context, tx pgx.Tx, c call, fn Handler) error {
 	err := fn(ctx, handlerTx{tx})
-	if err == nil && tx.Conn().PgConn().TxStatus() == 'I' && !tx.Conn().IsClosed() {
-		err = ErrHandlerTx
+	transient := false
+	switch conn := tx.Conn(); {
+	case conn.IsClosed():
+		var known bool
+		if transient, known = verdict(err); !known {
+			transient = connectionLost(err)
+		}
+	case !conn.PgConn().IsBusy() && conn.PgConn().TxStatus() == 'I':
+		// Another try might find the claim committed and take the event for done.
+		if err != nil {
+			err = fmt.Errorf("%w: %w", ErrHandlerTx, err)
+		} else {
+			err = ErrHandlerTx
+		}
+	case err != nil:
+		transient, _ = verdict(err)
+	case conn.PgConn().IsBusy():
+		err = errors.New("it left a query open: close its rows")
+	case conn.PgConn().TxStatus() == 'E':
+		err = fmt.Errorf("a statement failed and the handler did not return its error: %w", pgx.ErrTxCommitRollback)
 	}
 	if err == nil {
 		return nil
-	}
-	transient, known := transientSQL(err)
-	if !known {
-		// Other connections of the handler's are not ours to judge.
-		transient = tx.Conn().IsClosed() && connectionLost(err)
 	}
 
 	return &HandlerError{EventID: c.eventID, Err: err, transient: transient}
@@ -166,6 +189,9 @@ func (g *Guard) commit(ctx context.Context, tx pgx.Tx, c call) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("idem: not committed: %w", err)
 	}
+	if tx.Conn().IsClosed() { // The handler overlooked it.
+		return fmt.Errorf("idem: not committed: %w", errConnectionLost)
+	}
 	commitCtx, cancel := outlive(ctx, c.retry.ResolveTimeout)
 	defer cancel()
 
@@ -174,7 +200,7 @@ func (g *Guard) commit(ctx context.Context, tx pgx.Tx, c call) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, pgx.ErrTxCommitRollback):
-		return &HandlerError{EventID: c.eventID, Err: fmt.Errorf("a statement failed and the handler did not return its error: %w", err)}
+		return &HandlerError{EventID: c.eventID, Err: err}
 	case !commitRefused(err):
 		_ = tx.Conn().Close(commitCtx) // Else a COMMIT still under way might outlive the search for its outcome.
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -232,11 +233,11 @@ func TestMarkLookupForget(t *testing.T) {
 	for i := range ids {
 		ids[i] = strings.Repeat("i", i+1)
 	}
-	n, err := b.guard.MarkAllProcessed(ctx, append(ids, ids[0], "e"))
+	n, err := b.guard.MarkAllProcessed(ctx, slices.Concat(ids, []string{ids[0], "e"}))
 	if n != 2500 || err != nil {
 		t.Fatalf("MarkAllProcessed: %d, %v", n, err)
 	}
-	n, err = b.guard.Forget(ctx, append(ids, "e", "unknown")...)
+	n, err = b.guard.Forget(ctx, slices.Concat(ids, []string{"e", "unknown"})...)
 	if n != 2501 || err != nil {
 		t.Fatalf("Forget: %d, %v", n, err)
 	}

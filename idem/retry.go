@@ -21,7 +21,7 @@ type RetryPolicy struct {
 	// InitialBackoff and MaxBackoff bound the pauses: before attempt n+1 the pause is
 	// random between zero and min(MaxBackoff, InitialBackoff·2^(n-1)). This is the "full
 	// jitter" of Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
-	// Defaults 50 ms and 5 s.
+	// Defaults 50 ms, or MaxBackoff if that is less, and 5 s, or InitialBackoff if that is more.
 	InitialBackoff time.Duration
 	MaxBackoff     time.Duration
 
@@ -32,7 +32,9 @@ type RetryPolicy struct {
 
 func (p RetryPolicy) withDefaults() RetryPolicy {
 	p.MaxAttempts = cmp.Or(p.MaxAttempts, 5)
-	p.InitialBackoff = cmp.Or(p.InitialBackoff, 50*time.Millisecond)
+	if p.InitialBackoff == 0 {
+		p.InitialBackoff = min(50*time.Millisecond, cmp.Or(max(p.MaxBackoff, 0), time.Hour))
+	}
 	p.MaxBackoff = cmp.Or(p.MaxBackoff, max(5*time.Second, p.InitialBackoff))
 	p.ResolveTimeout = cmp.Or(p.ResolveTimeout, 10*time.Second)
 
@@ -84,14 +86,18 @@ func (p RetryPolicy) do(ctx context.Context, log *slog.Logger, try func() error)
 	}
 }
 
-// endOf is the error of a call whose context ended: the context's, with what went wrong before.
+// endOf is the error of a call whose context ended: the context's, with its cause if that is
+// another, and what went wrong before.
 func endOf(ctx context.Context, err error) error {
-	cause := context.Cause(ctx)
-	if errors.Is(err, cause) {
+	end := ctx.Err()
+	if errors.Is(err, end) {
 		return err
 	}
+	if cause := context.Cause(ctx); !errors.Is(cause, end) {
+		end = fmt.Errorf("%w (%w)", end, cause)
+	}
 
-	return fmt.Errorf("%w while retrying after: %w", cause, err)
+	return fmt.Errorf("%w while retrying after: %w", end, err)
 }
 
 // sleep waits for d and reports whether ctx is still alive then.

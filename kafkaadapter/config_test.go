@@ -86,3 +86,24 @@ func TestRunWaitsForPostgres(t *testing.T) {
 		t.Errorf("Run: %v, before its context ended: %t", err, ctx.Err() == nil)
 	}
 }
+
+func TestRunTwice(t *testing.T) {
+	t.Parallel()
+	consumer, err := kafkaadapter.New(newGuard(t), valid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 2)
+	for range 2 {
+		go func() { ended <- consumer.Run(ctx) }()
+	}
+	if err := <-ended; !errors.Is(err, kafkaadapter.ErrRunning) {
+		t.Errorf("the second Run returned %v", err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("the first Run returned %v", err)
+	}
+}

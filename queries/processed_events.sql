@@ -64,6 +64,12 @@ WHERE e.processed_at < now() - c.retention
 GROUP BY c.name
 ORDER BY c.name;
 
+-- name: EventCountOlder :one
+-- How many of a consumer's events would be expired if its retention were max_age. Reads all of
+-- its events.
+SELECT count(*) FROM idem.processed_events
+WHERE consumer_id = @consumer_id AND processed_at < now() - @max_age::interval;
+
 -- name: EventStats :many
 -- Exact figures for each consumer; oldest and newest mean nothing where events is 0. Reads the
 -- whole table.

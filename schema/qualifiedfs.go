@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
-	"strings"
 )
 
 // qualifiedFS is the embedded migrations as they read for another schema name.
@@ -12,8 +11,11 @@ type qualifiedFS struct{ name string }
 
 func (q qualifiedFS) Open(path string) (fs.File, error) {
 	file, err := migrations.Open(path)
-	if err != nil || !strings.HasSuffix(path, ".sql") {
-		return file, err
+	if err != nil {
+		return nil, err //nolint:wrapcheck // It names the path.
+	}
+	if folder, ok := file.(fs.ReadDirFile); ok {
+		return qualifiedFolder{ReadDirFile: folder, files: q}, nil
 	}
 	defer file.Close() //nolint:errcheck // Embedded files do not fail to close.
 
@@ -25,9 +27,9 @@ func (q qualifiedFS) Open(path string) (fs.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stat embedded migration: %w", err)
 	}
-	text := []byte(Qualify(string(sql), q.name))
+	text := Qualify(string(sql), q.name)
 
-	return &qualifiedFile{Reader: bytes.NewReader(text), info: qualifiedInfo{FileInfo: info, size: int64(len(text))}}, nil
+	return qualifiedFile{Reader: bytes.NewReader([]byte(text)), info: qualifiedInfo{FileInfo: info, size: int64(len(text))}}, nil
 }
 
 type qualifiedFile struct {
@@ -36,8 +38,8 @@ type qualifiedFile struct {
 	info fs.FileInfo
 }
 
-func (f *qualifiedFile) Stat() (fs.FileInfo, error) { return f.info, nil }
-func (f *qualifiedFile) Close() error               { return nil }
+func (f qualifiedFile) Stat() (fs.FileInfo, error) { return f.info, nil }
+func (f qualifiedFile) Close() error               { return nil }
 
 type qualifiedInfo struct {
 	fs.FileInfo
@@ -46,3 +48,23 @@ type qualifiedInfo struct {
 }
 
 func (i qualifiedInfo) Size() int64 { return i.size }
+
+// qualifiedFolder is the root, the only folder, whose entries tell the sizes of the new texts.
+type qualifiedFolder struct {
+	fs.ReadDirFile
+
+	files fs.FS
+}
+
+func (f qualifiedFolder) ReadDir(n int) ([]fs.DirEntry, error) {
+	entries, err := f.ReadDirFile.ReadDir(n)
+	for i, entry := range entries {
+		info, err := fs.Stat(f.files, entry.Name())
+		if err != nil {
+			return nil, fmt.Errorf("stat embedded migration: %w", err)
+		}
+		entries[i] = fs.FileInfoToDirEntry(info)
+	}
+
+	return entries, err //nolint:wrapcheck // io.EOF has a meaning.
+}

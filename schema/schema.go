@@ -6,6 +6,9 @@
 // replaces the qualifier. Package migrate applies the migrations; FS gives them to people
 // who bring a migrator of their own.
 //
+// The tables belong to the role that migrates; services work with less. What they need is
+// [Grants], and a test holds it to be enough and no more.
+//
 // PostgreSQL 14 is the oldest supported version: cleanup reads the heap by TID range scans
 // and event_key has an SQL-standard body, both new in 14.
 package schema
@@ -55,7 +58,7 @@ func Qualify(sql, name string) string {
 		return sql
 	}
 
-	return qualifier.ReplaceAllLiteralString(sql, `"`+name+`".`)
+	return qualifier.ReplaceAllLiteralString(sql, quote(name)+".")
 }
 
 // FS returns the migrations, one file each, for the schema name.

@@ -15,12 +15,20 @@ import (
 	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
 )
 
-const version = embeddedpostgres.V17
+const defaultMajor = "17"
+
+// versions are the releases that can be downloaded, by their major versions.
+var versions = map[string]embeddedpostgres.PostgresVersion{
+	"14": embeddedpostgres.V14,
+	"15": embeddedpostgres.V15,
+	"16": embeddedpostgres.V16,
+	"17": embeddedpostgres.V17,
+}
 
 // install returns the folder of the server's binaries in the cache, where it puts them if
 // they are missing. Several processes may do so at once: one downloads, the others wait, and
 // what is in its final place is complete.
-func install(ctx context.Context, cache string) (bin string, err error) {
+func install(ctx context.Context, cache string, version embeddedpostgres.PostgresVersion) (bin string, err error) {
 	folder := filepath.Join(cache, "postgresql-"+strings.TrimSuffix(string(version), ".0"))
 	bin = filepath.Join(folder, "bin")
 	if installed(bin) {
@@ -45,7 +53,7 @@ func install(ctx context.Context, cache string) (bin string, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(staging)) }()
 	fmt.Fprintf(os.Stderr, "downloading PostgreSQL %s to %s\n", version, folder)
-	if err := download(ctx, staging); err != nil {
+	if err := download(ctx, staging, version); err != nil {
 		return "", err
 	}
 	if err := os.Rename(filepath.Join(staging, "postgresql"), folder); err != nil {
@@ -66,7 +74,7 @@ func installed(bin string) bool {
 // The library has no call that only downloads; it does so on the way to starting a server.
 // It is given a data folder that claims to be initialized but is empty, so that the start
 // fails once the binaries are there. What tells success is that they run.
-func download(ctx context.Context, staging string) error {
+func download(ctx context.Context, staging string, version embeddedpostgres.PostgresVersion) error {
 	target, data := filepath.Join(staging, "postgresql"), filepath.Join(staging, "data")
 	if err := os.MkdirAll(data, 0o755); err != nil { //nolint:gosec // There is nothing in it.
 		return fmt.Errorf("create the staging folder: %w", err)
@@ -110,7 +118,7 @@ func lock(path string) (unlock func() error, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the lock: %w", err)
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil { //nolint:gosec // A descriptor is a small number.
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock the cache: %w", err), file.Close())
 	}
 
@@ -126,5 +134,5 @@ func freePort(ctx context.Context) (uint32, error) {
 	}
 	port := listener.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // It listens on TCP.
 
-	return uint32(port), listener.Close() //nolint:gosec,wrapcheck // A port is not negative.
+	return uint32(port), listener.Close() //nolint:gosec // A port is not negative.
 }

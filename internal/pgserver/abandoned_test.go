@@ -57,7 +57,8 @@ func TestServerDiesWithItsKilledParent(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the server to stop listening", func() bool {
-		conn, err := net.Dial("tcp", address.Host)
+		var dialer net.Dialer
+		conn, err := dialer.DialContext(t.Context(), "tcp", address.Host)
 		if err != nil {
 			return true
 		}

@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	// envBinaries names the folder of the binaries, or is forceEmbedded.
+	// envBinaries names the folder of the binaries, or is forceEmbedded, alone or with a major
+	// version: "embedded-14".
 	envBinaries   = "IDEM_TEST_PG"
 	forceEmbedded = "embedded"
 
@@ -43,13 +44,18 @@ var (
 
 // binaries returns the folder of the PostgreSQL binaries to use.
 func binaries(ctx context.Context, progress io.Writer) (string, error) {
-	switch wanted := os.Getenv(envBinaries); wanted {
+	wanted := os.Getenv(envBinaries)
+	if major, named := strings.CutPrefix(wanted, forceEmbedded+"-"); named {
+		return embedded(ctx, progress, major)
+	}
+	switch wanted {
 	case "":
 	case forceEmbedded:
 		return embedded(ctx, progress)
 	default:
 		if err := checkBinaries(ctx, wanted); err != nil {
-			return "", fmt.Errorf("%s must be the folder of PostgreSQL's binaries, or %q: %w", envBinaries, forceEmbedded, err)
+			return "", fmt.Errorf("%s must be the folder of PostgreSQL's binaries, %q or that with a version (%q): %w",
+				envBinaries, forceEmbedded, forceEmbedded+"-14", err)
 		}
 
 		return wanted, nil
@@ -131,17 +137,18 @@ func checkBinaries(ctx context.Context, folder string) error {
 	return nil
 }
 
-// embedded returns the folder of downloaded binaries. A program in a module of its own gets
+// embedded returns the folder of downloaded binaries, of the given major version if there is
+// one. A program in a module of its own gets
 // them, so that this module does not depend on what it takes to do so.
-func embedded(ctx context.Context, progress io.Writer) (string, error) {
-	_, source, _, _ := runtime.Caller(0)
+func embedded(ctx context.Context, progress io.Writer, major ...string) (string, error) {
+	_, source, _, _ := runtime.Caller(0) //nolint:dogsled // Only the file is of interest.
 	module := filepath.Join(filepath.Dir(source), "..", "embeddedpg")
 	if _, err := os.Stat(module); err != nil {
 		return "", fmt.Errorf("PostgreSQL can be downloaded only where the source of this module is, and without -trimpath: %w", err)
 	}
 
 	var messages bytes.Buffer
-	cmd := exec.CommandContext(ctx, "go", "run", ".")
+	cmd := exec.CommandContext(ctx, "go", append([]string{"run", "."}, major...)...)
 	cmd.Dir = module
 	cmd.Env = append(os.Environ(), "GOWORK=off")
 	cmd.Stderr = io.MultiWriter(progress, &messages)

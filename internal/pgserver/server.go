@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -18,7 +19,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/nova-events/idempotent-consumer/internal/pgserver/daemon"
+	"github.com/nova-events/idempotent-consumer/internal/daemon"
 )
 
 const superuser = "postgres"
@@ -54,7 +55,8 @@ type Server struct {
 //
 // The binaries are those in the folder that the environment variable IDEM_TEST_PG names,
 // else the first of version 14 or newer that is found on the machine, else downloaded ones
-// (always these if IDEM_TEST_PG is "embedded").
+// (always these if IDEM_TEST_PG is "embedded", or "embedded-14" to "embedded-17" for one of the
+// versions).
 func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.Progress == nil {
 		cfg.Progress = os.Stderr
@@ -140,7 +142,7 @@ func (s *Server) Restart(ctx context.Context) error {
 func (s *Server) createCluster(ctx context.Context) error {
 	const passwordFile = "password"
 	if err := s.home.WriteFile(passwordFile, []byte(s.password)); err != nil {
-		return err //nolint:wrapcheck // The package is part of this one.
+		return err //nolint:wrapcheck // It says what it was about.
 	}
 	err := s.home.Run(ctx, filepath.Join(s.bin, "initdb"), "--pgdata="+s.dataDir(),
 		"--username="+superuser, "--auth=scram-sha-256", "--pwfile="+s.home.Path(passwordFile),
@@ -156,7 +158,7 @@ func (s *Server) launch(ctx context.Context) error {
 	args := append([]string{"-D", s.dataDir(), "-p", strconv.Itoa(s.port)}, s.settings...)
 	process, err := s.home.Start(ctx, s.letsIn, "postgres", filepath.Join(s.bin, "postgres"), args...)
 	if err != nil {
-		return err //nolint:wrapcheck // The package is part of this one.
+		return err //nolint:wrapcheck // It says what it was about.
 	}
 	s.process = process
 
@@ -189,9 +191,7 @@ func settings(cfg Config) []string {
 		// synchronous_commit stays on: without it Crash would lose commits.
 		values["fsync"], values["full_page_writes"] = "off", "off"
 	}
-	for name, value := range cfg.Settings {
-		values[name] = value
-	}
+	maps.Copy(values, cfg.Settings)
 
 	var args []string
 	for name, value := range values {

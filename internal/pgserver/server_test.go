@@ -142,7 +142,7 @@ func TestFailedStartShowsTheLog(t *testing.T) {
 	}
 }
 
-func TestNamedBinariesMustExist(t *testing.T) { //nolint:paralleltest // Changes the environment.
+func TestNamedBinariesMustExist(t *testing.T) {
 	t.Setenv("IDEM_TEST_PG", t.TempDir())
 	_, err := pgserver.Start(t.Context(), pgserver.Config{})
 	if err == nil || !strings.Contains(err.Error(), "IDEM_TEST_PG must be") {

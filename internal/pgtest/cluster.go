@@ -90,7 +90,7 @@ func newCluster(ctx context.Context, dsn string) (*cluster, error) {
 		c.dsn = c.server.DSN("postgres")
 	}
 	if err := c.connect(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("%w: %w", errNoServer, err), c.close())
+		return nil, errors.Join(fmt.Errorf("%w: %w", errNoServer, err), c.close()) //nolint:contextcheck // It also closes when ctx has ended.
 	}
 
 	return c, nil

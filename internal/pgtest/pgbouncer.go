@@ -16,7 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/nova-events/idempotent-consumer/internal/pgserver/daemon"
+	"github.com/nova-events/idempotent-consumer/internal/daemon"
 )
 
 // ErrNoPgBouncer is returned when PgBouncer is not installed.

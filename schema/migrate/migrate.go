@@ -66,7 +66,8 @@ func newMigrator(db *sql.DB, name string, files fs.FS) (*Migrator, error) {
 	if db == nil {
 		return nil, errors.New("migrate: the database handle is nil")
 	}
-	locker, err := lock.NewPostgresSessionLocker(lock.WithLockID(lockID))
+	// Services that start together wait for each other; look every second, for five minutes.
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockID(lockID), lock.WithLockTimeout(1, 300))
 	if err != nil {
 		return nil, fmt.Errorf("migrate: %w", err)
 	}
@@ -101,9 +102,13 @@ func Up(ctx context.Context, dsn, name string) error {
 }
 
 // Up creates the schema if it is missing, applies all pending migrations and returns those
-// that it applied.
+// that it applied. A database that a newer release has migrated further is left as it is.
 func (m *Migrator) Up(ctx context.Context) ([]Migration, error) {
-	return m.To(ctx, m.Latest())
+	if err := m.prepare(ctx); err != nil {
+		return nil, err
+	}
+
+	return finish(m.provider.Up(ctx))
 }
 
 // Latest is the newest version there is.
@@ -134,9 +139,13 @@ func (m *Migrator) To(ctx context.Context, version int64) ([]Migration, error) {
 	if version < current {
 		move = m.provider.DownTo
 	}
-	results, err := move(ctx, version)
-	var partial *goose.PartialError
-	if errors.As(err, &partial) {
+
+	return finish(move(ctx, version))
+}
+
+// finish returns the steps that were taken, also where a later one failed.
+func finish(results []*goose.MigrationResult, err error) ([]Migration, error) {
+	if partial, ok := errors.AsType[*goose.PartialError](err); ok {
 		results = partial.Applied
 	}
 	if err != nil {
@@ -196,10 +205,10 @@ func (m *Migrator) prepare(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
+	if err := checkServer(number); err != nil {
+		return err
+	}
 	switch {
-	case number < schema.MinServerVersion:
-		return fmt.Errorf("migrate: %w: it is version %d, version %d or newer is needed",
-			ErrServerTooOld, number/10000, schema.MinServerVersion/10000)
 	case !plain:
 		return fmt.Errorf("migrate: %w %q: it is a reserved word", schema.ErrInvalidName, m.name)
 	case exists:
@@ -207,6 +216,16 @@ func (m *Migrator) prepare(ctx context.Context) error {
 	}
 	if _, err := m.db.ExecContext(ctx, createSchema(m.name)); err != nil && !lostRace(err) {
 		return fmt.Errorf("migrate: create the schema (or have a role create it that may): %w", err)
+	}
+
+	return nil
+}
+
+// checkServer judges a server_version_num.
+func checkServer(number int) error {
+	if number < schema.MinServerVersion {
+		return fmt.Errorf("migrate: %w: it is version %d, version %d or newer is needed",
+			ErrServerTooOld, number/10000, schema.MinServerVersion/10000)
 	}
 
 	return nil

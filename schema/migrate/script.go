@@ -1,7 +1,6 @@
 package migrate
 
 import (
-	"bufio"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -53,12 +52,11 @@ func parse(name, text string) Script {
 	script := Script{Name: name}
 	var up, down strings.Builder
 	section := &up
-	for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
-		line := lines.Text()
+	for line := range strings.Lines(text) {
 		annotation, found := strings.CutPrefix(strings.TrimSpace(line), "-- +goose ")
 		switch {
 		case !found:
-			section.WriteString(line + "\n")
+			section.WriteString(line)
 		case annotation == "Down":
 			section = &down
 		case annotation == "NO TRANSACTION":

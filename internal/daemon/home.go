@@ -6,7 +6,7 @@
 // so it works alike on Linux and macOS.
 //
 // When this process runs as root, everything in a Home belongs to and runs as an
-// unprivileged user, because PostgreSQL and PgBouncer refuse to run as root.
+// unprivileged user: PostgreSQL and PgBouncer refuse to run as root, others should not.
 package daemon
 
 import (
@@ -25,7 +25,7 @@ import (
 const watch = `trap "" HUP INT QUIT TERM
 read -r _
 for file in "$1"/*.pid; do
-	test -f "$file" && kill -QUIT "$(cat "$file")"
+	test -f "$file" && kill $(cat "$file")
 done
 for _ in 1 2 3 4 5 6 7 8 9 10; do
 	rm -rf "$1" && exit
@@ -34,6 +34,11 @@ done`
 
 // Home is a temporary folder and the processes that were started in it.
 type Home struct {
+	// LastSignal ends a process at once, when this process is gone or the start has failed.
+	// Change it before Start for programs that do not end at NewHome's SIGQUIT, PostgreSQL's
+	// immediate shutdown.
+	LastSignal syscall.Signal
+
 	dir        string
 	credential *syscall.Credential // nil: this process's own
 	lifeline   *os.File            // the watchdog acts when this is closed
@@ -52,7 +57,7 @@ func NewHome(parent, prefix string) (*Home, error) {
 		return nil, fmt.Errorf("create a temporary folder: %w", err)
 	}
 
-	h := &Home{dir: dir, credential: credential}
+	h := &Home{LastSignal: syscall.SIGQUIT, dir: dir, credential: credential}
 	if err := h.chown(dir); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -109,7 +114,8 @@ func (h *Home) startWatchdog() error {
 	}
 	defer read.Close() //nolint:errcheck // The watchdog has its own copy.
 
-	h.lifeline, h.watchdog = write, exec.Command("/bin/sh", "-c", watch, "watchdog", h.dir)
+	h.lifeline = write
+	h.watchdog = exec.Command("/bin/sh", "-c", watch, "watchdog", h.dir) //nolint:noctx // Close ends it.
 	h.confine(h.watchdog)
 	h.watchdog.Dir = "/" // The folder that it removes must not be its own.
 	h.watchdog.Stdin = read

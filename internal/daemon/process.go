@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -22,9 +23,9 @@ const (
 	logTail = 4 << 10
 )
 
-// launch becomes the program after it has left its process id for the watchdog, so that
+// launch becomes the program after it has left the watchdog's arguments for kill, so that
 // there is no moment in which the program runs unwatched.
-const launch = `echo $$ >"$0" && exec "$@"`
+const launch = `echo "-$1 $$" >"$0" && shift && exec "$@"`
 
 // Process is a server program that runs in a Home.
 type Process struct {
@@ -43,7 +44,7 @@ func (h *Home) Start(ctx context.Context, ready func(context.Context) error, nam
 		return nil, fmt.Errorf("start %s: %w%s", program, err, h.hint(err))
 	}
 	if err := p.await(ctx, ready); err != nil {
-		p.Stop(syscall.SIGQUIT)
+		p.Stop(h.LastSignal)
 
 		return nil, fmt.Errorf("%s %w; its log ends with:\n%s", program, err, p.log())
 	}
@@ -59,7 +60,8 @@ func (h *Home) start(name, program string, args []string) (*Process, error) {
 	}
 	defer log.Close() //nolint:errcheck // The process has its own copy.
 
-	p.cmd = exec.Command("/bin/sh", append([]string{"-c", launch, p.pidPath, program}, args...)...)
+	args = append([]string{"-c", launch, p.pidPath, strconv.Itoa(int(h.LastSignal)), program}, args...)
+	p.cmd = exec.Command("/bin/sh", args...) //nolint:noctx // Stop ends it.
 	h.confine(p.cmd)
 	// A file, not this process's own stdout: go test waits until nobody has that open.
 	p.cmd.Stdout, p.cmd.Stderr = log, log
@@ -91,7 +93,7 @@ func (p *Process) await(ctx context.Context, ready func(context.Context) error) 
 		case <-p.done:
 			return errors.New("ended at once")
 		case <-ctx.Done():
-			return fmt.Errorf("did not become ready: %w", err)
+			return fmt.Errorf("did not become ready (%w): %w", context.Cause(ctx), err)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 )
 
@@ -23,26 +24,37 @@ const (
 // OnFreePort calls start with TCP ports of 127.0.0.1 that nobody listens on, until it
 // succeeds or fails for another reason than the port.
 func OnFreePort(ctx context.Context, start func(port int) error) error {
+	return OnFreePorts(ctx, 1, func(ports []int) error { return start(ports[0]) })
+}
+
+// OnFreePorts is OnFreePort for programs that need n different ports.
+func OnFreePorts(ctx context.Context, n int, start func(ports []int) error) error {
 	for attempt := 1; ; attempt++ {
-		port, err := freePort(ctx)
+		ports, err := freePorts(ctx, n)
 		if err != nil {
 			return err
 		}
-		err = start(port)
-		if err == nil || attempt == portAttempts || isFree(ctx, port) {
+		err = start(ports)
+		taken := func(port int) bool { return !isFree(ctx, port) }
+		if err == nil || attempt == portAttempts || !slices.ContainsFunc(ports, taken) {
 			return err
 		}
 	}
 }
 
-func freePort(ctx context.Context) (int, error) {
+func freePorts(ctx context.Context, n int) ([]int, error) {
+	var ports []int
 	for range 100 {
-		if port := minPort + rand.IntN(maxPort-minPort); isFree(ctx, port) { //nolint:gosec // Not a secret.
-			return port, nil
+		if len(ports) == n {
+			return ports, nil
+		}
+		port := minPort + rand.IntN(maxPort-minPort) //nolint:gosec // Not a secret.
+		if !slices.Contains(ports, port) && isFree(ctx, port) {
+			ports = append(ports, port)
 		}
 	}
 
-	return 0, errors.New("found no free TCP port")
+	return nil, errors.New("found no free TCP port")
 }
 
 // isFree reports whether a server could listen on that port of 127.0.0.1.

@@ -33,5 +33,5 @@ func unprivileged() (*syscall.Credential, error) {
 		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 	}
 
-	return nil, errors.New("PostgreSQL does not run as root, and there is no user postgres nor nobody to run it as: run as an ordinary user")
+	return nil, errors.New("servers are not run as root, and there is no user postgres nor nobody to run them as: run as an ordinary user")
 }

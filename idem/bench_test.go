@@ -1,0 +1,100 @@
+package idem_test
+
+import (
+	"context"
+	"strconv"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/pgtest"
+)
+
+// benchGuard returns a registered guard, so that registration is not measured.
+func benchGuard(b *testing.B) *idem.Guard {
+	b.Helper()
+	guard, err := idem.New(pgtest.NewDB(b).Pool(b), idem.Config{Consumer: "orders"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := guard.Register(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+
+	return guard
+}
+
+func nothing(context.Context, pgx.Tx) error { return nil }
+
+// BenchmarkProcessIfNew is what the guard costs around a handler that does nothing.
+func BenchmarkProcessIfNew(b *testing.B) {
+	b.Run("fresh", func(b *testing.B) {
+		guard := benchGuard(b)
+		b.ReportAllocs()
+		for b.Loop() {
+			id, err := uuid.NewV7()
+			if err != nil {
+				b.Fatal(err)
+			}
+			if outcome, err := guard.ProcessIfNew(b.Context(), id.String(), nothing); err != nil || outcome != idem.Processed {
+				b.Fatal(outcome, err)
+			}
+		}
+	})
+	b.Run("duplicate", func(b *testing.B) {
+		guard := benchGuard(b)
+		if _, err := guard.MarkProcessed(b.Context(), "e"); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			if outcome, err := guard.ProcessIfNew(b.Context(), "e", nothing); err != nil || outcome != idem.AlreadyProcessed {
+				b.Fatal(outcome, err)
+			}
+		}
+	})
+	b.Run("parallel", func(b *testing.B) {
+		guard := benchGuard(b)
+		b.ReportAllocs()
+		var n atomic.Int64
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				id := "event " + strconv.FormatInt(n.Add(1), 10)
+				if outcome, err := guard.ProcessIfNew(b.Context(), id, nothing); err != nil || outcome != idem.Processed {
+					b.Error(outcome, err)
+
+					return
+				}
+			}
+		})
+	})
+}
+
+// BenchmarkClaimTx is what a claim adds to a transaction of the caller's.
+func BenchmarkClaimTx(b *testing.B) {
+	pool := pgtest.NewDB(b).Pool(b)
+	guard, err := idem.New(pool, idem.Config{Consumer: "orders"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := guard.Register(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	tx, err := pool.Begin(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer tx.Rollback(context.WithoutCancel(b.Context())) //nolint:errcheck // Only the connection is to be given back.
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		n++
+		claim, err := guard.ClaimTx(b.Context(), tx, "event "+strconv.Itoa(n))
+		if err != nil || !claim.New {
+			b.Fatal(claim, err)
+		}
+	}
+}

@@ -1,0 +1,192 @@
+package idem
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+func TestPauseIsFullJitter(t *testing.T) {
+	t.Parallel()
+	for _, p := range []RetryPolicy{
+		{}, {MaxBackoff: time.Millisecond}, {InitialBackoff: time.Hour}, {InitialBackoff: 1}, {InitialBackoff: 1, MaxBackoff: 1},
+		{InitialBackoff: 3 * time.Millisecond, MaxBackoff: 100 * time.Millisecond}, {InitialBackoff: 1<<62 - 1, MaxBackoff: 1<<63 - 1},
+	} {
+		p := p.withDefaults()
+		if err := p.validate(); err != nil {
+			t.Errorf("%+v: %v", p, err)
+
+			continue
+		}
+		for _, failed := range []int{1, 2, 3, 5, 10, 40, 63, 64, 65, 1000, 1 << 40} {
+			limit := p.MaxBackoff
+			if failed < 62 {
+				if exact := p.InitialBackoff << (failed - 1); exact>>(failed-1) == p.InitialBackoff && exact > 0 {
+					limit = min(limit, exact)
+				}
+			}
+			var low, high int
+			for range 200 {
+				pause := p.pause(failed)
+				if pause < 0 || pause >= limit {
+					t.Fatalf("%+v: pause after %d failures is %v, want less than %v", p, failed, pause, limit)
+				}
+				if pause < limit/2 {
+					low++
+				} else {
+					high++
+				}
+			}
+			// The chance that 200 fall into one half is 2^-199.
+			if limit > 1000 && (low == 0 || high == 0) {
+				t.Errorf("%+v: the pauses after %d failures do not spread from 0 to %v", p, failed, limit)
+			}
+		}
+	}
+}
+
+func TestRetryDefaults(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ given, want RetryPolicy }{
+		{RetryPolicy{}, RetryPolicy{5, 50 * time.Millisecond, 5 * time.Second, 10 * time.Second}},
+		{RetryPolicy{MaxBackoff: time.Millisecond}, RetryPolicy{5, time.Millisecond, time.Millisecond, 10 * time.Second}},
+		{RetryPolicy{InitialBackoff: time.Minute}, RetryPolicy{5, time.Minute, time.Minute, 10 * time.Second}},
+		{RetryPolicy{MaxAttempts: Unlimited, ResolveTimeout: 1}, RetryPolicy{Unlimited, 50 * time.Millisecond, 5 * time.Second, 1}},
+	} {
+		if got := c.given.withDefaults(); got != c.want || got.validate() != nil {
+			t.Errorf("%+v becomes %+v, want %+v", c.given, got, c.want)
+		}
+	}
+}
+
+func TestAttemptsAreCounted(t *testing.T) {
+	t.Parallel()
+	transient, permanent := &pgconn.PgError{Code: "40001"}, errors.New("permanent")
+	silence := slog.New(slog.DiscardHandler)
+	for attempts := 1; attempts < 6; attempts++ {
+		p := RetryPolicy{MaxAttempts: attempts, InitialBackoff: 1}.withDefaults()
+		tries := 0
+		err := p.do(t.Context(), silence, func() error {
+			tries++
+
+			return transient
+		})
+		said := strings.HasPrefix(err.Error(), fmt.Sprintf("after %d attempts: ", attempts))
+		if tries != attempts || !errors.Is(err, transient) || said != (attempts > 1) {
+			t.Errorf("%d attempts: %v after %d", attempts, err, tries)
+		}
+		for _, last := range []error{nil, permanent, ErrOutcomeUnknown} {
+			tries = 0
+			err := p.do(t.Context(), silence, func() error {
+				if tries++; tries < attempts {
+					return transient
+				}
+
+				return last
+			})
+			if !errors.Is(err, last) || tries != attempts {
+				t.Errorf("%d attempts, the last with %v: %v after %d", attempts, last, err, tries)
+			}
+		}
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	tries := 0
+	err := RetryPolicy{MaxAttempts: Unlimited, InitialBackoff: 1, MaxBackoff: 1}.do(ctx, silence, func() error {
+		if tries++; tries == 100 {
+			cancel()
+		}
+
+		return transient
+	})
+	if tries != 100 || !errors.Is(err, context.Canceled) || !errors.Is(err, transient) {
+		t.Errorf("unlimited: %v after %d", err, tries)
+	}
+}
+
+func TestContextOutlives(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	longer, stop := outlive(ctx, time.Hour)
+	cancel()
+	if longer.Err() != nil {
+		t.Error("it ended with the other")
+	}
+	stop()
+	if longer.Err() == nil {
+		t.Error("it did not stop")
+	}
+
+	shorter, stop := outlive(ctx, time.Microsecond)
+	defer stop()
+	<-shorter.Done()
+}
+
+// distinctKeys folds what has one key, loses nothing else, and take cuts it up without rest.
+func TestDistinctKeys(t *testing.T) {
+	t.Parallel()
+	for round := range 50 {
+		ids := make([]string, rand.IntN(3*chunk))
+		different := map[string]bool{}
+		for i := range ids {
+			ids[i] = fmt.Sprint("event ", rand.IntN(len(ids)))
+			if rand.IntN(2) == 0 {
+				ids[i] = fmt.Sprintf("0190b5a5-7e4c-7000-8000-%012x", rand.IntN(len(ids)))
+			}
+			different[ids[i]] = true
+		}
+		all, err := distinctKeys(ids)
+		if err != nil || len(all.keys) != len(different) || len(all.eventIDs) != len(different) {
+			t.Fatalf("round %d: %d of %d different ids, %v", round, len(all.keys), len(different), err)
+		}
+		for len(all.keys) > 0 {
+			part := all.take(chunk)
+			if len(part.keys) == 0 || len(part.keys) > chunk || len(part.keys) != len(part.eventIDs) {
+				t.Fatalf("round %d: %d keys for %d ids at once", round, len(part.keys), len(part.eventIDs))
+			}
+			for i, key := range part.keys {
+				id := part.eventIDs[i]
+				if id == "" {
+					id = key // A canonical UUID is its own key.
+				}
+				if !different[id] || Key(id).String() != key {
+					t.Fatalf("round %d: key %s of id %q", round, key, id)
+				}
+				delete(different, id)
+			}
+		}
+		if len(different) != 0 {
+			t.Fatalf("round %d: %d ids are lost", round, len(different))
+		}
+	}
+	if _, err := distinctKeys([]string{"a", ""}); !errors.Is(err, ErrInvalidEventID) || !strings.Contains(err.Error(), "event 2") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestVerdictOnCommit(t *testing.T) {
+	t.Parallel()
+	for code, refused := range map[string]bool{
+		"40001": true, "23505": true, "23503": true, "57014": true, "P0001": true, "53100": true,
+		"08006": false, "08P01": false, "40003": false, "57P01": false, "58000": false, "58030": false,
+	} {
+		for severity, possible := range map[string]bool{"ERROR": true, "FATAL": false, "PANIC": false} {
+			err := fmt.Errorf("wrapped: %w", &pgconn.PgError{Code: code, Severity: "FEHLER", SeverityUnlocalized: severity})
+			if got := commitRefused(err); got != (refused && possible) {
+				t.Errorf("%s %s: refused is %v", severity, code, got)
+			}
+		}
+	}
+	for _, err := range []error{context.Canceled, errors.New("conn closed"), pgconn.ErrConnClosed} {
+		if commitRefused(err) {
+			t.Errorf("%v proves nothing", err)
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package idem
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+var (
+	// errCommitUnanswered marks a COMMIT whose answer was lost.
+	errCommitUnanswered = errors.New("no answer to COMMIT")
+
+	// errConnectionLost marks a transaction whose connection was lost before its COMMIT.
+	errConnectionLost = errors.New("the connection was lost in the transaction")
+
+	// errCutShort marks a statement of the guard's own that a limit of time ended.
+	errCutShort = errors.New("cut short, most likely while it waited for another transaction")
+
+	// errReadOnly marks a statement of the guard's own on a server that takes no writes.
+	errReadOnly = errors.New("the server takes no writes")
+)
+
+// IsTransient reports whether err comes of the infrastructure and may be gone on another try.
+// The guard retries such errors by its RetryPolicy; what then comes out of it is worth trying
+// again later. Errors of the server are judged by SQLSTATE:
+//
+//   - Transient are connections that are refused or lost (08), serialization failures
+//     (40001), deadlocks (40P01), a server short of resources (53), and one that shuts down,
+//     starts up or closed an idle session (57P0). So is a cached plan that another table
+//     definition made useless (0A000 out of the plan cache): the next try prepares anew.
+//   - A limit of time that ends a claim is transient, because as a rule another transaction
+//     holds the event: lock_timeout (55P03), statement_timeout and a cancelled query (57014).
+//     In a handler these are not: it may set limits itself, and wants to see them.
+//   - idle_in_transaction_session_timeout (25P03) and transaction_timeout (25P04) are not: a
+//     handler that took too long does so again. If they strike before the COMMIT, after the
+//     handler has returned, that is a HandlerError too.
+//   - A server that takes no writes (25006), as a standby does after a failover, is transient
+//     for the guard's own statements. They close the connection, so that the next one may
+//     lead to the new primary. A handler's own attempt to write in a read-only transaction
+//     is not.
+//   - All others are not: permissions, constraints, SQL that is wrong.
+//
+// A HandlerError is transient by the same SQLSTATEs, whichever database they came from.
+// Without one it is so only if the connection of the handler's transaction is lost: trouble
+// that a handler has with other systems is its own.
+func IsTransient(err error) bool {
+	if transient, known := verdict(err); known {
+		return transient
+	}
+	var connect *pgconn.ConnectError
+
+	return errors.As(err, &connect) || connectionLost(err)
+}
+
+// verdict judges what says by itself whether it is transient; known is false for the rest.
+func verdict(err error) (transient, known bool) {
+	var (
+		handler *HandlerError
+		pgErr   *pgconn.PgError
+	)
+	switch {
+	case errors.As(err, &handler):
+		return handler.transient, true
+	case errors.Is(err, ErrOutcomeUnknown), errors.Is(err, errCommitUnanswered), errors.Is(err, errConnectionLost),
+		errors.Is(err, errCutShort), errors.Is(err, errReadOnly):
+		return true, true
+	case errors.As(err, &pgErr):
+		return transientSQL(pgErr), true
+	default:
+		return false, false
+	}
+}
+
+// transientSQL judges by SQLSTATE, the only part of a server's error that is the same in all
+// languages, and where that is not enough by the name of the server's function.
+func transientSQL(err *pgconn.PgError) bool {
+	switch err.Code {
+	case "40001", // serialization_failure
+		"40P01": // deadlock_detected
+		return true
+	case "0A000": // feature_not_supported
+		return err.Routine == "RevalidateCachedQuery"
+	}
+
+	return strings.HasPrefix(err.Code, "08") || // connection exceptions
+		strings.HasPrefix(err.Code, "53") || // insufficient resources
+		strings.HasPrefix(err.Code, "57P0") // the server is shutting down, crashed or starting
+}
+
+// connectionLost reports whether err says that the connection to the server is gone, other
+// than by the end of a context.
+func connectionLost(err error) bool {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	var network net.Error
+
+	return pgconn.SafeToRetry(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, net.ErrClosed) || errors.As(err, &network)
+}
+
+// commitRefused reports whether err, from a COMMIT, proves that nothing was committed: only an
+// answer of the server's does. pgconn.SafeToRetry does not: pgx 5.12 calls an error safe too
+// that comes of reading the answer from a connection that broke meanwhile.
+//
+// A server that ends the connection (FATAL) may have committed before: while it waits for a
+// standby, for instance. So may the one behind a pooler that reports trouble in its own name.
+func commitRefused(err error) bool {
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) {
+		return false
+	}
+	severity := pgErr.SeverityUnlocalized
+	if severity == "" {
+		severity = pgErr.Severity
+	}
+	for _, class := range []string{"08", "40003", "57P", "58"} {
+		if strings.HasPrefix(pgErr.Code, class) {
+			return false
+		}
+	}
+
+	return severity == "ERROR"
+}
+
+// tookTooLong reports whether the server ended the transaction because of its age.
+func tookTooLong(err error) bool {
+	var pgErr *pgconn.PgError
+
+	return errors.As(err, &pgErr) && (pgErr.Code == "25P03" || pgErr.Code == "25P04")
+}
+
+// explain adds to an error of a statement of the guard's own what it means there.
+func explain(err error) error {
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) {
+		return err
+	}
+	switch pgErr.Code {
+	case "42P01", "3F000":
+		return fmt.Errorf("%w: %w", ErrNotMigrated, err)
+	case "55P03", "57014":
+		return fmt.Errorf("%w: %w", errCutShort, err)
+	case "25006":
+		return fmt.Errorf("%w: %w", errReadOnly, err)
+	default:
+		return err
+	}
+}

@@ -1,0 +1,40 @@
+package schema
+
+import (
+	"errors"
+	"strings"
+)
+
+// grants is what the guard, its cleaner and nobody's DDL need. Each statement stands alone;
+// leave out what a role is not to do.
+const grants = `-- All of the guard's SQL names the schema.
+GRANT USAGE ON SCHEMA idem TO role;
+-- Every call looks up the consumer. Its registration needs INSERT; without that the consumer has
+-- to be registered beforehand ("idemctl consumer register").
+GRANT SELECT ON idem.consumers TO role;
+GRANT INSERT (name, retention) ON idem.consumers TO role;
+-- The claim.
+GRANT SELECT, INSERT ON idem.processed_events TO role;
+-- WithHandlerDuration.
+GRANT UPDATE (metadata) ON idem.processed_events TO role;
+-- Forget and cleanup.
+GRANT DELETE ON idem.processed_events TO role;
+`
+
+// Grants returns the SQL that gives a role all that the guard and its cleaner need in the
+// schema of that name, and no more. It neither creates the role nor anything else.
+func Grants(name, role string) (string, error) {
+	if err := Validate(name); err != nil {
+		return "", err
+	}
+	if role == "" || strings.ContainsRune(role, 0) {
+		return "", errors.New("the role's name is empty or contains a NUL byte")
+	}
+	sql := strings.ReplaceAll(grants, "TO role;", "TO "+quote(role)+";")
+
+	return Qualify(strings.ReplaceAll(sql, "ON SCHEMA idem ", "ON SCHEMA "+quote(name)+" "), name), nil
+}
+
+func quote(identifier string) string {
+	return `"` + strings.ReplaceAll(identifier, `"`, `""`) + `"`
+}

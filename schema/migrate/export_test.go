@@ -1,0 +1,19 @@
+package migrate
+
+import (
+	"database/sql"
+	"io/fs"
+)
+
+// The tests stand outside the package because pgtest, which they need, imports it.
+
+// NewWithFiles returns a Migrator for other migrations than those of the module.
+func NewWithFiles(db *sql.DB, name string, files fs.FS) (*Migrator, error) {
+	return newMigrator(db, name, files)
+}
+
+// ScriptsOf returns other migrations as scripts.
+func ScriptsOf(files fs.FS) ([]Script, error) { return scripts(files) }
+
+// CheckServer judges a server_version_num.
+func CheckServer(number int) error { return checkServer(number) }
