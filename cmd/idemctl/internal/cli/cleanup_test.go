@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+func TestCleanup(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.register(t, "long", "100d")
+	b.register(t, "orders", "30m")
+	b.register(t, "mails", "90m")
+	for _, consumer := range []string{"long", "orders", "mails"} {
+		b.age(t, consumer, 1500)
+	}
+	contains(t, b.ok(t, "cleanup", "--dry-run"), "CONSUMER  EXPIRED\n", "mails       1,499\n", "orders      1,500\n", "2,999 events would be forgotten; nothing was changed")
+	dry := decode[dryRunReport](t, b.ok(t, "cleanup", "-n", "--json"))
+	if dry.Expired != 2999 || len(dry.Consumers) != 2 || dry.Consumers[0] != (consumerExpired{Consumer: "mails", Expired: 1499}) {
+		t.Errorf("%+v", dry)
+	}
+
+	done := decode[cleanupReport](t, b.ok(t, "cleanup", "--json"))
+	if !done.Complete || done.Deleted != 2999 || len(done.Consumers) != 2 || done.Consumers[1] != (consumerDeleted{Consumer: "orders", Deleted: 1500}) {
+		t.Errorf("%+v", done)
+	}
+	contains(t, b.ok(t, "cleanup"), "0 events forgotten in ")
+	contains(t, b.ok(t, "cleanup", "--dry-run"), "0 events would be forgotten")
+	if n := b.one(t, `SELECT count(*) FROM idem.processed_events`); n != 1501 {
+		t.Errorf("%d events are left", n)
+	}
+}
+
+func TestCleanupWhileAnotherLeads(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.register(t, "c", "1m")
+	b.age(t, "c", 100)
+	tx, err := b.conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.one(t, `SELECT pg_try_advisory_xact_lock('idem.processed_events'::regclass::oid::integer, x'6964656d'::integer)::integer`) != 1 {
+		t.Fatal("somebody else leads")
+	}
+	r := b.run(t, "cleanup", "--json")
+	r.want(t, exitBusy, "another process is cleaning up")
+	if got := decode[cleanupReport](t, r.stdout); got.Complete || got.Deleted != 0 || got.Consumers == nil {
+		t.Errorf("%+v", got)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The pass waits for a row far behind its first batch when it is interrupted.
+func TestInterruptedCleanupReports(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.register(t, "c", "1m")
+	b.age(t, "c", 20000)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	committed := b.tellCommits(t, "DELETE")
+	tx := b.hold(t, `SELECT FROM idem.processed_events WHERE ctid = (SELECT max(ctid) FROM idem.processed_events) FOR UPDATE`)
+	go func() {
+		if committed(ctx) {
+			cancel()
+		}
+	}()
+
+	r := b.runWith(ctx, strings.NewReader(""), "cleanup", "--json")
+	r.want(t, exitInterrupted, "idemctl: interrupted")
+	got := decode[cleanupReport](t, r.stdout)
+	if got.Complete || got.Deleted == 0 || got.Deleted >= 20000 || got.Batches == 0 {
+		t.Errorf("%+v", got)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := b.one(t, `SELECT count(*) FROM idem.processed_events`); n != 20000-got.Deleted {
+		t.Errorf("%d events are left, %d are reported as deleted", n, got.Deleted)
+	}
+	if rest := decode[cleanupReport](t, b.ok(t, "cleanup", "--json")); rest.Deleted != 20000-got.Deleted {
+		t.Errorf("%+v", rest)
+	}
+}
+
+// tellCommits returns a function that waits for the commit of the next statement of a kind on
+// processed_events and reports whether it came.
+func (b *bundle) tellCommits(t *testing.T, kind string) func(context.Context) bool {
+	t.Helper()
+	b.exec(t, `CREATE FUNCTION public.tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_notify('committed', ''); RETURN NULL; END $$;
+		CREATE TRIGGER tell AFTER `+kind+` ON idem.processed_events FOR EACH STATEMENT EXECUTE FUNCTION public.tell()`)
+	listener := connect(t, b.db.DSN)
+	if _, err := listener.Exec(t.Context(), `LISTEN committed`); err != nil {
+		t.Fatal(err)
+	}
+
+	return func(ctx context.Context) bool {
+		_, err := listener.WaitForNotification(ctx)
+
+		return err == nil
+	}
+}
+
+// hold runs a statement in a transaction that stays open.
+func (b *bundle) hold(t *testing.T, sql string, args ...any) pgx.Tx {
+	t.Helper()
+	tx, err := connect(t, b.db.DSN).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), sql, args...); err != nil {
+		t.Fatal(err)
+	}
+
+	return tx
+}

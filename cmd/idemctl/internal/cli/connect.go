@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/spf13/cobra"
+)
+
+const (
+	// pgxConnectTimeout is pgx's default, too long for somebody who waits at a terminal.
+	pgxConnectTimeout = 2 * time.Minute
+	connectTimeout    = 10 * time.Second
+
+	// cancelTimeout is how long the server may take to confirm that it cancelled a statement.
+	cancelTimeout = 5 * time.Second
+)
+
+var errTimeout = errors.New("the time of --timeout is over")
+
+// target is the database that was asked for. Its text must not be printed: it may hold a
+// password.
+type target struct {
+	dsn    string
+	source string
+}
+
+func (a *app) chooseTarget(given bool) target {
+	dsn, source := a.choose(given, a.settings.databaseURL, "--database-url", "IDEM_DATABASE_URL", "DATABASE_URL")
+	if dsn == "" {
+		source = "the PG* variables (neither --database-url nor $IDEM_DATABASE_URL nor $DATABASE_URL is set)"
+	}
+
+	return target{dsn: dsn, source: source}
+}
+
+// withPool runs fn with a connection to the database, within the time that --timeout allows.
+func (a *app) withPool(command *cobra.Command, fn func(ctx context.Context, pool *pgxpool.Pool) error) error {
+	ctx := command.Context()
+	if a.settings.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, a.settings.timeout, errTimeout)
+		defer cancel()
+	}
+	config, err := a.target.config()
+	if err != nil {
+		return err
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return fmt.Errorf("make a connection pool: %w", err)
+	}
+	defer pool.Close()
+
+	err = pool.Ping(ctx)
+	if err != nil {
+		err = &connectError{target: a.target, err: err}
+	} else {
+		err = fn(ctx, pool)
+	}
+	if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
+		return fmt.Errorf("%w: %w", errTimeout, err)
+	}
+
+	return err
+}
+
+// parameterName is what the name of a parameter can look like that is not a mistaken part of
+// something else, of a password for instance.
+var parameterName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_.]*$`)
+
+func (t target) config() (*pgxpool.Config, error) {
+	config, err := pgxpool.ParseConfig(t.dsn)
+	if err != nil {
+		return nil, t.malformed(parseProblem(err))
+	}
+	conn := config.ConnConfig
+	for name := range conn.RuntimeParams {
+		if !parameterName.MatchString(name) {
+			return nil, t.malformed("")
+		}
+	}
+	if conn.ConnectTimeout == pgxConnectTimeout {
+		conn.ConnectTimeout = connectTimeout
+	}
+	if conn.RuntimeParams["application_name"] == "" {
+		conn.RuntimeParams["application_name"] = "idemctl"
+	}
+	// A statement whose waiting ends must not go on in the server: it may hold locks.
+	conn.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
+		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: cancelTimeout}
+	}
+	config.MaxConns, config.MinConns, config.MinIdleConns = 4, 0, 0
+
+	return config, nil
+}
+
+func (t target) malformed(problem string) error {
+	if problem != "" {
+		problem = ": " + problem
+	}
+
+	return fail(exitUsage, "%s", lines(
+		"cannot read the connection string in "+t.source+problem,
+		"It is not shown here because it may hold a password. It should look like",
+		"    postgres://user:password@host:5432/database?sslmode=verify-full",
+		"or  host=… port=5432 user=… password='…' dbname=… sslmode=verify-full",
+		"In a URL write special characters of the password in percent form: @ as %40, / as %2F, # as %23."))
+}
+
+// parseProblem is the part of pgx's error that cannot hold a piece of a password: pgx itself
+// only redacts passwords that it recognizes.
+func parseProblem(err error) string {
+	known := []string{
+		"invalid port", "invalid sslcertmode", "invalid connect_timeout", "failed to configure TLS",
+		"failed to read service", "unknown target_session_attrs value", "unknown channel_binding value", "invalid require_auth",
+		"cannot parse pool_max_conns", "cannot parse statement_cache_capacity", "default_query_exec_mode",
+	}
+	i := slices.IndexFunc(known, func(problem string) bool { return strings.Contains(err.Error(), "`: "+problem) })
+	if i < 0 {
+		return ""
+	}
+
+	return known[i]
+}

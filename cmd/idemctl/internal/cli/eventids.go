@@ -1,0 +1,152 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+const (
+	// idsAtOnce is how many event ids go to the database before progress is shown again.
+	idsAtOnce = 1000
+
+	idsHelp = `Event ids are arguments, or lines of the file that --file names, or lines of stdin where the
+only argument is "-". All of them are read and checked before anything is done. Lines are
+taken as they are, but for the end of the line; empty ones are left out. Put "--" before ids
+that begin with a dash.`
+)
+
+// eventIDs are the ids that a command was given.
+type eventIDs struct {
+	ids       []string // distinct, in the order in which they came
+	fromStdin bool
+}
+
+// readEventIDs reads the event ids of a command from where its arguments say.
+func (a *app) readEventIDs(ctx context.Context, args []string, file string) (eventIDs, error) {
+	switch {
+	case file != "" && len(args) > 0:
+		return eventIDs{}, fail(exitUsage, "give event ids as arguments or in --file, not both")
+	case file == "-" || len(args) == 1 && args[0] == "-":
+		ids, err := a.scanStdin(ctx)
+
+		return eventIDs{ids: ids, fromStdin: true}, err
+	case file != "":
+		f, err := os.Open(file) //nolint:gosec // The operator chooses the file.
+		if err != nil {
+			return eventIDs{}, fmt.Errorf("read event ids: %w", err)
+		}
+		defer f.Close() //nolint:errcheck // It was only read.
+		ids, err := scanEventIDs(f, file)
+
+		return eventIDs{ids: ids}, err
+	case len(args) == 0:
+		return eventIDs{}, fail(exitUsage, "which events? give event ids as arguments, in --file FILE, or on stdin with \"-\"")
+	}
+	var all distinct
+	for _, id := range args {
+		if err := checkEventID(id); err != nil {
+			return eventIDs{}, fail(exitUsage, "event id %s: %w", printable(shorten(id)), err)
+		}
+		all.add(id)
+	}
+
+	return eventIDs{ids: all.ids}, nil
+}
+
+// scanStdin reads event ids from stdin, which may be somebody who types and gives up.
+func (a *app) scanStdin(ctx context.Context) ([]string, error) {
+	type result struct {
+		ids []string
+		err error
+	}
+	results := make(chan result, 1)
+	go func() { // It ends with stdin, or with the process: reading cannot be stopped.
+		ids, err := scanEventIDs(a.Stdin, "stdin")
+		results <- result{ids, err}
+	}()
+	select {
+	case r := <-results:
+		return r.ids, r.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("nothing was changed: %w", context.Cause(ctx))
+	}
+}
+
+func scanEventIDs(from io.Reader, name string) ([]string, error) {
+	var all distinct
+	scanner := bufio.NewScanner(from)
+	scanner.Buffer(nil, 1<<20)
+	line := 0
+	for scanner.Scan() {
+		line++
+		id := scanner.Text() // Without "\n" or "\r\n".
+		if id == "" {
+			continue
+		}
+		if err := checkEventID(id); err != nil {
+			return nil, fmt.Errorf("%s, line %d: %w; nothing was changed", name, line, err)
+		}
+		all.add(id)
+	}
+	if err := scanner.Err(); err != nil {
+		return nil, fmt.Errorf("%s, after line %d: %w; nothing was changed", name, line, err)
+	}
+	if len(all.ids) == 0 {
+		return nil, fmt.Errorf("%s holds no event ids", name)
+	}
+
+	return all.ids, nil
+}
+
+// checkEventID finds what the guard would refuse, before anything is done.
+func checkEventID(id string) error {
+	switch {
+	case id == "":
+		return errors.New("it is empty")
+	case len(id) > idem.MaxEventIDBytes:
+		return fmt.Errorf("it has %s bytes, %s are allowed", number(len(id)), number(idem.MaxEventIDBytes))
+	case !utf8.ValidString(id) || strings.ContainsRune(id, 0):
+		return errors.New("it is not UTF-8 without NUL bytes")
+	default:
+		return nil
+	}
+}
+
+type distinct struct {
+	ids  []string
+	seen map[string]struct{}
+}
+
+func (d *distinct) add(id string) {
+	if d.seen == nil {
+		d.seen = map[string]struct{}{}
+	}
+	if _, ok := d.seen[id]; !ok {
+		d.seen[id] = struct{}{}
+		d.ids = append(d.ids, id)
+	}
+}
+
+// shorten cuts what is too long for a message.
+func shorten(text string) string {
+	const limit = 80
+	if len(text) <= limit {
+		return text
+	}
+
+	return strings.ToValidUTF8(text[:limit], "") + "…"
+}
+
+func fileFlag(command *cobra.Command, file *string) {
+	command.Flags().StringVarP(file, "file", "f", "", "read event ids from `FILE`, one a line")
+}

@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+// predecessor makes the predecessor's table, with rows whose ids are in the order of n, one
+// for each minute of the past.
+func (b *bundle) predecessor(t *testing.T, table string, rows int) {
+	t.Helper()
+	b.exec(t, `CREATE TABLE `+table+` (
+		id uuid PRIMARY KEY, event_id text NOT NULL UNIQUE, processed_at timestamptz NOT NULL DEFAULT now(), metadata jsonb)`)
+	b.exec(t, `INSERT INTO `+table+`
+		SELECT ('00000000-0000-0000-0000-' || lpad(to_hex(n), 12, '0'))::uuid, 'old-' || n, now() - make_interval(mins => n),
+		       CASE n % 3 WHEN 0 THEN jsonb_build_object('n', n) WHEN 1 THEN 'null'::jsonb END
+		FROM generate_series(0, $1 - 1) n`, rows)
+}
+
+func TestImport(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.register(t, "orders", "100h30m30s")
+	b.predecessor(t, "public.processed_events", 12000)
+	b.ok(t, "mark", "old-17", "old-5000", "-c", "orders")
+	args := []string{"import", "--from-table", "public.processed_events", "-c", "orders"}
+
+	first := decode[importReport](t, b.ok(t, append(args, "--json")...))
+	want := importReport{Consumer: "orders", Table: "public.processed_events", Rows: 12000, Imported: 6029, AlreadyProcessed: 2, Expired: 5969, Complete: true}
+	if first != want {
+		t.Errorf("got %+v, want %+v", first, want)
+	}
+	again := decode[importReport](t, b.ok(t, append(args, "--json")...))
+	want.Imported, want.AlreadyProcessed = 0, 6031
+	if again != want {
+		t.Errorf("got %+v, want %+v", again, want)
+	}
+	contains(t, b.ok(t, args...), "    0  imported for orders\n", "6,031  known already\n", "5,969  older than the retention", "12,000  read from public.processed_events\n")
+
+	different := b.one(t, `SELECT count(*) FROM idem.processed_events e JOIN public.processed_events o ON e.key = idem.event_key(o.event_id)
+		WHERE o.event_id NOT IN ('old-17', 'old-5000')
+		AND (e.claim_id, e.event_id, e.processed_at) IS DISTINCT FROM (o.id, o.event_id, o.processed_at)`)
+	metadata := b.one(t, `SELECT count(*) FROM idem.processed_events WHERE metadata IS NOT NULL AND metadata = jsonb_build_object('user', jsonb_build_object('n', substr(event_id, 5)::int))`)
+	if different != 0 || metadata != 2011 {
+		t.Errorf("%d rows differ, %d have metadata", different, metadata)
+	}
+	contains(t, b.ok(t, "show", "old-3"), `"user": {`, `"n": 3`)
+}
+
+func TestImportRefusesWhatTheGuardWould(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.register(t, "orders", "7d")
+	b.exec(t, `CREATE TABLE public.old (id uuid, event_id varchar, processed_at timestamptz, metadata json);
+		INSERT INTO public.old SELECT gen_random_uuid(), event_id, processed_at FROM (VALUES
+			('good', now()), ('good', now()), ('0190a3c0-0000-7000-8000-000000000000', now()), (repeat('é', 2048), now()), ('0190a3c0-0000-8000-8000-000000000000', now()),
+			('', now()), (NULL, now()), (repeat('é', 2049), now()),
+			('undated', NULL), ('never', 'infinity'), ('always', '-infinity'), ('expired', now() - interval '8 days')) v (event_id, processed_at)`)
+	got := decode[importReport](t, b.ok(t, "import", "-c", "orders", "--from-table", "public.old", "--json"))
+	want := importReport{
+		Consumer: "orders", Table: "public.old", Rows: 12, Imported: 4, AlreadyProcessed: 1, Expired: 1,
+		Refused: refusedReport{Empty: 2, TooLong: 1, Undated: 3}, Complete: true,
+	}
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	contains(t, b.ok(t, "import", "-c", "orders", "--from-table", "public.old"), "2  without an event id", "1  with an event id of more than 4,096 bytes", "3  without a time")
+
+	// The rows are such as the guard itself writes.
+	b.ok(t, "consumer", "register", "twin")
+	b.ok(t, "mark", "-c", "twin", "good", "0190a3c0-0000-7000-8000-000000000000", strings.Repeat("é", idem.MaxEventIDBytes/2), "0190a3c0-0000-8000-8000-000000000000")
+	if n := b.one(t, `SELECT count(DISTINCT (key, event_id)) FROM idem.processed_events`); n != 4 {
+		t.Errorf("%d different rows instead of 4", n)
+	}
+}
+
+func TestImportedTableIsQuoted(t *testing.T) {
+	t.Parallel()
+	b := setupEmpty(t)
+	b.env["IDEM_SCHEMA"] = "shop"
+	b.ok(t, "migrate", "up")
+	b.register(t, "orders", "7d")
+	b.exec(t, `CREATE SCHEMA "idem"; CREATE SCHEMA "Old ""@after"`)
+	for _, name := range []string{`idem.x"; DROP TABLE consumers; --`, `Old "@after.idem @rows`, "shop.idem"} {
+		schemaName, table, _ := strings.Cut(name, ".")
+		quoted := `"` + strings.ReplaceAll(schemaName, `"`, `""`) + `"."` + strings.ReplaceAll(table, `"`, `""`) + `"`
+		b.predecessor(t, quoted, 2)
+		got := decode[importReport](t, b.ok(t, "import", "-c", "orders", "--from-table", name, "--json"))
+		if got.Rows != 2 || got.Table != name {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	b.run(t, "import", "-c", "orders", "--from-table", "Shop.idem").want(t, exitFailure, `there is no table "Shop"."idem"`)
+	b.run(t, "import", "-c", "orders", "--from-table", "shop.processed_events").want(t, exitFailure,
+		"not the predecessor's", "no column id (uuid)")
+	b.exec(t, `CREATE TABLE public.old (id bigint, event_id text, processed_at timestamp, metadata jsonb)`)
+	b.run(t, "import", "-c", "orders", "--from-table", "public.old").want(t, exitFailure,
+		"id is bigint instead of uuid", "processed_at is timestamp without time zone")
+}
+
+// The second batch waits for a consumer that is processing one of its events when the import
+// is interrupted.
+func TestInterruptedImportGoesOnLater(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.register(t, "orders", "30d")
+	b.predecessor(t, "public.old", 12000)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	committed := b.tellCommits(t, "INSERT")
+	tx := b.hold(t, `INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id)
+		SELECT id, idem.event_key('old-7000'), gen_random_uuid(), 'old-7000' FROM idem.consumers`)
+	go func() {
+		if committed(ctx) {
+			cancel()
+		}
+	}()
+
+	args := []string{"import", "--from-table", "public.old", "-c", "orders", "--json"}
+	r := b.runWith(ctx, strings.NewReader(""), args...)
+	r.want(t, exitInterrupted, "interrupted")
+	if got := decode[importReport](t, r.stdout); got.Complete || got.Rows != importBatch || got.Imported != importBatch {
+		t.Errorf("%+v", got)
+	}
+	contains(t, importReport{}.text(), "the same command goes on")
+
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := decode[importReport](t, b.ok(t, args...)); !got.Complete || got.Rows != 12000 || got.AlreadyProcessed != importBatch+1 || got.Imported != 12000-importBatch-1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestRetry(t *testing.T) {
+	t.Parallel()
+	serialization, syntax := &pgconn.PgError{Code: "40001"}, &pgconn.PgError{Code: "42601"}
+	for name, c := range map[string]struct {
+		errs []error // of one try after another
+		want error
+	}{
+		"transient": {errs: []error{serialization, serialization, nil}},
+		"permanent": {errs: []error{syntax}, want: syntax},
+	} {
+		tries := 0
+		err := retry(t.Context(), func() error {
+			tries++
+
+			return c.errs[tries-1]
+		})
+		if !errors.Is(err, c.want) || tries != len(c.errs) {
+			t.Errorf("%s: %v after %d tries", name, err, tries)
+		}
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	err := retry(ctx, func() error {
+		cancel()
+
+		return serialization
+	})
+	if !errors.Is(err, context.Canceled) || !errors.Is(err, serialization) {
+		t.Error(err)
+	}
+}

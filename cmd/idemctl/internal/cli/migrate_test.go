@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nova-events/idempotent-consumer/schema/migrate"
+)
+
+const firstMigration = "00001_consumers_and_processed_events.sql"
+
+func TestMigrateUpAndDown(t *testing.T) {
+	t.Parallel()
+	b := setupEmpty(t)
+
+	pending := decode[migrationStatus](t, b.ok(t, "migrate", "status", "--json"))
+	if pending.Schema != "idem" || pending.Version != 0 || pending.LatestVersion < 1 || pending.Migrations[0].AppliedAt != nil {
+		t.Fatalf("%+v", pending)
+	}
+	contains(t, b.ok(t, "migrate", "status"), "VERSION", "pending", firstMigration, "idemctl migrate up")
+	contains(t, b.ok(t, "migrate", "down"), "Nothing to do")
+	if n := b.one(t, `SELECT count(*) FROM pg_namespace WHERE nspname = 'idem'`); n != 0 {
+		t.Error("looking created the schema")
+	}
+
+	up := decode[migrationReport](t, b.ok(t, "migrate", "up", "--json"))
+	if up.Version != pending.LatestVersion || len(up.Applied) != len(pending.Migrations) || up.Applied[0].Name != firstMigration || up.Reverted == nil {
+		t.Fatalf("%+v", up)
+	}
+	contains(t, b.ok(t, "migrate", "up"), "Nothing to do")
+	current := decode[migrationStatus](t, b.ok(t, "migrate", "status", "--json"))
+	if current.Version != current.LatestVersion || slices.ContainsFunc(current.Migrations, func(m migrationState) bool { return m.AppliedAt == nil }) {
+		t.Fatalf("%+v", current)
+	}
+
+	b.register(t, "orders", "7d")
+	b.age(t, "orders", 1234)
+	down := []string{"migrate", "to", "0"}
+	r := b.run(t, down...)
+	r.want(t, exitUnconfirmed, "idem.processed_events with 1,234 rows", firstMigration, "processed again", "--yes")
+	if r.stdout != "" || b.one(t, `SELECT count(*) FROM idem.processed_events`) != 1234 {
+		t.Fatal("something was done without a confirmation", r.stdout)
+	}
+	contains(t, b.ok(t, append(down, "--yes")...), "reverted  "+firstMigration, "at version 0")
+	if n := b.one(t, `SELECT count(*) FROM pg_tables WHERE schemaname = 'idem' AND tablename <> 'idem_migrations'`); n != 0 {
+		t.Errorf("%d tables are left", n)
+	}
+	contains(t, b.ok(t, "migrate", "to", "1"), "applied   "+firstMigration)
+	b.run(t, "migrate", "to", "99999").want(t, exitUsage, "no version 99999", "migrate status")
+}
+
+func TestMigrateRefusesNewerDatabases(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.exec(t, `INSERT INTO idem.idem_migrations (version_id, is_applied) VALUES (99999, true)`)
+	for _, line := range []string{"up", "down --yes", "to 0 --yes"} {
+		r := b.run(t, append([]string{"migrate"}, strings.Fields(line)...)...)
+		r.want(t, exitFailure, "at version 99999, newer than")
+	}
+	b.ok(t, "status") // It still works as far as it can.
+}
+
+func TestMigrateDownTakesOneStep(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	before := decode[migrationStatus](t, b.ok(t, "migrate", "status", "--json"))
+	b.run(t, "migrate", "down").want(t, exitUnconfirmed, before.Migrations[len(before.Migrations)-1].Name)
+	down := decode[migrationReport](t, b.ok(t, "migrate", "down", "-y", "--json"))
+	if len(down.Reverted) != 1 || down.Reverted[0].Version != before.Version || down.Version >= before.Version || down.Applied == nil {
+		t.Fatalf("%+v", down)
+	}
+}
+
+func TestMigrateAnotherSchema(t *testing.T) {
+	t.Parallel()
+	b := setupEmpty(t)
+	contains(t, b.ok(t, "migrate", "up", "--schema", "shop"), "schema shop is at version")
+	b.env["IDEM_SCHEMA"] = "shop"
+	b.register(t, "orders", "7d")
+	b.ok(t, "mark", "1", "-c", "orders")
+	b.run(t, "migrate", "to", "0").want(t, exitUnconfirmed, "shop.processed_events with 1 row")
+	if n := b.one(t, `SELECT count(*) FROM shop.processed_events`); n != 1 {
+		t.Errorf("%d rows", n)
+	}
+}
+
+func TestPrintedMigrationsCreateTheTables(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"idem", "shop"} {
+		b := setupEmpty(t)
+		b.env["IDEM_SCHEMA"] = name
+		up := b.ok(t, "migrate", "print")
+		contains(t, up, `CREATE SCHEMA IF NOT EXISTS "`+name+`"`, "-- "+firstMigration)
+		b.exec(t, up)
+		b.register(t, "orders", "7d") // It works without the version table.
+		contains(t, b.ok(t, "status"), "of another migrator")
+		if s := decode[statusReport](t, b.ok(t, "status", "--json")); s.MigrationVersion != nil {
+			t.Errorf("version %d", *s.MigrationVersion)
+		}
+		b.exec(t, b.ok(t, "migrate", "print", "--down"))
+		if n := b.one(t, `SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace($1)`, name); n != 0 {
+			t.Errorf("%s: the way back leaves %d relations", name, n)
+		}
+	}
+}
+
+func TestPrintNeedsNoDatabase(t *testing.T) {
+	t.Parallel()
+	b := &bundle{env: map[string]string{"DATABASE_URL": "postgres://127.0.0.1:1/none"}}
+	up := decode[scriptsReport](t, b.ok(t, "migrate", "print", "--json"))
+	if len(up) < 2 || up[0].Name != "schema" || up[1].Name != firstMigration || !strings.Contains(up[1].SQL, "CREATE TABLE") {
+		t.Fatalf("%+v", up)
+	}
+	down := decode[scriptsReport](t, b.ok(t, "migrate", "print", "--down", "--json"))
+	if len(down) != len(up)-1 || down[len(down)-1].Name != firstMigration || !strings.Contains(down[len(down)-1].SQL, "DROP TABLE") {
+		t.Fatalf("%+v", down)
+	}
+	outside := scriptsReport{{Name: "2.sql", OutsideTransaction: true, SQL: "CREATE INDEX CONCURRENTLY …;\n"}}
+	contains(t, outside.text(), "outside of a transaction")
+}
+
+func TestTablesThatAreTooOld(t *testing.T) {
+	t.Parallel()
+	s := &store{schema: "shop"}
+	err := s.checkVersion([]migrate.Migration{{Version: 1, AppliedAt: time.Now()}, {Version: 2}, {Version: 3}})
+	if err == nil || !strings.Contains(err.Error(), "missing: 2") || !strings.Contains(err.Error(), `"idemctl migrate up --schema shop"`) {
+		t.Error(err)
+	}
+
+	// Where another migrator made them, that shows only when something is missing.
+	b := setupEmpty(t)
+	b.exec(t, b.ok(t, "migrate", "print"))
+	b.exec(t, `ALTER TABLE idem.consumers DROP COLUMN created_at`)
+	b.run(t, "consumer", "list").want(t, exitFailure, "created_at", "idemctl migrate print")
+}
+
+// What cannot work without tables says which command creates them.
+func TestCommandsNeedTheTables(t *testing.T) {
+	t.Parallel()
+	empty := setupEmpty(t)
+	for _, line := range []string{
+		"status", "show 1", "mark 1 -c c", "forget 1 -c c -y", "cleanup", "cleanup --dry-run",
+		"consumer list", "consumer register c", "consumer set-retention c 7d", "import -c c --from-table a.b",
+	} {
+		r := empty.run(t, strings.Fields(line)...)
+		r.want(t, exitFailure, `"idem"`, `idemctl migrate up`)
+		r = empty.run(t, append(strings.Fields(line), "--schema", "shop")...)
+		r.want(t, exitFailure, `"shop"`, `idemctl migrate up --schema shop`)
+		if r.stdout != "" {
+			t.Errorf("%s: stdout: %s", line, r.stdout)
+		}
+	}
+}
+
+func TestVersionReachedByPart(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	before := []migrate.Migration{{Version: 1, AppliedAt: now}, {Version: 2}, {Version: 3}}
+	if got := reached(before, []migrate.Migration{{Version: 2, AppliedAt: now}}); got != 2 {
+		t.Errorf("up to %d", got)
+	}
+	if got := reached(before, []migrate.Migration{{Version: 1}}); got != 0 {
+		t.Errorf("down to %d", got)
+	}
+}

@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// report is what a command has found out or done. As JSON it is the report itself.
+type report interface {
+	// text is the report for people. What comes from the database is printable already.
+	text() string
+}
+
+// print writes a report to stdout.
+func (a *app) print(r report) error {
+	text := r.text()
+	if a.settings.json {
+		var b strings.Builder
+		encoder := json.NewEncoder(&b)
+		encoder.SetEscapeHTML(false)
+		encoder.SetIndent("", "  ")
+		if err := encoder.Encode(r); err != nil {
+			return fmt.Errorf("make JSON: %w", err)
+		}
+		text = escapeJSON(b.String())
+	}
+	if _, err := io.WriteString(a.Stdout, text); err != nil {
+		return fmt.Errorf("write to stdout: %w", err)
+	}
+
+	return nil
+}
+
+// table lines up its columns: numbers to the right, everything else to the left.
+type table struct {
+	columns []column
+	rows    [][]string
+}
+
+type column struct {
+	name   string
+	number bool
+}
+
+func (t *table) row(cells ...string) { t.rows = append(t.rows, cells) }
+
+func (t *table) String() string {
+	headers := make([]string, len(t.columns))
+	widths := make([]int, len(t.columns))
+	for i, c := range t.columns {
+		headers[i] = c.name
+	}
+	all := append([][]string{headers}, t.rows...)
+	for _, row := range all {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	var b strings.Builder
+	for _, row := range all {
+		var line strings.Builder
+		for i, cell := range row {
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if t.columns[i].number {
+				cell, pad = pad+cell, ""
+			}
+			line.WriteString(cell + pad + "  ")
+		}
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+
+	return b.String()
+}
+
+// facts lines up names and values, one pair a line.
+func facts(pairs ...[2]string) string {
+	width := 0
+	for _, p := range pairs {
+		width = max(width, utf8.RuneCountInString(p[0]))
+	}
+	var b strings.Builder
+	for _, p := range pairs {
+		value := strings.ReplaceAll(p[1], "\n", "\n"+strings.Repeat(" ", width+2))
+		b.WriteString(p[0] + strings.Repeat(" ", width-utf8.RuneCountInString(p[0])+2) + value + "\n")
+	}
+
+	return b.String()
+}
+
+// seconds is a duration that is a number of seconds in JSON.
+type seconds time.Duration
+
+// MarshalJSON writes the number without an exponent.
+func (s seconds) MarshalJSON() ([]byte, error) {
+	return strconv.AppendFloat(nil, time.Duration(s).Seconds(), 'f', -1, 64), nil
+}

@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// connectError is returned when no connection could be made.
+type connectError struct {
+	target target
+	err    error
+}
+
+func (e *connectError) Error() string {
+	// Every address may be tried twice, with TLS and without, to the same end.
+	detail := strings.Join(slices.Compact(strings.Split(e.err.Error(), "\n")), "\n")
+	if e.target.leaks(e.err) {
+		detail = lines(
+			"the reason is not shown because it may hold a part of the password",
+			"In a URL write special characters of the password in percent form (@ as %40, / as %2F); in keyword=value put it in quotes.")
+	}
+
+	return lines("cannot connect to the database: "+detail, "The address comes from "+e.target.source+".")
+}
+
+func (e *connectError) Unwrap() error { return e.err }
+
+// errorText is the text of err without anything that may be a password. A connection can be
+// refused long after the first one was made, deep inside other errors.
+func (a *app) errorText(err error) string {
+	var known *connectError
+	var connect *pgconn.ConnectError
+	var parse *pgconn.ParseConfigError
+	switch {
+	case errors.As(err, &known):
+		return err.Error()
+	case errors.As(err, &parse), errors.As(err, &connect) && a.target.ambiguous():
+		return "cannot connect to the database"
+	default:
+		return err.Error()
+	}
+}
+
+// leaks reports whether the text of an error from connecting may hold a part of the password
+// because the connection string was taken apart in another way than its author meant.
+func (t target) leaks(err error) bool {
+	var pgErr *pgconn.PgError
+	unknownParameter := errors.As(err, &pgErr) && pgErr.Code == "42704"
+
+	return t.ambiguous() || unknownParameter && !t.isURL()
+}
+
+func (t target) isURL() bool {
+	return strings.HasPrefix(t.dsn, "postgres://") || strings.HasPrefix(t.dsn, "postgresql://")
+}
+
+// ambiguous reports whether an @ stands behind what pgx takes for user and password: then the
+// password may have held an @ or a /, and its rest is taken for a host or a database.
+func (t target) ambiguous() bool {
+	if !t.isURL() {
+		return false
+	}
+	_, rest, _ := strings.Cut(t.dsn, "://")
+	if i := strings.IndexAny(rest, "@/"); i >= 0 && rest[i] == '@' {
+		rest = rest[i+1:]
+	}
+
+	return strings.Contains(rest, "@")
+}

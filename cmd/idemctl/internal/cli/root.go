@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nova-events/idempotent-consumer/schema"
+)
+
+const rootHelp = `Idemctl looks after the tables in which the guard remembers processed events.
+
+Connection: --database-url, else $IDEM_DATABASE_URL, else $DATABASE_URL, else what the PG*
+variables of libpq say (PGHOST, PGUSER, PGPASSFILE, PGSERVICE, …). A password on the command
+line shows in the list of processes; the environment or a password file keeps it private.
+Flags always win over the environment.
+
+Output: data on stdout, everything else on stderr; a progress bar only on a terminal. With
+--json every command prints one JSON document: names in snake_case, lists that are empty as
+[], times in RFC 3339, durations as numbers of seconds (…_seconds). Event ids and metadata
+are printed with control characters escaped.
+
+Commands that lose something ask first. Where nobody can answer they need --yes.
+
+Exit status:
+    0  done
+    1  failed; the message says what to do
+    2  wrong usage; nothing was tried
+    3  show: the event is not known
+    4  not confirmed: the answer was no, or --yes is missing; nothing was changed
+    5  cleanup: another process is cleaning up
+  130  interrupted by a signal; what was done until then is reported and stays done`
+
+const rootExample = `  export IDEM_DATABASE_URL=postgres://me@db.example.com/shop
+  idemctl migrate up                             create the tables
+  idemctl status                                 what they hold
+  idemctl show 4711 --consumer orders            was this event processed?
+  idemctl forget 4711 --consumer orders          let it be processed again
+  idemctl cleanup --dry-run                      what retention would delete`
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:               "idemctl",
+		Short:             "Look after the guard's tables",
+		Long:              rootHelp,
+		Example:           rootExample,
+		Version:           a.version(),
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		DisableAutoGenTag: true,
+		PersistentPreRunE: a.begin,
+	}
+	root.SetArgs(a.Args)
+	root.SetIn(a.Stdin)
+	root.SetOut(a.Stdout)
+	root.SetErr(a.Stderr)
+
+	flags := root.PersistentFlags()
+	flags.SortFlags = false
+	flags.StringVar(&a.settings.databaseURL, "database-url", "", "`URL` or keyword=value string of the database (env IDEM_DATABASE_URL, DATABASE_URL)")
+	flags.StringVar(&a.settings.schema, "schema", schema.DefaultName, "PostgreSQL schema of the guard's tables (env IDEM_SCHEMA)")
+	flags.BoolVar(&a.settings.json, "json", false, "print JSON")
+	flags.DurationVar(&a.settings.timeout, "timeout", 0, "give up after this long, e.g. 30s (default: never)")
+
+	root.AddCommand(
+		newMigrate(a),
+		newStatus(a),
+		newShow(a),
+		newMark(a),
+		newForget(a),
+		newCleanup(a),
+		newConsumer(a),
+		newImport(a),
+		newVersion(a),
+	)
+
+	return root
+}
+
+// begin runs before each command, after its line of arguments was found valid.
+func (a *app) begin(command *cobra.Command, _ []string) error {
+	flags := command.Flags()
+	var source string
+	a.settings.schema, source = a.choose(flags.Changed("schema"), a.settings.schema, "--schema", "IDEM_SCHEMA")
+	a.settings.schema = cmp.Or(a.settings.schema, schema.DefaultName)
+	if err := schema.Validate(a.settings.schema); err != nil {
+		return fmt.Errorf("%s: %w", source, err)
+	}
+	a.target = a.chooseTarget(flags.Changed("database-url"))
+	if flags.Lookup("consumer") != nil {
+		a.settings.consumer, _ = a.choose(flags.Changed("consumer"), a.settings.consumer, "--consumer", "IDEM_CONSUMER")
+	}
+	if a.settings.timeout < 0 {
+		return fmt.Errorf("--timeout is negative (%v)", a.settings.timeout)
+	}
+	a.running = true
+
+	return nil
+}
+
+// choose returns a setting and where it comes from: the flag if it was given, else the first
+// variable that is set and not empty, else the flag's default, of which the source is "".
+func (a *app) choose(given bool, value, flag string, variables ...string) (chosen, source string) {
+	if given {
+		return value, flag
+	}
+	for _, name := range variables {
+		if text, ok := a.LookupEnv(name); ok && text != "" {
+			return text, "$" + name
+		}
+	}
+
+	return value, ""
+}
+
+// group is a command that only holds others.
+func group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
+	command := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Long:  long,
+		RunE: func(command *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fail(exitUsage, "unknown command %q for %q", args[0], command.CommandPath())
+			}
+
+			return fail(exitUsage, "%q needs a command", command.CommandPath())
+		},
+	}
+	command.AddCommand(commands...)
+
+	return command
+}
+
+func (a *app) consumerFlag(command *cobra.Command, usage string) {
+	command.Flags().StringVarP(&a.settings.consumer, "consumer", "c", "", usage+" (env IDEM_CONSUMER)")
+}
+
+func (a *app) yesFlag(command *cobra.Command) {
+	command.Flags().BoolVarP(&a.settings.yes, "yes", "y", false, "do not ask")
+}
+
+// needConsumer returns an error unless a consumer was named.
+func (a *app) needConsumer() error {
+	if a.settings.consumer == "" {
+		return fail(exitUsage, "whose events? name the consumer with --consumer or $IDEM_CONSUMER; \"idemctl consumer list\" lists them")
+	}
+
+	return nil
+}

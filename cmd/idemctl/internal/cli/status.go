@@ -1,0 +1,114 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nova-events/idempotent-consumer/db"
+)
+
+func newStatus(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Tell what the tables hold, for each consumer",
+		Long: `Tells how many events each consumer remembers, how many of them are expired, from when the
+oldest and the newest are, and how much room they take on disk. The figures are exact: the
+whole table is read.`,
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error { return a.tell(command) },
+	}
+}
+
+type statusReport struct {
+	Schema string `json:"schema"`
+	// MigrationVersion is null where another migrator made the tables.
+	MigrationVersion *int64           `json:"migration_version"`
+	TableBytes       int64            `json:"table_bytes"`
+	IndexBytes       int64            `json:"index_bytes"`
+	Events           int64            `json:"events"`
+	Expired          int64            `json:"expired"`
+	Consumers        []consumerStatus `json:"consumers"`
+}
+
+type consumerStatus struct {
+	Consumer  string     `json:"consumer"`
+	Events    int64      `json:"events"`
+	Expired   int64      `json:"expired"`
+	Oldest    *time.Time `json:"oldest"` // null without events
+	Newest    *time.Time `json:"newest"`
+	Retention seconds    `json:"retention_seconds"`
+	CreatedAt time.Time  `json:"created_at"`
+}
+
+func (r statusReport) text() string {
+	migration := "of another migrator"
+	if r.MigrationVersion != nil {
+		migration = fmt.Sprintf("%d (current)", *r.MigrationVersion)
+	}
+	head := facts(
+		[2]string{"schema", r.Schema},
+		[2]string{"migration", migration},
+		[2]string{"events", number(r.Events) + " (" + number(r.Expired) + " expired)"},
+		[2]string{"on disk", fmt.Sprintf("%s: table %s, index %s", size(r.TableBytes+r.IndexBytes), size(r.TableBytes), size(r.IndexBytes))},
+	)
+	if len(r.Consumers) == 0 {
+		return head + "\nNo consumer is registered yet: the first event of each registers it.\n"
+	}
+	t := table{columns: []column{
+		{name: "CONSUMER"}, {name: "EVENTS", number: true}, {name: "EXPIRED", number: true}, {name: "RETENTION", number: true},
+		{name: "OLDEST"}, {name: "NEWEST"},
+	}}
+	for _, c := range r.Consumers {
+		oldest, newest := "-", "-"
+		if c.Events > 0 {
+			oldest, newest = timestamp(*c.Oldest), timestamp(*c.Newest)
+		}
+		t.row(printable(c.Consumer), number(c.Events), number(c.Expired), duration(time.Duration(c.Retention)), oldest, newest)
+	}
+
+	return head + "\n" + t.String()
+}
+
+func (a *app) tell(command *cobra.Command) error {
+	return a.withStore(command, func(ctx context.Context, s *store) error {
+		sizes, err := s.queries.TableSizes(ctx, s.conn)
+		if err != nil {
+			return fmt.Errorf("read the size of the table: %w", err)
+		}
+		stats, err := s.queries.EventStats(ctx, s.conn)
+		if err != nil {
+			return fmt.Errorf("count the events: %w", err)
+		}
+		r := statusReport{
+			Schema: s.schema, TableBytes: sizes.TableBytes, IndexBytes: sizes.IndexBytes,
+			Consumers: make([]consumerStatus, len(stats)),
+		}
+		if len(s.migrations) > 0 {
+			current := version(s.migrations)
+			r.MigrationVersion = &current
+		}
+		for i, row := range stats {
+			r.Events += row.Events
+			r.Expired += row.Expired
+			r.Consumers[i] = newConsumerStatus(row)
+		}
+
+		return a.print(r)
+	})
+}
+
+func newConsumerStatus(row db.EventStatsRow) consumerStatus {
+	c := consumerStatus{
+		Consumer: row.Consumer, Events: row.Events, Expired: row.Expired,
+		Retention: seconds(row.Retention), CreatedAt: row.CreatedAt.UTC(),
+	}
+	if row.Events > 0 {
+		oldest, newest := row.Oldest.UTC(), row.Newest.UTC()
+		c.Oldest, c.Newest = &oldest, &newest
+	}
+
+	return c
+}

@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nova-events/idempotent-consumer/schema"
+)
+
+func TestStatus(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	empty := b.ok(t, "status")
+	contains(t, empty, "schema     idem", "(current)", "0 (0 expired)", "No consumer is registered")
+	if s := decode[statusReport](t, b.ok(t, "status", "--json")); s.Consumers == nil || len(s.Consumers) != 0 {
+		t.Errorf("%+v", s)
+	}
+
+	b.register(t, "idle", "36h")
+	b.register(t, "orders", "1000h")
+	b.age(t, "orders", 1500)
+	b.exec(t, `INSERT INTO idem.consumers (name, retention) VALUES (E'evil\x1b[31m', '1 day')`)
+	text := b.ok(t, "status")
+	contains(t, text, "1,500 (501 expired)", "41d16h", `"evil\x1b[31m"`, "KiB")
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "idle") && strings.Join(strings.Fields(line), " ") != "idle 0 0 1d12h - -" {
+			t.Error(line)
+		}
+	}
+
+	s := decode[statusReport](t, b.ok(t, "status", "--json"))
+	if s.Schema != "idem" || s.MigrationVersion == nil || s.Events != 1500 || s.Expired != 501 || s.TableBytes == 0 || s.IndexBytes == 0 || len(s.Consumers) != 3 {
+		t.Fatalf("%+v", s)
+	}
+	idle, orders := s.Consumers[1], s.Consumers[2]
+	if idle.Consumer != "idle" || idle.Oldest != nil || idle.Newest != nil || idle.Retention != 36*3600 {
+		t.Errorf("%+v", idle)
+	}
+	if age := orders.Newest.Sub(*orders.Oldest); age != 1499*time.Hour || time.Since(*orders.Newest) < time.Hour {
+		t.Errorf("%+v", orders)
+	}
+}
+
+// Each command prints one document, whose fields scripts rely on.
+func TestJSONShapes(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.register(t, "orders", "7d")
+	b.exec(t, `CREATE TABLE public.old (id uuid, event_id text, processed_at timestamptz, metadata jsonb)`)
+	for _, c := range []struct{ line, want string }{
+		{"migrate status", "{latest_version:float64 migrations:[{applied_at:string name:string version:float64}] schema:string version:float64}"},
+		{"migrate up", "{applied:[] reverted:[] schema:string version:float64}"},
+		{"migrate print", "[{name:string outside_transaction:bool sql:string}]"},
+		{"mark 4711 4712 -c orders", "{already_processed:float64 complete:bool consumer:string events:float64 marked:float64}"},
+		{"show 4711", "[{claim_id:string consumer:string event_id:string expires_at:string key:string metadata:null processed_at:string}]"},
+		{"forget 4711 -c orders -y", "{complete:bool consumer:string events:float64 forgotten:float64 unknown:float64}"},
+		{"status", "{consumers:[{consumer:string created_at:string events:float64 expired:float64 newest:string oldest:string retention_seconds:float64}]" +
+			" events:float64 expired:float64 index_bytes:float64 migration_version:float64 schema:string table_bytes:float64}"},
+		{"consumer list", "[{consumer:string created_at:string retention_seconds:float64}]"},
+		{"consumer register mails", "{consumer:string retention_seconds:float64}"},
+		{"consumer set-retention mails 1h", "{consumer:string newly_expired:float64 previous_retention_seconds:float64 retention_seconds:float64}"},
+		{"cleanup --dry-run", "{consumers:[] expired:float64}"},
+		{"cleanup", "{batches:float64 complete:bool consumers:[] deleted:float64 elapsed_seconds:float64}"},
+		{"import -c orders --from-table public.old", "{already_processed:float64 complete:bool consumer:string expired:float64 imported:float64" +
+			" refused:{empty:float64 too_long:float64 undated:float64} rows:float64 table:string}"},
+		{"version", "{go:string latest_migration:float64 minimum_postgresql:float64 version:string}"},
+	} {
+		output := b.ok(t, append(strings.Fields(c.line), "--json")...)
+		if got := shape(decode[any](t, output)); got != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", c.line, got, c.want)
+		}
+	}
+}
+
+func TestSecondsAreNumbers(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{0: "0", 7 * day: "604800", 1500 * time.Millisecond: "1.5", 100000 * day: "8640000000"} {
+		if got, err := json.Marshal(seconds(d)); err != nil || string(got) != want {
+			t.Errorf("%v: %s, %v", d, got, err)
+		}
+	}
+}
+
+// UnmarshalJSON lets the tests read back what the program printed.
+func (s *seconds) UnmarshalJSON(text []byte) error {
+	var n float64
+	err := json.Unmarshal(text, &n)
+	*s = seconds(n)
+
+	return err
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	b := &bundle{}
+	contains(t, b.ok(t, "version"), "idemctl             v1.2.3\n", "minimum PostgreSQL  14\n", "latest migration")
+	contains(t, b.ok(t, "--version"), "idemctl version v1.2.3")
+	v := decode[versionReport](t, b.ok(t, "version", "--json"))
+	if v.Version != "v1.2.3" || v.LatestMigration < 1 || v.MinimumPostgreSQL != schema.MinServerVersion/10000 {
+		t.Errorf("%+v", v)
+	}
+	if got := (&app{}).version(); got == "" {
+		t.Error("no version without a linked one")
+	}
+}
