@@ -1,0 +1,113 @@
+// Package broker gives tests two Kafka brokers behind one face: the in-process one of
+// franz-go, which is fast and can be told to fail, and Apache Kafka, which is the truth.
+//
+// Every test has an in-process broker of its own. All tests of a process share one Apache
+// Kafka: the brokers that IDEM_TEST_KAFKA names (host:port,...), else one that is started at
+// first need and ends with the test process. Without Java and Maven its tests are skipped, or
+// fail where CI is true.
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/nova-events/idempotent-consumer/internal/apachekafka"
+)
+
+// requestTimeout bounds each request of this package. A busy machine can be slow.
+const requestTimeout = 30 * time.Second
+
+// Broker is a broker for one test, or a cluster of them.
+type Broker struct {
+	Addrs []string // host:port
+
+	// Client is for what the methods do not offer.
+	Client *kafka.Client
+
+	// MinSessionTimeout is the shortest session timeout that a member of a group may have.
+	MinSessionTimeout time.Duration
+
+	// Fake is the in-process broker, for tests that make it fail; nil if it is Apache Kafka.
+	Fake *kfake.Cluster
+}
+
+// Each runs a test with both brokers, as the subtests inprocess and apachekafka.
+func Each(t *testing.T, test func(t *testing.T, b *Broker)) {
+	t.Helper()
+	t.Run("inprocess", func(t *testing.T) {
+		t.Parallel()
+		test(t, InProcess(t))
+	})
+	t.Run("apachekafka", func(t *testing.T) {
+		t.Parallel()
+		test(t, ApacheKafka(t))
+	})
+}
+
+// InProcess starts an in-process broker that is closed when the test ends.
+func InProcess(t testing.TB, options ...kfake.Opt) *Broker {
+	t.Helper()
+	const minSession = 500 * time.Millisecond
+	options = append([]kfake.Opt{kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(minSession)}, options...)
+	cluster, err := kfake.NewCluster(options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	b := newBroker(t, cluster.ListenAddrs(), minSession)
+	b.Fake = cluster
+
+	return b
+}
+
+// ApacheKafka returns the Apache Kafka that the tests of this process share.
+func ApacheKafka(t testing.TB) *Broker {
+	t.Helper()
+	addrs, err := shared()
+	needsInstall := errors.Is(err, apachekafka.ErrNoJava) || errors.Is(err, apachekafka.ErrNoMaven)
+	if needsInstall && os.Getenv("CI") != "true" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return newBroker(t, addrs, 6*time.Second) // Kafka's default
+}
+
+func newBroker(t testing.TB, addrs []string, minSession time.Duration) *Broker {
+	t.Helper()
+	transport := &kafka.Transport{MetadataTTL: time.Second}
+	t.Cleanup(transport.CloseIdleConnections)
+	client := &kafka.Client{Addr: kafka.TCP(addrs...), Timeout: requestTimeout, Transport: transport}
+
+	return &Broker{Addrs: addrs, Client: client, MinSessionTimeout: minSession}
+}
+
+var unusable = regexp.MustCompile(`[^a-zA-Z0-9_-]+`)
+
+// Name makes a unique name for a topic or a group that tells which test it is of.
+func Name(t testing.TB) string {
+	t.Helper()
+	const maxLength = 200
+	name := unusable.ReplaceAllString(t.Name(), "-")
+
+	return name[:min(len(name), maxLength)] + "-" + strings.ToLower(rand.Text()[:8])
+}
+
+// requestContext is for requests that may be made in a cleanup, too, when the test's own
+// context has ended.
+func requestContext(t testing.TB) (context.Context, context.CancelFunc) {
+	t.Helper()
+
+	return context.WithTimeout(context.WithoutCancel(t.Context()), requestTimeout)
+}

@@ -1,0 +1,85 @@
+package broker
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// Settings are those of a topic, such as "cleanup.policy": "compact".
+type Settings map[string]string
+
+// CreateTopic creates a topic with a unique name, which it returns. The topic is deleted when
+// the test ends.
+func (b *Broker) CreateTopic(t testing.TB, partitions int, settings Settings) string {
+	t.Helper()
+	topic := kafka.TopicConfig{Topic: Name(t), NumPartitions: partitions, ReplicationFactor: -1}
+	for name, value := range settings {
+		topic.ConfigEntries = append(topic.ConfigEntries, kafka.ConfigEntry{ConfigName: name, ConfigValue: value})
+	}
+	ctx, cancel := requestContext(t)
+	defer cancel()
+	response, err := b.Client.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{topic}})
+	if err == nil {
+		err = response.Errors[topic.Topic]
+	}
+	if err != nil {
+		t.Fatalf("create topic %s: %v", topic.Topic, err)
+	}
+	t.Cleanup(func() { b.DeleteTopic(t, topic.Topic) })
+
+	return topic.Topic
+}
+
+// DeleteTopic deletes a topic, unless that is done already.
+func (b *Broker) DeleteTopic(t testing.TB, topic string) {
+	t.Helper()
+	ctx, cancel := requestContext(t)
+	defer cancel()
+	response, err := b.Client.DeleteTopics(ctx, &kafka.DeleteTopicsRequest{Topics: []string{topic}})
+	if err == nil {
+		err = response.Errors[topic]
+	}
+	if err != nil && !errors.Is(err, kafka.UnknownTopicOrPartition) {
+		t.Errorf("delete topic %s: %v", topic, err)
+	}
+}
+
+// Committed returns the offsets that a group has committed for a topic, by partition. Those of
+// which there is none are left out.
+func (b *Broker) Committed(t testing.TB, group, topic string) map[int]int64 {
+	t.Helper()
+	ctx, cancel := requestContext(t)
+	defer cancel()
+	metadata, err := b.Client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
+	if err != nil {
+		t.Fatalf("read the metadata of topic %s: %v", topic, err)
+	}
+	partitions := map[string][]int{}
+	for _, partition := range metadata.Topics[0].Partitions {
+		partitions[topic] = append(partitions[topic], partition.ID)
+	}
+	response, err := b.Client.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: group, Topics: partitions})
+	if err == nil {
+		err = response.Error
+	}
+	if errors.Is(err, kafka.GroupIdNotFound) {
+		return nil // Apache Kafka answers with an offset of -1.
+	}
+	if err != nil {
+		t.Fatalf("read the offsets of group %s: %v", group, err)
+	}
+
+	committed := map[int]int64{}
+	for _, partition := range response.Topics[topic] {
+		if partition.Error != nil {
+			t.Fatalf("read the offset of group %s in partition %d: %v", group, partition.Partition, partition.Error)
+		}
+		if partition.CommittedOffset >= 0 {
+			committed[partition.Partition] = partition.CommittedOffset
+		}
+	}
+
+	return committed
+}

@@ -1,0 +1,215 @@
+// Package e2e_test runs the consumer against real brokers and a real PostgreSQL.
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/segmentio/kafka-go"
+
+	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/pgtest"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+)
+
+func TestMain(m *testing.M) { broker.Main(m) }
+
+// patience is how long to wait for what must happen. It is no measure of speed.
+const patience = 90 * time.Second
+
+// bench is what most tests need: a topic, a group, a database, and a table in which the
+// handlers leave a line for each record that takes effect.
+type bench struct {
+	broker *broker.Broker
+	topic  string
+	group  string
+	pool   *pgxpool.Pool
+}
+
+func setup(t *testing.T, b *broker.Broker, partitions int) *bench {
+	t.Helper()
+
+	return setupIn(t, b, partitions, pgtest.NewDB(t).Pool(t, pgtest.MaxConns(16)))
+}
+
+func setupIn(t *testing.T, b *broker.Broker, partitions int, pool *pgxpool.Pool) *bench {
+	t.Helper()
+	s := &bench{broker: b, topic: b.CreateTopic(t, partitions, nil), group: broker.Name(t), pool: pool}
+	_, err := pool.Exec(t.Context(), `CREATE TABLE public.effects (
+		seq bigint GENERATED ALWAYS AS IDENTITY, event_id text, "partition" int, "offset" bigint, attempt int)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return s
+}
+
+// record writes down that a record takes effect. It is the handler of most tests.
+func record(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+	_, err := tx.Exec(ctx, `INSERT INTO public.effects (event_id, "partition", "offset", attempt) VALUES ($1, $2, $3, $4)`,
+		m.EventID, m.Partition, m.Offset, m.Attempt)
+
+	return err
+}
+
+// events are n records with the ids first, first+1, …, dealt out to the partitions.
+func events(first, n, partitions int) []kafka.Message {
+	all := make([]kafka.Message, n)
+	for i := range all {
+		id := strconv.Itoa(first + i)
+		all[i] = kafka.Message{
+			Partition: i % partitions, Key: []byte("k" + id), Value: []byte(`{"id":"` + id + `"}`),
+			Headers: []kafka.Header{{Key: kafkaadapter.DefaultEventIDHeader, Value: []byte(id)}},
+		}
+	}
+
+	return all
+}
+
+// member is a running consumer.
+type member struct {
+	stop  context.CancelFunc
+	ended chan error
+}
+
+// start starts a member of the group. change may be nil.
+func (s *bench) start(t *testing.T, change func(*kafkaadapter.Config)) *member {
+	t.Helper()
+	guard, err := idem.New(s.pool, idem.Config{Consumer: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := kafkaadapter.Config{
+		Brokers: s.broker.Addrs, Group: s.group, Topics: []string{s.topic}, Handle: record,
+		SessionTimeout: s.broker.MinSessionTimeout, HeartbeatInterval: 50 * time.Millisecond,
+		CommitInterval: 50 * time.Millisecond, MaxWait: 100 * time.Millisecond,
+	}
+	if change != nil {
+		change(&config)
+	}
+	consumer, err := kafkaadapter.New(guard, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	m := &member{stop: cancel, ended: make(chan error, 1)}
+	go func() { m.ended <- consumer.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case <-m.ended:
+		case <-time.After(patience):
+			t.Error("a consumer does not stop")
+		}
+	})
+
+	return m
+}
+
+// wait returns what Run returned. It may be called more than once.
+func (m *member) wait(t *testing.T) error {
+	t.Helper()
+	select {
+	case err := <-m.ended:
+		m.ended <- err
+
+		return err
+	case <-time.After(patience):
+		t.Fatal("Run does not return")
+
+		return nil
+	}
+}
+
+// leave stops a member in order.
+func (m *member) leave(t *testing.T) {
+	t.Helper()
+	m.stop()
+	if err := m.wait(t); err != nil {
+		t.Errorf("Run returned %v after it was asked to stop", err)
+	}
+}
+
+// until polls until happened returns true.
+func until(t *testing.T, what string, happened func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for !happened() {
+		select {
+		case <-poll.C:
+		case <-deadline:
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// effects counts the lines and the distinct events in them.
+func (s *bench) effects(ctx context.Context) (lines, distinct int, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT count(*), count(DISTINCT event_id) FROM public.effects`).Scan(&lines, &distinct)
+
+	return lines, distinct, err
+}
+
+func (s *bench) awaitEffects(t *testing.T, n int) {
+	t.Helper()
+	until(t, fmt.Sprintf("%d events to take effect", n), func() bool {
+		_, distinct, err := s.effects(t.Context())
+
+		return err == nil && distinct >= n // The database may be away.
+	})
+}
+
+// awaitMembers returns once the group has settled with n members.
+func (s *bench) awaitMembers(t *testing.T, n int) {
+	t.Helper()
+	until(t, fmt.Sprintf("a group of %d members", n), func() bool {
+		groups, err := s.broker.Client.DescribeGroups(t.Context(), &kafka.DescribeGroupsRequest{GroupIDs: []string{s.group}})
+
+		return err == nil && groups.Groups[0].GroupState == "Stable" && len(groups.Groups[0].Members) == n
+	})
+}
+
+// committed is the sum of the group's offsets.
+func (s *bench) committed(t *testing.T) (sum int64) {
+	t.Helper()
+	for _, offset := range s.broker.Committed(t, s.group, s.topic) {
+		sum += offset
+	}
+
+	return sum
+}
+
+func (s *bench) awaitCommitted(t *testing.T, n int64) {
+	t.Helper()
+	until(t, fmt.Sprintf("%d records to be committed", n), func() bool { return s.committed(t) == n })
+}
+
+// verify checks that each event took effect once and that the records of each partition did in
+// their order.
+func (s *bench) verify(t *testing.T, n int) {
+	t.Helper()
+	lines, distinct, err := s.effects(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines != n || distinct != n {
+		t.Errorf("%d events took effect %d times, want %d events once", distinct, lines, n)
+	}
+	var disorder int
+	err = s.pool.QueryRow(t.Context(), `SELECT count(*) FROM (
+		SELECT "offset" < lag("offset") OVER (PARTITION BY "partition" ORDER BY seq) AS back FROM public.effects) e WHERE back`).Scan(&disorder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if disorder > 0 {
+		t.Errorf("%d records took effect after later ones of their partition", disorder)
+	}
+}
