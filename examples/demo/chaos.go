@@ -57,7 +57,7 @@ func (c *chaos) run(ctx context.Context) error {
 		case err := <-c.crew.failed:
 			return err
 		case <-ctx.Done():
-			return fmt.Errorf("interrupted: %w", ctx.Err())
+			return fmt.Errorf("interrupted: %w", context.Cause(ctx))
 		}
 	}
 }

@@ -47,6 +47,9 @@ func newProgress(out io.Writer, title string, total int64) *progress {
 // set tells how many records are done.
 func (p *progress) set(done int64) {
 	p.latest = done
+	if done == p.total {
+		return // close tells it.
+	}
 	if p.bar != nil {
 		_ = p.bar.Set64(done) // It fails only beyond the total, and then draws a full bar.
 
@@ -71,6 +74,7 @@ func (p *progress) note(what string) {
 // close draws the last state and leaves the line.
 func (p *progress) close() {
 	if p.bar != nil {
+		_ = p.bar.Set64(p.latest)
 		_ = p.bar.Exit()
 		_, _ = fmt.Fprintln(p.out)
 

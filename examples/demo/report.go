@@ -69,7 +69,7 @@ func (r report) table(out io.Writer) error {
 		{"rate", rate(r.Guarded), rate(r.Naive)},
 	}
 	var text bytes.Buffer
-	english.Fprintf(&text, "\n%d payments in %d records through %s into %s\n\n", r.Events, r.Records, r.Broker, r.Postgres)
+	_, _ = english.Fprintf(&text, "\n%d payments in %d records through %s into %s\n\n", r.Events, r.Records, r.Broker, r.Postgres)
 	for _, row := range rows {
 		fmt.Fprintf(&text, "  %-18s %18s %18s\n", row.name, row.guarded, row.naive)
 	}

@@ -17,7 +17,6 @@ var errWrongLedger = errors.New("the ledger behind the guard is wrong")
 func run(ctx context.Context, s settings, out, messages io.Writer) (err error) {
 	began := time.Now()
 	say := func(what string) { _, _ = fmt.Fprintln(messages, what) }
-	say("starting PostgreSQL and the broker")
 	servers, err := startServers(ctx, s, messages)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/nova-events/idempotent-consumer/internal/apachekafka"
 	"github.com/nova-events/idempotent-consumer/internal/pgserver"
 )
 
@@ -34,7 +35,7 @@ func startServers(ctx context.Context, s settings, messages io.Writer) (_ *serve
 	if err := all.startPostgres(ctx, s, messages); err != nil {
 		return nil, err
 	}
-	if err := all.startBroker(ctx, s); err != nil {
+	if err := all.startBroker(ctx, s, messages); err != nil {
 		return nil, err
 	}
 
@@ -56,6 +57,7 @@ func (all *servers) stop() error {
 func (all *servers) startPostgres(ctx context.Context, s settings, messages io.Writer) error {
 	all.dsn = s.dsn
 	if s.dsn == "" {
+		_, _ = fmt.Fprintln(messages, "starting PostgreSQL")
 		server, err := pgserver.Start(ctx, pgserver.Config{Durable: true, Progress: messages})
 		if err != nil {
 			return fmt.Errorf("start PostgreSQL: %w", err)
@@ -77,20 +79,32 @@ func (all *servers) startPostgres(ctx context.Context, s settings, messages io.W
 	return nil
 }
 
-func (all *servers) startBroker(ctx context.Context, s settings) error {
-	if len(s.brokers) > 0 {
-		all.brokers, all.broker, all.sessionTimeout = s.brokers, strings.Join(s.brokers, ","), 6*time.Second
+func (all *servers) startBroker(ctx context.Context, s settings, messages io.Writer) error {
+	all.sessionTimeout = 6 * time.Second // the shortest that Apache Kafka grants
+	switch {
+	case len(s.brokers) > 0:
+		all.brokers, all.broker = s.brokers, strings.Join(s.brokers, ",")
+	case s.broker == apacheKafka:
+		_, _ = fmt.Fprintln(messages, "starting Apache Kafka")
+		cluster, err := apachekafka.Start(ctx, apachekafka.Config{Progress: messages})
+		if err != nil {
+			return fmt.Errorf("start Apache Kafka: %w", err)
+		}
+		all.stops = append(all.stops, cluster.Stop)
+		all.brokers, all.broker = cluster.Addrs(), "Apache Kafka "+apachekafka.DefaultVersion
+	default:
+		all.sessionTimeout = 2 * time.Second
+		cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(all.sessionTimeout))
+		if err != nil {
+			return fmt.Errorf("start the in-process broker: %w", err)
+		}
+		all.stops = append(all.stops, func() error {
+			cluster.Close()
 
-		return nil
+			return nil
+		})
+		all.brokers, all.broker = cluster.ListenAddrs(), "the in-process broker"
 	}
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(time.Second))
-	if err != nil {
-		return err
-	}
-	all.stops = append(all.stops, func() error { c.Close(); return nil })
-	all.brokers = c.ListenAddrs()
-	all.broker = "the in-process broker"
-	all.sessionTimeout = 2 * time.Second
 
 	return nil
 }
