@@ -27,9 +27,9 @@ func TestChurn(t *testing.T) {
 		s := setup(t, b, partitions)
 		b.Write(t, s.topic, append(events(0, distinct, partitions), events(0, duplicates, partitions)...)...)
 
-		watch, stopWatching := context.WithCancel(t.Context())
+		stopped := make(chan struct{})
 		var watcher sync.WaitGroup
-		watcher.Go(func() { s.watchOffsets(t, watch) })
+		watcher.Go(func() { s.watchOffsets(t, stopped) })
 		members := []*member{s.start(t, nil), s.start(t, nil)}
 		random := rand.New(rand.NewPCG(1, 2))
 		for share := 1; share <= 8; share++ {
@@ -43,7 +43,7 @@ func TestChurn(t *testing.T) {
 			}
 		}
 		s.awaitCommitted(t, distinct+duplicates)
-		stopWatching()
+		close(stopped)
 		watcher.Wait()
 		for _, m := range members {
 			m.leave(t)
@@ -52,8 +52,8 @@ func TestChurn(t *testing.T) {
 	})
 }
 
-// watchOffsets checks until ctx ends that the group never goes back.
-func (s *bench) watchOffsets(t *testing.T, ctx context.Context) { //nolint:revive // t comes first in tests.
+// watchOffsets checks until it is stopped that the group never goes back.
+func (s *bench) watchOffsets(t *testing.T, stopped <-chan struct{}) {
 	t.Helper()
 	latest := map[int]int64{}
 	poll := time.NewTicker(20 * time.Millisecond)
@@ -67,7 +67,7 @@ func (s *bench) watchOffsets(t *testing.T, ctx context.Context) { //nolint:reviv
 		}
 		select {
 		case <-poll.C:
-		case <-ctx.Done():
+		case <-stopped:
 			return
 		}
 	}

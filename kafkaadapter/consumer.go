@@ -89,7 +89,7 @@ func (c *Consumer) register(ctx context.Context) error {
 		err := c.guard.Register(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // It was told to stop.
 		case err == nil || !idem.IsTransient(err):
 			return err //nolint:wrapcheck // It is documented as the guard's.
 		}
@@ -107,7 +107,7 @@ func (c *Consumer) runGeneration(ctx context.Context, member *membership, client
 	case err == nil:
 		return newGeneration(c, generation, member, client).run(ctx)
 	case errors.Is(err, kafka.ErrGroupClosed):
-		return err //nolint:wrapcheck // The caller expects it.
+		return err
 	}
 	if err := fatal(err); err != nil {
 		return err
@@ -124,7 +124,7 @@ func (c *Consumer) awaitTopics(ctx context.Context, client *kafka.Client) error 
 		err := c.findTopics(ctx, client)
 		switch {
 		case err == nil || ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // All is there, or it was told to stop.
 		case unknownTopic(err) && time.Now().After(deadline):
 			return fmt.Errorf("%w: %w; create it or correct Config.Topics", ErrUnknownTopic, err)
 		case !unknownTopic(err):

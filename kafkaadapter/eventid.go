@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,8 +32,8 @@ type EventID func(record kafka.Message) (string, error)
 // producers send the same id on a retry and never the same for two events.
 func Header(name string) EventID {
 	return func(record kafka.Message) (string, error) {
-		for i := len(record.Headers) - 1; i >= 0; i-- {
-			if h := record.Headers[i]; h.Key == name {
+		for _, h := range slices.Backward(record.Headers) {
+			if h.Key == name {
 				if len(h.Value) == 0 {
 					return "", fmt.Errorf("%w: the header %q is empty", ErrNoEventID, name)
 				}

@@ -110,7 +110,7 @@ func (f *fetcher) resolve(ctx context.Context) (int64, error) {
 // judge returns the error that must end the consumer because of err, or nil if it may pass.
 func (f *fetcher) judge(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // It was told to stop.
 	}
 	where := fmt.Sprintf("fetch %s/%d at offset %d", f.topic, f.partition, f.offset)
 	switch {

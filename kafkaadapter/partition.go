@@ -84,7 +84,7 @@ func (w *worker) process(revoked, work context.Context, record kafka.Message) er
 
 			return nil
 		case work.Err() != nil, transient && revoked.Err() != nil:
-			return nil // The next owner of the partition takes care of it.
+			return nil //nolint:nilerr // The next owner of the partition takes care of it.
 		case !transient && (!ran || m.Attempt >= w.config.MaxAttempts):
 			return w.refuse(m, err)
 		}

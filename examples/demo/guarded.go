@@ -39,5 +39,5 @@ func consumeGuarded(ctx context.Context, j job, pool *pgxpool.Pool, log *slog.Lo
 		return fmt.Errorf("make the consumer: %w", err)
 	}
 
-	return consumer.Run(ctx) //nolint:wrapcheck // It says what it is about.
+	return consumer.Run(ctx)
 }

@@ -22,8 +22,8 @@ func TestOrdersTakeEffectOnce(t *testing.T) {
 	err := withBroker(ctx, func(brokers []string) error {
 		ended := make(chan error, 1)
 		go func() { ended <- consume(ctx, pool, brokers, slog.New(slog.DiscardHandler)) }()
-		awaitEvent(t, pool, "order-2")
-		awaitEvent(t, pool, "order-1")
+		awaitEvent(ctx, t, pool, "order-2")
+		awaitEvent(ctx, t, pool, "order-1")
 		stop()
 
 		return <-ended
@@ -41,7 +41,7 @@ func TestOrdersTakeEffectOnce(t *testing.T) {
 }
 
 // awaitEvent returns once the event is processed.
-func awaitEvent(t *testing.T, pool *pgxpool.Pool, eventID string) {
+func awaitEvent(ctx context.Context, t *testing.T, pool *pgxpool.Pool, eventID string) {
 	t.Helper()
 	guard, err := idem.New(pool, idem.Config{Consumer: "order-service"})
 	if err != nil {
@@ -50,7 +50,7 @@ func awaitEvent(t *testing.T, pool *pgxpool.Pool, eventID string) {
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
 	for {
-		processed, err := guard.IsProcessed(t.Context(), eventID)
+		processed, err := guard.IsProcessed(ctx, eventID)
 		if err != nil {
 			t.Fatal(err)
 		}

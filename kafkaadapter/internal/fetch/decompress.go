@@ -50,7 +50,7 @@ func readAll(codec compress.Codec, records []byte, limit int64) ([]byte, error) 
 	plain.Grow(2 * len(records))
 	_, err := plain.ReadFrom(io.LimitReader(reader, limit+1))
 
-	return plain.Bytes(), err //nolint:wrapcheck // decompress wraps it.
+	return plain.Bytes(), err
 }
 
 var zstdDecoder = sync.OnceValues(func() (*zstd.Decoder, error) {
@@ -63,7 +63,7 @@ func unzstd(records []byte) ([]byte, error) {
 		return nil, err
 	}
 
-	return decoder.DecodeAll(records, nil) //nolint:wrapcheck // decompress wraps it.
+	return decoder.DecodeAll(records, nil)
 }
 
 // xerial begins data in the format of snappy-java's SnappyOutputStream, which Java clients

@@ -105,7 +105,7 @@ func marker(offset, producer int64, commit bool) testBatch {
 
 // testResponse is the body of a broker's answer, version 11.
 func testResponse(aborted []abortedTransaction, code kafka.Error, records []byte) []byte {
-	b := make([]byte, 4+2+4) // throttle time, error, session
+	b := append([]byte(nil), make([]byte, 4+2+4)...) // throttle time, error, session
 	b = binary.BigEndian.AppendUint32(b, 1)
 	b = append(binary.BigEndian.AppendUint16(b, 1), 't')
 	b = binary.BigEndian.AppendUint32(b, 1)

@@ -103,7 +103,7 @@ func (e *exchange) Required(versions map[protocol.ApiKey]int16) bool {
 }
 
 // RawExchange implements protocol.RawExchanger. After an error kafka-go closes the connection.
-func (e *exchange) RawExchange(connection io.ReadWriter) (protocol.Message, error) {
+func (e *exchange) RawExchange(connection io.ReadWriter) (protocol.Message, error) { //nolint:ireturn // kafka-go's interface.
 	if e.version < minVersion {
 		return nil, fmt.Errorf("%w: the broker speaks version %d of the fetch request, %d is needed (Kafka 0.11)", ErrUnsupported, e.version, minVersion)
 	}

@@ -39,7 +39,7 @@ func decode(request Request, version int16, body []byte) (*Response, error) {
 	c.int32() // throttle time
 	if version >= 7 {
 		if code := c.int16(); code != 0 {
-			return nil, kafka.Error(code)
+			return nil, kafka.Error(code) //nolint:wrapcheck // The caller wraps it.
 		}
 		c.int32() // session id
 	}
@@ -65,7 +65,7 @@ func decode(request Request, version int16, body []byte) (*Response, error) {
 	records := c.bytes(int(max(0, c.int32())))
 	switch {
 	case code != 0:
-		return nil, kafka.Error(code)
+		return nil, kafka.Error(code) //nolint:wrapcheck // The caller wraps it.
 	case c.bad:
 		return nil, fmt.Errorf("%w: it ends too early", ErrMalformed)
 	}
