@@ -103,7 +103,7 @@ func (s *bench) start(t *testing.T, change func(*kafkaadapter.Config)) *member {
 	t.Cleanup(func() {
 		cancel()
 		select {
-		case <-m.ended:
+		case <-m.ended: //nolint:errcheck // Tests judge it with wait.
 		case <-time.After(patience):
 			t.Error("a consumer does not stop")
 		}

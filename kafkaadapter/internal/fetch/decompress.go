@@ -63,7 +63,7 @@ func unzstd(records []byte) ([]byte, error) {
 		return nil, err
 	}
 
-	return decoder.DecodeAll(records, nil)
+	return decoder.DecodeAll(records, nil) //nolint:wrapcheck // decompress wraps it.
 }
 
 // xerial begins data in the format of snappy-java's SnappyOutputStream, which Java clients
