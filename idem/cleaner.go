@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/backoff"
 	"github.com/nova-events/idempotent-consumer/schema"
 )
 
@@ -82,7 +83,7 @@ func (c *Cleaner) Run(ctx context.Context) error {
 	}
 	log := c.config.Logger
 	pause := rand.N(min(c.config.Interval, time.Minute)) //nolint:gosec // Jitter needs no secrecy.
-	for sleep(ctx, pause) {
+	for backoff.Sleep(ctx, pause) {
 		report, err := c.Clean(ctx)
 		switch {
 		case ctx.Err() != nil:

@@ -13,45 +13,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-func TestPauseIsFullJitter(t *testing.T) {
-	t.Parallel()
-	for _, p := range []RetryPolicy{
-		{}, {MaxBackoff: time.Millisecond}, {InitialBackoff: time.Hour}, {InitialBackoff: 1}, {InitialBackoff: 1, MaxBackoff: 1},
-		{InitialBackoff: 3 * time.Millisecond, MaxBackoff: 100 * time.Millisecond}, {InitialBackoff: 1<<62 - 1, MaxBackoff: 1<<63 - 1},
-	} {
-		p := p.withDefaults()
-		if err := p.validate(); err != nil {
-			t.Errorf("%+v: %v", p, err)
-
-			continue
-		}
-		for _, failed := range []int{1, 2, 3, 5, 10, 40, 63, 64, 65, 1000, 1 << 40} {
-			limit := p.MaxBackoff
-			if failed < 62 {
-				if exact := p.InitialBackoff << (failed - 1); exact>>(failed-1) == p.InitialBackoff && exact > 0 {
-					limit = min(limit, exact)
-				}
-			}
-			var low, high int
-			for range 200 {
-				pause := p.pause(failed)
-				if pause < 0 || pause >= limit {
-					t.Fatalf("%+v: pause after %d failures is %v, want less than %v", p, failed, pause, limit)
-				}
-				if pause < limit/2 {
-					low++
-				} else {
-					high++
-				}
-			}
-			// The chance that 200 fall into one half is 2^-199.
-			if limit > 1000 && (low == 0 || high == 0) {
-				t.Errorf("%+v: the pauses after %d failures do not spread from 0 to %v", p, failed, limit)
-			}
-		}
-	}
-}
-
 func TestRetryDefaults(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ given, want RetryPolicy }{

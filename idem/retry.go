@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"time"
+
+	"github.com/nova-events/idempotent-consumer/internal/backoff"
 )
 
 // RetryPolicy governs how calls are repeated after transient errors (see IsTransient), each
@@ -54,18 +55,9 @@ func (p RetryPolicy) validate() error {
 	}
 }
 
-// pause is how long to wait after the given number of failed attempts.
-func (p RetryPolicy) pause(failed int) time.Duration {
-	limit := p.MaxBackoff
-	if shift := min(failed-1, 62); p.InitialBackoff <= limit>>shift {
-		limit = p.InitialBackoff << shift
-	}
-
-	return rand.N(limit) //nolint:gosec // Jitter needs no secrecy.
-}
-
 // do repeats try while its errors are transient and the policy and the context allow.
 func (p RetryPolicy) do(ctx context.Context, log *slog.Logger, try func() error) error {
+	pauses := backoff.Exponential{Initial: p.InitialBackoff, Max: p.MaxBackoff}
 	for failed := 1; ; failed++ {
 		err := try()
 		switch {
@@ -78,9 +70,9 @@ func (p RetryPolicy) do(ctx context.Context, log *slog.Logger, try func() error)
 		case failed == p.MaxAttempts:
 			return err
 		}
-		pause := p.pause(failed)
+		pause := pauses.Pause(failed)
 		log.WarnContext(ctx, "idem: retrying after a transient error", "attempt", failed, "pause", pause, "error", err)
-		if !sleep(ctx, pause) {
+		if !backoff.Sleep(ctx, pause) {
 			return endOf(ctx, err)
 		}
 	}
@@ -100,23 +92,11 @@ func endOf(ctx context.Context, err error) error {
 	return fmt.Errorf("%w while retrying after: %w", end, err)
 }
 
-// sleep waits for d and reports whether ctx is still alive then.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
-
 // outlive returns a context that ends only d after ctx does.
 func outlive(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
-		sleep(longer, d)
+		backoff.Sleep(longer, d)
 		cancel()
 	})
 

@@ -5,16 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 const (
 	pollInterval = 100 * time.Millisecond
 
-	// settleTime is how long nothing must move before the naive consumer is asked whether it
-	// has finished although its offsets say otherwise. stallTimeout is when to give up.
-	settleTime   = 5 * time.Second
+	// nudgeTime is how long nothing must move before one more naive consumer joins, so that the
+	// group rebalances: a late commit of kafka.Reader can set an offset back, which shows only
+	// to the next owner of the partition. The guarded consumer gets no such help.
+	nudgeTime = 5 * time.Second
+
+	// stallTimeout is how long nothing must move before the demo gives up.
 	stallTimeout = 30 * time.Second
 )
 
@@ -22,12 +23,12 @@ const (
 type chaos struct {
 	crew     *crew
 	topic    *topic
-	pool     *pgxpool.Pool
 	records  int64
 	progress *progress
 
 	committed int64 // records, by the group's offsets
 	moved     time.Time
+	nudged    time.Time
 }
 
 // run returns when all records are consumed.
@@ -48,7 +49,10 @@ func (c *chaos) run(ctx context.Context) error {
 			c.progress.note(description)
 			pending = pending[1:]
 		}
-		if done, err := c.done(ctx, lookError); done || err != nil {
+		if c.committed == c.records {
+			return nil
+		}
+		if err := c.mindStall(ctx, lookError); err != nil {
 			return err
 		}
 
@@ -76,31 +80,22 @@ func (c *chaos) look(ctx context.Context) error {
 	return nil
 }
 
-// done reports whether the group's offsets have come to the end of the log. It fails if they
-// have not moved for long; lookError may tell why.
-func (c *chaos) done(ctx context.Context, lookError error) (bool, error) {
-	still := time.Since(c.moved)
-	switch {
-	case c.committed == c.records:
-		return true, nil
-	case still > stallTimeout:
-		return false, errors.Join(fmt.Errorf("group %s stopped at %d of %d records and has not moved for %s",
+// mindStall helps a group that has not moved for a while, and gives up on one that has not
+// moved for long; lookError may tell why.
+func (c *chaos) mindStall(ctx context.Context, lookError error) error {
+	if time.Since(c.moved) > stallTimeout {
+		return errors.Join(fmt.Errorf("group %s stopped at %d of %d records and has not moved for %s",
 			c.crew.job.Group, c.committed, c.records, stallTimeout), lookError)
-	case still > settleTime && !c.crew.job.Guarded:
-		// A late commit of kafka.Reader can set an offset back for good.
-		return c.allApplied(ctx)
-	default:
-		return false, nil
 	}
-}
-
-// allApplied reports whether each record of the topic is in the ledger.
-func (c *chaos) allApplied(ctx context.Context) (bool, error) {
-	var applied int64
-	err := c.pool.QueryRow(ctx, `SELECT count(DISTINCT ("partition", "offset")) FROM ledger`).Scan(&applied)
+	if c.crew.job.Guarded || time.Since(c.moved) < nudgeTime || time.Since(c.nudged) < nudgeTime {
+		return nil
+	}
+	c.nudged = time.Now()
+	number, err := c.crew.start(ctx)
 	if err != nil {
-		return false, fmt.Errorf("count the records in the ledger: %w", err)
+		return err
 	}
+	c.progress.note(fmt.Sprintf("nothing has moved for %s: consumer %d joined", nudgeTime, number))
 
-	return applied == c.records, nil
+	return nil
 }

@@ -26,7 +26,10 @@ func consumeGuarded(ctx context.Context, j job, pool *pgxpool.Pool, log *slog.Lo
 		Group:          j.Group,
 		Topics:         []string{j.Topic},
 		SessionTimeout: j.SessionTimeout,
-		Logger:         log,
+		// The in-process broker misses a consumer that was killed while it first joined only
+		// when this has passed.
+		RebalanceTimeout: j.SessionTimeout,
+		Logger:           log,
 		Handle: func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
 			return apply(ctx, tx, m.Message)
 		},

@@ -34,8 +34,10 @@ func consumeNaively(ctx context.Context, j job, pool *pgxpool.Pool, log *slog.Lo
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil {
-			return fmt.Errorf("fetch: %w", err)
+		if err != nil { // kafka.Reader passes on a rebalance's errors, but goes on by itself.
+			log.WarnContext(ctx, "nothing is fetched", "error", err)
+
+			continue
 		}
 		ctx := context.WithoutCancel(ctx)
 		err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return apply(ctx, tx, message) })

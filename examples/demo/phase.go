@@ -58,7 +58,7 @@ func (d demo) phase(ctx context.Context, consumer string) (r result, err error) 
 		Brokers: d.servers.brokers, Topic: d.topic.name, Group: name,
 		SessionTimeout: d.servers.sessionTimeout, BreakGuard: d.breakGuard,
 	}, d.seed)
-	c := chaos{crew: crew, topic: d.topic, pool: pool, records: d.records, progress: newProgress(d.messages, consumer, d.records)}
+	c := chaos{crew: crew, topic: d.topic, records: d.records, progress: newProgress(d.messages, consumer, d.records)}
 	began := time.Now()
 	err = c.run(ctx)
 	r.Killed, r.Elapsed = crew.killed, time.Since(began)

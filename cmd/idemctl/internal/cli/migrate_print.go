@@ -7,22 +7,40 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/nova-events/idempotent-consumer/schema"
 	"github.com/nova-events/idempotent-consumer/schema/migrate"
 )
 
 func newMigratePrint(a *app) *cobra.Command {
-	var down bool
+	var (
+		down bool
+		role string
+	)
 	command := &cobra.Command{
 		Use:   "print",
 		Short: "Print the migrations as plain SQL, for another migrator",
 		Long: `Prints all migrations as plain SQL, oldest first, for people who bring a migrator of their own.
-Scripts that PostgreSQL refuses to run in a transaction are marked. It needs no database.`,
+Scripts that PostgreSQL refuses to run in a transaction are marked. It needs no database.
+
+With --grants it prints instead what a service's role needs, if that is not the role that
+migrates; leave out what it is not to do.`,
 		Example: `  idemctl migrate print | psql -v ON_ERROR_STOP=1
-  idemctl migrate print --down`,
+  idemctl migrate print --down
+  idemctl migrate print --grants shop_service | psql -v ON_ERROR_STOP=1`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return a.printMigrations(down) },
+		RunE: func(command *cobra.Command, _ []string) error {
+			switch grants := command.Flags().Changed("grants"); {
+			case grants && down:
+				return fail(exitUsage, "--down and --grants exclude each other")
+			case grants:
+				return a.printGrants(role)
+			default:
+				return a.printMigrations(down)
+			}
+		},
 	}
 	command.Flags().BoolVar(&down, "down", false, "print the way back, newest first")
+	command.Flags().StringVar(&role, "grants", "", "print the rights that a service with this `ROLE` needs")
 
 	return command
 }
@@ -70,4 +88,13 @@ func (a *app) printMigrations(down bool) error {
 	}
 
 	return a.print(r)
+}
+
+func (a *app) printGrants(role string) error {
+	sql, err := schema.Grants(a.settings.schema, role)
+	if err != nil {
+		return fail(exitUsage, "%w", err)
+	}
+
+	return a.print(scriptsReport{{Name: "grants", SQL: sql}})
 }

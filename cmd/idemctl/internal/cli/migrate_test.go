@@ -121,6 +121,20 @@ func TestPrintNeedsNoDatabase(t *testing.T) {
 	contains(t, outside.text(), "outside of a transaction")
 }
 
+func TestPrintedGrants(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	role := b.db.Name + "_service"
+	b.exec(t, "CREATE ROLE "+role)
+	b.exec(t, b.ok(t, "migrate", "print", "--grants", role))
+	if n := b.one(t, `SELECT has_table_privilege($1, 'idem.processed_events', 'INSERT')::int`, role); n != 1 {
+		t.Error("the role may not claim events")
+	}
+	b.exec(t, "DROP OWNED BY "+role+"; DROP ROLE "+role)
+	b.run(t, "migrate", "print", "--grants", "").want(t, exitUsage, "role's name is empty")
+	b.run(t, "migrate", "print", "--grants", role, "--down").want(t, exitUsage, "down", "grants")
+}
+
 func TestTablesThatAreTooOld(t *testing.T) {
 	t.Parallel()
 	s := &store{schema: "shop"}

@@ -1,0 +1,52 @@
+package backoff
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+func TestPauseIsFullJitter(t *testing.T) {
+	t.Parallel()
+	for _, e := range []Exponential{
+		{1, 1}, {1, time.Hour}, {time.Hour, time.Hour}, {1<<62 - 1, 1<<63 - 1},
+		{3 * time.Millisecond, 100 * time.Millisecond}, {50 * time.Millisecond, 5 * time.Second},
+	} {
+		for _, failed := range []int{1, 2, 3, 5, 10, 40, 63, 64, 65, 1000, 1 << 40} {
+			limit := e.Max
+			if failed < 62 {
+				if exact := e.Initial << (failed - 1); exact>>(failed-1) == e.Initial && exact > 0 {
+					limit = min(limit, exact)
+				}
+			}
+			var low, high int
+			for range 200 {
+				pause := e.Pause(failed)
+				if pause < 0 || pause >= limit {
+					t.Fatalf("%+v: pause after %d failures is %v, want less than %v", e, failed, pause, limit)
+				}
+				if pause < limit/2 {
+					low++
+				} else {
+					high++
+				}
+			}
+			// The chance that 200 fall into one half is 2^-199.
+			if limit > 1000 && (low == 0 || high == 0) {
+				t.Errorf("%+v: the pauses after %d failures do not spread from 0 to %v", e, failed, limit)
+			}
+		}
+	}
+}
+
+func TestSleepEndsWithTheContext(t *testing.T) {
+	t.Parallel()
+	if !Sleep(t.Context(), time.Microsecond) {
+		t.Error("a context that is alive was said to have ended")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if Sleep(ctx, time.Hour) {
+		t.Error("a context that has ended was said to be alive")
+	}
+}
