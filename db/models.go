@@ -20,6 +20,31 @@ type Consumer struct {
 	CreatedAt time.Time
 }
 
+// Records that could not be processed, stored by the transactions that marked their events.
+type DeadLetter struct {
+	ID           int64
+	RecordOffset int64
+	RecordTime   *time.Time
+	FailedAt     time.Time
+	ResolvedAt   *time.Time
+	// The claim that marked the event when the letter was stored.
+	ClaimID         uuid.UUID
+	ConsumerID      int32
+	RecordPartition int32
+	// How often the handler has failed.
+	Attempts int32
+	State    string
+	Topic    string
+	// Null if the record has none.
+	EventID     *string
+	Error       string
+	RecordKey   []byte
+	RecordValue []byte
+	// Bytes, because Kafka does not keep anybody from other text than UTF-8.
+	HeaderKeys   [][]byte
+	HeaderValues [][]byte
+}
+
 // The claims: a row here means that the event took effect, in the same transaction.
 type ProcessedEvent struct {
 	// Start of the transaction that processed the event, by this server's clock.

@@ -233,6 +233,23 @@ func (q *Queries) EventHeapBlocks(ctx context.Context, db DBTX) (int64, error) {
 	return blocks, err
 }
 
+const eventLock = `-- name: EventLock :one
+SELECT claim_id FROM idem.processed_events WHERE consumer_id = $1 AND key = $2 FOR UPDATE
+`
+
+type EventLockParams struct {
+	ConsumerID int32
+	Key        uuid.UUID
+}
+
+// The committed claim of an event, which nobody forgets while the transaction lasts.
+func (q *Queries) EventLock(ctx context.Context, db DBTX, arg EventLockParams) (uuid.UUID, error) {
+	row := db.QueryRow(ctx, eventLock, arg.ConsumerID, arg.Key)
+	var claim_id uuid.UUID
+	err := row.Scan(&claim_id)
+	return claim_id, err
+}
+
 const eventSetHandlerDuration = `-- name: EventSetHandlerDuration :exec
 UPDATE idem.processed_events
 SET metadata = coalesce(metadata, '{}') || jsonb_build_object('handler_ms', $1::float8)

@@ -103,7 +103,7 @@ type call struct {
 	options
 
 	eventID string
-	key     uuid.UUID
+	key     uuid.UUID // zero for a record without an event id, which only its watermark claims
 	claimID uuid.UUID
 }
 
@@ -114,6 +114,14 @@ func (g *Guard) newCall(eventID string, opts []Option) (call, error) {
 	if err := validateEventID(eventID); err != nil {
 		return call{}, err
 	}
+	c, err := g.newOptions(opts)
+	c.eventID, c.key = eventID, Key(eventID)
+
+	return c, err
+}
+
+// newOptions returns a call without an event.
+func (g *Guard) newOptions(opts []Option) (call, error) {
 	o := options{isolation: g.config.Isolation, retry: g.config.Retry}
 	for _, opt := range opts {
 		if opt == nil {
@@ -128,10 +136,10 @@ func (g *Guard) newCall(eventID string, opts []Option) (call, error) {
 		return call{}, fmt.Errorf("idem: make a claim id: %w", err)
 	}
 
-	return call{eventID: eventID, key: Key(eventID), claimID: claimID, options: o}, nil
+	return call{claimID: claimID, options: o}, nil
 }
 
-// claim inserts the claim of one event; it is the only statement that decides who processes.
+// claim inserts the claim of one event.
 func (g *Guard) claim(ctx context.Context, conn db.DBTX, consumer int32, c call) (bool, error) {
 	fresh, err := g.queries.EventClaim(ctx, conn, db.EventClaimParams{
 		ConsumerID: consumer,
@@ -157,7 +165,11 @@ func (g *Guard) resolve(ctx context.Context, c call) (Outcome, error) {
 	var outcome Outcome
 	err := c.retry.do(ctx, g.log, func() error {
 		var err error
-		outcome, err = g.probe(ctx, c)
+		if c.key == uuid.Nil {
+			outcome, err = g.probeOffset(ctx, c)
+		} else {
+			outcome, err = g.probe(ctx, c)
+		}
 
 		return err
 	})
@@ -180,7 +192,7 @@ func (g *Guard) probe(ctx context.Context, c call) (Outcome, error) {
 		return 0, fmt.Errorf("idem: make a claim id: %w", err)
 	}
 	lost := c.claimID
-	c.claimID, c.isolation = probeID, pgx.ReadCommitted
+	c.claimID, c.isolation, c.watermark = probeID, pgx.ReadCommitted, nil
 
 	var outcome Outcome
 	err = g.begin(ctx, consumer, c, func(tx pgx.Tx, isNew bool) error {

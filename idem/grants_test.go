@@ -71,6 +71,7 @@ func TestGrantsAreEnough(t *testing.T) {
 	b.suiteFailures(t, "")
 	b.suiteRecords(t, "")
 	b.suiteClaimTx(t, "")
+	b.suiteWatermark(t, "")
 	if n, err := b.guard.MarkAllProcessed(t.Context(), []string{"old", "young"}); n != 2 || err != nil {
 		t.Fatal(n, err)
 	}

@@ -101,7 +101,7 @@ func suite(t *testing.T, db *pgtest.DB, schemaName string, options ...pgtest.Poo
 	if err := b.guard.Register(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []func(*testing.T, string){b.suiteProcess, b.suiteFailures, b.suiteRecords, b.suiteClaimTx} {
+	for _, part := range []func(*testing.T, string){b.suiteProcess, b.suiteFailures, b.suiteRecords, b.suiteClaimTx, b.suiteWatermark} {
 		part(t, prefix)
 	}
 	b.suiteCleanup(t, prefix, schemaName)
@@ -234,6 +234,30 @@ func (b *bundle) suiteClaimTx(t *testing.T, prefix string) {
 		default:
 			want(t, "duplicate", outcome, err, idem.AlreadyProcessed)
 		}
+	}
+}
+
+func (b *bundle) suiteWatermark(t *testing.T, prefix string) {
+	t.Helper()
+	takeOver(t, b.guard)
+	w := takeOver(t, b.guard)
+	id := prefix + "placed"
+	for _, wanted := range []idem.Outcome{idem.Processed, idem.AlreadyProcessed} {
+		outcome, err := b.guard.ProcessIfNew(t.Context(), id, effect(id), idem.WithWatermark(w, 0))
+		want(t, id, outcome, err, wanted)
+		outcome, err = b.guard.ProcessOffset(t.Context(), w, 1, effect(id+" too"))
+		want(t, id+" too", outcome, err, wanted)
+		outcome, err = b.guard.StoreDeadLetter(t.Context(), letter(prefix+"dead", 2), idem.WithWatermark(w, 2))
+		want(t, "dead letter", outcome, err, wanted)
+	}
+	b.wantProcessed(t, id, true)
+	starts, err := w.Begin(t.Context(), 3)
+	if err := errors.Join(err, w.End(t.Context(), 3), w.Advance(t.Context(), 9), w.Reset(t.Context(), 4)); err != nil || starts != 1 {
+		t.Error(starts, err)
+	}
+	b.wantNone(t)
+	if keys, err := b.guard.ParkedKeys(t.Context(), partition); err != nil || len(keys) != 1 || string(keys[0]) != "key\x00\xff" {
+		t.Errorf("parked keys: %q, %v", keys, err)
 	}
 }
 

@@ -10,6 +10,8 @@ type options struct {
 	isolation      pgx.TxIsoLevel
 	retry          RetryPolicy
 	recordDuration bool
+	watermark      *Watermark // nil: none
+	offset         int64      // of the record that the watermark advances over
 
 	// ownTransaction is set by options that make sense only where the guard begins the
 	// transaction.

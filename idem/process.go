@@ -38,12 +38,16 @@ func (g *Guard) ProcessIfNew(ctx context.Context, eventID string, fn Handler, op
 	if err != nil {
 		return 0, err
 	}
+
+	return g.process(ctx, c, fn)
+}
+
+func (g *Guard) process(ctx context.Context, c call, fn Handler) (Outcome, error) {
 	if fn == nil {
 		return 0, fmt.Errorf("%w: the handler is nil", ErrInvalidConfig)
 	}
-
 	var outcome Outcome
-	err = c.retry.do(ctx, g.log, func() error {
+	err := c.retry.do(ctx, g.log, func() error {
 		var err error
 		outcome, err = g.attempt(ctx, c, fn)
 		if !errors.Is(err, errCommitUnanswered) {
@@ -131,7 +135,12 @@ func (g *Guard) begin(ctx context.Context, consumer int32, c call, fn func(tx pg
 		defer cancel()
 		_ = b.tx.Rollback(ctx) // A failure closes the connection, which rolls back too.
 	}()
-	isNew, err := g.claim(ctx, g.names.on(b), consumer, c)
+	var isNew bool
+	if c.watermark == nil {
+		isNew, err = g.claim(ctx, g.names.on(b), consumer, c)
+	} else {
+		isNew, err = g.claimAt(ctx, g.names.on(b), func() db.DBTX { return g.names.on(b.tx) }, consumer, c)
+	}
 	if err != nil {
 		closeReadOnly(ctx, conn, err)
 

@@ -25,6 +25,10 @@ WHERE consumer_id = @consumer_id AND key = @key;
 -- decide whether to process an event.
 SELECT * FROM idem.processed_events WHERE consumer_id = @consumer_id AND key = @key;
 
+-- name: EventLock :one
+-- The committed claim of an event, which nobody forgets while the transaction lasts.
+SELECT claim_id FROM idem.processed_events WHERE consumer_id = @consumer_id AND key = @key FOR UPDATE;
+
 -- name: EventForget :execrows
 -- Makes the events claimable again.
 DELETE FROM idem.processed_events WHERE consumer_id = @consumer_id AND key = ANY (CAST(@keys::text[] AS uuid[]));

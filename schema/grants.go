@@ -19,6 +19,11 @@ GRANT SELECT, INSERT ON idem.processed_events TO role;
 GRANT UPDATE (metadata) ON idem.processed_events TO role;
 -- Forget and cleanup.
 GRANT DELETE ON idem.processed_events TO role;
+-- Watermarks.
+GRANT SELECT, INSERT, UPDATE ON idem.partition_offsets TO role;
+-- Dead letters.
+GRANT SELECT, INSERT ON idem.dead_letters TO role;
+GRANT UPDATE (state, attempts, error, failed_at, resolved_at) ON idem.dead_letters TO role;
 `
 
 // Grants returns the SQL that gives a role all that the guard and its cleaner need in the

@@ -1,0 +1,243 @@
+package idem_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+// letter is a dead letter that is as hostile as Kafka allows.
+func letter(eventID string, offset int64) idem.DeadLetter {
+	return idem.DeadLetter{
+		Partition: partition, Offset: offset, EventID: eventID,
+		Time: time.UnixMilli(1_700_000_000_123), Key: []byte("key\x00\xff"), Value: []byte("value\x00\xff"),
+		Headers:  []idem.DeadLetterHeader{{Key: "h\x00\xff", Value: nil}, {Key: "", Value: []byte{}}, {Key: "h", Value: []byte{0}}},
+		Attempts: 5, Error: "bad\x00\xff" + strings.Repeat("e", 100_000),
+	}
+}
+
+func (b *bundle) setState(t *testing.T, from, to idem.DeadLetterState) {
+	t.Helper()
+	tag, err := b.pool.Exec(t.Context(), `UPDATE idem.dead_letters SET state = $1 WHERE state = $2`, string(to), string(from))
+	if err != nil || tag.RowsAffected() == 0 {
+		t.Fatalf("no letter is %s, %v", from, err)
+	}
+}
+
+func (b *bundle) states(t *testing.T) string {
+	t.Helper()
+	var states string
+	if err := b.pool.QueryRow(t.Context(), `SELECT coalesce(string_agg(state, ' ' ORDER BY id), '') FROM idem.dead_letters`).Scan(&states); err != nil {
+		t.Fatal(err)
+	}
+
+	return states
+}
+
+func (b *bundle) next(t *testing.T) idem.DeadLetter {
+	t.Helper()
+	l, err := b.guard.NextDeadLetter(t.Context(), partition)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return l
+}
+
+func (b *bundle) wantNone(t *testing.T) {
+	t.Helper()
+	if l, err := b.guard.NextDeadLetter(t.Context(), partition); !errors.Is(err, idem.ErrNotFound) {
+		t.Errorf("next is %+v, %v; want none", l, err)
+	}
+}
+
+func TestDeadLetterIsStoredWhole(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w := takeOver(t, b.guard)
+	stored := letter("e", 7)
+	outcome, err := b.guard.StoreDeadLetter(t.Context(), stored, idem.WithWatermark(w, 7))
+	want(t, "store", outcome, err, idem.Processed)
+	outcome, err = b.guard.StoreDeadLetter(t.Context(), stored, idem.WithWatermark(w, 7))
+	want(t, "store again", outcome, err, idem.AlreadyProcessed)
+	outcome, err = b.guard.ProcessIfNew(t.Context(), "e", effect("e"))
+	want(t, "its event", outcome, err, idem.AlreadyProcessed)
+	if next := takeOver(t, b.guard).Next(); next != 8 {
+		t.Errorf("the watermark is at %d, want 8", next)
+	}
+	b.wantNone(t) // It is open.
+
+	b.setState(t, idem.DeadLetterOpen, idem.DeadLetterReplay)
+	got := b.next(t)
+	record, err := b.guard.Lookup(t.Context(), "e")
+	if err != nil || got.ClaimID != record.ClaimID || got.ID == 0 || got.State != idem.DeadLetterReplay {
+		t.Errorf("letter %+v, claim %+v, %v", got, record, err)
+	}
+	if !strings.HasPrefix(got.Error, "bad\uFFFD\uFFFDeee") || len(got.Error) > 20_000 || !got.Time.Equal(stored.Time) {
+		t.Errorf("error of %d bytes, time %v", len(got.Error), got.Time)
+	}
+	got.ID, got.ClaimID, got.Error, got.Time, got.State = 0, stored.ClaimID, stored.Error, stored.Time, stored.State
+	if !reflect.DeepEqual(got, stored) {
+		t.Errorf("stored %+v, got %+v", stored, got)
+	}
+}
+
+// Letters without an event id are claimed by their place: by the watermark, or by a key of it.
+func TestDeadLetterWithoutEventID(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w := takeOver(t, b.guard)
+	for i, opts := range [][]idem.Option{{idem.WithWatermark(w, 0)}, nil} {
+		l := letter("", int64(i))
+		for _, wanted := range []idem.Outcome{idem.Processed, idem.AlreadyProcessed} {
+			outcome, err := b.guard.StoreDeadLetter(t.Context(), l, opts...)
+			want(t, fmt.Sprint("store ", i), outcome, err, wanted)
+		}
+		b.setState(t, idem.DeadLetterOpen, idem.DeadLetterReplay)
+		next := b.next(t)
+		id := fmt.Sprint("effect ", i)
+		outcome, err := b.guard.ReplayDeadLetter(t.Context(), next, effect(id))
+		want(t, fmt.Sprint("replay ", i), outcome, err, idem.Processed)
+		outcome, err = b.guard.ReplayDeadLetter(t.Context(), next, effect(id))
+		want(t, fmt.Sprint("replay again ", i), outcome, err, idem.AlreadyProcessed)
+		if n := b.effects(t, id); n != 1 || next.EventID != "" {
+			t.Errorf("%d: it took effect %d times, its event id is %q", i, n, next.EventID)
+		}
+	}
+}
+
+func TestReplay(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	outcome, err := b.guard.StoreDeadLetter(t.Context(), letter("e", 0))
+	want(t, "store", outcome, err, idem.Processed)
+	b.setState(t, idem.DeadLetterOpen, idem.DeadLetterReplay)
+	l := b.next(t)
+
+	_, err = b.guard.ReplayDeadLetter(t.Context(), l, func(ctx context.Context, tx pgx.Tx) error {
+		return errors.Join(effect("e")(ctx, tx), errBoom)
+	})
+	var handlerErr *idem.HandlerError
+	if !errors.As(err, &handlerErr) || !errors.Is(err, errBoom) || b.states(t) != "replay" {
+		t.Errorf("%v, state %s", err, b.states(t))
+	}
+	if err := b.guard.ReopenDeadLetter(t.Context(), l, 2, err); err != nil {
+		t.Error(err)
+	}
+	outcome, err = b.guard.ReplayDeadLetter(t.Context(), l, effect("e"))
+	want(t, "nobody wants it any more", outcome, err, idem.AlreadyProcessed)
+	b.setState(t, idem.DeadLetterOpen, idem.DeadLetterReplay)
+	if l = b.next(t); l.Attempts != 7 || !strings.Contains(l.Error, "boom") {
+		t.Errorf("after a failure: %d attempts, %s", l.Attempts, l.Error)
+	}
+	outcome, err = b.guard.ReplayDeadLetter(t.Context(), l, effect("e"))
+	want(t, "replay", outcome, err, idem.Processed)
+	b.wantProcessed(t, "e", true)
+	if b.states(t) != "replayed" {
+		t.Errorf("state %s", b.states(t))
+	}
+	b.wantNone(t)
+	if _, err := b.guard.ReplayDeadLetter(t.Context(), l, effect("e"), idem.WithWatermark(takeOver(t, b.guard), 0)); !errors.Is(err, idem.ErrInvalidConfig) {
+		t.Errorf("with a watermark: %v", err)
+	}
+}
+
+// An event that somebody made claimable again and that was then delivered is not replayed.
+func TestReplayOfAnEventProcessedSince(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, processedSince := range []bool{true, false} {
+		id := fmt.Sprint("processed since: ", processedSince)
+		outcome, err := b.guard.StoreDeadLetter(t.Context(), letter(id, 0))
+		want(t, "store", outcome, err, idem.Processed)
+		if _, err := b.guard.Forget(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		wanted, state := idem.Processed, "replayed"
+		if processedSince {
+			outcome, err := b.guard.ProcessIfNew(t.Context(), id, effect(id))
+			want(t, "delivery", outcome, err, idem.Processed)
+			wanted, state = idem.AlreadyProcessed, "superseded"
+		}
+		b.setState(t, idem.DeadLetterOpen, idem.DeadLetterReplay)
+		outcome, err = b.guard.ReplayDeadLetter(t.Context(), b.next(t), effect(id))
+		want(t, "replay", outcome, err, wanted)
+		b.wantProcessed(t, id, true)
+		if !strings.HasSuffix(b.states(t), state) {
+			t.Errorf("states %s, want %s", b.states(t), state)
+		}
+	}
+}
+
+func TestReplayCommitWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	for mode, expect := range cutModes {
+		t.Run(expect.name, func(t *testing.T) {
+			t.Parallel()
+			c := setupCut(t, idem.RetryPolicy{})
+			for round := range 20 {
+				id := fmt.Sprint("event-", round)
+				outcome, err := c.guard.StoreDeadLetter(t.Context(), letter(id, int64(round)))
+				want(t, "store", outcome, err, idem.Processed)
+				c.setState(t, idem.DeadLetterOpen, idem.DeadLetterReplay)
+				c.proxy.CutNextCommit(mode)
+				if outcome, err := c.through.ReplayDeadLetter(t.Context(), c.next(t), c.handler(id)); err != nil || outcome == 0 {
+					t.Fatalf("%v, %v", outcome, err)
+				}
+				c.wantProcessed(t, id, true)
+				c.wantNone(t)
+			}
+		})
+	}
+}
+
+// Parked letters follow the one in front of them one by one; those of other keys do not wait.
+func TestParkedLettersKeepTheirOrder(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	store := func(key, id string, offset int64, state idem.DeadLetterState) {
+		t.Helper()
+		l := letter(id, offset)
+		l.State = state
+		if l.Key = nil; key != "" {
+			l.Key = []byte(key)
+		}
+		outcome, err := b.guard.StoreDeadLetter(t.Context(), l)
+		want(t, id, outcome, err, idem.Processed)
+	}
+	store("a", "a1", 0, idem.DeadLetterOpen)
+	store("b", "b1", 1, idem.DeadLetterOpen)
+	store("", "none", 2, idem.DeadLetterOpen)
+	store("a", "a2", 3, idem.DeadLetterParked)
+	store("b", "b2", 4, idem.DeadLetterParked)
+	store("a", "a3", 5, idem.DeadLetterParked)
+	b.wantNone(t)
+	keys, err := b.guard.ParkedKeys(t.Context(), partition)
+	if err != nil || len(keys) != 2 {
+		t.Errorf("parked keys: %q, %v", keys, err)
+	}
+
+	b.exec(t, `UPDATE idem.dead_letters SET state = 'replay' WHERE event_id = 'a1'`)
+	b.exec(t, `UPDATE idem.dead_letters SET state = 'discarded' WHERE event_id = 'b1'`)
+	for _, id := range []string{"a1", "a2", "b2", "a3"} {
+		l := b.next(t)
+		if l.EventID != id {
+			t.Fatalf("next is %s, want %s", l.EventID, id)
+		}
+		outcome, err := b.guard.ReplayDeadLetter(t.Context(), l, effect(id))
+		want(t, id, outcome, err, idem.Processed)
+	}
+	b.wantNone(t)
+	keys, err = b.guard.ParkedKeys(t.Context(), partition)
+	if err != nil || len(keys) != 0 {
+		t.Errorf("parked keys: %q, %v", keys, err)
+	}
+}

@@ -1,0 +1,356 @@
+package idem_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/pgtest"
+)
+
+var partition = idem.Partition{Topic: "orders", Number: 3}
+
+func takeOver(t *testing.T, guard *idem.Guard) *idem.Watermark {
+	t.Helper()
+	w, err := guard.TakeOver(t.Context(), partition, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return w
+}
+
+// A record is processed once by its place, even when its key is forgotten.
+func TestWatermarkOutlivesTheKey(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w := takeOver(t, b.guard)
+	if w.Next() != 0 || w.Recreated() {
+		t.Errorf("a new watermark: next %d, recreated %v", w.Next(), w.Recreated())
+	}
+	outcome, err := b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithWatermark(w, 7))
+	want(t, "first", outcome, err, idem.Processed)
+	if _, err := b.guard.Forget(t.Context(), "e"); err != nil {
+		t.Fatal(err)
+	}
+	outcome, err = b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithWatermark(w, 7))
+	want(t, "again", outcome, err, idem.AlreadyProcessed)
+
+	again := takeOver(t, b.guard)
+	if again.Next() != 8 {
+		t.Errorf("the next owner goes on at %d, want 8", again.Next())
+	}
+	outcome, err = b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithWatermark(again, 8))
+	want(t, "produced again", outcome, err, idem.Processed)
+	outcome, err = b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithWatermark(again, 9))
+	want(t, "a duplicate", outcome, err, idem.AlreadyProcessed)
+	if n := b.effects(t, "e"); n != 2 {
+		t.Errorf("it took effect %d times, want 2", n)
+	}
+}
+
+func TestProcessOffset(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w := takeOver(t, b.guard)
+	for offset, wanted := range []idem.Outcome{0: idem.Processed, 1: idem.Processed} {
+		id := fmt.Sprint("offset ", offset)
+		outcome, err := b.guard.ProcessOffset(t.Context(), w, int64(offset), effect(id))
+		want(t, id, outcome, err, wanted)
+		outcome, err = b.guard.ProcessOffset(t.Context(), w, int64(offset), effect(id))
+		want(t, id+" again", outcome, err, idem.AlreadyProcessed)
+		if n := b.effects(t, id); n != 1 {
+			t.Errorf("%s took effect %d times", id, n)
+		}
+	}
+	_, err := b.guard.ProcessOffset(t.Context(), w, 2, func(ctx context.Context, tx pgx.Tx) error {
+		return errors.Join(effect("fails")(ctx, tx), errBoom)
+	})
+	var handlerErr *idem.HandlerError
+	if !errors.As(err, &handlerErr) || handlerErr.EventID != "orders/3/2" || !errors.Is(err, errBoom) {
+		t.Errorf("a failing handler: %v", err)
+	}
+	outcome, err := b.guard.ProcessOffset(t.Context(), w, 2, effect("works"))
+	want(t, "after a failure", outcome, err, idem.Processed)
+	if n := b.effects(t, "fails"); n != 0 {
+		t.Errorf("the failed handler took effect %d times", n)
+	}
+	var keys int
+	if err := b.pool.QueryRow(t.Context(), `SELECT count(*) FROM idem.processed_events`).Scan(&keys); err != nil || keys != 0 {
+		t.Errorf("%d keys are stored, %v", keys, err)
+	}
+}
+
+// The former owner can do nothing any more, whatever it tries.
+func TestFormerOwnerIsFenced(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	zombie := takeOver(t, b.guard)
+	owner := takeOver(t, b.guard)
+	for name, try := range map[string]func() error{
+		"ProcessIfNew": func() error {
+			_, err := b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithWatermark(zombie, 0))
+
+			return err
+		},
+		"ProcessOffset": func() error {
+			_, err := b.guard.ProcessOffset(t.Context(), zombie, 0, effect("e"))
+
+			return err
+		},
+		"StoreDeadLetter": func() error {
+			_, err := b.guard.StoreDeadLetter(t.Context(), idem.DeadLetter{Partition: partition}, idem.WithWatermark(zombie, 0))
+
+			return err
+		},
+		"Advance": func() error { return zombie.Advance(t.Context(), 1) },
+		"Reset":   func() error { return zombie.Reset(t.Context(), 1) },
+		"Begin": func() error {
+			_, err := zombie.Begin(t.Context(), 1)
+
+			return err
+		},
+	} {
+		if err := try(); !errors.Is(err, idem.ErrFenced) || idem.IsTransient(err) {
+			t.Errorf("%s: %v, want ErrFenced", name, err)
+		}
+	}
+	b.wantProcessed(t, "e", false)
+	outcome, err := b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithWatermark(owner, 0))
+	want(t, "the owner", outcome, err, idem.Processed)
+}
+
+// A former owner that is in its handler: its transaction is let finish or is ended, as patience
+// has it. Either way the record takes effect once.
+func TestTakeOverDuringATransaction(t *testing.T) {
+	t.Parallel()
+	for name, patience := range map[string]time.Duration{"patient": time.Minute, "impatient": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			zombie := takeOver(t, b.guard)
+			other := newGuard(t, b.db.Pool(t), idem.Config{Consumer: "orders"})
+			type taken struct {
+				*idem.Watermark
+				error
+			}
+			next := make(chan taken, 1)
+			runs := 0
+			outcome, err := b.guard.ProcessIfNew(t.Context(), "e", func(ctx context.Context, tx pgx.Tx) error {
+				runs++
+				go func() {
+					w, err := other.TakeOver(ctx, partition, patience)
+					next <- taken{w, err}
+				}()
+				if patience == 0 {
+					owner := <-next // It ends this transaction.
+					next <- owner
+				} else {
+					b.waitForLock(t) //nolint:contextcheck // The helper uses the test's.
+				}
+
+				return effect("e")(ctx, tx)
+			}, idem.WithWatermark(zombie, 4))
+			owner := <-next
+			if owner.error != nil {
+				t.Fatal(owner.error)
+			}
+			if patience == 0 {
+				if !errors.Is(err, idem.ErrFenced) || owner.Next() != 0 {
+					t.Errorf("the former owner: %v, %v; the new one goes on at %d", outcome, err, owner.Next())
+				}
+				b.wantProcessed(t, "e", false)
+			} else {
+				want(t, "the former owner", outcome, err, idem.Processed)
+				if owner.Next() != 5 {
+					t.Errorf("the new owner goes on at %d, want 5", owner.Next())
+				}
+			}
+			if runs != 1 {
+				t.Errorf("the former owner's handler ran %d times", runs)
+			}
+			outcome, err = other.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithWatermark(owner.Watermark, 4))
+			if patience == 0 {
+				want(t, "the new owner", outcome, err, idem.Processed)
+			} else {
+				want(t, "the new owner", outcome, err, idem.AlreadyProcessed)
+			}
+			b.wantProcessed(t, "e", true)
+		})
+	}
+}
+
+func TestOffsetCommitWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	for mode, expect := range cutModes {
+		t.Run(expect.name, func(t *testing.T) {
+			t.Parallel()
+			c := setupCut(t, idem.RetryPolicy{})
+			w := takeOver(t, c.through)
+			for offset := range int64(30) {
+				id := fmt.Sprint("offset ", offset)
+				c.runs.Store(0)
+				c.proxy.CutNextCommit(mode)
+				outcome, err := c.through.ProcessOffset(t.Context(), w, offset, c.handler(id))
+				want(t, id, outcome, err, idem.Processed)
+				if n := c.runs.Load(); n < expect.least || n > expect.most {
+					t.Fatalf("%s: the handler ran %d times, want %d to %d", id, n, expect.least, expect.most)
+				}
+				if n := c.effects(t, id); n != 1 {
+					t.Fatalf("%s took effect %d times", id, n)
+				}
+			}
+		})
+	}
+}
+
+// The COMMIT gets no answer, and before its outcome is looked up somebody takes over: whether it
+// landed cannot be told by the watermark then, so it must not be guessed.
+func TestOffsetCommitWithoutAnswerBeforeATakeOver(t *testing.T) {
+	t.Parallel()
+	var cut atomic.Bool
+	var c *cutCommits
+	c = setupCut(t, idem.RetryPolicy{}, pgtest.MaxConns(1), func(config *pgxpool.Config) {
+		config.BeforeConnect = func(ctx context.Context, _ *pgx.ConnConfig) error {
+			if !cut.Load() {
+				return nil
+			}
+			_, err := c.guard.TakeOver(ctx, partition, time.Minute)
+
+			return err
+		}
+	})
+	w := takeOver(t, c.through)
+	c.proxy.CutNextCommit(pgtest.DropAfterCommit)
+	outcome, err := c.through.ProcessOffset(t.Context(), w, 0, func(ctx context.Context, tx pgx.Tx) error {
+		cut.Store(true)
+
+		return c.handler("e")(ctx, tx)
+	})
+	if outcome != 0 || !errors.Is(err, idem.ErrOutcomeUnknown) || !errors.Is(err, idem.ErrFenced) {
+		t.Errorf("%v, %v; want ErrOutcomeUnknown and ErrFenced", outcome, err)
+	}
+	if n := c.effects(t, "e"); n != 1 {
+		t.Errorf("it took effect %d times", n)
+	}
+}
+
+func TestWatermarkMoves(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, step := range []struct {
+		name     string
+		move     func(*idem.Watermark, context.Context, int64) error
+		to, want int64
+	}{
+		{"forward", (*idem.Watermark).Advance, 10, 10},
+		{"not back", (*idem.Watermark).Advance, 5, 10},
+		{"back by a reset", (*idem.Watermark).Reset, 3, 3},
+		{"forward again", (*idem.Watermark).Advance, 4, 4},
+	} {
+		w := takeOver(t, b.guard)
+		if err := step.move(w, t.Context(), step.to); err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		if next := takeOver(t, b.guard).Next(); w.Next() != step.want || next != step.want {
+			t.Errorf("%s: at %d, and at %d for the next owner; want %d", step.name, w.Next(), next, step.want)
+		}
+	}
+}
+
+// Of owners in a row that begin with one record and do not end, each knows of those before.
+func TestBeginCounts(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	begin := func(offset int64, wanted int) *idem.Watermark {
+		t.Helper()
+		w := takeOver(t, b.guard)
+		if n, err := w.Begin(t.Context(), offset); n != wanted || err != nil {
+			t.Errorf("begun with %d: %d times, %v; want %d", offset, n, err, wanted)
+		}
+
+		return w
+	}
+	begin(5, 1)
+	begin(5, 2)
+	if err := begin(5, 3).End(t.Context(), 5); err != nil {
+		t.Error(err)
+	}
+	begin(4, 1) // A duplicate before it.
+	begin(5, 3)
+	begin(6, 1)
+	begin(5, 1)
+	begin(6, 2)
+}
+
+func TestRecreatedTopic(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	first, second := uuid.New(), uuid.New()
+	take := func(id uuid.UUID, recreated bool) *idem.Watermark {
+		t.Helper()
+		w, err := b.guard.TakeOver(t.Context(), idem.Partition{Topic: "orders", TopicID: id}, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w.Recreated() != recreated {
+			t.Errorf("%v: recreated is %v", id, w.Recreated())
+		}
+
+		return w
+	}
+	take(uuid.Nil, false)
+	if err := take(first, false).Advance(t.Context(), 100); err != nil {
+		t.Fatal(err)
+	}
+	take(first, false)
+	take(uuid.Nil, false)
+	take(second, true)
+	w := take(second, true) // Looking at it changes nothing.
+	if err := w.Reset(t.Context(), 0); err != nil || w.Recreated() || w.Next() != 0 {
+		t.Error(err, w.Recreated(), w.Next())
+	}
+	take(second, false)
+	take(first, true)
+}
+
+func TestWatermarkMisuse(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w := takeOver(t, b.guard)
+	other := newGuard(t, b.pool, idem.Config{Consumer: "other"})
+	tx, err := b.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context()) //nolint:errcheck // Nothing is in it.
+	process := func(guard *idem.Guard, opt idem.Option) error {
+		_, err := guard.ProcessIfNew(t.Context(), "e", effect("e"), opt)
+
+		return err
+	}
+	for name, try := range map[string]func() error{
+		"no watermark":     func() error { return process(b.guard, idem.WithWatermark(nil, 0)) },
+		"zero watermark":   func() error { return process(b.guard, idem.WithWatermark(&idem.Watermark{}, 0)) },
+		"negative offset":  func() error { return process(b.guard, idem.WithWatermark(w, -1)) },
+		"another guard":    func() error { return process(other, idem.WithWatermark(w, 0)) },
+		"in a ClaimTx":     func() error { _, err := b.guard.ClaimTx(t.Context(), tx, "e", idem.WithWatermark(w, 0)); return err },
+		"offset, nil":      func() error { _, err := b.guard.ProcessOffset(t.Context(), nil, 0, effect("e")); return err },
+		"no topic":         func() error { _, err := b.guard.TakeOver(t.Context(), idem.Partition{}, 0); return err },
+		"nil guard":        func() error { _, err := (*idem.Guard)(nil).TakeOver(t.Context(), partition, 0); return err },
+		"nil guard offset": func() error { _, err := (*idem.Guard)(nil).ProcessOffset(t.Context(), w, 0, effect("e")); return err },
+	} {
+		if err := try(); !errors.Is(err, idem.ErrInvalidConfig) {
+			t.Errorf("%s: %v, want ErrInvalidConfig", name, err)
+		}
+	}
+	b.wantProcessed(t, "e", false)
+}

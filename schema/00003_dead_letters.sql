@@ -1,0 +1,41 @@
+-- +goose Up
+
+-- Records that could not be processed, whole, so that they can be processed later. The state is
+--   open        waits for somebody to decide
+--   parked      follows an open letter of the same record key, and must not overtake it
+--   replay      to be processed again by the owner of the partition
+--   replayed    processed since
+--   discarded   given up by somebody
+--   superseded  not replayed, because the event had been processed by another delivery
+CREATE TABLE idem.dead_letters (
+    id               bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    record_offset    bigint      NOT NULL,
+    record_time      timestamptz,
+    failed_at        timestamptz NOT NULL DEFAULT now(),
+    resolved_at      timestamptz,
+    claim_id         uuid        NOT NULL,
+    consumer_id      integer     NOT NULL,
+    record_partition integer     NOT NULL,
+    attempts         integer     NOT NULL,
+    state            text        COLLATE "C" NOT NULL DEFAULT 'open'
+                                 CHECK (state IN ('open', 'parked', 'replay', 'replayed', 'discarded', 'superseded')),
+    topic            text        COLLATE "C" NOT NULL,
+    event_id         text        COLLATE "C",
+    error            text        NOT NULL,
+    record_key       bytea,
+    record_value     bytea,
+    header_keys      bytea[]     NOT NULL,
+    header_values    bytea[]     NOT NULL
+);
+
+CREATE INDEX dead_letters_unresolved ON idem.dead_letters (consumer_id, topic, record_partition, id)
+    WHERE state IN ('open', 'parked', 'replay');
+
+COMMENT ON TABLE  idem.dead_letters IS 'Records that could not be processed, stored by the transactions that marked their events.';
+COMMENT ON COLUMN idem.dead_letters.claim_id IS 'The claim that marked the event when the letter was stored.';
+COMMENT ON COLUMN idem.dead_letters.event_id IS 'Null if the record has none.';
+COMMENT ON COLUMN idem.dead_letters.attempts IS 'How often the handler has failed.';
+COMMENT ON COLUMN idem.dead_letters.header_keys IS 'Bytes, because Kafka does not keep anybody from other text than UTF-8.';
+
+-- +goose Down
+DROP TABLE idem.dead_letters;
