@@ -58,9 +58,13 @@ func (l *DeadLetter) eventID() string {
 }
 
 // StoreDeadLetter marks the event of a record as processed and stores the record, in one
-// transaction: it is not delivered again, and not lost. With WithWatermark a letter without an
-// event id is claimed by its place alone. If the event was processed before, nothing is stored.
+// transaction: it is not delivered again, and not lost. An event id that is not valid counts as
+// none; with WithWatermark such a letter is claimed by its place alone. If the event was
+// processed before, nothing is stored.
 func (g *Guard) StoreDeadLetter(ctx context.Context, letter DeadLetter, opts ...Option) (Outcome, error) {
+	if validateEventID(letter.EventID) != nil {
+		letter.EventID = ""
+	}
 	c, err := g.newCall(letter.eventID(), opts)
 	if err != nil {
 		return 0, err
@@ -140,7 +144,7 @@ func newDeadLetter(row db.DeadLetter) DeadLetter {
 	if row.EventID != nil {
 		l.EventID = *row.EventID
 	}
-	for i, key := range row.HeaderKeys {
+	for i, key := range row.HeaderKeys[:min(len(row.HeaderKeys), len(row.HeaderValues))] {
 		l.Headers = append(l.Headers, DeadLetterHeader{Key: string(key), Value: row.HeaderValues[i]})
 	}
 

@@ -25,13 +25,18 @@ type Message struct {
 	// Attempt counts the runs of the handler for this record by this member since it was
 	// assigned the partition, from 1.
 	Attempt int
+
+	// DeadLetter is the number of the dead letter that is replayed, or 0.
+	DeadLetter int64
 }
 
 // Lag is how many records the partition held behind this one when it was fetched.
 func (m Message) Lag() int64 { return max(0, m.HighWaterMark-m.Offset-1) }
 
 // Handler is the business logic for one record; idem.Handler says what it may do with tx. An
-// error rolls everything back, and the handler runs again, up to Config.MaxAttempts times.
+// error rolls everything back, and the handler runs again, up to Config.MaxAttempts times; one
+// that wraps Permanent's does not run again. Then Config.OnFailure says what becomes of the
+// record.
 //
 // ctx ends when the handler has to stop: Config.DrainTimeout after the consumer was told to
 // stop or has lost the partition.
@@ -58,11 +63,37 @@ type Config struct {
 	// kafka.FirstOffset or kafka.LastOffset. Default kafka.FirstOffset.
 	StartOffset int64
 
-	// MaxAttempts is how often the handler may fail for one record before Run ends with a
-	// *RecordError. Pauses between the attempts grow from 100 ms to 10 s; the partition waits,
-	// the others go on. Transient errors of the infrastructure (idem.IsTransient) are no
-	// attempts: they are retried until they are gone. Default 5.
+	// Mode says what tells that a record is processed already. Default KeysAndOffsets.
+	Mode Mode
+
+	// MaxAttempts is how often the handler may fail for one record. Pauses between the attempts
+	// grow from 100 ms to 10 s; the partition waits, the others go on. Transient errors of the
+	// infrastructure (idem.IsTransient) are no attempts: they are retried until they are gone.
+	// Default 5.
 	MaxAttempts int
+
+	// MaxStarts is how many owners of a partition may begin with one and the same record and
+	// end without a word, before it is stored as a dead letter: it may be what kills them.
+	// Default 5. It needs a Mode with offsets and OnFailure StoreDeadLetter.
+	MaxStarts int
+
+	// OnFailure says what becomes of a record that has failed: its handler did MaxAttempts
+	// times or permanently, or it has no valid event id. Default StoreDeadLetter.
+	OnFailure FailurePolicy
+
+	// ParkKeys keeps the order of the records of one key when one of them fails: those that
+	// follow are stored behind its dead letter without being tried, and processed in their
+	// order once it is replayed or discarded. It needs a Mode with offsets. Default false.
+	ParkKeys bool
+
+	// ReplayInterval is how often a partition looks for dead letters that are to be replayed.
+	// Default 5 s.
+	ReplayInterval time.Duration
+
+	// OnOutOfRange says what happens if the log of a partition does not reach to where the
+	// group has come: records have expired unread, or the topic was deleted and created again.
+	// Default FailOutOfRange.
+	OnOutOfRange OutOfRangePolicy
 
 	// StoreMetadata stores with each claim where its record comes from: topic, partition,
 	// offset, key, time and attempt (idem.Metadata). Default false: it about doubles the
@@ -113,6 +144,16 @@ type Config struct {
 	// SASL authenticates them. Default: no authentication.
 	SASL sasl.Mechanism
 
+	// Context returns the context of a record's handler, made of ctx, to carry what the record's
+	// headers say: with OpenTelemetry
+	// otel.GetTextMapPropagator().Extract(ctx, kafkaadapter.HeaderCarrier(m.Headers)).
+	// Default: ctx itself.
+	Context func(ctx context.Context, record kafka.Message) context.Context
+
+	// Observe is called at every Event, for metrics. It must be quick and safe for concurrent
+	// use. Default: nobody is told.
+	Observe func(Event)
+
 	// Logger is told about rebalances (info) and about what goes wrong (warn). Default: silence.
 	Logger *slog.Logger
 }
@@ -123,6 +164,14 @@ func (c Config) withDefaults() Config {
 	}
 	c.StartOffset = cmp.Or(c.StartOffset, kafka.FirstOffset)
 	c.MaxAttempts = cmp.Or(c.MaxAttempts, 5)
+	c.MaxStarts = cmp.Or(c.MaxStarts, 5)
+	c.ReplayInterval = cmp.Or(c.ReplayInterval, 5*time.Second)
+	if c.Observe == nil {
+		c.Observe = func(Event) {}
+	}
+	if c.Context == nil {
+		c.Context = func(ctx context.Context, _ kafka.Message) context.Context { return ctx }
+	}
 	c.SessionTimeout = cmp.Or(c.SessionTimeout, 10*time.Second)
 	c.HeartbeatInterval = cmp.Or(c.HeartbeatInterval, c.SessionTimeout/10)
 	c.RebalanceTimeout = cmp.Or(c.RebalanceTimeout, 30*time.Second)
@@ -153,6 +202,12 @@ func (c Config) validate() error {
 		return fmt.Errorf("%w: StartOffset is %d; use kafka.FirstOffset or kafka.LastOffset", ErrInvalidConfig, c.StartOffset)
 	case c.MaxAttempts < 0:
 		return fmt.Errorf("%w: MaxAttempts is negative (%d)", ErrInvalidConfig, c.MaxAttempts)
+	case c.MaxStarts < 0:
+		return fmt.Errorf("%w: MaxStarts is negative (%d)", ErrInvalidConfig, c.MaxStarts)
+	case c.Mode > Offsets || c.OnFailure > StopOnFailure || c.OnOutOfRange > SkipToLatest:
+		return fmt.Errorf("%w: Mode, OnFailure or OnOutOfRange is none of the constants", ErrInvalidConfig)
+	case c.ParkKeys && (c.Mode == Keys || c.OnFailure != StoreDeadLetter):
+		return fmt.Errorf("%w: ParkKeys needs a Mode with offsets and OnFailure StoreDeadLetter", ErrInvalidConfig)
 	case c.MaxBytes < 0 || c.MaxBytes > math.MaxInt32:
 		return fmt.Errorf("%w: MaxBytes is %d; use 1 to %d", ErrInvalidConfig, c.MaxBytes, math.MaxInt32)
 	case c.HeartbeatInterval >= c.SessionTimeout:
@@ -170,7 +225,7 @@ func (c Config) validateDurations() error {
 	for name, d := range map[string]time.Duration{
 		"SessionTimeout": c.SessionTimeout, "HeartbeatInterval": c.HeartbeatInterval,
 		"RebalanceTimeout": c.RebalanceTimeout, "DrainTimeout": c.DrainTimeout,
-		"CommitInterval": c.CommitInterval, "MaxWait": c.MaxWait, "TopicGrace": c.TopicGrace,
+		"CommitInterval": c.CommitInterval, "ReplayInterval": c.ReplayInterval, "MaxWait": c.MaxWait, "TopicGrace": c.TopicGrace,
 	} {
 		if d < time.Millisecond || d.Milliseconds() > math.MaxInt32 {
 			return fmt.Errorf("%w: %s is %v; use 1 ms to 24 days", ErrInvalidConfig, name, d)

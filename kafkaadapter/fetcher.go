@@ -24,16 +24,17 @@ type fetcher struct {
 	err       error                // why it ended, other than by its context
 	ended     chan struct{}
 
+	start      int64 // an offset, or kafka.FirstOffset or kafka.LastOffset
 	offset     int64
 	relative   bool      // no record has been read yet since the start was relative
 	missing    time.Time // since when the topic is missing
 	unreadable int       // responses in a row that were
 }
 
-func newFetcher(w *worker) *fetcher {
+func newFetcher(w *worker, offset int64) *fetcher {
 	return &fetcher{
 		worker: w, transport: w.generation.client.Transport.(*kafka.Transport), //nolint:forcetypeassert // Run made it.
-		responses: make(chan *fetch.Response), ended: make(chan struct{}), offset: w.start,
+		responses: make(chan *fetch.Response), ended: make(chan struct{}), offset: offset, start: offset,
 	}
 }
 
@@ -77,34 +78,18 @@ func (f *fetcher) next(ctx context.Context) (*fetch.Response, error) {
 	}
 
 	return fetch.Fetch(ctx, f.transport, f.generation.consumer.brokers, fetch.Request{ //nolint:wrapcheck // judge wraps it.
-		Topic: f.topic, Partition: f.partition, Offset: f.offset,
+		Topic: f.partition.Topic, Partition: int(f.partition.Number), Offset: f.offset,
 		MaxBytes: f.config.MaxBytes, MaxWait: f.config.MaxWait, ClientID: f.config.ClientID,
 	})
 }
 
 func (f *fetcher) resolve(ctx context.Context) (int64, error) {
-	request := kafka.FirstOffsetOf(f.partition)
+	first, last, err := f.ends(ctx)
 	if f.offset == kafka.LastOffset {
-		request = kafka.LastOffsetOf(f.partition)
-	}
-	response, err := f.generation.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{
-		Topics: map[string][]kafka.OffsetRequest{f.topic: {request}},
-	})
-	if err != nil {
-		return 0, fmt.Errorf("read the ends of the log: %w", err)
-	}
-	for _, ends := range response.Topics[f.topic] {
-		switch {
-		case ends.Error != nil:
-			return 0, fmt.Errorf("read the ends of the log: %w", ends.Error)
-		case f.offset == kafka.LastOffset:
-			return ends.LastOffset, nil
-		default:
-			return ends.FirstOffset, nil
-		}
+		return last, err
 	}
 
-	return 0, fmt.Errorf("read the ends of the log: %w", kafka.UnknownTopicOrPartition)
+	return first, err
 }
 
 // judge returns the error that must end the consumer because of err, or nil if it may pass.
@@ -112,12 +97,12 @@ func (f *fetcher) judge(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil //nolint:nilerr // It was told to stop.
 	}
-	where := fmt.Sprintf("fetch %s/%d at offset %d", f.topic, f.partition, f.offset)
+	where := fmt.Sprintf("fetch %v at offset %d", f.partition, f.offset)
 	switch {
 	case errors.Is(err, kafka.OffsetOutOfRange) && f.relative:
 		f.offset = f.start // The log has moved on since its end was asked for.
 	case errors.Is(err, kafka.OffsetOutOfRange):
-		return fmt.Errorf("%w: %s", ErrOffsetOutOfRange, where)
+		return &outOfRangeError{offset: f.offset}
 	case unknownTopic(err):
 		if f.missing.IsZero() {
 			f.missing = time.Now()

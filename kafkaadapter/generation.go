@@ -2,12 +2,16 @@ package kafkaadapter
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/segmentio/kafka-go"
+
+	"github.com/nova-events/idempotent-consumer/idem"
 )
 
 // generation is the time between two rebalances, in which the assignment of partitions does
@@ -22,6 +26,7 @@ type generation struct {
 	member   *membership
 	client   *kafka.Client
 	log      *slog.Logger
+	topicIDs map[string]uuid.UUID // of the topics whose id is known
 
 	workers sync.WaitGroup
 	ended   chan struct{} // closed when workers and committer have ended
@@ -55,10 +60,17 @@ func (g *generation) run(ctx context.Context) error {
 			g.workers.Add(1)
 			g.kafka.Start(func(revoked context.Context) {
 				defer g.workers.Done()
-				if err := w.run(revoked, work); err != nil {
+				err := w.run(revoked, work)
+				switch {
+				case errors.Is(err, idem.ErrFenced):
+					g.log.WarnContext(ctx, "kafkaadapter: another owner has taken over, joining the group again", "partition", w.partition.String())
+					w.observe(Event{Kind: EventFenced})
+
+					return // This ends the generation.
+				case err != nil:
 					g.fail(err)
 				}
-				<-revoked.Done() // Whoever returns ends the generation.
+				<-revoked.Done()
 			})
 		}
 	}
@@ -120,8 +132,14 @@ func (g *generation) commit(ctx context.Context) {
 	offsets := g.pending
 	g.pending = make(map[string]map[int]int64)
 	g.mu.Unlock()
+	if len(offsets) == 0 {
+		return
+	}
+	started := time.Now()
 	err := g.kafka.CommitOffsets(offsets)
 	if err == nil {
+		g.consumer.config.Observe(Event{Kind: EventCommitted, Duration: time.Since(started)})
+
 		return
 	}
 	if err := fatal(err); err != nil {

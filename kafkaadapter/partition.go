@@ -2,13 +2,15 @@ package kafkaadapter
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/segmentio/kafka-go"
 
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 )
 
 // worker processes the records of one partition in their order, for one generation.
@@ -16,105 +18,131 @@ type worker struct {
 	generation *generation
 	config     *Config
 	guard      *idem.Guard
-	topic      string
-	partition  int
-	start      int64 // an offset, or kafka.FirstOffset or kafka.LastOffset
+	partition  idem.Partition
+	assigned   int64 // the group's offset, or kafka.FirstOffset or kafka.LastOffset
 	log        *slog.Logger
+
+	mark   *idem.Watermark // nil in mode Keys
+	behind bool            // the watermark is behind the last record, a duplicate
+	begun  int64           // the first record, while it is not known to leave the process alive; or none
+	alive  bool            // it did
+	parked map[string]bool // record keys with unresolved dead letters
 }
+
+const none = -1
 
 func newWorker(g *generation, topic string, assigned kafka.PartitionAssignment) *worker {
 	return &worker{
 		generation: g, config: &g.consumer.config, guard: g.consumer.guard,
-		topic: topic, partition: assigned.ID, start: assigned.Offset,
-		log: g.log.With("topic", topic, "partition", assigned.ID),
+		partition: idem.Partition{Topic: topic, Number: int32(assigned.ID), TopicID: g.topicIDs[topic]}, //nolint:gosec // Kafka's partitions have 32 bits.
+		assigned:  assigned.Offset,
+		log:       g.log.With("topic", topic, "partition", assigned.ID),
+		begun:     none,
 	}
 }
 
-// run returns nil once the partition is revoked, or an error that must end the consumer.
-// Handlers run with the context work: they finish what they have begun after the revocation.
+// run returns nil once the partition is revoked, idem.ErrFenced if another owner has taken over,
+// or an error that must end the consumer. Handlers run with the context work: they finish what
+// they have begun after the revocation.
 func (w *worker) run(revoked, work context.Context) error {
+	offset, err := w.takeOver(revoked)
+	for err == nil && revoked.Err() == nil {
+		if err = w.consume(revoked, work, offset); err == nil {
+			break
+		}
+		if away, ok := errors.AsType[*outOfRangeError](err); ok {
+			offset, err = w.skip(revoked, away)
+		}
+	}
+	// Not deferred: a panic must leave it as it is.
+	w.endInOrder(revoked)
+	w.observe(Event{Kind: EventRevoked})
+
+	return err
+}
+
+// consume processes what comes from offset on.
+func (w *worker) consume(revoked, work context.Context, offset int64) error {
 	fetching, stop := context.WithCancel(revoked)
-	f := newFetcher(w)
+	f := newFetcher(w, offset)
 	go f.run(fetching)
 	defer func() {
 		stop()
 		<-f.ended
 	}()
+	replay := time.NewTicker(w.config.ReplayInterval)
+	defer replay.Stop()
 
-	for response := range f.responses {
-		for _, record := range response.Messages {
-			if revoked.Err() != nil {
-				return nil
+	for {
+		select {
+		case response, ok := <-f.responses:
+			if !ok {
+				return f.err // written before responses is closed
 			}
-			if err := w.process(revoked, work, record); err != nil {
+			if err := w.processAll(revoked, work, response); err != nil {
+				return err
+			}
+		case <-replay.C:
+			if err := w.replay(revoked, work); err != nil {
 				return err
 			}
 		}
-		if revoked.Err() == nil {
-			w.done(response.Next)
-		}
 	}
-
-	return f.err // written before responses is closed
 }
 
-func (w *worker) done(offset int64) { w.generation.done(w.topic, w.partition, offset) }
-
-// process sees to it that the record has taken effect, by this call or before. It returns nil
-// without that if the partition is revoked.
-func (w *worker) process(revoked, work context.Context, record kafka.Message) error {
-	m := Message{Message: record}
-	id, err := w.config.EventID(record)
-	if err != nil {
-		return w.refuse(m, err)
-	}
-	m.EventID = id
-
-	for tries := 1; ; tries++ {
-		ran := false
-		m.Attempt++
-		err := w.processOnce(work, m, &ran)
-		transient := idem.IsTransient(err)
-		if !ran || transient {
-			m.Attempt-- // It was not the handler's fault.
-		}
-		switch {
-		case err == nil:
-			w.done(record.Offset + 1)
-
-			return nil
-		case work.Err() != nil, transient && revoked.Err() != nil:
-			return nil //nolint:nilerr // The next owner of the partition takes care of it.
-		case !transient && (!ran || m.Attempt >= w.config.MaxAttempts):
-			return w.refuse(m, err)
-		}
-		w.log.WarnContext(work, "kafkaadapter: record not processed, trying again", "offset", record.Offset,
-			"event_id", id, "attempt", m.Attempt, "transient", transient, "error", err)
-		if !backoff.Sleep(revoked, retryPauses.Pause(tries)) {
+func (w *worker) processAll(revoked, work context.Context, response *fetch.Response) error {
+	w.observe(Event{Kind: EventFetched, Offset: response.Next, Records: len(response.Messages), Lag: max(0, response.HighWatermark-response.Next)})
+	for _, record := range response.Messages {
+		if revoked.Err() != nil {
 			return nil
 		}
+		if err := w.process(revoked, work, record); err != nil {
+			return err
+		}
 	}
+	if revoked.Err() != nil {
+		return nil
+	}
+	w.done(response.Next)
+	if !w.behind || w.mark == nil {
+		return nil
+	}
+	// Duplicates cost no transaction each, but when their keys are forgotten the watermark has
+	// to know them.
+	err := w.mark.Advance(revoked, response.Next)
+	switch {
+	case errors.Is(err, idem.ErrFenced):
+		return err //nolint:wrapcheck // The caller judges it.
+	case err != nil:
+		w.log.WarnContext(revoked, "kafkaadapter: watermark not advanced over duplicates, trying again later", "error", err)
+	default:
+		w.behind = false
+	}
+
+	return nil
 }
 
-// processOnce tries once; repeating is up to process, which knows of the revocation.
-func (w *worker) processOnce(work context.Context, m Message, ran *bool) error {
-	options := []idem.Option{idem.WithRetry(idem.RetryPolicy{MaxAttempts: 1})}
-	if w.config.StoreMetadata {
-		options = append(options, idem.WithMetadata(idem.Metadata{
-			Topic: m.Topic, Partition: int32(m.Partition), Offset: m.Offset, //nolint:gosec // Kafka's partitions have 32 bits.
-			Key: m.Key, ProducerTime: m.Time, Attempt: m.Attempt,
-		}))
-	}
-	_, err := w.guard.ProcessIfNew(work, m.EventID, func(ctx context.Context, tx pgx.Tx) error {
-		*ran = true
-
-		return w.config.Handle(ctx, tx, m)
-	}, options...)
-
-	return err //nolint:wrapcheck // refuse wraps it.
+func (w *worker) done(offset int64) {
+	w.generation.done(w.partition.Topic, int(w.partition.Number), offset)
 }
 
-// refuse makes the error that ends the consumer at a record.
-func (w *worker) refuse(m Message, err error) error {
-	return &RecordError{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Attempts: m.Attempt, Err: err}
+func (w *worker) observe(e Event) {
+	e.Topic, e.Partition = w.partition.Topic, int(w.partition.Number)
+	w.config.Observe(e)
+}
+
+// persist repeats what must succeed before the partition can go on, until it does or ctx ends.
+// Other errors than transient ones are returned.
+func (w *worker) persist(ctx context.Context, what string, try func() error) error {
+	for failed := 1; ; failed++ {
+		err := try()
+		if err == nil || !idem.IsTransient(err) || errors.Is(err, idem.ErrFenced) {
+			return err
+		}
+		w.observe(Event{Kind: EventPaused, Offset: none, Err: err})
+		w.log.WarnContext(ctx, "kafkaadapter: waiting for PostgreSQL to "+what, "error", err)
+		if !backoff.Sleep(ctx, retryPauses.Pause(failed)) {
+			return err
+		}
+	}
 }

@@ -44,7 +44,7 @@ type consumerDeleted struct {
 }
 
 func (r cleanupReport) text() string {
-	t := table{columns: []column{{name: "CONSUMER"}, {name: "FORGOTTEN", number: true}}}
+	t := table{columns: []column{consumerColumn, {name: "FORGOTTEN", number: true}}}
 	for _, c := range r.Consumers {
 		t.row(printable(c.Consumer), number(c.Deleted))
 	}
@@ -67,7 +67,7 @@ type consumerExpired struct {
 }
 
 func (r dryRunReport) text() string {
-	t := table{columns: []column{{name: "CONSUMER"}, {name: "EXPIRED", number: true}}}
+	t := table{columns: []column{consumerColumn, {name: "EXPIRED", number: true}}}
 	for _, c := range r.Consumers {
 		t.row(printable(c.Consumer), number(c.Expired))
 	}

@@ -108,13 +108,13 @@ func (b *bundle) tellCommits(t *testing.T, kind string) func(context.Context) bo
 }
 
 // hold runs a statement in a transaction that stays open.
-func (b *bundle) hold(t *testing.T, sql string, args ...any) pgx.Tx {
+func (b *bundle) hold(t *testing.T, sql string) pgx.Tx {
 	t.Helper()
 	tx, err := connect(t, b.db.DSN).Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tx.Exec(t.Context(), sql, args...); err != nil {
+	if _, err := tx.Exec(t.Context(), sql); err != nil {
 		t.Fatal(err)
 	}
 

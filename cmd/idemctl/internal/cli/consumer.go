@@ -52,7 +52,7 @@ func (l consumerList) text() string {
 	if len(l) == 0 {
 		return "No consumer is registered yet: the first event of each registers it.\n"
 	}
-	t := table{columns: []column{{name: "CONSUMER"}, {name: "RETENTION", number: true}, {name: "REGISTERED"}}}
+	t := table{columns: []column{consumerColumn, {name: "RETENTION", number: true}, {name: "REGISTERED"}}}
 	for _, c := range l {
 		t.row(printable(c.Consumer), duration(time.Duration(c.Retention)), timestamp(c.CreatedAt))
 	}

@@ -67,7 +67,7 @@ func (a *app) forget(command *cobra.Command, args []string, file string) error {
 			return err
 		}
 		r := forgetReport{Consumer: a.settings.consumer, Events: len(given.ids)}
-		err = a.inParts("forgetting", given.ids, func(part []string) error {
+		err = inParts(a, "forgetting", given.ids, func(part []string) error {
 			forgotten, err := guard.Forget(ctx, part...)
 			r.Forgotten += forgotten
 			if err == nil {

@@ -59,7 +59,7 @@ func (a *app) mark(command *cobra.Command, args []string, file string) error {
 			return err
 		}
 		r := markReport{Consumer: a.settings.consumer, Events: len(given.ids)}
-		err = a.inParts("marking", given.ids, func(part []string) error {
+		err = inParts(a, "marking", given.ids, func(part []string) error {
 			marked, err := guard.MarkAllProcessed(ctx, part)
 			r.Marked += marked
 			if err == nil {
@@ -74,8 +74,8 @@ func (a *app) mark(command *cobra.Command, args []string, file string) error {
 	})
 }
 
-// inParts works through many event ids and shows how far it has come.
-func (a *app) inParts(title string, ids []string, work func(part []string) error) error {
+// inParts works through many ids and shows how far it has come.
+func inParts[ID any](a *app, title string, ids []ID, work func(part []ID) error) error {
 	bar := a.progress(title)
 	defer bar.end()
 	done := 0

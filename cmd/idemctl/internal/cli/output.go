@@ -47,6 +47,9 @@ type column struct {
 	number bool
 }
 
+// consumerColumn is the first of what is listed for each consumer.
+var consumerColumn = column{name: "CONSUMER"}
+
 func (t *table) row(cells ...string) { t.rows = append(t.rows, cells) }
 
 func (t *table) String() string {

@@ -18,8 +18,8 @@ Flags always win over the environment.
 
 Output: data on stdout, everything else on stderr; a progress bar only on a terminal. With
 --json every command prints one JSON document: names in snake_case, lists that are empty as
-[], times in RFC 3339, durations as numbers of seconds (…_seconds). Event ids and metadata
-are printed with control characters escaped.
+[], times in RFC 3339, durations as numbers of seconds (…_seconds). What comes from records is
+printed with control characters escaped, but for "dlq show --raw-value".
 
 Commands that lose something ask first. Where nobody can answer they need --yes.
 
@@ -27,7 +27,7 @@ Exit status:
     0  done
     1  failed; the message says what to do
     2  wrong usage; nothing was tried
-    3  show: the event is not known
+    3  show, dlq show: the event, or the dead letter, is not known
     4  not confirmed: the answer was no, or --yes is missing; nothing was changed
     5  cleanup: another process is cleaning up
   130  interrupted by a signal; what was done until then is reported and stays done`
@@ -37,7 +37,10 @@ const rootExample = `  export IDEM_DATABASE_URL=postgres://me@db.example.com/sho
   idemctl status                                 what they hold
   idemctl show 4711 --consumer orders            was this event processed?
   idemctl forget 4711 --consumer orders          let it be processed again
-  idemctl cleanup --dry-run                      what retention would delete`
+  idemctl cleanup --dry-run                      what retention would delete
+  idemctl dlq list                               what could not be processed?
+  idemctl dlq replay --all --dry-run             what would be tried again
+  idemctl watermark list                         how far is each partition?`
 
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
@@ -71,6 +74,8 @@ func newRoot(a *app) *cobra.Command {
 		newForget(a),
 		newCleanup(a),
 		newConsumer(a),
+		newDLQ(a),
+		newWatermark(a),
 		newImport(a),
 		newVersion(a),
 	)
@@ -144,7 +149,7 @@ func (a *app) yesFlag(command *cobra.Command) {
 // needConsumer returns an error unless a consumer was named.
 func (a *app) needConsumer() error {
 	if a.settings.consumer == "" {
-		return fail(exitUsage, "whose events? name the consumer with --consumer or $IDEM_CONSUMER; \"idemctl consumer list\" lists them")
+		return fail(exitUsage, "which consumer? name it with --consumer or $IDEM_CONSUMER; \"idemctl consumer list\" lists them")
 	}
 
 	return nil

@@ -15,8 +15,8 @@ func newStatus(a *app) *cobra.Command {
 		Use:   "status",
 		Short: "Tell what the tables hold, for each consumer",
 		Long: `Tells how many events each consumer remembers, how many of them are expired, from when the
-oldest and the newest are, and how much room they take on disk. The figures are exact: the
-whole table is read.`,
+oldest and the newest are, and how much room they take on disk; and how many dead letters are
+unresolved. The figures are exact: the whole table is read.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return a.tell(command) },
 	}
@@ -30,6 +30,8 @@ type statusReport struct {
 	IndexBytes       int64            `json:"index_bytes"`
 	Events           int64            `json:"events"`
 	Expired          int64            `json:"expired"`
+	OpenLetters      int64            `json:"open_dead_letters"`
+	Unresolved       int64            `json:"unresolved_dead_letters"`
 	Consumers        []consumerStatus `json:"consumers"`
 }
 
@@ -41,6 +43,9 @@ type consumerStatus struct {
 	Newest    *time.Time `json:"newest"`
 	Retention seconds    `json:"retention_seconds"`
 	CreatedAt time.Time  `json:"created_at"`
+	// Open letters wait for somebody to decide; unresolved are those, and what follows by itself.
+	OpenLetters int64 `json:"open_dead_letters"`
+	Unresolved  int64 `json:"unresolved_dead_letters"`
 }
 
 func (r statusReport) text() string {
@@ -52,21 +57,22 @@ func (r statusReport) text() string {
 		[2]string{"schema", r.Schema},
 		[2]string{"migration", migration},
 		[2]string{"events", number(r.Events) + " (" + number(r.Expired) + " expired)"},
+		[2]string{"dead letters", number(r.Unresolved) + " unresolved (" + number(r.OpenLetters) + " open)"},
 		[2]string{"on disk", fmt.Sprintf("%s: table %s, index %s", size(r.TableBytes+r.IndexBytes), size(r.TableBytes), size(r.IndexBytes))},
 	)
 	if len(r.Consumers) == 0 {
 		return head + "\nNo consumer is registered yet: the first event of each registers it.\n"
 	}
 	t := table{columns: []column{
-		{name: "CONSUMER"}, {name: "EVENTS", number: true}, {name: "EXPIRED", number: true}, {name: "RETENTION", number: true},
-		{name: "OLDEST"}, {name: "NEWEST"},
+		consumerColumn, {name: "EVENTS", number: true}, {name: "EXPIRED", number: true}, {name: "RETENTION", number: true},
+		{name: "OLDEST"}, {name: "NEWEST"}, {name: "DEAD LETTERS", number: true},
 	}}
 	for _, c := range r.Consumers {
 		oldest, newest := "-", "-"
 		if c.Events > 0 {
 			oldest, newest = timestamp(*c.Oldest), timestamp(*c.Newest)
 		}
-		t.row(printable(c.Consumer), number(c.Events), number(c.Expired), duration(time.Duration(c.Retention)), oldest, newest)
+		t.row(printable(c.Consumer), number(c.Events), number(c.Expired), duration(time.Duration(c.Retention)), oldest, newest, number(c.Unresolved))
 	}
 
 	return head + "\n" + t.String()
@@ -82,6 +88,10 @@ func (a *app) tell(command *cobra.Command) error {
 		if err != nil {
 			return fmt.Errorf("count the events: %w", err)
 		}
+		counts, err := s.letterCounts(ctx)
+		if err != nil {
+			return err
+		}
 		r := statusReport{
 			Schema: s.schema, TableBytes: sizes.TableBytes, IndexBytes: sizes.IndexBytes,
 			Consumers: make([]consumerStatus, len(stats)),
@@ -93,7 +103,11 @@ func (a *app) tell(command *cobra.Command) error {
 		for i, row := range stats {
 			r.Events += row.Events
 			r.Expired += row.Expired
-			r.Consumers[i] = newConsumerStatus(row)
+			c := newConsumerStatus(row)
+			c.OpenLetters, c.Unresolved = counts[row.Consumer].Open, counts[row.Consumer].Unresolved
+			r.OpenLetters += c.OpenLetters
+			r.Unresolved += c.Unresolved
+			r.Consumers[i] = c
 		}
 
 		return a.print(r)
@@ -111,4 +125,18 @@ func newConsumerStatus(row db.EventStatsRow) consumerStatus {
 	}
 
 	return c
+}
+
+// letterCounts are the numbers of unresolved dead letters, by consumer.
+func (s *store) letterCounts(ctx context.Context) (map[string]db.DeadLetterCountsRow, error) {
+	rows, err := s.queries.DeadLetterCounts(ctx, s.conn)
+	if err != nil {
+		return nil, fmt.Errorf("count the dead letters: %w", err)
+	}
+	counts := make(map[string]db.DeadLetterCountsRow, len(rows))
+	for _, row := range rows {
+		counts[row.Consumer] = row
+	}
+
+	return counts, nil
 }

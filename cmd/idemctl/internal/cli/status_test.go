@@ -13,7 +13,7 @@ func TestStatus(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	empty := b.ok(t, "status")
-	contains(t, empty, "schema     idem", "(current)", "0 (0 expired)", "No consumer is registered")
+	contains(t, empty, "schema        idem", "(current)", "0 (0 expired)", "No consumer is registered")
 	if s := decode[statusReport](t, b.ok(t, "status", "--json")); s.Consumers == nil || len(s.Consumers) != 0 {
 		t.Errorf("%+v", s)
 	}
@@ -25,7 +25,7 @@ func TestStatus(t *testing.T) {
 	text := b.ok(t, "status")
 	contains(t, text, "1,500 (501 expired)", "41d16h", `"evil\x1b[31m"`, "KiB")
 	for line := range strings.Lines(text) {
-		if strings.HasPrefix(line, "idle") && strings.Join(strings.Fields(line), " ") != "idle 0 0 1d12h - -" {
+		if strings.HasPrefix(line, "idle") && strings.Join(strings.Fields(line), " ") != "idle 0 0 1d12h - - 0" {
 			t.Error(line)
 		}
 	}
@@ -56,8 +56,10 @@ func TestJSONShapes(t *testing.T) {
 		{"mark 4711 4712 -c orders", "{already_processed:float64 complete:bool consumer:string events:float64 marked:float64}"},
 		{"show 4711", "[{claim_id:string consumer:string event_id:string expires_at:string key:string metadata:null processed_at:string}]"},
 		{"forget 4711 -c orders -y", "{complete:bool consumer:string events:float64 forgotten:float64 unknown:float64}"},
-		{"status", "{consumers:[{consumer:string created_at:string events:float64 expired:float64 newest:string oldest:string retention_seconds:float64}]" +
-			" events:float64 expired:float64 index_bytes:float64 migration_version:float64 schema:string table_bytes:float64}"},
+		{"status", "{consumers:[{consumer:string created_at:string events:float64 expired:float64 newest:string oldest:string open_dead_letters:float64" +
+			" retention_seconds:float64 unresolved_dead_letters:float64}]" +
+			" events:float64 expired:float64 index_bytes:float64 migration_version:float64 open_dead_letters:float64" +
+			" schema:string table_bytes:float64 unresolved_dead_letters:float64}"},
 		{"consumer list", "[{consumer:string created_at:string retention_seconds:float64}]"},
 		{"consumer register mails", "{consumer:string retention_seconds:float64}"},
 		{"consumer set-retention mails 1h", "{consumer:string newly_expired:float64 previous_retention_seconds:float64 retention_seconds:float64}"},

@@ -1,0 +1,220 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+func newDLQ(a *app) *cobra.Command {
+	return group("dlq", "List dead letters, have them processed again, give them up",
+		`Dead letters are records that could not be processed. Their states:
+    open        waits for somebody to decide: "dlq replay" or "dlq discard"
+    parked      waits behind an unresolved letter of the same record key, and follows by itself
+    replay      will be processed again by the consumer that owns the partition
+    replayed    has been processed since
+    discarded   was given up by somebody
+    superseded  was not replayed, because another delivery of its event was processed
+The first three are unresolved.`,
+		newDLQList(a), newDLQShow(a), newDLQReplay(a), newDLQDiscard(a))
+}
+
+// unresolvedStates and allStates are what --state takes besides the states themselves.
+var (
+	unresolvedStates = []idem.DeadLetterState{idem.DeadLetterOpen, idem.DeadLetterParked, idem.DeadLetterReplay}
+	allStates        = append(slices.Clone(unresolvedStates), idem.DeadLetterReplayed, idem.DeadLetterDiscarded, idem.DeadLetterSuperseded)
+)
+
+// letterFilter chooses dead letters, together with --consumer. Empty fields choose all.
+type letterFilter struct {
+	topic     string
+	state     string
+	eventID   string
+	errorPart string
+	since     string
+	limit     int32
+}
+
+// filtered reports whether one of the flags that choose letters was given. One that is empty is
+// refused: in a script it is a variable that is not set, and would choose all.
+func filtered(command *cobra.Command) (bool, error) {
+	given := false
+	for _, name := range []string{"consumer", "topic", "state", "event-id", "error", "since"} {
+		flag := command.Flags().Lookup(name)
+		if flag.Changed && flag.Value.String() == "" {
+			return false, fail(exitUsage, "--%s is empty; leave it out where all are meant", name)
+		}
+		given = given || flag.Changed
+	}
+
+	return given, nil
+}
+
+// letterFlags adds the flags that choose letters to a command.
+func (a *app) letterFlags(command *cobra.Command, f *letterFilter, state, stateUsage string, limit int32, limitUsage string) {
+	a.consumerFlag(command, "`NAME` of the consumer whose letters are meant (default: all)")
+	flags := command.Flags()
+	flags.StringVarP(&f.topic, "topic", "t", "", "`TOPIC` of the records")
+	flags.StringVarP(&f.state, "state", "s", state, stateUsage)
+	flags.StringVarP(&f.eventID, "event-id", "e", "", "`ID` of the event")
+	flags.StringVar(&f.errorPart, "error", "", "`TEXT` that the error contains")
+	flags.StringVar(&f.since, "since", "", "failed not longer ago than this `AGE` (36h, 7d), or at this time or later (2026-01-31T12:00:00Z, 2026-01-31)")
+	flags.Int32Var(&f.limit, "limit", limit, limitUsage)
+}
+
+// params are the filter as the query takes it, but for the consumer. Letters are only chosen
+// among those of the states in allowed.
+func (f letterFilter) params(allowed []idem.DeadLetterState) (db.DeadLetterListParams, error) {
+	var p db.DeadLetterListParams
+	for _, text := range []struct {
+		flag, value string
+		param       **string
+	}{{"--topic", f.topic, &p.Topic}, {"--event-id", f.eventID, &p.EventID}, {"--error", f.errorPart, &p.ErrorPart}} {
+		if !utf8.ValidString(text.value) || strings.ContainsRune(text.value, 0) {
+			return p, fail(exitUsage, "%s is not UTF-8 without NUL bytes", text.flag)
+		}
+		if text.value != "" {
+			*text.param = &text.value
+		}
+	}
+	var err error
+	if p.States, err = f.states(allowed); err != nil {
+		return p, err
+	}
+	if f.since != "" {
+		if p.MaxAgeSeconds, p.Since, err = parseSince(f.since); err != nil {
+			return p, fail(exitUsage, "--since: %w", err)
+		}
+	}
+	if f.limit < 0 {
+		return p, fail(exitUsage, "--limit is negative (%d)", f.limit)
+	}
+	if f.limit > 0 {
+		p.MaxRows = &f.limit
+	}
+
+	return p, nil
+}
+
+func (f letterFilter) states(allowed []idem.DeadLetterState) ([]string, error) {
+	var chosen []string
+	for _, state := range allowed {
+		if f.state == string(state) || f.state == "all" || f.state == "unresolved" && slices.Contains(unresolvedStates, state) {
+			chosen = append(chosen, string(state))
+		}
+	}
+	if len(chosen) > 0 {
+		return chosen, nil
+	}
+
+	return nil, fail(exitUsage, "--state %s: it must be one of %s, unresolved, all", printable(shorten(f.state)), joined(allowed))
+}
+
+func joined(states []idem.DeadLetterState) string {
+	names := make([]string, len(states))
+	for i, state := range states {
+		names[i] = string(state)
+	}
+
+	return strings.Join(names, ", ")
+}
+
+// parseSince reads an age, which the database counts back from its own clock, or a time.
+func parseSince(text string) (age *float64, since *time.Time, err error) {
+	if d, err := parseDuration(text); err == nil {
+		seconds := d.Seconds()
+
+		return &seconds, nil, nil
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05Z07:00", time.DateOnly} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return nil, &t, nil
+		}
+	}
+
+	return nil, nil, fmt.Errorf("%s is neither an age (36h, 7d) nor a time (2026-01-31T12:00:00Z, 2026-01-31)", printable(shorten(text)))
+}
+
+// listedLetter is a dead letter without the record itself.
+type listedLetter struct {
+	ID         int64      `json:"id"`
+	Consumer   string     `json:"consumer"`
+	Topic      string     `json:"topic"`
+	Partition  int32      `json:"partition"`
+	Offset     int64      `json:"offset"`
+	RecordTime *time.Time `json:"record_time"` // null if the record has none
+	State      string     `json:"state"`
+	Attempts   int32      `json:"attempts"`
+	FailedAt   time.Time  `json:"failed_at"`
+	ResolvedAt *time.Time `json:"resolved_at"` // null if unresolved
+	EventID    *string    `json:"event_id"`    // null if the record has none
+	Error      string     `json:"error"`
+}
+
+type letterList []listedLetter
+
+func (l letterList) text() string {
+	if len(l) == 0 {
+		return "No dead letter is chosen.\n"
+	}
+	t := table{columns: []column{
+		{name: "ID", number: true}, consumerColumn, {name: "TOPIC"}, {name: "PARTITION", number: true}, {name: "OFFSET", number: true},
+		{name: "STATE"}, {name: "ATTEMPTS", number: true}, {name: "FAILED"}, {name: "EVENT"}, {name: "ERROR"},
+	}}
+	for _, letter := range l {
+		event := "-"
+		if letter.EventID != nil {
+			event = printable(shorten(*letter.EventID))
+		}
+		t.row(decimal(letter.ID), printable(letter.Consumer), printable(letter.Topic), decimal(letter.Partition), decimal(letter.Offset),
+			printable(letter.State), number(int64(letter.Attempts)), timestamp(letter.FailedAt), event,
+			printable(shorten(strings.ReplaceAll(letter.Error, "\n", "; "))))
+	}
+
+	return t.String()
+}
+
+// letters returns the dead letters that a query chooses, of the consumer of --consumer if named.
+func (s *store) letters(ctx context.Context, consumer string, p db.DeadLetterListParams) (letterList, error) {
+	if consumer != "" {
+		c, err := s.consumer(ctx, consumer)
+		if err != nil {
+			return nil, err
+		}
+		p.ConsumerID = &c.ID
+	}
+	rows, err := s.queries.DeadLetterList(ctx, s.conn, p)
+	if err != nil {
+		return nil, fmt.Errorf("list the dead letters: %w", err)
+	}
+	list := make(letterList, len(rows))
+	for i, row := range rows {
+		list[i] = listedLetter{
+			ID: row.ID, Consumer: row.Consumer, Topic: row.Topic, Partition: row.RecordPartition, Offset: row.RecordOffset,
+			RecordTime: utc(row.RecordTime), State: row.State, Attempts: row.Attempts,
+			FailedAt: row.FailedAt.UTC(), ResolvedAt: utc(row.ResolvedAt), EventID: row.EventID, Error: row.Error,
+		}
+	}
+
+	return list, nil
+}
+
+// utc is a time that may be missing, in UTC.
+func utc(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	u := t.UTC()
+
+	return &u
+}
+
+func letters(n int64) string { return plural(n, "dead letter") }

@@ -1,0 +1,52 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+// What the commands do is what the guard of a running consumer goes by.
+func TestReplayAndDiscardReachTheConsumer(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	guard := b.guard(t, "payments")
+	partition := idem.Partition{Topic: "orders", Number: 3}
+	for i, state := range []idem.DeadLetterState{idem.DeadLetterOpen, idem.DeadLetterParked} {
+		letter := idem.DeadLetter{State: state, Partition: partition, Offset: int64(i), Key: []byte("k"), EventID: "e" + decimal(int64(i)), Error: "refused"}
+		if _, err := guard.StoreDeadLetter(t.Context(), letter); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := guard.NextDeadLetter(t.Context(), partition); !errors.Is(err, idem.ErrNotFound) {
+		t.Fatal(err)
+	}
+	next := func(offset int64) idem.DeadLetter {
+		letter, err := guard.NextDeadLetter(t.Context(), partition)
+		if err != nil || letter.Offset != offset {
+			t.Fatalf("%+v, %v", letter, err)
+		}
+
+		return letter
+	}
+	process := func(letter idem.DeadLetter, want idem.Outcome) {
+		outcome, err := guard.ReplayDeadLetter(t.Context(), letter, func(context.Context, pgx.Tx) error { return nil })
+		if err != nil || outcome != want {
+			t.Errorf("%v, %v; want %v", outcome, err, want)
+		}
+	}
+	b.ok(t, "dlq", "replay", "1")
+	first := next(0)
+	// Discarded between the reading and the processing: it is not processed.
+	b.run(t, "dlq", "discard", "1").want(t, exitUnconfirmed, "1 parked letter of the same keys waited for that")
+	b.ok(t, "dlq", "discard", "1", "-y")
+	process(first, idem.AlreadyProcessed)
+	process(next(1), idem.Processed)
+	if got := b.states(t); got != "discarded replayed" {
+		t.Error(got)
+	}
+}

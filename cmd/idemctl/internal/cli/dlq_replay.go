@@ -1,0 +1,41 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+func newDLQReplay(a *app) *cobra.Command {
+	return a.letterChangeCommand(&cobra.Command{
+		Use:   "replay [ID...]",
+		Short: "Have open dead letters processed again",
+		Long: `Has open dead letters processed again, by the consumer that owns their partitions: it looks for
+them every few seconds while it runs. A letter that fails again is open again. One whose event
+another delivery has processed since is not processed but superseded. Parked letters behind it
+follow by themselves.
+
+` + chooseHelp + `
+It asks before it replays what filters have chosen; letters that are named it replays at once.`,
+		Example: `  idemctl dlq replay 17 18
+  idemctl dlq replay --consumer orders --error "connection refused" --dry-run
+  idemctl dlq replay --all --yes`,
+	}, letterChange{
+		from: []idem.DeadLetterState{idem.DeadLetterOpen},
+		done: "set to be replayed",
+		apply: func(ctx context.Context, s *store, ids []int64) ([]int64, error) {
+			return s.queries.DeadLetterReplay(ctx, s.conn, ids)
+		},
+		warning: func(_ context.Context, _ *store, chosen letterList) (string, error) {
+			return chosen.sum() + " will be processed again.", nil
+		},
+		after: func(s *store) string {
+			return lines(
+				"The consumer that owns their partitions picks them up within seconds, if it runs. To watch:",
+				"    idemctl dlq list --state replay"+s.schemaArgument()+"   those that wait for it",
+				"    idemctl dlq list --state open"+s.schemaArgument()+"     those that failed again") + "\n"
+		},
+	})
+}

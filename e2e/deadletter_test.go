@@ -1,0 +1,163 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/segmentio/kafka-go"
+
+	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+)
+
+var errPoison = errors.New("it is poison")
+
+// refuser is a handler that fails for the poisoned records until they are said to be healed.
+type refuser struct{ healed atomic.Bool }
+
+func (r *refuser) handle(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+	if err := record(ctx, tx, m); err != nil {
+		return err
+	}
+	if strings.HasPrefix(string(m.Value), "poison") && !r.healed.Load() {
+		if string(m.Value) == "poison for ever" {
+			return kafkaadapter.Permanent(errPoison)
+		}
+
+		return errPoison
+	}
+
+	return nil
+}
+
+// letters returns "offset state attempts" of all dead letters.
+func (s *bench) letters(t *testing.T) []string {
+	t.Helper()
+	rows, err := s.pool.Query(t.Context(), `SELECT concat(record_offset, ' ', state, ' ', attempts) FROM idem.dead_letters ORDER BY id`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return all
+}
+
+func (s *bench) resolve(t *testing.T, state string) {
+	t.Helper()
+	if _, err := s.pool.Exec(t.Context(), `UPDATE idem.dead_letters SET state = $1 WHERE state = 'open'`, state); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Records that cannot be processed are stored, in their transactions, and the others go on. What
+// is replayed takes effect once.
+func TestDeadLetters(t *testing.T) {
+	t.Parallel()
+	broker.Each(t, func(t *testing.T, b *broker.Broker) {
+		for name, mode := range map[string]kafkaadapter.Mode{
+			"keys and offsets": kafkaadapter.KeysAndOffsets, "keys": kafkaadapter.Keys, "offsets": kafkaadapter.Offsets,
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				s := setup(t, b, 1)
+				records := events(0, 10, 1)
+				records[2].Value, records[4].Value = []byte("poison"), []byte("poison for ever")
+				want := []string{"2 open 2", "4 open 1"}
+				if mode != kafkaadapter.Offsets {
+					records[5].Headers = nil
+					records[6].Headers[0].Value = []byte("\xff\x00")
+					want = append(want, "5 open 0", "6 open 0")
+				}
+				s.broker.Write(t, s.topic, records...)
+				var handler refuser
+				config := func(c *kafkaadapter.Config) {
+					c.Mode, c.MaxAttempts, c.Handle, c.ReplayInterval = mode, 2, handler.handle, 50*time.Millisecond
+				}
+				m := s.start(t, config)
+				s.awaitCommitted(t, 10)
+				if got := s.letters(t); !slices.Equal(got, want) {
+					t.Errorf("letters %q, want %q", got, want)
+				}
+				if lines, _, err := s.effects(t.Context()); err != nil || lines != 10-len(want) {
+					t.Errorf("%d effects, %v", lines, err)
+				}
+
+				s.resolve(t, "replay") // They fail again, but for those without an event id.
+				until(t, "the replays to fail", func() bool {
+					return slices.Equal(s.letters(t)[:2], []string{"2 open 4", "4 open 2"})
+				})
+				handler.healed.Store(true)
+				m.leave(t)
+				s.resolve(t, "replay")
+				m = s.start(t, config)
+				until(t, "all letters to be replayed", func() bool {
+					return !slices.ContainsFunc(s.letters(t), func(l string) bool { return !strings.Contains(l, "replayed") })
+				})
+				m.leave(t)
+				var lines, distinct int
+				err := s.pool.QueryRow(t.Context(), `SELECT count(*), count(DISTINCT "offset") FROM public.effects`).Scan(&lines, &distinct)
+				if err != nil || lines != 10 || distinct != 10 {
+					t.Errorf("%d records took effect %d times, %v; want 10 once", distinct, lines, err)
+				}
+			})
+		}
+	})
+}
+
+// The records of a key keep their order although one of them fails for a while.
+func TestParkedKeys(t *testing.T) {
+	t.Parallel()
+	s := setup(t, broker.InProcess(t), 1)
+	records := events(0, 20, 1)
+	for i := range records {
+		records[i].Key = []byte{"abcd"[i%4]}
+	}
+	records[1].Value = []byte("poison") // Key b.
+	records[3].Key, records[7].Key = nil, nil
+	records[3].Value = []byte("poison") // No key.
+	s.broker.Write(t, s.topic, records...)
+	var handler refuser
+	config := func(c *kafkaadapter.Config) {
+		c.MaxAttempts, c.Handle, c.ReplayInterval, c.ParkKeys = 1, handler.handle, 50*time.Millisecond, true
+	}
+	m := s.start(t, config)
+	s.awaitCommitted(t, 20)
+	if got, want := s.letters(t), []string{"1 open 1", "3 open 1", "5 parked 0", "9 parked 0", "13 parked 0", "17 parked 0"}; !slices.Equal(got, want) {
+		t.Errorf("letters %q, want %q", got, want)
+	}
+	m.leave(t)
+	m = s.start(t, config) // The next owner knows of them, too.
+	s.broker.Write(t, s.topic, kafka.Message{Key: []byte("b"), Headers: events(20, 1, 1)[0].Headers})
+	s.awaitCommitted(t, 21)
+
+	handler.healed.Store(true)
+	s.resolve(t, "replay")
+	s.awaitEffects(t, 21)
+	// The key is free again.
+	until(t, "the key to be free", func() bool {
+		s.broker.Write(t, s.topic, kafka.Message{Key: []byte("b"), Value: []byte("free"), Headers: events(21, 1, 1)[0].Headers})
+		time.Sleep(100 * time.Millisecond)
+		_, distinct, err := s.effects(t.Context())
+
+		return err == nil && distinct == 22
+	})
+	m.leave(t)
+	rows, err := s.pool.Query(t.Context(), `SELECT "offset" FROM public.effects WHERE "offset" IN (1, 5, 9, 13, 17, 20) ORDER BY seq`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	order, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil || fmt.Sprint(order) != "[1 5 9 13 17 20]" {
+		t.Errorf("the records of the key took effect in the order %v, %v", order, err)
+	}
+}

@@ -1,0 +1,173 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/segmentio/kafka-go"
+
+	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+)
+
+// rewind sets the group, which has no members, back to an offset of its only partition, and
+// forgets all event ids, as retention would.
+func (s *bench) rewind(t *testing.T, offset int64) {
+	t.Helper()
+	response, err := s.broker.Client.OffsetCommit(t.Context(), &kafka.OffsetCommitRequest{
+		GroupID: s.group, GenerationID: -1, Topics: map[string][]kafka.OffsetCommit{s.topic: {{Offset: offset}}},
+	})
+	if err == nil {
+		err = response.Topics[s.topic][0].Error
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.pool.Exec(t.Context(), `DELETE FROM idem.processed_events`); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What is delivered again after its event ids are forgotten is known by its place, in the modes
+// that keep one; duplicates by the producer are known in the modes with keys.
+func TestModes(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		mode                 kafkaadapter.Mode
+		produced, redelivery int // how often the events take effect after the former, after the latter
+	}{
+		"keys and offsets": {kafkaadapter.KeysAndOffsets, 10, 10},
+		"keys":             {kafkaadapter.Keys, 10, 20},
+		"offsets":          {kafkaadapter.Offsets, 20, 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, broker.InProcess(t), 1)
+			s.broker.Write(t, s.topic, append(events(0, 10, 1), events(0, 10, 1)...)...)
+			inMode := func(c *kafkaadapter.Config) { c.Mode = test.mode }
+			m := s.start(t, inMode)
+			s.awaitCommitted(t, 20)
+			m.leave(t)
+			if lines, _, err := s.effects(t.Context()); err != nil || lines != test.produced {
+				t.Errorf("%d effects of 10 events that were produced twice, %v; want %d", lines, err, test.produced)
+			}
+
+			s.rewind(t, 0)
+			s.broker.Write(t, s.topic, events(10, 1, 1)...)
+			m = s.start(t, inMode)
+			s.awaitCommitted(t, 21)
+			m.leave(t)
+			if lines, _, err := s.effects(t.Context()); err != nil || lines != test.redelivery+1 {
+				t.Errorf("%d effects after all was delivered again and forgotten, %v; want %d", lines, err, test.redelivery+1)
+			}
+		})
+	}
+}
+
+// A member whose handler hangs and pays no heed to its context: the group gives its partition to
+// another one, which ends its transaction. What it does later has no effect.
+func TestHangingMemberIsFenced(t *testing.T) {
+	t.Parallel()
+	broker.Each(t, func(t *testing.T, b *broker.Broker) {
+		for name, mode := range map[string]kafkaadapter.Mode{"keys and offsets": kafkaadapter.KeysAndOffsets, "offsets": kafkaadapter.Offsets} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				s := setup(t, b, 1)
+				s.broker.Write(t, s.topic, events(0, 10, 1)...)
+				hangs, wake := make(chan struct{}), make(chan struct{})
+				var woken atomic.Pointer[error]
+				hanging := s.start(t, func(c *kafkaadapter.Config) {
+					c.Mode, c.DrainTimeout, c.RebalanceTimeout = mode, 100*time.Millisecond, s.broker.MinSessionTimeout
+					var once atomic.Bool
+					c.Handle = func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+						if m.Offset != 5 || !once.CompareAndSwap(false, true) {
+							return record(ctx, tx, m)
+						}
+						close(hangs)
+						<-wake
+						err := record(context.WithoutCancel(ctx), tx, m)
+						woken.Store(&err)
+
+						return err
+					}
+				})
+				<-hangs
+				other := s.start(t, func(c *kafkaadapter.Config) { c.Mode, c.DrainTimeout = mode, 100*time.Millisecond })
+				s.awaitCommitted(t, 10)
+				close(wake)
+				until(t, "the hanging handler to end", func() bool { return woken.Load() != nil })
+				if err := *woken.Load(); err == nil {
+					t.Error("the transaction of the hanging member was still alive")
+				}
+				s.broker.Write(t, s.topic, events(10, 10, 1)...)
+				s.awaitCommitted(t, 20)
+				hanging.leave(t)
+				other.leave(t)
+				var lines, distinct int
+				err := s.pool.QueryRow(t.Context(), `SELECT count(*), count(DISTINCT "offset") FROM public.effects`).Scan(&lines, &distinct)
+				if err != nil || lines != 20 || distinct != 20 {
+					t.Errorf("%d records took effect %d times, %v; want 20 once", distinct, lines, err)
+				}
+			})
+		}
+	})
+}
+
+// The log no longer reaches to the watermark, or the group's offset is behind what is left.
+func TestOutOfRangePolicies(t *testing.T) {
+	t.Parallel()
+	for name, policy := range map[string]struct {
+		kafkaadapter.OutOfRangePolicy
+		effects   int // of 10 records before and 10 after the topic was created again
+		committed int64
+	}{
+		"earliest": {kafkaadapter.SkipToEarliest, 20, 10},
+		"latest":   {kafkaadapter.SkipToLatest, 11, 11},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, broker.InProcess(t), 1)
+			s.broker.Write(t, s.topic, append(events(0, 10, 1), events(0, 10, 1)...)...)
+			m := s.start(t, nil)
+			s.awaitCommitted(t, 20)
+			m.leave(t)
+
+			s.broker.DeleteTopic(t, s.topic)
+			_, err := s.broker.Client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{
+				Topics: []kafka.TopicConfig{{Topic: s.topic, NumPartitions: 1, ReplicationFactor: -1}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.broker.Write(t, s.topic, events(10, 10, 1)...)
+			err = s.start(t, nil).wait(t)
+			if !errors.Is(err, kafkaadapter.ErrOffsetOutOfRange) || !strings.Contains(err.Error(), "created again") {
+				t.Errorf("without a policy Run returned %v", err)
+			}
+
+			var skipped atomic.Int64
+			m = s.start(t, func(c *kafkaadapter.Config) {
+				c.OnOutOfRange = policy.OutOfRangePolicy
+				c.Observe = func(e kafkaadapter.Event) {
+					if e.Kind == kafkaadapter.EventSkipped {
+						skipped.Store(e.Offset + 1)
+					}
+				}
+			})
+			until(t, "the member to go on elsewhere", func() bool { return skipped.Load() != 0 })
+			if policy.OutOfRangePolicy == kafkaadapter.SkipToLatest {
+				s.broker.Write(t, s.topic, events(20, 1, 1)...)
+			}
+			s.awaitCommitted(t, policy.committed)
+			m.leave(t)
+			if lines, distinct, err := s.effects(t.Context()); err != nil || lines != policy.effects || distinct != policy.effects {
+				t.Errorf("%d events took effect %d times, %v; want %d once", distinct, lines, err, policy.effects)
+			}
+		})
+	}
+}

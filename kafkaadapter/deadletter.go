@@ -1,0 +1,177 @@
+package kafkaadapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/backoff"
+)
+
+// errParked is the reason of a parked letter.
+var errParked = errors.New("it follows a dead letter of the same key")
+
+// fail does with a record that cannot be processed what Config.OnFailure says.
+func (w *worker) fail(revoked, work context.Context, m Message, err error) error {
+	if w.config.OnFailure == StopOnFailure {
+		return w.refuse(m, err)
+	}
+
+	return w.bury(revoked, work, m, idem.DeadLetterOpen, err)
+}
+
+// bury stores a record as a dead letter, in the transaction that marks its event.
+func (w *worker) bury(revoked, work context.Context, m Message, state idem.DeadLetterState, reason error) error {
+	letter := newLetter(w.partition, m, state, reason)
+	var options []idem.Option
+	if w.mark != nil {
+		options = append(options, idem.WithWatermark(w.mark, m.Offset))
+	}
+	started := time.Now()
+	var outcome idem.Outcome
+	err := w.persist(revoked, "store a dead letter", func() error {
+		var err error
+		outcome, err = w.guard.StoreDeadLetter(work, letter, options...)
+
+		return err //nolint:wrapcheck // endOf judges it.
+	})
+	switch {
+	case err != nil && work.Err() != nil:
+		return nil // The next owner of the partition takes care of it.
+	case err != nil:
+		return w.endOf(revoked, m, fmt.Errorf("store the dead letter: %w (it is one because %w)", err, reason))
+	case outcome == idem.AlreadyProcessed:
+		w.settle(m, outcome, time.Since(started))
+
+		return nil
+	}
+
+	kind := EventParked
+	if state == idem.DeadLetterOpen {
+		kind = EventDeadLetter
+		w.log.ErrorContext(work, "kafkaadapter: record stored as a dead letter", "offset", m.Offset,
+			"event_id", m.EventID, "attempts", m.Attempt, "error", reason)
+	}
+	if w.config.ParkKeys && m.Key != nil {
+		w.parked[string(m.Key)] = true
+	}
+	w.begun, w.alive, w.behind = none, w.alive || state == idem.DeadLetterOpen, false
+	w.done(m.Offset + 1)
+	w.observe(Event{Kind: kind, Offset: m.Offset, Err: reason})
+
+	return nil
+}
+
+func newLetter(p idem.Partition, m Message, state idem.DeadLetterState, reason error) idem.DeadLetter {
+	letter := idem.DeadLetter{
+		State: state, Partition: p, Offset: m.Offset, Time: m.Time, Key: m.Key, Value: m.Value,
+		Headers: make([]idem.DeadLetterHeader, len(m.Headers)),
+		EventID: m.EventID, Attempts: m.Attempt, Error: reason.Error(),
+	}
+	for i, h := range m.Headers {
+		letter.Headers[i] = idem.DeadLetterHeader{Key: h.Key, Value: h.Value}
+	}
+
+	return letter
+}
+
+func newReplay(l idem.DeadLetter) Message {
+	m := Message{EventID: l.EventID, DeadLetter: l.ID}
+	m.Message = kafka.Message{
+		Topic: l.Partition.Topic, Partition: int(l.Partition.Number), Offset: l.Offset, Time: l.Time,
+		Key: l.Key, Value: l.Value, Headers: make([]kafka.Header, len(l.Headers)),
+	}
+	for i, h := range l.Headers {
+		m.Headers[i] = kafka.Header{Key: h.Key, Value: h.Value}
+	}
+
+	return m
+}
+
+// replay processes the dead letters of the partition that are due.
+func (w *worker) replay(revoked, work context.Context) error {
+	for revoked.Err() == nil {
+		letter, err := w.guard.NextDeadLetter(revoked, w.partition)
+		switch {
+		case errors.Is(err, idem.ErrNotFound):
+			return w.readParked(revoked)
+		case idem.IsTransient(err), revoked.Err() != nil:
+			w.log.WarnContext(revoked, "kafkaadapter: dead letters not read, trying again later", "error", err)
+
+			return nil
+		case err != nil:
+			return fmt.Errorf("kafkaadapter: read dead letters: %w", err)
+		}
+		if err := w.replayOne(revoked, work, letter); err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+func (w *worker) replayOne(revoked, work context.Context, letter idem.DeadLetter) error {
+	m := newReplay(letter)
+	for tries := 1; ; tries++ {
+		ran := false
+		m.Attempt++
+		started := time.Now()
+		_, err := w.guard.ReplayDeadLetter(work, letter, w.handler(m, &ran), idem.WithRetry(idem.RetryPolicy{MaxAttempts: 1}))
+		transient := idem.IsTransient(err)
+		switch {
+		case err == nil:
+			w.observe(Event{Kind: EventReplayed, Offset: m.Offset, Duration: time.Since(started)})
+
+			return nil
+		case work.Err() != nil, transient && revoked.Err() != nil:
+			return nil //nolint:nilerr // It is as it was before.
+		case !transient && !ran:
+			return w.refuse(m, err)
+		case transient:
+			m.Attempt--
+		case permanent(err) || m.Attempt >= w.config.MaxAttempts:
+			w.log.ErrorContext(work, "kafkaadapter: replay of a dead letter failed", "letter", letter.ID, "offset", m.Offset, "error", err)
+			w.observe(Event{Kind: EventDeadLetter, Offset: m.Offset, Err: err})
+
+			return w.endOf(revoked, m, w.persist(revoked, "open a dead letter again", func() error {
+				return w.guard.ReopenDeadLetter(work, letter, m.Attempt, err) //nolint:wrapcheck // endOf judges it.
+			}))
+		}
+		w.observe(Event{Kind: EventAttemptFailed, Offset: m.Offset, Err: err})
+		if !backoff.Sleep(revoked, retryPauses.Pause(tries)) {
+			return nil
+		}
+	}
+}
+
+// readParked learns which keys have unresolved letters. Between two readings only this owner
+// adds any.
+func (w *worker) readParked(revoked context.Context) error {
+	if !w.config.ParkKeys {
+		return nil
+	}
+	var keys [][]byte
+	err := w.persist(revoked, "read the parked keys", func() error {
+		var err error
+		keys, err = w.guard.ParkedKeys(revoked, w.partition)
+
+		return err //nolint:wrapcheck // Wrapped below.
+	})
+	if err != nil {
+		if revoked.Err() != nil {
+			return nil //nolint:nilerr // It no longer matters.
+		}
+
+		return fmt.Errorf("kafkaadapter: read parked keys: %w", err)
+	}
+	w.parked = make(map[string]bool, len(keys))
+	for _, key := range keys {
+		w.parked[string(key)] = true
+	}
+
+	return nil
+}

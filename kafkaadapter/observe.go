@@ -1,0 +1,68 @@
+package kafkaadapter
+
+import (
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// EventKind says what an Event is about.
+type EventKind uint8
+
+// What happens. The comments name the fields that are set besides Topic and Partition.
+const (
+	EventAssigned      EventKind = iota + 1 // a partition is taken over: Offset, where it goes on
+	EventRevoked                            // a partition is given up
+	EventFetched                            // records have come: Offset of the next, Records, Lag
+	EventProcessed                          // a record has taken effect: Offset, Duration, Lag
+	EventDuplicate                          // a record's event was processed before: Offset, Duration, Lag
+	EventAttemptFailed                      // the handler failed and runs again: Offset, Err
+	EventPaused                             // the infrastructure failed and the partition waits: Offset, Err
+	EventDeadLetter                         // a record is stored as a dead letter: Offset, Err
+	EventParked                             // a record is stored behind a dead letter of its key: Offset
+	EventReplayed                           // a dead letter is processed: Offset, Duration
+	EventCommitted                          // offsets are committed to Kafka: Duration; no partition
+	EventFenced                             // another owner has taken over, of which the group has not told yet
+	EventSkipped                            // Config.OnOutOfRange goes on elsewhere: Offset
+)
+
+// Event is something that a metric may want to count. See the kinds for the fields that are set.
+type Event struct {
+	Kind      EventKind
+	Topic     string
+	Partition int
+	Offset    int64
+	Records   int
+	Lag       int64         // records behind this one when it was fetched
+	Duration  time.Duration // of the transaction, with the handler; or of the commit
+	Err       error
+}
+
+// HeaderCarrier gives access to a record's headers in the way of OpenTelemetry's
+// propagation.TextMapCarrier, so that a propagator can extract traceparent, tracestate and
+// baggage (Config.Context).
+type HeaderCarrier []kafka.Header
+
+// Get returns the value of the last header of that name, or "".
+func (c HeaderCarrier) Get(name string) string {
+	for i := len(c) - 1; i >= 0; i-- {
+		if c[i].Key == name {
+			return string(c[i].Value)
+		}
+	}
+
+	return ""
+}
+
+// Set does nothing: what is consumed is not changed.
+func (c HeaderCarrier) Set(string, string) {}
+
+// Keys returns the names of the headers.
+func (c HeaderCarrier) Keys() []string {
+	names := make([]string, len(c))
+	for i, h := range c {
+		names[i] = h.Key
+	}
+
+	return names
+}

@@ -1,0 +1,67 @@
+package kafkaadapter
+
+import "errors"
+
+// Mode says what tells that a record is processed already.
+type Mode uint8
+
+const (
+	// KeysAndOffsets uses both: the event id, and the record's place by a watermark that is kept
+	// in PostgreSQL, in the same transaction. A record that is delivered again is never
+	// processed again, however late; one that is produced again is not within the retention.
+	KeysAndOffsets Mode = iota
+
+	// Keys uses the event id alone. A member that has lost its partition without knowing can
+	// still process records, though none that another one has.
+	Keys
+
+	// Offsets uses the place alone. Nothing is stored for each record, which makes it the
+	// fastest; an event that is produced twice is processed twice. Config.EventID is not asked.
+	Offsets
+)
+
+// FailurePolicy says what becomes of a record that cannot be processed.
+type FailurePolicy uint8
+
+const (
+	// StoreDeadLetter stores the record in the table dead_letters, in the transaction that
+	// marks its event as processed, and goes on. "idemctl dlq" lists, replays and discards.
+	StoreDeadLetter FailurePolicy = iota
+
+	// StopOnFailure ends Run with a *RecordError.
+	StopOnFailure
+)
+
+// OutOfRangePolicy says where to go on if the log does not reach to where the group has come.
+type OutOfRangePolicy uint8
+
+const (
+	// FailOutOfRange ends Run with ErrOffsetOutOfRange.
+	FailOutOfRange OutOfRangePolicy = iota
+
+	// SkipToEarliest goes on with the first record that is left. What has expired is lost.
+	SkipToEarliest
+
+	// SkipToLatest goes on behind the last record. All that is there is skipped.
+	SkipToLatest
+)
+
+// Permanent wraps an error of a handler that no other attempt can change: the record fails at
+// once (Config.OnFailure).
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+
+	return &permanentError{err}
+}
+
+type permanentError struct{ error }
+
+func (e *permanentError) Unwrap() error { return e.error }
+
+func permanent(err error) bool {
+	_, ok := errors.AsType[*permanentError](err)
+
+	return ok
+}
