@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"context"
 	"errors"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -118,16 +119,17 @@ func TestHangingMemberIsFenced(t *testing.T) {
 	})
 }
 
-// The log no longer reaches to the watermark, or the group's offset is behind what is left.
-func TestOutOfRangePolicies(t *testing.T) {
+// The topic is deleted and created again while nobody looks, and its log has grown beyond the
+// watermark: only the topic's id tells that these are other records.
+func TestRecreatedTopic(t *testing.T) {
 	t.Parallel()
 	for name, policy := range map[string]struct {
 		kafkaadapter.OutOfRangePolicy
-		effects   int // of 10 records before and 10 after the topic was created again
+		effects   int // of 10 events before and 30 after the topic was created again
 		committed int64
 	}{
-		"earliest": {kafkaadapter.SkipToEarliest, 20, 10},
-		"latest":   {kafkaadapter.SkipToLatest, 11, 11},
+		"earliest": {kafkaadapter.SkipToEarliest, 40, 30},
+		"latest":   {kafkaadapter.SkipToLatest, 11, 31},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -144,7 +146,7 @@ func TestOutOfRangePolicies(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.broker.Write(t, s.topic, events(10, 10, 1)...)
+			s.broker.Write(t, s.topic, events(10, 30, 1)...)
 			err = s.start(t, nil).wait(t)
 			if !errors.Is(err, kafkaadapter.ErrOffsetOutOfRange) || !strings.Contains(err.Error(), "created again") {
 				t.Errorf("without a policy Run returned %v", err)
@@ -161,7 +163,7 @@ func TestOutOfRangePolicies(t *testing.T) {
 			})
 			until(t, "the member to go on elsewhere", func() bool { return skipped.Load() != 0 })
 			if policy.OutOfRangePolicy == kafkaadapter.SkipToLatest {
-				s.broker.Write(t, s.topic, events(20, 1, 1)...)
+				s.broker.Write(t, s.topic, events(40, 1, 1)...)
 			}
 			s.awaitCommitted(t, policy.committed)
 			m.leave(t)
@@ -169,5 +171,75 @@ func TestOutOfRangePolicies(t *testing.T) {
 				t.Errorf("%d events took effect %d times, %v; want %d once", distinct, lines, err, policy.effects)
 			}
 		})
+	}
+}
+
+// Records expire before anybody has read them: with a policy the member goes on with what is left.
+func TestExpiredRecords(t *testing.T) {
+	t.Parallel()
+	broker.Each(t, func(t *testing.T, b *broker.Broker) {
+		s := setup(t, b, 1)
+		b.Write(t, s.topic, events(0, 50, 1)...)
+		m := s.start(t, nil)
+		s.awaitCommitted(t, 50)
+		m.leave(t)
+		b.Write(t, s.topic, events(50, 50, 1)...)
+		b.DeleteRecords(t, s.topic, 0, 80)
+		m = s.start(t, func(c *kafkaadapter.Config) { c.OnOutOfRange = kafkaadapter.SkipToEarliest })
+		s.awaitCommitted(t, 100)
+		m.leave(t)
+		s.verify(t, 70)
+	})
+}
+
+// Topics that match a pattern are consumed, also those that come later; others are not.
+func TestTopicPattern(t *testing.T) {
+	t.Parallel()
+	broker.Each(t, func(t *testing.T, b *broker.Broker) {
+		s := setup(t, b, 1)
+		create := func(name string, first int) {
+			t.Helper()
+			_, err := b.Client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{
+				Topics: []kafka.TopicConfig{{Topic: name, NumPartitions: 1, ReplicationFactor: -1}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.Write(t, name, events(first, 10, 1)...)
+		}
+		prefix := broker.Name(t)
+		create(prefix+".a", 0)
+		create("other."+prefix, 100)
+		m := s.start(t, func(c *kafkaadapter.Config) {
+			c.Topics, c.TopicPattern = nil, regexp.MustCompile("^"+regexp.QuoteMeta(prefix)+`\.`)
+		})
+		s.awaitEffects(t, 10)
+		create(prefix+".b", 10)
+		s.awaitEffects(t, 20)
+		m.leave(t)
+		if lines, distinct, err := s.effects(t.Context()); err != nil || lines != 20 || distinct != 20 {
+			t.Errorf("%d events took effect %d times, %v; want 20 once", distinct, lines, err)
+		}
+	})
+}
+
+// A topic that is deleted and created again under the eyes of a member: the member notices,
+// although fetching goes on without an error.
+func TestTopicRecreatedWhileConsumed(t *testing.T) {
+	t.Parallel()
+	s := setup(t, broker.InProcess(t), 1)
+	s.broker.Write(t, s.topic, events(0, 10, 1)...)
+	m := s.start(t, nil)
+	s.awaitCommitted(t, 10)
+	s.broker.DeleteTopic(t, s.topic)
+	_, err := s.broker.Client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{
+		Topics: []kafka.TopicConfig{{Topic: s.topic, NumPartitions: 1, ReplicationFactor: -1}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.broker.Write(t, s.topic, events(10, 30, 1)...)
+	if err := m.wait(t); !errors.Is(err, kafkaadapter.ErrOffsetOutOfRange) || !strings.Contains(err.Error(), "created again") {
+		t.Errorf("Run returned %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"regexp"
 	"slices"
 	"time"
 
@@ -42,7 +43,8 @@ func (m Message) Lag() int64 { return max(0, m.HighWaterMark-m.Offset-1) }
 // stop or has lost the partition.
 type Handler func(ctx context.Context, tx pgx.Tx, m Message) error
 
-// Config describes a Consumer. Brokers, Group, Topics and Handle are required.
+// Config describes a Consumer. Brokers, Group, Topics (or TopicPattern)
+// and Handle are required.
 type Config struct {
 	// Brokers are where the cluster is found: host:port, one or more.
 	Brokers []string
@@ -52,6 +54,10 @@ type Config struct {
 
 	// Topics are what the group consumes. All its members should name the same.
 	Topics []string
+
+	// TopicPattern consumes, in place of Topics, all topics whose name it matches anywhere (use
+	// ^ and $), but none of Kafka's own. New ones are found within seconds.
+	TopicPattern *regexp.Regexp
 
 	// Handle processes a record.
 	Handle Handler
@@ -192,8 +198,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("%w: Brokers is empty or has an empty address; give host:port", ErrInvalidConfig)
 	case c.Group == "":
 		return fmt.Errorf("%w: Group is empty", ErrInvalidConfig)
-	case len(c.Topics) == 0 || slices.Contains(c.Topics, ""):
-		return fmt.Errorf("%w: Topics is empty or has an empty name", ErrInvalidConfig)
+	case (len(c.Topics) == 0) == (c.TopicPattern == nil) || slices.Contains(c.Topics, ""):
+		return fmt.Errorf("%w: give either Topics, without empty names, or a TopicPattern", ErrInvalidConfig)
 	case len(slices.Compact(slices.Sorted(slices.Values(c.Topics)))) != len(c.Topics):
 		return fmt.Errorf("%w: Topics names a topic twice", ErrInvalidConfig)
 	case c.Handle == nil:

@@ -3,6 +3,7 @@ package kafkaadapter_test
 import (
 	"context"
 	"errors"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -51,7 +52,12 @@ func TestNewRefusesNonsense(t *testing.T) {
 		"Brokers is empty":         func(c *kafkaadapter.Config) { c.Brokers = nil },
 		"empty address":            func(c *kafkaadapter.Config) { c.Brokers = []string{"a:1", ""} },
 		"Group":                    func(c *kafkaadapter.Config) { c.Group = "" },
-		"Topics is empty":          func(c *kafkaadapter.Config) { c.Topics = nil },
+		"either Topics":            func(c *kafkaadapter.Config) { c.Topics = nil },
+		"or a TopicPattern":        func(c *kafkaadapter.Config) { c.TopicPattern = regexp.MustCompile("t") },
+		"MaxStarts":                func(c *kafkaadapter.Config) { c.MaxStarts = -1 },
+		"none of the constants":    func(c *kafkaadapter.Config) { c.Mode = kafkaadapter.Offsets + 1 },
+		"ParkKeys":                 func(c *kafkaadapter.Config) { c.ParkKeys, c.Mode = true, kafkaadapter.Keys },
+		"needs a Mode":             func(c *kafkaadapter.Config) { c.ParkKeys, c.OnFailure = true, kafkaadapter.StopOnFailure },
 		"empty name":               func(c *kafkaadapter.Config) { c.Topics = []string{""} },
 		"a topic twice":            func(c *kafkaadapter.Config) { c.Topics = []string{"a", "b", "a"} },
 		"Handle":                   func(c *kafkaadapter.Config) { c.Handle = nil },

@@ -80,10 +80,10 @@ func (c *connections) forGroup(config Config) *kafka.Dialer {
 	}
 }
 
-// transport is for all else.
-func (c *connections) transport(config Config) *kafka.Transport {
+// transport is for all else. Requests find the leaders of the topics' partitions.
+func (c *connections) transport(config Config, topics []string) *kafka.Transport {
 	return &kafka.Transport{
 		ClientID: config.ClientID, DialTimeout: dialTimeout, Dial: c.dial, TLS: config.TLS, SASL: config.SASL,
-		MetadataTTL: metadataTTL, MetadataTopics: config.Topics,
+		MetadataTTL: metadataTTL, MetadataTopics: topics,
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -12,10 +13,11 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 )
 
 // retryPauses are those between the tries of whatever fails.
-var retryPauses = backoff.Exponential{Initial: 100 * time.Millisecond, Max: 10 * time.Second}
+var retryPauses = backoff.Exponential{Initial: 100 * time.Millisecond, Max: 2 * time.Second}
 
 // Consumer is one member of a consumer group. Make several, in one process or in many, to
 // share the partitions.
@@ -56,28 +58,41 @@ func (c *Consumer) Run(ctx context.Context) error {
 		return err
 	}
 	connections := newConnections()
-	transport := connections.transport(c.config)
-	defer func() {
-		transport.CloseIdleConnections()
-		connections.cut(time.Now()) // Fetches under way would end only after MaxWait.
-	}()
-	member, err := join(c.config, connections)
+	defer func() { connections.cut(time.Now()) }() // Fetches under way would end only after MaxWait.
+	for {
+		topics, err := c.awaitTopics(ctx, connections)
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+		if err := c.consume(ctx, connections, topics); err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// consume is a member of the group for these topics until there are others, or ctx ends.
+func (c *Consumer) consume(ctx context.Context, connections *connections, topics []fetch.Topic) error {
+	names := topicNames(topics)
+	member, err := join(c.config, names, connections)
 	if err != nil {
 		return err
 	}
+	transport := connections.transport(c.config, names)
+	defer transport.CloseIdleConnections()
 	client := &kafka.Client{Addr: c.brokers, Transport: transport, Timeout: requestTimeout}
 	defer member.end(ctx, client, c.config.Group)
 	defer context.AfterFunc(ctx, member.leave)()
 
 	for {
-		if err := c.awaitTopics(ctx, client); err != nil || ctx.Err() != nil {
-			return err
-		}
-		err := c.runGeneration(ctx, member, client)
+		err := c.runGeneration(ctx, member, client, topics)
 		switch {
 		case ctx.Err() != nil && errors.Is(err, kafka.ErrGroupClosed):
 			return nil
 		case err != nil:
+			return err
+		}
+		topics, err = c.awaitTopics(ctx, connections)
+		if err != nil || ctx.Err() != nil || !slices.Equal(names, topicNames(topics)) {
 			return err
 		}
 	}
@@ -99,13 +114,13 @@ func (c *Consumer) register(ctx context.Context) error {
 }
 
 // runGeneration takes part in one generation of the group, from its beginning to its end.
-func (c *Consumer) runGeneration(ctx context.Context, member *membership, client *kafka.Client) error {
+func (c *Consumer) runGeneration(ctx context.Context, member *membership, client *kafka.Client, topics []fetch.Topic) error {
 	generation, err := member.next(ctx)
 	switch {
 	case ctx.Err() != nil:
 		return kafka.ErrGroupClosed
 	case err == nil:
-		return newGeneration(c, generation, member, client).run(ctx)
+		return newGeneration(c, generation, member, client, topics).run(ctx)
 	case errors.Is(err, kafka.ErrGroupClosed):
 		return err
 	}
@@ -113,41 +128,6 @@ func (c *Consumer) runGeneration(ctx context.Context, member *membership, client
 		return err
 	}
 	// kafka-go has logged it and pauses by itself.
-
-	return nil
-}
-
-// awaitTopics returns when all topics exist. kafka-go's group would spin without them.
-func (c *Consumer) awaitTopics(ctx context.Context, client *kafka.Client) error {
-	deadline := time.Now().Add(c.config.TopicGrace)
-	for failed := 1; ; failed++ {
-		err := c.findTopics(ctx, client)
-		switch {
-		case err == nil || ctx.Err() != nil:
-			return nil //nolint:nilerr // All is there, or it was told to stop.
-		case unknownTopic(err) && time.Now().After(deadline):
-			return fmt.Errorf("%w: %w; create it or correct Config.Topics", ErrUnknownTopic, err)
-		case !unknownTopic(err):
-			if err := fatal(err); err != nil {
-				return err
-			}
-			deadline = time.Now().Add(c.config.TopicGrace) // Nobody has said that it is missing.
-		}
-		c.config.Logger.WarnContext(ctx, "kafkaadapter: waiting for the topics", "error", err)
-		backoff.Sleep(ctx, min(time.Second, retryPauses.Pause(failed)))
-	}
-}
-
-func (c *Consumer) findTopics(ctx context.Context, client *kafka.Client) error {
-	response, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: c.config.Topics})
-	if err != nil {
-		return fmt.Errorf("look for the topics: %w", err)
-	}
-	for _, topic := range response.Topics {
-		if topic.Error != nil {
-			return fmt.Errorf("topic %q: %w", topic.Name, topic.Error)
-		}
-	}
 
 	return nil
 }

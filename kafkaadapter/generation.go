@@ -12,6 +12,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 )
 
 // generation is the time between two rebalances, in which the assignment of partitions does
@@ -26,7 +27,8 @@ type generation struct {
 	member   *membership
 	client   *kafka.Client
 	log      *slog.Logger
-	topicIDs map[string]uuid.UUID // of the topics whose id is known
+	topics   []fetch.Topic
+	topicIDs map[string]uuid.UUID // by name
 
 	workers sync.WaitGroup
 	ended   chan struct{} // closed when workers and committer have ended
@@ -36,10 +38,11 @@ type generation struct {
 	failure error                    // why Run must end, if it must
 }
 
-func newGeneration(c *Consumer, g *kafka.Generation, member *membership, client *kafka.Client) *generation {
+func newGeneration(c *Consumer, g *kafka.Generation, member *membership, client *kafka.Client, topics []fetch.Topic) *generation {
 	return &generation{
 		consumer: c, kafka: g, member: member, client: client,
-		log:     c.config.Logger.With("generation", g.ID),
+		log:    c.config.Logger.With("generation", g.ID),
+		topics: topics, topicIDs: topicIDs(topics),
 		ended:   make(chan struct{}),
 		pending: make(map[string]map[int]int64),
 	}
@@ -75,6 +78,9 @@ func (g *generation) run(ctx context.Context) error {
 		}
 	}
 	g.log.InfoContext(ctx, "kafkaadapter: partitions assigned", "partitions", partitions, "member", g.kafka.MemberID)
+	g.kafka.Start(func(revoked context.Context) {
+		g.consumer.watchTopics(revoked, g.client.Transport.(*kafka.Transport), g.topics) //nolint:forcetypeassert // consume made it.
+	})
 	g.kafka.Start(func(revoked context.Context) {
 		defer close(g.ended)
 		g.commitUntil(ctx, revoked)

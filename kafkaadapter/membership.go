@@ -17,6 +17,9 @@ const (
 	// partitionWatchInterval is how often the group looks for new partitions.
 	partitionWatchInterval = 5 * time.Second
 
+	// topicWatchInterval is how often it looks for new or recreated topics.
+	topicWatchInterval = 5 * time.Second
+
 	// leaveTimeout is how long an orderly leave may take before connections are cut: longer
 	// only if kafka-go is in the middle of joining, which it does not interrupt.
 	leaveTimeout = 500 * time.Millisecond
@@ -33,11 +36,11 @@ type membership struct {
 	left    chan struct{} // closed when it is done
 }
 
-func join(config Config, connections *connections) (*membership, error) {
+func join(config Config, topics []string, connections *connections) (*membership, error) {
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID:                     config.Group,
 		Brokers:                config.Brokers,
-		Topics:                 config.Topics,
+		Topics:                 topics,
 		Dialer:                 connections.forGroup(config),
 		HeartbeatInterval:      config.HeartbeatInterval,
 		SessionTimeout:         config.SessionTimeout,

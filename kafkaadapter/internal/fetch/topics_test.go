@@ -1,0 +1,57 @@
+package fetch
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/segmentio/kafka-go"
+)
+
+// metadata is an answer with one broker and two topics, the second of which is missing.
+func metadata(id uuid.UUID) []byte {
+	b := binary.BigEndian.AppendUint32(nil, topicsCorrelation)
+	b = append(b, 1, 7, 2, 'x', 'y')                             // a tagged field
+	b = append(b, 0, 0, 0, 0)                                    // throttle time
+	b = append(b, 2, 0, 0, 0, 1, 2, 'h', 0, 0, 0x23, 0x84, 0, 0) // a broker, without a rack
+	b = append(b, 3, 'i', 'd', 0, 0, 0, 1)                       // cluster and controller
+	b = append(b, 3)
+	b = append(b, 0, 0, 7, 'o', 'r', 'd', 'e', 'r', 's')
+	b = append(b, id[:]...)
+	b = append(b, 1, 2)                                     // internal, one partition
+	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9) // its error, number, leader, epoch
+	b = append(b, 2, 0, 0, 0, 1, 2, 0, 0, 0, 1, 1, 0)       // replicas
+	b = append(b, 0x80, 0, 0, 0, 0)                         // rights
+	b = append(b, 0, 3, 5, 'g', 'o', 'n', 'e')              // unknown topic
+	b = append(b, make([]byte, 16)...)
+	b = append(b, 0, 1, 0x80, 0, 0, 0, 0)
+
+	return append(b, 0x80, 0, 0, 0, 0)
+}
+
+func TestDecodeTopics(t *testing.T) {
+	t.Parallel()
+	id := uuid.New()
+	got, err := decodeTopics(metadata(id))
+	want := []Topic{{Name: "orders", ID: id, Internal: true}, {Name: "gone", Err: kafka.UnknownTopicOrPartition}}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %+v, %v; want %+v", got, err, want)
+	}
+	for n := range len(metadata(id)) {
+		if _, err := decodeTopics(metadata(id)[:n]); !errors.Is(err, ErrMalformed) {
+			t.Errorf("cut to %d bytes: %v", n, err)
+		}
+	}
+}
+
+func FuzzTopics(f *testing.F) {
+	f.Add(metadata(uuid.New()))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		topics, err := decodeTopics(body)
+		if err == nil && len(topics) > len(body) {
+			t.Errorf("%d topics out of %d bytes", len(topics), len(body))
+		}
+	})
+}

@@ -1,0 +1,89 @@
+package kafkaadapter
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/segmentio/kafka-go"
+
+	"github.com/nova-events/idempotent-consumer/internal/backoff"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
+)
+
+// awaitTopics returns the topics to consume once all exist, or one at least that matches
+// Config.TopicPattern. kafka-go's group would spin without them.
+func (c *Consumer) awaitTopics(ctx context.Context, connections *connections) ([]fetch.Topic, error) {
+	transport := connections.transport(c.config, []string{})
+	defer transport.CloseIdleConnections()
+	deadline := time.Now().Add(c.config.TopicGrace)
+	for failed := 1; ; failed++ {
+		topics, err := c.findTopics(ctx, transport)
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return topics, nil //nolint:nilerr // All is there, or it was told to stop.
+		case unknownTopic(err) && time.Now().After(deadline):
+			return nil, fmt.Errorf("%w: %w; create it or correct Config.Topics or TopicPattern", ErrUnknownTopic, err)
+		case !unknownTopic(err):
+			if err := fatal(err); err != nil {
+				return nil, err
+			}
+			deadline = time.Now().Add(c.config.TopicGrace) // Nobody has said that it is missing.
+		}
+		c.config.Logger.WarnContext(ctx, "kafkaadapter: waiting for the topics", "error", err)
+		backoff.Sleep(ctx, min(time.Second, retryPauses.Pause(failed)))
+	}
+}
+
+// findTopics returns the topics in the order of their names.
+func (c *Consumer) findTopics(ctx context.Context, transport *kafka.Transport) ([]fetch.Topic, error) {
+	topics, err := fetch.Topics(ctx, transport, c.brokers, c.config.ClientID, c.config.Topics...)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // It says what was tried.
+	}
+	if pattern := c.config.TopicPattern; pattern != nil {
+		topics = slices.DeleteFunc(topics, func(t fetch.Topic) bool { return t.Internal || !pattern.MatchString(t.Name) })
+		if len(topics) == 0 {
+			return nil, fmt.Errorf("%w: none matches %v", kafka.UnknownTopicOrPartition, pattern)
+		}
+	}
+	for _, t := range topics {
+		if t.Err != nil {
+			return nil, fmt.Errorf("topic %q: %w", t.Name, t.Err)
+		}
+	}
+	slices.SortFunc(topics, func(a, b fetch.Topic) int { return strings.Compare(a.Name, b.Name) })
+
+	return topics, nil
+}
+
+// watchTopics returns when there are other topics than those, be it of the same name.
+func (c *Consumer) watchTopics(ctx context.Context, transport *kafka.Transport, topics []fetch.Topic) {
+	for backoff.Sleep(ctx, topicWatchInterval) {
+		found, err := c.findTopics(ctx, transport)
+		if err == nil && !slices.Equal(topics, found) {
+			return
+		}
+	}
+}
+
+func topicNames(topics []fetch.Topic) []string {
+	names := make([]string, len(topics))
+	for i, t := range topics {
+		names[i] = t.Name
+	}
+
+	return names
+}
+
+func topicIDs(topics []fetch.Topic) map[string]uuid.UUID {
+	ids := make(map[string]uuid.UUID, len(topics))
+	for _, t := range topics {
+		ids[t.Name] = t.ID
+	}
+
+	return ids
+}
