@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -159,5 +161,100 @@ func TestParkedKeys(t *testing.T) {
 	order, err := pgx.CollectRows(rows, pgx.RowTo[int64])
 	if err != nil || fmt.Sprint(order) != "[1 5 9 13 17 20]" {
 		t.Errorf("the records of the key took effect in the order %v, %v", order, err)
+	}
+}
+
+// A failed record is copied to the topic for dead letters, with headers that others understand.
+func TestDeadLetterTopic(t *testing.T) {
+	t.Parallel()
+	broker.Each(t, func(t *testing.T, b *broker.Broker) {
+		s := setup(t, b, 2)
+		_, err := b.Client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{
+			Topics: []kafka.TopicConfig{{Topic: s.topic + "-dlt", NumPartitions: 2, ReplicationFactor: -1}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		records := events(0, 10, 2)
+		records[3].Value = []byte("poison for ever")
+		b.Write(t, s.topic, records...)
+		m := s.start(t, func(c *kafkaadapter.Config) {
+			c.Handle, c.DeadLetterSuffix = (&refuser{}).handle, "-dlt"
+			c.Topics, c.TopicPattern = nil, regexp.MustCompile(regexp.QuoteMeta(s.topic))
+		})
+		s.awaitCommitted(t, 10)
+		m.leave(t)
+		copies := b.Log(t, s.topic+"-dlt", 1)
+		if len(copies) != 1 || string(copies[0].Value) != "poison for ever" || string(copies[0].Key) != "k3" {
+			t.Fatalf("copies: %+v", copies)
+		}
+		headers := map[string]string{}
+		for _, h := range copies[0].Headers {
+			headers[h.Key] = string(h.Value)
+		}
+		for key, want := range map[string]string{
+			kafkaadapter.DefaultEventIDHeader: "3",
+			"kafka_dlt-original-topic":        s.topic, "__connect.errors.topic": s.topic,
+			"kafka_dlt-original-partition": "\x00\x00\x00\x01", "__connect.errors.partition": "1",
+			"kafka_dlt-original-offset": "\x00\x00\x00\x00\x00\x00\x00\x01", "__connect.errors.offset": "1",
+			"kafka_dlt-original-consumer-group": s.group, "kafka_dlt-exception-fqcn": "*errors.errorString",
+			"kafka_dlt-exception-message": "idem: handler failed: it is poison",
+		} {
+			if headers[key] != want {
+				t.Errorf("header %s is %q, want %q", key, headers[key], want)
+			}
+		}
+	})
+}
+
+// The context of a handler carries what Config.Context makes of the headers, and every step is
+// told to the observer.
+func TestContextAndObserver(t *testing.T) {
+	t.Parallel()
+	s := setup(t, broker.InProcess(t), 1)
+	records := append(events(0, 10, 1), events(0, 1, 1)...)
+	records[1].Value = []byte("poison")
+	for i := range records {
+		records[i].Headers = append(records[i].Headers, kafka.Header{Key: "traceparent", Value: []byte(fmt.Sprint("trace-", i))})
+	}
+	s.broker.Write(t, s.topic, records...)
+	type key struct{}
+	var (
+		mu     sync.Mutex
+		counts = map[kafkaadapter.EventKind]int{}
+		refuse refuser
+	)
+	m := s.start(t, func(c *kafkaadapter.Config) {
+		c.MaxAttempts = 2
+		c.Context = func(ctx context.Context, record kafka.Message) context.Context {
+			return context.WithValue(ctx, key{}, kafkaadapter.HeaderCarrier(record.Headers).Get("traceparent"))
+		}
+		c.Handle = func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+			if got := ctx.Value(key{}); got != fmt.Sprint("trace-", m.Offset) {
+				t.Errorf("the context of record %d carries %v", m.Offset, got)
+			}
+
+			return refuse.handle(ctx, tx, m)
+		}
+		c.Observe = func(e kafkaadapter.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			counts[e.Kind]++
+		}
+	})
+	s.awaitCommitted(t, 11)
+	m.leave(t)
+	mu.Lock()
+	defer mu.Unlock()
+	for kind, want := range map[kafkaadapter.EventKind]int{
+		kafkaadapter.EventAssigned: 1, kafkaadapter.EventProcessed: 9, kafkaadapter.EventDuplicate: 1,
+		kafkaadapter.EventAttemptFailed: 1, kafkaadapter.EventDeadLetter: 1, kafkaadapter.EventRevoked: 1, kafkaadapter.EventPaused: 0,
+	} {
+		if counts[kind] != want {
+			t.Errorf("%d events of kind %d, want %d", counts[kind], kind, want)
+		}
+	}
+	if counts[kafkaadapter.EventFetched] == 0 || counts[kafkaadapter.EventCommitted] == 0 {
+		t.Errorf("events by kind: %v", counts)
 	}
 }

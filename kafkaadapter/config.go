@@ -87,6 +87,12 @@ type Config struct {
 	// times or permanently, or it has no valid event id. Default StoreDeadLetter.
 	OnFailure FailurePolicy
 
+	// DeadLetterSuffix makes a copy of each record that fails, before it is stored, in the topic
+	// of its own topic's name and this suffix, as "-dlt", in the partition of the same number.
+	// The topics must exist. Headers in the ways of Spring Kafka and Kafka Connect say why. A
+	// copy may be made twice. Default: none.
+	DeadLetterSuffix string
+
 	// ParkKeys keeps the order of the records of one key when one of them fails: those that
 	// follow are stored behind its dead letter without being tried, and processed in their
 	// order once it is replayed or discarded. It needs a Mode with offsets. Default false.
@@ -134,7 +140,8 @@ type Config struct {
 
 	// MaxBytes is how much is fetched of a partition at once, before decompression, but never
 	// less than one batch of the producer. Each assigned partition holds up to three times as
-	// much: one fetch in progress, one waiting, one under way. Default 1 MiB.
+	// much: one fetch in progress, one waiting, one under way. Decompressed, each can become
+	// 32 MiB, or one batch of up to 256 MiB. Default 1 MiB.
 	MaxBytes int
 
 	// TopicGrace is how long a topic may be missing before Run ends with ErrUnknownTopic.
@@ -212,6 +219,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("%w: MaxStarts is negative (%d)", ErrInvalidConfig, c.MaxStarts)
 	case c.Mode > Offsets || c.OnFailure > StopOnFailure || c.OnOutOfRange > SkipToLatest:
 		return fmt.Errorf("%w: Mode, OnFailure or OnOutOfRange is none of the constants", ErrInvalidConfig)
+	case c.DeadLetterSuffix != "" && c.OnFailure != StoreDeadLetter:
+		return fmt.Errorf("%w: DeadLetterSuffix needs OnFailure StoreDeadLetter", ErrInvalidConfig)
 	case c.ParkKeys && (c.Mode == Keys || c.OnFailure != StoreDeadLetter):
 		return fmt.Errorf("%w: ParkKeys needs a Mode with offsets and OnFailure StoreDeadLetter", ErrInvalidConfig)
 	case c.MaxBytes < 0 || c.MaxBytes > math.MaxInt32:

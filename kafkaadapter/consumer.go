@@ -77,7 +77,7 @@ func (c *Consumer) consume(ctx context.Context, connections *connections, topics
 	if err != nil {
 		return err
 	}
-	transport := connections.transport(c.config, names)
+	transport := connections.transport(c.config, slices.Concat(names, c.deadLetterTopics(names)))
 	defer transport.CloseIdleConnections()
 	client := &kafka.Client{Addr: c.brokers, Transport: transport, Timeout: requestTimeout}
 	defer member.end(ctx, client, c.config.Group)

@@ -21,6 +21,11 @@ func (w *worker) fail(revoked, work context.Context, m Message, err error) error
 		return w.refuse(m, err)
 	}
 
+	// The copy comes first: after a crash in between there is one more, not one less.
+	if err := w.copyLetter(revoked, m, err); err != nil || revoked.Err() != nil {
+		return err
+	}
+
 	return w.bury(revoked, work, m, idem.DeadLetterOpen, err)
 }
 

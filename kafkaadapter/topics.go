@@ -45,12 +45,23 @@ func (c *Consumer) findTopics(ctx context.Context, transport *kafka.Transport) (
 		return nil, err //nolint:wrapcheck // It says what was tried.
 	}
 	if pattern := c.config.TopicPattern; pattern != nil {
-		topics = slices.DeleteFunc(topics, func(t fetch.Topic) bool { return t.Internal || !pattern.MatchString(t.Name) })
+		dead := c.config.DeadLetterSuffix
+		topics = slices.DeleteFunc(topics, func(t fetch.Topic) bool {
+			return t.Internal || !pattern.MatchString(t.Name) || dead != "" && strings.HasSuffix(t.Name, dead)
+		})
 		if len(topics) == 0 {
 			return nil, fmt.Errorf("%w: none matches %v", kafka.UnknownTopicOrPartition, pattern)
 		}
 	}
-	for _, t := range topics {
+	all := topics
+	if names := c.deadLetterTopics(topicNames(topics)); len(names) > 0 {
+		letters, err := fetch.Topics(ctx, transport, c.brokers, c.config.ClientID, names...)
+		if err != nil {
+			return nil, err //nolint:wrapcheck // It says what was tried.
+		}
+		all = slices.Concat(topics, letters)
+	}
+	for _, t := range all {
 		if t.Err != nil {
 			return nil, fmt.Errorf("topic %q: %w", t.Name, t.Err)
 		}
@@ -58,6 +69,18 @@ func (c *Consumer) findTopics(ctx context.Context, transport *kafka.Transport) (
 	slices.SortFunc(topics, func(a, b fetch.Topic) int { return strings.Compare(a.Name, b.Name) })
 
 	return topics, nil
+}
+
+func (c *Consumer) deadLetterTopics(topics []string) []string {
+	if c.config.DeadLetterSuffix == "" {
+		return nil
+	}
+	names := make([]string, len(topics))
+	for i, topic := range topics {
+		names[i] = topic + c.config.DeadLetterSuffix
+	}
+
+	return names
 }
 
 // watchTopics returns when there are other topics than those, be it of the same name.

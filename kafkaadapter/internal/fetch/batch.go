@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
-	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/compress"
@@ -15,9 +14,6 @@ const (
 	// part; the fixed fields of its header follow.
 	lengthPrefix = 12
 	headerBytes  = 49
-
-	// minRecordBytes is the size of a record without key, value and headers.
-	minRecordBytes = 7
 
 	magic2 = 2
 
@@ -47,13 +43,18 @@ type decoder struct {
 	aborting map[int64]bool       // producers inside an aborted transaction
 	behind   int64                // the offset behind the latest record
 	limit    int64                // bytes that a compressed batch may become
+	size     int                  // bytes that the batches so far have become
+	rest     []byte               // the batches from the present one on
+	slab     []kafka.Header       // for the headers of the next records
+	latest   []kafka.Header       // those of the latest record that has any
 }
 
 // batches decodes what a response holds. The last batch may be cut off: brokers fill up a
-// response without regard to the ends of batches. It comes whole with the next one.
+// response without regard to the ends of batches. It comes whole with the next one. So do those
+// that are left out because those before them have grown large.
 func (d *decoder) batches(records []byte) error {
 	whole := 0
-	for rest := records; len(rest) >= lengthPrefix; whole++ {
+	for rest := records; len(rest) >= lengthPrefix && d.size < maxResponseSize; whole++ {
 		size := int64(binary.BigEndian.Uint32(rest[8:])) + lengthPrefix
 		if size > int64(len(rest)) {
 			break
@@ -62,6 +63,7 @@ func (d *decoder) batches(records []byte) error {
 		if err != nil {
 			return fmt.Errorf("batch at offset %d: %w", int64(binary.BigEndian.Uint64(rest)), err) //nolint:gosec // The sign is part of the field.
 		}
+		d.rest = rest
 		if err := d.add(b); err != nil {
 			return fmt.Errorf("batch at offset %d: %w", b.base, err)
 		}
@@ -79,14 +81,14 @@ func parseBatch(raw []byte) (batch, error) {
 	if len(raw) < lengthPrefix+headerBytes {
 		return batch{}, fmt.Errorf("%w: a batch of %d bytes", ErrMalformed, len(raw))
 	}
-	c := &cursor{rest: raw}
+	c := &cursor{data: raw}
 	b := batch{base: c.int64()}
 	c.int32() // length
 	c.int32() // leader epoch
 	if magic := c.int8(); magic != magic2 {
 		return batch{}, fmt.Errorf("message format %d: %w; it is that of producers before Kafka 0.11", magic, ErrUnsupported)
 	}
-	if sum := uint32(c.int32()); sum != crc32.Checksum(c.rest, castagnoli) { //nolint:gosec // It is unsigned.
+	if sum := uint32(c.int32()); sum != crc32.Checksum(c.rest(), castagnoli) { //nolint:gosec // It is unsigned.
 		return batch{}, fmt.Errorf("%w: wrong checksum", ErrMalformed)
 	}
 	b.attributes = c.int16()
@@ -96,7 +98,7 @@ func parseBatch(raw []byte) (batch, error) {
 	c.int16() // producer epoch
 	c.int32() // base sequence
 	b.count = c.int32()
-	b.records = c.rest
+	b.records = c.rest()
 	if b.base < 0 || b.last < b.base || b.count < 0 {
 		return batch{}, fmt.Errorf("%w: offsets %d to %d, %d records", ErrMalformed, b.base, b.last, b.count)
 	}
@@ -131,13 +133,15 @@ func (d *decoder) add(b batch) error {
 		return err
 	}
 
+	d.size += len(records)
+
 	return d.addRecords(b, records)
 }
 
 // isAbortMarker reports whether a control batch ends a transaction by aborting it. The key of
 // its record is a version and a type, of which 0 means abort.
 func (b batch) isAbortMarker() bool {
-	c := &cursor{rest: b.records}
+	c := &cursor{data: b.records}
 	c.varint() // length
 	c.int8()   // attributes
 	c.varint() // timestamp
@@ -145,59 +149,4 @@ func (b batch) isAbortMarker() bool {
 	key := c.varbytes()
 
 	return !c.bad && len(key) >= 4 && binary.BigEndian.Uint16(key[2:]) == 0
-}
-
-func (d *decoder) addRecords(b batch, records []byte) error {
-	c := &cursor{rest: records}
-	if most := len(records) / minRecordBytes; int(b.count) > most {
-		return fmt.Errorf("%w: %d records in %d bytes", ErrMalformed, b.count, len(records))
-	}
-	if d.response.Messages == nil {
-		d.response.Messages = make([]kafka.Message, 0, b.count)
-	}
-	for range b.count {
-		record := &cursor{rest: c.varbytes()}
-		m := kafka.Message{Topic: d.request.Topic, Partition: d.request.Partition, HighWaterMark: d.response.HighWatermark}
-		record.int8() // attributes
-		timestamp := b.firstTime + record.varint()
-		if b.attributes&logAppendTimeBit != 0 {
-			timestamp = b.maxTime
-		}
-		if timestamp >= 0 { // else there is none
-			m.Time = time.UnixMilli(timestamp)
-		}
-		m.Offset = b.base + record.varint()
-		m.Key, m.Value = record.varbytes(), record.varbytes()
-		m.Headers = headers(record)
-		switch {
-		case c.bad || record.bad:
-			return fmt.Errorf("%w: a record of it", ErrMalformed)
-		case m.Offset < max(b.base, d.behind) || m.Offset > b.last:
-			return fmt.Errorf("%w: a record at offset %d", ErrMalformed, m.Offset)
-		}
-		d.behind = m.Offset + 1
-		if m.Offset < d.request.Offset {
-			continue // A fetch can start in the middle of a batch.
-		}
-		d.response.Messages = append(d.response.Messages, m)
-	}
-
-	return nil
-}
-
-func headers(record *cursor) []kafka.Header {
-	const minHeaderBytes = 2
-	n := record.varint()
-	if n < 0 || n > int64(len(record.rest)/minHeaderBytes) {
-		record.rest, record.bad = nil, true
-	}
-	if n == 0 || record.bad {
-		return nil
-	}
-	all := make([]kafka.Header, n)
-	for i := range all {
-		all[i] = kafka.Header{Key: string(record.varbytes()), Value: record.varbytes()}
-	}
-
-	return all
 }

@@ -3,22 +3,32 @@ package fetch
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"github.com/klauspost/compress/snappy"
-	"github.com/klauspost/compress/zstd"
 	"github.com/segmentio/kafka-go/compress"
 )
 
-// maxBatchBytes bounds what a compressed batch may become.
-const maxBatchBytes = 256 << 20
+const (
+	// maxBatchBytes bounds what a compressed batch may become.
+	maxBatchBytes = 256 << 20
 
-// decompress returns the records of a batch, which must not be more than limit bytes.
+	// maxResponseSize is what the batches of a response may become before the rest of it is
+	// left for the next.
+	maxResponseSize = 32 << 20
+
+	// snappyRatio is how many bytes one byte can become at most: 3 bytes copy 64.
+	snappyRatio = 22
+)
+
+// decompress returns the records of a batch, which must not be more than limit bytes. They do
+// not share memory with what they were before, unless that was not compressed.
 //
 // Snappy and Zstandard are not left to kafka-go's codecs: those allocate whatever size the
-// data claims to have.
+// data claims to have. Here a claim is believed up to what so many bytes can become, so that a
+// lie gets no more memory than the truth.
 func decompress(compression compress.Compression, records []byte, limit int64) (plain []byte, err error) {
 	switch compression {
 	case compress.None:
@@ -26,44 +36,36 @@ func decompress(compression compress.Compression, records []byte, limit int64) (
 	case compress.Snappy:
 		plain, err = unsnappy(records, limit)
 	case compress.Zstd:
-		plain, err = unzstd(records)
+		plain, err = unzstd(records, limit)
 	case compress.Gzip, compress.Lz4:
 		plain, err = readAll(compression.Codec(), records, limit)
 	default:
 		return nil, fmt.Errorf("%w: compression %d", ErrUnsupported, int(compression))
 	}
 	switch {
+	case errors.Is(err, ErrTooLarge):
+		return nil, fmt.Errorf("decompressed it is %w: more than %d bytes", ErrTooLarge, limit)
 	case err != nil:
 		return nil, fmt.Errorf("%w: %s: %w", ErrMalformed, compression, err)
-	case int64(len(plain)) > limit:
-		return nil, fmt.Errorf("decompressed it is %w: more than %d bytes", ErrTooLarge, limit)
 	}
 
 	return plain, nil
 }
 
-// readAll reads one byte more than the limit at most.
 func readAll(codec compress.Codec, records []byte, limit int64) ([]byte, error) {
 	reader := codec.NewReader(bytes.NewReader(records))
 	defer reader.Close() //nolint:errcheck // All is read by then.
-	var plain bytes.Buffer
-	plain.Grow(2 * len(records))
-	_, err := plain.ReadFrom(io.LimitReader(reader, limit+1))
-
-	return plain.Bytes(), err
-}
-
-var zstdDecoder = sync.OnceValues(func() (*zstd.Decoder, error) {
-	return zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxBatchBytes), zstd.WithDecoderConcurrency(0))
-})
-
-func unzstd(records []byte) ([]byte, error) {
-	decoder, err := zstdDecoder()
-	if err != nil {
+	s := getScratch()
+	defer s.release()
+	s.reserve(min(2*int64(len(records)), limit))
+	if err := s.readFrom(reader, limit); err != nil {
 		return nil, err
 	}
+	if int64(len(s.buffer)) > limit {
+		return nil, ErrTooLarge
+	}
 
-	return decoder.DecodeAll(records, nil) //nolint:wrapcheck // decompress wraps it.
+	return s.keep(), nil
 }
 
 // xerial begins data in the format of snappy-java's SnappyOutputStream, which Java clients
@@ -75,43 +77,69 @@ const (
 
 func unsnappy(records []byte, limit int64) ([]byte, error) {
 	if len(records) < xerialHeaderBytes || string(records[:len(xerial)]) != xerial {
-		return appendSnappy(nil, records, limit)
-	}
-	var plain []byte
-	for rest := records[xerialHeaderBytes:]; len(rest) > 0; {
-		if len(rest) < 4 {
-			return nil, io.ErrUnexpectedEOF
-		}
-		size := int64(binary.BigEndian.Uint32(rest))
-		if rest = rest[4:]; size > int64(len(rest)) {
-			return nil, io.ErrUnexpectedEOF
-		}
-		var err error
-		if plain, err = appendSnappy(plain, rest[:size], limit); err != nil {
+		size, err := snappySize(records, limit)
+		if err != nil {
 			return nil, err
 		}
-		rest = rest[size:]
+
+		return snappy.Decode(make([]byte, size), records) //nolint:wrapcheck // decompress wraps it.
+	}
+	var size int64
+	for rest := records[xerialHeaderBytes:]; len(rest) > 0; {
+		block, behind, err := xerialBlock(rest)
+		if err != nil {
+			return nil, err
+		}
+		n, err := snappySize(block, limit-size)
+		if err != nil {
+			return nil, err
+		}
+		size += n
+		rest = behind
+	}
+	plain := make([]byte, size)
+	filled := 0
+	for rest := records[xerialHeaderBytes:]; len(rest) > 0; {
+		block, behind, err := xerialBlock(rest)
+		if err != nil {
+			return nil, err
+		}
+		decoded, err := snappy.Decode(plain[filled:], block) // There is room, so it decodes in place.
+		if err != nil {
+			return nil, err //nolint:wrapcheck // decompress wraps it.
+		}
+		filled += len(decoded)
+		rest = behind
 	}
 
 	return plain, nil
 }
 
-// appendSnappy decompresses one block, unless what it claims to become is beyond the limit.
-func appendSnappy(plain, block []byte, limit int64) ([]byte, error) {
-	size, err := snappy.DecodedLen(block)
-	if err != nil {
-		return nil, err //nolint:wrapcheck // decompress wraps it.
+// xerialBlock splits off the first block.
+func xerialBlock(rest []byte) (block, behind []byte, err error) {
+	const prefix = 4
+	if len(rest) < prefix {
+		return nil, nil, io.ErrUnexpectedEOF
 	}
-	if int64(size)+int64(len(plain)) > limit {
-		return nil, ErrTooLarge
-	}
-	decoded, err := snappy.Decode(nil, block)
-	if err != nil {
-		return nil, err //nolint:wrapcheck // decompress wraps it.
-	}
-	if plain == nil {
-		return decoded, nil
+	size := int64(binary.BigEndian.Uint32(rest))
+	if rest = rest[prefix:]; size > int64(len(rest)) {
+		return nil, nil, io.ErrUnexpectedEOF
 	}
 
-	return append(plain, decoded...), nil
+	return rest[:size], rest[size:], nil
+}
+
+// snappySize is what a block claims to become, if that can be true and is within the limit.
+func snappySize(block []byte, limit int64) (int64, error) {
+	size, err := snappy.DecodedLen(block)
+	switch {
+	case err != nil:
+		return 0, err //nolint:wrapcheck // decompress wraps it.
+	case int64(size) > limit:
+		return 0, ErrTooLarge
+	case size > snappyRatio*len(block):
+		return 0, snappy.ErrCorrupt
+	}
+
+	return int64(size), nil
 }

@@ -90,6 +90,16 @@ func appendVarbytes(to, b []byte) []byte {
 	return append(binary.AppendVarint(to, int64(len(b))), b...)
 }
 
+// seal corrects length, attributes and checksum of a batch of which the records have changed.
+func seal(raw []byte, attributes int16) []byte {
+	const lengthAt, sumAt, attributesAt = 8, 17, 21
+	binary.BigEndian.PutUint32(raw[lengthAt:], uint32(len(raw)-lengthPrefix))
+	binary.BigEndian.PutUint16(raw[attributesAt:], uint16(attributes))
+	binary.BigEndian.PutUint32(raw[sumAt:], crc32.Checksum(raw[attributesAt:], castagnoli))
+
+	return raw
+}
+
 // marker is a control batch that ends a transaction of producer.
 func marker(offset, producer int64, commit bool) testBatch {
 	kind := byte(0)

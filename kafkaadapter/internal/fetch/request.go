@@ -29,9 +29,6 @@ const (
 	// of up to 2 GiB, but by default of 1 MiB.
 	maxResponseBytes = 256 << 20
 
-	// firstChunk is how much is allocated for a response on the word of its length alone.
-	firstChunk = 4 << 20
-
 	// netTimeout is how long a fetch may take beyond MaxWait.
 	netTimeout = 10 * time.Second
 
@@ -125,12 +122,25 @@ func (e *exchange) RawExchange(connection io.ReadWriter) (protocol.Message, erro
 	case size > maxResponseBytes:
 		return nil, fmt.Errorf("response of %d bytes: %w, %d are allowed", size, ErrTooLarge, maxResponseBytes)
 	}
-	body, err := readBody(connection, int(size))
+
+	return readResponse(connection, int(size), e.Request, e.version)
+}
+
+// readResponse reads and decodes the body of a response.
+func readResponse(connection io.Reader, size int, request Request, version int16) (*Response, error) {
+	body := newBody(size)
+	if err := body.read(connection, size); err != nil {
+		return nil, err
+	}
+	response, err := decode(request, version, body.buffer)
 	if err != nil {
 		return nil, err
 	}
+	if !response.shared {
+		body.release()
+	}
 
-	return decode(e.Request, e.version, body)
+	return response, nil
 }
 
 func (e *exchange) encode() *protocolfetch.Request {
@@ -154,24 +164,4 @@ func (e *exchange) encode() *protocolfetch.Request {
 			}},
 		}},
 	}
-}
-
-// readBody reads size bytes. What is allocated follows what arrives, so that a length alone
-// cannot take up memory.
-func readBody(from io.Reader, size int) ([]byte, error) {
-	body := make([]byte, 0, min(size, firstChunk))
-	for len(body) < size {
-		if len(body) == cap(body) {
-			grown := make([]byte, len(body), min(size, 2*cap(body)))
-			copy(grown, body)
-			body = grown
-		}
-		n, err := io.ReadFull(from, body[len(body):cap(body)])
-		body = body[:len(body)+n]
-		if err != nil {
-			return nil, err //nolint:wrapcheck // The caller wraps it.
-		}
-	}
-
-	return body, nil
 }

@@ -11,8 +11,9 @@ import (
 
 // Response holds the records that a fetch found.
 type Response struct {
-	// Messages are committed and in the order of their offsets. Keys, values and header values
-	// share memory with the response, which is never used again.
+	// Messages are committed and in the order of their offsets. Keys, values, headers and the
+	// messages themselves share memory with those of the same response, which is never used
+	// again: a single one that is kept holds on to all of it.
 	Messages []kafka.Message
 	// Next is where the next fetch has to start: behind all that was read, be it records,
 	// aborted ones, transaction markers or holes.
@@ -23,6 +24,8 @@ type Response struct {
 	LastStable    int64
 	// LogStart is the offset of the first record that is left, or -1 from an old broker.
 	LogStart int64
+
+	shared bool // messages share memory with the response's body
 }
 
 // ApiKey implements protocol.Message.
@@ -35,7 +38,7 @@ type abortedTransaction struct {
 
 // decode reads the body of a response to a request for one partition.
 func decode(request Request, version int16, body []byte) (*Response, error) {
-	c := &cursor{rest: body}
+	c := &cursor{data: body}
 	c.int32() // throttle time
 	if version >= 7 {
 		if code := c.int16(); code != 0 {
@@ -81,8 +84,8 @@ func decode(request Request, version int16, body []byte) (*Response, error) {
 func decodeAborted(c *cursor) []abortedTransaction {
 	const size = 16
 	n := int(max(0, c.int32()))
-	if n > len(c.rest)/size {
-		c.rest, c.bad = nil, true
+	if n > c.left()/size {
+		c.fail()
 
 		return nil
 	}

@@ -1,0 +1,100 @@
+package kafkaadapter
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+
+	"github.com/nova-events/idempotent-consumer/internal/backoff"
+)
+
+// copyLetter produces a copy of a failed record to its dead-letter topic, at least once. It goes
+// on until that succeeds: what is there for others to see must not be missing for good.
+func (w *worker) copyLetter(revoked context.Context, m Message, reason error) error {
+	if w.config.DeadLetterSuffix == "" {
+		return nil
+	}
+	for failed := 1; ; failed++ {
+		err := w.produceLetter(revoked, m, reason)
+		if err == nil || revoked.Err() != nil {
+			return nil //nolint:nilerr // The next owner of the partition takes care of it.
+		}
+		if err := fatal(err); err != nil {
+			return w.refuse(m, err)
+		}
+		w.observe(Event{Kind: EventPaused, Offset: m.Offset, Err: err})
+		w.log.WarnContext(revoked, "kafkaadapter: dead letter not copied, trying again", "offset", m.Offset, "error", err)
+		backoff.Sleep(revoked, retryPauses.Pause(failed))
+	}
+}
+
+func (w *worker) produceLetter(ctx context.Context, m Message, reason error) error {
+	topic := w.partition.Topic + w.config.DeadLetterSuffix
+	response, err := w.generation.client.Produce(ctx, &kafka.ProduceRequest{
+		Topic: topic, Partition: m.Partition, RequiredAcks: kafka.RequireAll,
+		Records: kafka.NewRecordReader(kafka.Record{
+			Time: m.Time, Key: nullableBytes(m.Key), Value: nullableBytes(m.Value),
+			Headers: slices.Concat(m.Headers, letterHeaders(w.config.Group, m, reason)),
+		}),
+	})
+	if err == nil {
+		err = errors.Join(response.Error)
+		for _, recordErr := range response.RecordErrors {
+			err = errors.Join(err, recordErr)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("produce to %s/%d: %w", topic, m.Partition, err)
+	}
+
+	return nil
+}
+
+func nullableBytes(b []byte) protocol.Bytes {
+	if b == nil {
+		return nil
+	}
+
+	return kafka.NewBytes(bytes.Clone(b))
+}
+
+// letterHeaders say where the record comes from and why it is dead, in the ways of Spring Kafka
+// (org.springframework.kafka.support.KafkaHeaders, numbers as big-endian bytes) and of Kafka
+// Connect (DeadLetterQueueReporter, all as text).
+func letterHeaders(group string, m Message, reason error) []kafka.Header {
+	class := fmt.Sprintf("%T", root(reason))
+	text := func(key, value string) kafka.Header { return kafka.Header{Key: key, Value: []byte(value)} }
+
+	return []kafka.Header{
+		text("kafka_dlt-original-topic", m.Topic),
+		{Key: "kafka_dlt-original-partition", Value: binary.BigEndian.AppendUint32(nil, uint32(m.Partition))},        //nolint:gosec // Kafka's partitions have 32 bits.
+		{Key: "kafka_dlt-original-offset", Value: binary.BigEndian.AppendUint64(nil, uint64(m.Offset))},              //nolint:gosec // It is not negative.
+		{Key: "kafka_dlt-original-timestamp", Value: binary.BigEndian.AppendUint64(nil, uint64(m.Time.UnixMilli()))}, //nolint:gosec // The sign is part of the field.
+		text("kafka_dlt-original-consumer-group", group),
+		text("kafka_dlt-exception-fqcn", class),
+		text("kafka_dlt-exception-message", reason.Error()),
+		text("__connect.errors.topic", m.Topic),
+		text("__connect.errors.partition", strconv.Itoa(m.Partition)),
+		text("__connect.errors.offset", strconv.FormatInt(m.Offset, 10)),
+		text("__connect.errors.exception.class.name", class),
+		text("__connect.errors.exception.message", reason.Error()),
+	}
+}
+
+// root returns the innermost error of a chain.
+func root(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+}

@@ -1,0 +1,113 @@
+package fetch
+
+import (
+	"context"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// BenchmarkConsume consumes a topic as a member of a group, as package kafkaadapter does but
+// without a database. BenchmarkConsume of module e2e runs it next to other clients, and says
+// by the environment where the topic is.
+func BenchmarkConsume(b *testing.B) {
+	brokers, topic, group := os.Getenv("IDEM_TEST_KAFKA"), os.Getenv("IDEM_BENCH_TOPIC"), os.Getenv("IDEM_BENCH_GROUP")
+	if topic == "" {
+		b.Skip("IDEM_BENCH_TOPIC names no topic: run the benchmark of module e2e")
+	}
+	records, err := strconv.Atoi(os.Getenv("IDEM_BENCH_RECORDS"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		consume(b, strings.Split(brokers, ","), topic, group, records)
+	}
+}
+
+func consume(b *testing.B, brokers []string, topic, group string, records int) {
+	b.Helper()
+	member, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
+		ID: group, Brokers: brokers, Topics: []string{topic}, StartOffset: kafka.FirstOffset,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		if err := member.Close(); err != nil {
+			b.Error(err)
+		}
+	}()
+	generation, err := member.Next(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	transport := &kafka.Transport{ClientID: group, MetadataTTL: 2 * time.Second, MetadataTopics: []string{topic}}
+	defer transport.CloseIdleConnections()
+
+	responses := make(chan *Response)
+	var fetchers sync.WaitGroup
+	ctx, stop := context.WithCancel(b.Context())
+	defer fetchers.Wait()
+	defer stop()
+	for _, assigned := range generation.Assignments[topic] {
+		own := make(chan *Response) // Each partition has one response that waits, and one on its way.
+		fetchers.Go(func() {
+			defer close(own)
+			readAhead(ctx, b, transport, kafka.TCP(brokers...), Request{
+				Topic: topic, Partition: assigned.ID, Offset: max(0, assigned.Offset),
+				MaxBytes: 1 << 20, MaxWait: 500 * time.Millisecond, ClientID: group,
+			}, own)
+		})
+		fetchers.Go(func() {
+			for r := range own {
+				select {
+				case responses <- r:
+				case <-ctx.Done():
+				}
+			}
+		})
+	}
+
+	var start time.Time
+	first, got, size := 0, 0, 0
+	for got < records {
+		select {
+		case r := <-responses:
+			for _, m := range r.Messages {
+				size += len(m.Value)
+			}
+			if got += len(r.Messages); first == 0 && got > 0 {
+				start, first = time.Now(), got
+			}
+		case <-time.After(time.Minute):
+			b.Fatalf("%d of %d records came", got, records)
+		}
+	}
+	b.ReportMetric(float64(got-first)/time.Since(start).Seconds(), "records/s")
+	b.ReportMetric(float64(size)/float64(got), "B/value")
+}
+
+func readAhead(ctx context.Context, b *testing.B, transport *kafka.Transport, brokers net.Addr, request Request, to chan<- *Response) {
+	b.Helper()
+	for ctx.Err() == nil {
+		response, err := Fetch(ctx, transport, brokers, request)
+		if err != nil {
+			if ctx.Err() == nil {
+				b.Error(err)
+			}
+
+			return
+		}
+		request.Offset = response.Next
+		select {
+		case to <- response:
+		case <-ctx.Done():
+		}
+	}
+}

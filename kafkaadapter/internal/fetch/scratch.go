@@ -1,0 +1,73 @@
+package fetch
+
+import (
+	"io"
+	"sync"
+)
+
+const (
+	minScratch = 64 << 10
+
+	// maxPooled bounds the buffers that are kept: larger ones are rare and would only take up
+	// memory.
+	maxPooled = 4 << 20
+)
+
+// scratch is what a batch is decompressed into: how large it becomes is known only then.
+type scratch struct{ buffer []byte }
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+func getScratch() *scratch { return scratches.Get().(*scratch) } //nolint:forcetypeassert // It holds nothing else.
+
+// release keeps the buffer for another batch. Nothing may refer to it.
+func (s *scratch) release() {
+	if cap(s.buffer) <= maxPooled {
+		s.buffer = s.buffer[:0]
+		scratches.Put(s)
+	}
+}
+
+// reserve empties the buffer and makes room for at least size bytes.
+func (s *scratch) reserve(size int64) {
+	s.buffer = s.buffer[:0]
+	if size = max(size, minScratch); int64(cap(s.buffer)) < size {
+		s.buffer = make([]byte, 0, size)
+	}
+}
+
+// keep returns what the buffer holds in memory of the right size, for records to share.
+func (s *scratch) keep() []byte {
+	if cap(s.buffer) > maxPooled && len(s.buffer) > cap(s.buffer)/2 {
+		kept := s.buffer // A copy of so much costs more than the unused end.
+		s.buffer = nil
+
+		return kept
+	}
+	kept := make([]byte, len(s.buffer))
+	copy(kept, s.buffer)
+
+	return kept
+}
+
+// readFrom reads until the end, but not much more than limit bytes. What is allocated follows
+// what arrives.
+func (s *scratch) readFrom(reader io.Reader, limit int64) error {
+	for int64(len(s.buffer)) <= limit {
+		if len(s.buffer) == cap(s.buffer) {
+			grown := make([]byte, len(s.buffer), 2*cap(s.buffer))
+			copy(grown, s.buffer)
+			s.buffer = grown
+		}
+		n, err := reader.Read(s.buffer[len(s.buffer):cap(s.buffer)])
+		s.buffer = s.buffer[:len(s.buffer)+n]
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err //nolint:wrapcheck // decompress wraps it.
+		}
+	}
+
+	return nil
+}
