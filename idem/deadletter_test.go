@@ -24,11 +24,12 @@ func letter(eventID string, offset int64) idem.DeadLetter {
 	}
 }
 
-func (b *bundle) setState(t *testing.T, from, to idem.DeadLetterState) {
+// askForReplay does what an operator does.
+func (b *bundle) askForReplay(t *testing.T) {
 	t.Helper()
-	tag, err := b.pool.Exec(t.Context(), `UPDATE idem.dead_letters SET state = $1 WHERE state = $2`, string(to), string(from))
+	tag, err := b.pool.Exec(t.Context(), `UPDATE idem.dead_letters SET state = 'replay' WHERE state = 'open'`)
 	if err != nil || tag.RowsAffected() == 0 {
-		t.Fatalf("no letter is %s, %v", from, err)
+		t.Fatalf("no letter is open, %v", err)
 	}
 }
 
@@ -75,7 +76,7 @@ func TestDeadLetterIsStoredWhole(t *testing.T) {
 	}
 	b.wantNone(t) // It is open.
 
-	b.setState(t, idem.DeadLetterOpen, idem.DeadLetterReplay)
+	b.askForReplay(t)
 	got := b.next(t)
 	record, err := b.guard.Lookup(t.Context(), "e")
 	if err != nil || got.ClaimID != record.ClaimID || got.ID == 0 || got.State != idem.DeadLetterReplay {
@@ -90,6 +91,28 @@ func TestDeadLetterIsStoredWhole(t *testing.T) {
 	}
 }
 
+func TestDeadLetterCommitWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	for mode, expect := range cutModes {
+		t.Run(expect.name, func(t *testing.T) {
+			t.Parallel()
+			c := setupCut(t, idem.RetryPolicy{})
+			w := takeOver(t, c.through)
+			const rounds = 20
+			for round := range int64(rounds) {
+				c.proxy.CutNextCommit(mode)
+				outcome, err := c.through.StoreDeadLetter(t.Context(), letter(fmt.Sprint("event-", round), round), idem.WithWatermark(w, round))
+				want(t, "store", outcome, err, idem.Processed)
+			}
+			var letters, marked int
+			err := c.pool.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM idem.dead_letters), (SELECT count(*) FROM idem.processed_events)`).Scan(&letters, &marked)
+			if err != nil || letters != rounds || marked != rounds {
+				t.Errorf("%d letters and %d marked events, %v; want %d of each", letters, marked, err, rounds)
+			}
+		})
+	}
+}
+
 // Letters without an event id are claimed by their place: by the watermark, or by a key of it.
 func TestDeadLetterWithoutEventID(t *testing.T) {
 	t.Parallel()
@@ -101,7 +124,7 @@ func TestDeadLetterWithoutEventID(t *testing.T) {
 			outcome, err := b.guard.StoreDeadLetter(t.Context(), l, opts...)
 			want(t, fmt.Sprint("store ", i), outcome, err, wanted)
 		}
-		b.setState(t, idem.DeadLetterOpen, idem.DeadLetterReplay)
+		b.askForReplay(t)
 		next := b.next(t)
 		id := fmt.Sprint("effect ", i)
 		outcome, err := b.guard.ReplayDeadLetter(t.Context(), next, effect(id))
@@ -119,7 +142,7 @@ func TestReplay(t *testing.T) {
 	b := setup(t)
 	outcome, err := b.guard.StoreDeadLetter(t.Context(), letter("e", 0))
 	want(t, "store", outcome, err, idem.Processed)
-	b.setState(t, idem.DeadLetterOpen, idem.DeadLetterReplay)
+	b.askForReplay(t)
 	l := b.next(t)
 
 	_, err = b.guard.ReplayDeadLetter(t.Context(), l, func(ctx context.Context, tx pgx.Tx) error {
@@ -134,7 +157,7 @@ func TestReplay(t *testing.T) {
 	}
 	outcome, err = b.guard.ReplayDeadLetter(t.Context(), l, effect("e"))
 	want(t, "nobody wants it any more", outcome, err, idem.AlreadyProcessed)
-	b.setState(t, idem.DeadLetterOpen, idem.DeadLetterReplay)
+	b.askForReplay(t)
 	if l = b.next(t); l.Attempts != 7 || !strings.Contains(l.Error, "boom") {
 		t.Errorf("after a failure: %d attempts, %s", l.Attempts, l.Error)
 	}
@@ -167,7 +190,7 @@ func TestReplayOfAnEventProcessedSince(t *testing.T) {
 			want(t, "delivery", outcome, err, idem.Processed)
 			wanted, state = idem.AlreadyProcessed, "superseded"
 		}
-		b.setState(t, idem.DeadLetterOpen, idem.DeadLetterReplay)
+		b.askForReplay(t)
 		outcome, err = b.guard.ReplayDeadLetter(t.Context(), b.next(t), effect(id))
 		want(t, "replay", outcome, err, wanted)
 		b.wantProcessed(t, id, true)
@@ -187,7 +210,7 @@ func TestReplayCommitWithoutAnswer(t *testing.T) {
 				id := fmt.Sprint("event-", round)
 				outcome, err := c.guard.StoreDeadLetter(t.Context(), letter(id, int64(round)))
 				want(t, "store", outcome, err, idem.Processed)
-				c.setState(t, idem.DeadLetterOpen, idem.DeadLetterReplay)
+				c.askForReplay(t)
 				c.proxy.CutNextCommit(mode)
 				if outcome, err := c.through.ReplayDeadLetter(t.Context(), c.next(t), c.handler(id)); err != nil || outcome == 0 {
 					t.Fatalf("%v, %v", outcome, err)

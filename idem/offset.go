@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -47,7 +48,7 @@ func (g *Guard) newCallAt(w *Watermark, offset int64, opts []Option) (call, erro
 	if err := g.check(); err != nil {
 		return call{}, err
 	}
-	c, err := g.newOptions(append(opts[:len(opts):len(opts)], WithWatermark(w, offset)))
+	c, err := g.newOptions(append(slices.Clip(opts), WithWatermark(w, offset)))
 	c.eventID = fmt.Sprintf("%v/%d", w.partitionOrNone(), offset)
 
 	return c, err

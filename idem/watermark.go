@@ -193,7 +193,7 @@ func (w *Watermark) Begin(ctx context.Context, offset int64) (int, error) {
 			starts = rows[0]
 		}
 
-		return int64(len(rows)), err //nolint:wrapcheck // onPool wraps it.
+		return int64(len(rows)), err
 	})
 
 	return int(starts), err
@@ -202,7 +202,7 @@ func (w *Watermark) Begin(ctx context.Context, offset int64) (int, error) {
 // End takes Begin back: the owner gives the record up in order.
 func (w *Watermark) End(ctx context.Context, offset int64) error {
 	return w.guard.onPool(ctx, func(conn db.DBTX, _ int32) error {
-		return w.guard.queries.OffsetTakeBackStart(ctx, conn, db.OffsetTakeBackStartParams{ //nolint:wrapcheck // onPool wraps it.
+		return w.guard.queries.OffsetTakeBackStart(ctx, conn, db.OffsetTakeBackStartParams{
 			StartedOffset: &offset,
 			ConsumerID:    w.consumer, Topic: w.partition.Topic, Partition: w.partition.Number, Epoch: w.epoch,
 		})

@@ -322,6 +322,9 @@ func TestRecreatedTopic(t *testing.T) {
 	take(first, true)
 }
 
+// second returns the error of a call that returns two values.
+func second[T any](_ T, err error) error { return err }
+
 func TestWatermarkMisuse(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -342,11 +345,11 @@ func TestWatermarkMisuse(t *testing.T) {
 		"zero watermark":   func() error { return process(b.guard, idem.WithWatermark(&idem.Watermark{}, 0)) },
 		"negative offset":  func() error { return process(b.guard, idem.WithWatermark(w, -1)) },
 		"another guard":    func() error { return process(other, idem.WithWatermark(w, 0)) },
-		"in a ClaimTx":     func() error { _, err := b.guard.ClaimTx(t.Context(), tx, "e", idem.WithWatermark(w, 0)); return err },
-		"offset, nil":      func() error { _, err := b.guard.ProcessOffset(t.Context(), nil, 0, effect("e")); return err },
-		"no topic":         func() error { _, err := b.guard.TakeOver(t.Context(), idem.Partition{}, 0); return err },
-		"nil guard":        func() error { _, err := (*idem.Guard)(nil).TakeOver(t.Context(), partition, 0); return err },
-		"nil guard offset": func() error { _, err := (*idem.Guard)(nil).ProcessOffset(t.Context(), w, 0, effect("e")); return err },
+		"in a ClaimTx":     func() error { return second(b.guard.ClaimTx(t.Context(), tx, "e", idem.WithWatermark(w, 0))) },
+		"offset, nil":      func() error { return second(b.guard.ProcessOffset(t.Context(), nil, 0, effect("e"))) },
+		"no topic":         func() error { return second(b.guard.TakeOver(t.Context(), idem.Partition{}, 0)) },
+		"nil guard":        func() error { return second((*idem.Guard)(nil).TakeOver(t.Context(), partition, 0)) },
+		"nil guard offset": func() error { return second((*idem.Guard)(nil).ProcessOffset(t.Context(), w, 0, effect("e"))) },
 	} {
 		if err := try(); !errors.Is(err, idem.ErrInvalidConfig) {
 			t.Errorf("%s: %v, want ErrInvalidConfig", name, err)

@@ -46,7 +46,7 @@ func (w *worker) bury(revoked, work context.Context, m Message, state idem.DeadL
 	})
 	switch {
 	case err != nil && work.Err() != nil:
-		return nil // The next owner of the partition takes care of it.
+		return nil //nolint:nilerr // The next owner of the partition takes care of it.
 	case err != nil:
 		return w.endOf(revoked, m, fmt.Errorf("store the dead letter: %w (it is one because %w)", err, reason))
 	case outcome == idem.AlreadyProcessed:
@@ -107,7 +107,7 @@ func (w *worker) replay(revoked, work context.Context) error {
 		case idem.IsTransient(err), revoked.Err() != nil:
 			w.log.WarnContext(revoked, "kafkaadapter: dead letters not read, trying again later", "error", err)
 
-			return nil
+			return nil //nolint:nilerr // They stay where they are.
 		case err != nil:
 			return fmt.Errorf("kafkaadapter: read dead letters: %w", err)
 		}
@@ -143,7 +143,7 @@ func (w *worker) replayOne(revoked, work context.Context, letter idem.DeadLetter
 			w.observe(Event{Kind: EventDeadLetter, Offset: m.Offset, Err: err})
 
 			return w.endOf(revoked, m, w.persist(revoked, "open a dead letter again", func() error {
-				return w.guard.ReopenDeadLetter(work, letter, m.Attempt, err) //nolint:wrapcheck // endOf judges it.
+				return w.guard.ReopenDeadLetter(work, letter, m.Attempt, err)
 			}))
 		}
 		w.observe(Event{Kind: EventAttemptFailed, Offset: m.Offset, Err: err})

@@ -57,7 +57,7 @@ func (w *worker) produceLetter(ctx context.Context, m Message, reason error) err
 	return nil
 }
 
-func nullableBytes(b []byte) protocol.Bytes {
+func nullableBytes(b []byte) protocol.Bytes { //nolint:ireturn // kafka-go's interface.
 	if b == nil {
 		return nil
 	}
@@ -74,9 +74,9 @@ func letterHeaders(group string, m Message, reason error) []kafka.Header {
 
 	return []kafka.Header{
 		text("kafka_dlt-original-topic", m.Topic),
-		{Key: "kafka_dlt-original-partition", Value: binary.BigEndian.AppendUint32(nil, uint32(m.Partition))},        //nolint:gosec // Kafka's partitions have 32 bits.
-		{Key: "kafka_dlt-original-offset", Value: binary.BigEndian.AppendUint64(nil, uint64(m.Offset))},              //nolint:gosec // It is not negative.
-		{Key: "kafka_dlt-original-timestamp", Value: binary.BigEndian.AppendUint64(nil, uint64(m.Time.UnixMilli()))}, //nolint:gosec // The sign is part of the field.
+		{Key: "kafka_dlt-original-partition", Value: binary.BigEndian.AppendUint32(nil, uint32(m.Partition))}, //nolint:gosec // Kafka's partitions have 32 bits.
+		{Key: "kafka_dlt-original-offset", Value: binary.BigEndian.AppendUint64(nil, uint64(m.Offset))},       //nolint:gosec // It is not negative.
+		{Key: "kafka_dlt-original-timestamp", Value: binary.BigEndian.AppendUint64(nil, uint64(m.Time.UnixMilli()))},
 		text("kafka_dlt-original-consumer-group", group),
 		text("kafka_dlt-exception-fqcn", class),
 		text("kafka_dlt-exception-message", reason.Error()),

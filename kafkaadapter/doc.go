@@ -2,26 +2,31 @@
 // effect exactly once in PostgreSQL.
 //
 // A Consumer is a member of a consumer group. For each record of the partitions that it is
-// assigned it takes an event id (see EventID) and has Guard.ProcessIfNew run the Handler in
-// the transaction that claims that id. The offset is committed to Kafka only after that
-// transaction, and only by the generation of the group that processed the record, so that a
-// late commit cannot set the group back.
+// assigned it runs the Handler in a transaction that also claims the record's event id (see
+// EventID) and advances the partition's watermark. The offset is committed to Kafka only after
+// that transaction, and only by the generation of the group that processed the record, so that
+// a late commit cannot set the group back.
 //
 // # What is promised
 //
-//   - No record is lost: an offset is committed only when all records before it are processed.
-//   - No event takes effect twice within the consumer's retention, whatever is killed,
-//     rebalanced, delivered again or produced again.
-//   - The records of a partition are processed one by one in their order. (During a rebalance
-//     the former owner may still be busy with a record that the new one waits for.)
+//   - No record is lost: an offset is committed only when all records before it are processed,
+//     or stored as dead letters.
+//   - A record takes effect once, whatever is killed, frozen, rebalanced or delivered again,
+//     and however late (Mode says by what it is known).
+//   - An event that is produced again does not take effect again within the consumer's
+//     retention.
+//   - The records of a partition are processed one by one in their order. A member that has lost
+//     a partition without knowing is refused by PostgreSQL.
 //   - Records of aborted transactions are not delivered.
-//   - A record that cannot be processed ends Run with a *RecordError. It is neither skipped
-//     nor lost.
+//   - A record that cannot be processed is stored whole, in the transaction that marks its
+//     event, and can be replayed ("idemctl dlq"). Config.OnFailure can have Run end instead.
+//   - A log that has lost records, or has become another one, is never taken for the old one
+//     silently.
 //
 // # What is not
 //
 // What package idem does not promise: effects outside the transaction can be repeated, events
-// that come again after the retention run again.
+// that are produced again after the retention run again.
 //
 // # Why not kafka.Reader
 //

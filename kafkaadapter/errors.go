@@ -23,8 +23,9 @@ var (
 
 	// ErrOffsetOutOfRange is returned by Run when the log of a partition does not reach to
 	// where the group has come: records have expired unread, or the topic was deleted and
-	// created again. Decide where to go on and set the group's offset, with
-	// "kafka-consumer-groups.sh --reset-offsets" for instance.
+	// created again. Decide where to go on: set Config.OnOutOfRange, or reset the group's
+	// offset ("kafka-consumer-groups.sh --reset-offsets") and the watermark ("idemctl
+	// watermark reset").
 	ErrOffsetOutOfRange = errors.New("kafkaadapter: offset out of range")
 
 	// ErrUnreadable is returned by Run when a broker's answers could not be decoded, several
@@ -32,9 +33,10 @@ var (
 	ErrUnreadable = errors.New("kafkaadapter: records cannot be read")
 )
 
-// RecordError is returned by Run when a record could not be processed: it has no valid event
-// id, or its handler failed Config.MaxAttempts times. The record and those after it in its
-// partition are not committed; they come again when the consumer runs again.
+// RecordError is returned by Run when a record could not be processed and Config.OnFailure is
+// StopOnFailure: it has no valid event id, or its handler failed for good. It is also returned
+// when the guard cannot work: tables or rights are missing, for instance. The record and those
+// after it in its partition are not committed; they come again when the consumer runs again.
 type RecordError struct {
 	Topic     string
 	Partition int

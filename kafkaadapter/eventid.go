@@ -18,7 +18,7 @@ var ErrNoEventID = errors.New("no event id")
 
 // EventID returns the id of the event that a record carries. Records with the same id are the
 // same event, and only the first of them is processed. What it returns must satisfy
-// idem.ErrInvalidEventID's rules; an error ends the consumer's Run.
+// idem.ErrInvalidEventID's rules; a record with an error fails (Config.OnFailure).
 //
 // A function of your own will do. It must give the same id whenever it sees the same event, so
 // neither the clock nor chance may be in it, and wrap ErrNoEventID if the record has no id.

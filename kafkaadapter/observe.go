@@ -1,6 +1,7 @@
 package kafkaadapter
 
 import (
+	"slices"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -45,9 +46,9 @@ type HeaderCarrier []kafka.Header
 
 // Get returns the value of the last header of that name, or "".
 func (c HeaderCarrier) Get(name string) string {
-	for i := len(c) - 1; i >= 0; i-- {
-		if c[i].Key == name {
-			return string(c[i].Value)
+	for _, h := range slices.Backward(c) {
+		if h.Key == name {
+			return string(h.Value)
 		}
 	}
 

@@ -94,14 +94,14 @@ func (w *worker) processAll(revoked, work context.Context, response *fetch.Respo
 	w.observe(Event{Kind: EventFetched, Offset: response.Next, Records: len(response.Messages), Lag: max(0, response.HighWatermark-response.Next)})
 	for _, record := range response.Messages {
 		if revoked.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // The next owner of the partition goes on.
 		}
 		if err := w.process(revoked, work, record); err != nil {
 			return err
 		}
 	}
 	if revoked.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // The next owner of the partition goes on.
 	}
 	w.done(response.Next)
 	if !w.behind || w.mark == nil {

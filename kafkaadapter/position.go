@@ -105,13 +105,13 @@ func (w *worker) ends(ctx context.Context) (first, last int64, err error) {
 	if err != nil {
 		return 0, 0, fmt.Errorf("read the ends of the log: %w", err)
 	}
-	for _, ends := range response.Topics[w.partition.Topic] {
-		if ends.Error != nil {
-			return 0, 0, fmt.Errorf("read the ends of the log: %w", ends.Error)
-		}
-
-		return ends.FirstOffset, ends.LastOffset, nil
+	partitions := response.Topics[w.partition.Topic]
+	if len(partitions) == 0 {
+		return 0, 0, fmt.Errorf("read the ends of the log: %w", kafka.UnknownTopicOrPartition)
+	}
+	if err := partitions[0].Error; err != nil {
+		return 0, 0, fmt.Errorf("read the ends of the log: %w", err)
 	}
 
-	return 0, 0, fmt.Errorf("read the ends of the log: %w", kafka.UnknownTopicOrPartition)
+	return partitions[0].FirstOffset, partitions[0].LastOffset, nil
 }

@@ -16,6 +16,9 @@ import (
 // errKillsProcesses is the reason of a dead letter whose record was never seen to fail.
 var errKillsProcesses = errors.New("the process ended without a word each time that it began with this record")
 
+// endTimeout is how long a worker that ends tries to take the note of its first record back.
+const endTimeout = time.Second
+
 // process sees to it that the record has taken effect, or is stored as a dead letter, by this
 // call or before. It returns nil without that if the partition is revoked.
 func (w *worker) process(revoked, work context.Context, record kafka.Message) error {
@@ -150,7 +153,7 @@ func (w *worker) endInOrder(ctx context.Context) {
 	if w.begun == none {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
 	if err := w.mark.End(ctx, w.begun); err != nil {
 		w.log.WarnContext(ctx, "kafkaadapter: start of a record not taken back", "offset", w.begun, "error", err)
@@ -163,7 +166,7 @@ func (w *worker) endOf(revoked context.Context, m Message, err error) error {
 	case errors.Is(err, idem.ErrFenced):
 		return idem.ErrFenced
 	case err == nil, revoked.Err() != nil:
-		return nil
+		return nil //nolint:nilerr // The next owner of the partition takes care of it.
 	default:
 		return w.refuse(m, err)
 	}

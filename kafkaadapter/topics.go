@@ -24,7 +24,7 @@ func (c *Consumer) awaitTopics(ctx context.Context, connections *connections) ([
 		topics, err := c.findTopics(ctx, transport)
 		switch {
 		case err == nil || ctx.Err() != nil:
-			return topics, nil //nolint:nilerr // All is there, or it was told to stop.
+			return topics, nil // All is there, or it was told to stop.
 		case unknownTopic(err) && time.Now().After(deadline):
 			return nil, fmt.Errorf("%w: %w; create it or correct Config.Topics or TopicPattern", ErrUnknownTopic, err)
 		case !unknownTopic(err):

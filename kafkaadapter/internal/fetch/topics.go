@@ -177,7 +177,7 @@ func (c *cursor) uvarint() int {
 	}
 	c.at += size
 
-	return int(n) //nolint:gosec // Bounded above.
+	return int(n)
 }
 
 // count reads the length of a compact array or string, 0 if it is null. Nothing is that long
