@@ -57,7 +57,7 @@ WITH mark AS (
     ON CONFLICT DO NOTHING
     RETURNING key
 )
-SELECT EXISTS (SELECT FROM mark) AS advanced, (SELECT count(*) FROM claim) AS claimed
+SELECT EXISTS (SELECT FROM mark) AS advanced, ARRAY(SELECT key::text FROM claim)::text[] AS claimed
 `
 
 type OffsetClaimParams struct {
@@ -75,10 +75,10 @@ type OffsetClaimParams struct {
 
 type OffsetClaimRow struct {
 	Advanced bool
-	Claimed  int64
+	Claimed  []string
 }
 
-// Claims a record by its place and its event id in one statement. The watermark is advanced only
+// Claims records by their places and their event ids in one statement. The watermark is advanced only
 // by its owner and only over what is not processed; unless that happens nothing is claimed. Keys
 // are as in EventClaim; without any, the watermark alone decides. One row, always.
 func (q *Queries) OffsetClaim(ctx context.Context, db DBTX, arg OffsetClaimParams) ([]OffsetClaimRow, error) {

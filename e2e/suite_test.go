@@ -4,6 +4,7 @@ package e2e_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -18,7 +19,13 @@ import (
 	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
-func TestMain(m *testing.M) { broker.Main(m) }
+// TestMain is also the main function of the workers, which run this program again.
+func TestMain(m *testing.M) {
+	if os.Getenv(envWorker) != "" {
+		os.Exit(work(os.Stdin))
+	}
+	broker.Main(m)
+}
 
 // patience is how long to wait for what must happen. It is no measure of speed.
 const patience = 90 * time.Second
@@ -32,13 +39,13 @@ type bench struct {
 	pool   *pgxpool.Pool
 }
 
-func setup(t *testing.T, b *broker.Broker, partitions int) *bench {
+func setup(t testing.TB, b *broker.Broker, partitions int) *bench {
 	t.Helper()
 
 	return setupIn(t, b, partitions, pgtest.NewDB(t).Pool(t, pgtest.MaxConns(16)))
 }
 
-func setupIn(t *testing.T, b *broker.Broker, partitions int, pool *pgxpool.Pool) *bench {
+func setupIn(t testing.TB, b *broker.Broker, partitions int, pool *pgxpool.Pool) *bench {
 	t.Helper()
 	s := &bench{broker: b, topic: b.CreateTopic(t, partitions, nil), group: broker.Name(t), pool: pool}
 	_, err := pool.Exec(t.Context(), `CREATE TABLE public.effects (
@@ -79,7 +86,7 @@ type member struct {
 }
 
 // start starts a member of the group. change may be nil.
-func (s *bench) start(t *testing.T, change func(*kafkaadapter.Config)) *member {
+func (s *bench) start(t testing.TB, change func(*kafkaadapter.Config)) *member {
 	t.Helper()
 	guard, err := idem.New(s.pool, idem.Config{Consumer: "test"})
 	if err != nil {

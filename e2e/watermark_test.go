@@ -125,6 +125,7 @@ func TestRecreatedTopic(t *testing.T) {
 	t.Parallel()
 	for name, policy := range map[string]struct {
 		kafkaadapter.OutOfRangePolicy
+
 		effects   int // of 10 events before and 30 after the topic was created again
 		committed int64
 	}{

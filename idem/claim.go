@@ -71,12 +71,12 @@ func (g *Guard) ClaimTx(ctx context.Context, tx pgx.Tx, eventID string, opts ...
 	if consumer == 0 {
 		return Claim{}, ErrNotRegistered
 	}
-	isNew, err := g.claim(ctx, g.names.on(tx), consumer, c)
+	got, err := g.claim(ctx, g.names.on(tx), consumer, c)
 	if err != nil {
 		return Claim{}, err
 	}
 
-	return Claim{EventID: eventID, ID: c.claimID, New: isNew}, nil
+	return Claim{EventID: eventID, ID: c.claimID, New: got.isNew(c)}, nil
 }
 
 // Resolve tells what became of a claim whose transaction's COMMIT got no answer: Processed if
@@ -98,14 +98,37 @@ func (g *Guard) Resolve(ctx context.Context, claim Claim) (Outcome, error) {
 	return g.resolve(ctx, c)
 }
 
-// call is one event on its way through the guard.
+// call is one event, or a batch, on its way through the guard.
 type call struct {
 	options
 
 	eventID string
 	key     uuid.UUID // zero for a record without an event id, which only its watermark claims
 	claimID uuid.UUID
+	batch   *keyed // nil: the event alone
 }
+
+// keyed returns the call's events as the claim statement wants them.
+func (c *call) keyed() keyed {
+	switch {
+	case c.batch != nil:
+		return *c.batch
+	case c.key == uuid.Nil:
+		return keyed{}
+	default:
+		return keyed{keys: []string{c.key.String()}, eventIDs: []string{storedEventID(c.eventID)}, metadata: []string{c.metadata}}
+	}
+}
+
+// claimed is the answer to a claim.
+type claimed struct {
+	place bool        // the watermark was advanced, or there is none
+	fresh []uuid.UUID // the keys that are the caller's to process
+	next  int64       // where the watermark is, if it was not advanced
+}
+
+// isNew reports whether the event of a call that is no batch is the caller's to process.
+func (got claimed) isNew(c call) bool { return got.place && (c.key == uuid.Nil || len(got.fresh) == 1) }
 
 func (g *Guard) newCall(eventID string, opts []Option) (call, error) {
 	if err := g.check(); err != nil {
@@ -139,20 +162,17 @@ func (g *Guard) newOptions(opts []Option) (call, error) {
 	return call{claimID: claimID, options: o}, nil
 }
 
-// claim inserts the claim of one event.
-func (g *Guard) claim(ctx context.Context, conn db.DBTX, consumer int32, c call) (bool, error) {
+// claim inserts the claims of a call's events.
+func (g *Guard) claim(ctx context.Context, conn db.DBTX, consumer int32, c call) (claimed, error) {
+	keyed := c.keyed()
 	fresh, err := g.queries.EventClaim(ctx, conn, db.EventClaimParams{
-		ConsumerID: consumer,
-		ClaimID:    c.claimID,
-		Keys:       []string{c.key.String()},
-		EventIds:   []string{storedEventID(c.eventID)},
-		Metadata:   []string{c.metadata},
+		ConsumerID: consumer, ClaimID: c.claimID, Keys: keyed.keys, EventIds: keyed.eventIDs, Metadata: keyed.metadata,
 	})
 	if err != nil {
-		return false, fmt.Errorf("idem: claim: %w", explain(err))
+		return claimed{}, fmt.Errorf("idem: claim: %w", explain(err))
 	}
 
-	return len(fresh) == 1, nil
+	return claimed{place: true, fresh: fresh}, nil
 }
 
 // resolve finds out what a COMMIT without an answer did. Reading the row is not enough: where
@@ -192,11 +212,11 @@ func (g *Guard) probe(ctx context.Context, c call) (Outcome, error) {
 		return 0, fmt.Errorf("idem: make a claim id: %w", err)
 	}
 	lost := c.claimID
-	c.claimID, c.isolation, c.watermark = probeID, pgx.ReadCommitted, nil
+	c.claimID, c.isolation, c.watermark, c.batch = probeID, pgx.ReadCommitted, nil, nil
 
 	var outcome Outcome
-	err = g.begin(ctx, consumer, c, func(tx pgx.Tx, isNew bool) error {
-		if isNew {
+	err = g.begin(ctx, consumer, c, func(tx pgx.Tx, got claimed) error {
+		if got.isNew(c) {
 			return ErrNotFound
 		}
 		event, err := g.queries.EventGet(ctx, g.names.on(tx), db.EventGetParams{ConsumerID: consumer, Key: c.key})

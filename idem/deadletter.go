@@ -180,9 +180,9 @@ func (g *Guard) replay(ctx context.Context, c call, letter DeadLetter, fn Handle
 		return 0, err
 	}
 	outcome := AlreadyProcessed
-	err = g.begin(ctx, consumer, c, func(tx pgx.Tx, isNew bool) error {
+	err = g.begin(ctx, consumer, c, func(tx pgx.Tx, got claimed) error {
 		conn, state := g.names.on(tx), DeadLetterReplayed
-		if !isNew {
+		if !got.isNew(c) {
 			claimID, err := g.queries.EventLock(ctx, conn, db.EventLockParams{ConsumerID: consumer, Key: c.key})
 			if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 				return fmt.Errorf("idem: look up claim: %w", explain(err))

@@ -88,7 +88,7 @@ func (g *Guard) MarkAllProcessed(ctx context.Context, eventIDs []string) (int64,
 			var err error
 			fresh, err = g.queries.EventClaim(ctx, conn, db.EventClaimParams{
 				ConsumerID: consumer, ClaimID: claimID,
-				Keys: part.keys, EventIds: part.eventIDs, Metadata: make([]string, len(part.keys)),
+				Keys: part.keys, EventIds: part.eventIDs, Metadata: part.metadata,
 			})
 
 			return err //nolint:wrapcheck // onPool wraps it.
@@ -151,6 +151,7 @@ func (g *Guard) onPool(ctx context.Context, statement func(conn db.DBTX, consume
 type keyed struct {
 	keys     []string
 	eventIDs []string
+	metadata []string
 }
 
 func distinctKeys(eventIDs []string) (keyed, error) {
@@ -165,8 +166,7 @@ func distinctKeys(eventIDs []string) (keyed, error) {
 			continue
 		}
 		seen[key] = struct{}{}
-		all.keys = append(all.keys, key.String())
-		all.eventIDs = append(all.eventIDs, storedEventID(id))
+		all.add(key, id, "")
 	}
 
 	return all, nil
@@ -175,8 +175,14 @@ func distinctKeys(eventIDs []string) (keyed, error) {
 // take cuts off and returns the first n.
 func (k *keyed) take(n int) keyed {
 	n = min(n, len(k.keys))
-	part := keyed{keys: k.keys[:n], eventIDs: k.eventIDs[:n]}
-	k.keys, k.eventIDs = k.keys[n:], k.eventIDs[n:]
+	part := keyed{keys: k.keys[:n], eventIDs: k.eventIDs[:n], metadata: k.metadata[:n]}
+	k.keys, k.eventIDs, k.metadata = k.keys[n:], k.eventIDs[n:], k.metadata[n:]
 
 	return part
+}
+
+func (k *keyed) add(key uuid.UUID, eventID, metadata string) {
+	k.keys = append(k.keys, key.String())
+	k.eventIDs = append(k.eventIDs, storedEventID(eventID))
+	k.metadata = append(k.metadata, metadata)
 }

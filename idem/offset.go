@@ -26,7 +26,7 @@ func WithWatermark(w *Watermark, offset int64) Option {
 		if offset < 0 {
 			return fmt.Errorf("%w: the offset is negative (%d)", ErrInvalidConfig, offset)
 		}
-		o.watermark, o.offset, o.ownTransaction = w, offset, true
+		o.watermark, o.offset, o.next, o.ownTransaction = w, offset, offset+1, true
 
 		return nil
 	}
@@ -62,72 +62,74 @@ func (w *Watermark) partitionOrNone() Partition {
 	return w.partition
 }
 
-// claimAt is claim for a call with a watermark: the place comes first, then the event id. It
+// claimAt is claim for a call with a watermark: the places come first, then the event ids. It
 // runs the first statement on conn and, if the watermark was not advanced, another one on what
 // rest returns, to find out why.
-func (g *Guard) claimAt(ctx context.Context, conn db.DBTX, rest func() db.DBTX, consumer int32, c call) (bool, error) {
+func (g *Guard) claimAt(ctx context.Context, conn db.DBTX, rest func() db.DBTX, consumer int32, c call) (claimed, error) {
 	w := c.watermark
 	if w.guard != g || w.consumer != consumer {
-		return false, fmt.Errorf("%w: the Watermark was taken over by another Guard", ErrInvalidConfig)
+		return claimed{}, fmt.Errorf("%w: the Watermark was taken over by another Guard", ErrInvalidConfig)
 	}
-	params := db.OffsetClaimParams{
-		NextOffset: c.offset + 1, FirstOffset: c.offset,
+	keyed := c.keyed()
+	rows, err := g.queries.OffsetClaim(ctx, conn, db.OffsetClaimParams{
+		NextOffset: c.next, FirstOffset: c.offset,
 		ConsumerID: consumer, Topic: w.partition.Topic, Partition: w.partition.Number, Epoch: w.epoch,
-		ClaimID: c.claimID,
-	}
-	keyed := c.key != uuid.Nil
-	if keyed {
-		params.Keys, params.EventIds, params.Metadata = []string{c.key.String()}, []string{storedEventID(c.eventID)}, []string{c.metadata}
-	}
-	rows, err := g.queries.OffsetClaim(ctx, conn, params)
+		ClaimID: c.claimID, Keys: keyed.keys, EventIds: keyed.eventIDs, Metadata: keyed.metadata,
+	})
 	if err != nil {
-		return false, fmt.Errorf("idem: claim: %w", explain(err))
+		return claimed{}, fmt.Errorf("idem: claim: %w", explain(err))
 	}
 	if rows[0].Advanced {
-		return rows[0].Claimed == 1 || !keyed, nil
+		fresh := make([]uuid.UUID, len(rows[0].Claimed))
+		for i, key := range rows[0].Claimed {
+			if fresh[i], err = uuid.Parse(key); err != nil {
+				return claimed{}, fmt.Errorf("idem: claim: %w", err)
+			}
+		}
+
+		return claimed{place: true, fresh: fresh}, nil
 	}
 
-	committed, err := g.committed(ctx, rest(), c)
-	if err == nil && !committed {
+	next, err := g.lockOffset(ctx, rest(), w)
+	if err == nil && next <= c.offset {
 		// The row was neither behind nor ahead: somebody changed it between the statements.
 		err = ErrFenced
 	}
 
-	return false, err
+	return claimed{next: next}, err
 }
 
-// committed reports whether the watermark lies behind the call's record. While the call's
-// owner is the latest, nobody else can have taken it there.
-func (g *Guard) committed(ctx context.Context, conn db.DBTX, c call) (bool, error) {
-	w := c.watermark
+// lockOffset returns where a watermark is, once a transaction that advances it has ended. While
+// its owner is the latest, nobody else can have taken it there.
+func (g *Guard) lockOffset(ctx context.Context, conn db.DBTX, w *Watermark) (int64, error) {
 	row, err := g.queries.OffsetLock(ctx, conn, db.OffsetLockParams{
 		ConsumerID: w.consumer, Topic: w.partition.Topic, Partition: w.partition.Number,
 	})
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return false, ErrFenced
+		return 0, ErrFenced
 	case err != nil:
-		return false, fmt.Errorf("idem: read the watermark: %w", explain(err))
+		return 0, fmt.Errorf("idem: read the watermark: %w", explain(err))
 	case row.Epoch != w.epoch:
-		return false, ErrFenced
+		return 0, ErrFenced
 	}
 
-	return row.NextOffset > c.offset, nil
+	return row.NextOffset, nil
 }
 
-// probeOffset is probe for a record without an event id.
+// probeOffset is probe for records without an event id.
 func (g *Guard) probeOffset(ctx context.Context, c call) (Outcome, error) {
-	var committed bool
+	var next int64
 	err := g.onConn(ctx, func(conn db.DBTX) error {
 		var err error
-		committed, err = g.committed(ctx, conn, c)
+		next, err = g.lockOffset(ctx, conn, c.watermark)
 
 		return err
 	})
 	switch {
 	case err != nil:
 		return 0, err
-	case committed:
+	case next >= c.next:
 		return Processed, nil
 	default:
 		return 0, ErrNotFound

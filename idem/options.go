@@ -11,7 +11,7 @@ type options struct {
 	retry          RetryPolicy
 	recordDuration bool
 	watermark      *Watermark // nil: none
-	offset         int64      // of the record that the watermark advances over
+	offset, next   int64      // of the first record that the watermark advances over, and behind the last
 
 	// ownTransaction is set by options that make sense only where the guard begins the
 	// transaction.

@@ -87,8 +87,8 @@ func (g *Guard) attempt(ctx context.Context, c call, fn Handler) (outcome Outcom
 	if err != nil {
 		return 0, err
 	}
-	err = g.begin(ctx, consumer, c, func(tx pgx.Tx, isNew bool) error {
-		if !isNew {
+	err = g.begin(ctx, consumer, c, func(tx pgx.Tx, got claimed) error {
+		if !got.isNew(c) {
 			outcome = AlreadyProcessed
 
 			return nil
@@ -119,7 +119,7 @@ func (g *Guard) attempt(ctx context.Context, c call, fn Handler) (outcome Outcom
 // begin runs fn in a new transaction in which c has been claimed, and rolls the transaction
 // back, if fn has not committed it, whichever way fn ends: by an error, a panic or
 // runtime.Goexit. The connection is back in the pool when begin returns.
-func (g *Guard) begin(ctx context.Context, consumer int32, c call, fn func(tx pgx.Tx, isNew bool) error) error {
+func (g *Guard) begin(ctx context.Context, consumer int32, c call, fn func(tx pgx.Tx, got claimed) error) error {
 	conn, err := g.pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("idem: acquire a connection: %w", err)
@@ -135,11 +135,11 @@ func (g *Guard) begin(ctx context.Context, consumer int32, c call, fn func(tx pg
 		defer cancel()
 		_ = b.tx.Rollback(ctx) // A failure closes the connection, which rolls back too.
 	}()
-	var isNew bool
+	var got claimed
 	if c.watermark == nil {
-		isNew, err = g.claim(ctx, g.names.on(b), consumer, c)
+		got, err = g.claim(ctx, g.names.on(b), consumer, c)
 	} else {
-		isNew, err = g.claimAt(ctx, g.names.on(b), func() db.DBTX { return g.names.on(b.tx) }, consumer, c)
+		got, err = g.claimAt(ctx, g.names.on(b), func() db.DBTX { return g.names.on(b.tx) }, consumer, c)
 	}
 	if err != nil {
 		closeReadOnly(ctx, conn, err)
@@ -147,7 +147,7 @@ func (g *Guard) begin(ctx context.Context, consumer int32, c call, fn func(tx pg
 		return err
 	}
 
-	return fn(b.tx, isNew)
+	return fn(b.tx, got)
 }
 
 // handle runs the handler and judges how it left the transaction.

@@ -20,7 +20,7 @@ JOIN pg_catalog.pg_locks l ON l.locktype = 'transactionid' AND l.granted AND l.t
 WHERE p.consumer_id = @consumer_id AND p.topic = @topic AND p.partition = @partition;
 
 -- name: OffsetClaim :many
--- Claims a record by its place and its event id in one statement. The watermark is advanced only
+-- Claims records by their places and their event ids in one statement. The watermark is advanced only
 -- by its owner and only over what is not processed; unless that happens nothing is claimed. Keys
 -- are as in EventClaim; without any, the watermark alone decides. One row, always.
 WITH mark AS (
@@ -39,7 +39,7 @@ WITH mark AS (
     ON CONFLICT DO NOTHING
     RETURNING key
 )
-SELECT EXISTS (SELECT FROM mark) AS advanced, (SELECT count(*) FROM claim) AS claimed;
+SELECT EXISTS (SELECT FROM mark) AS advanced, ARRAY(SELECT key::text FROM claim)::text[] AS claimed;
 
 -- name: OffsetAdvance :execrows
 -- For records that need no transaction of their own, such as duplicates.

@@ -4,14 +4,12 @@
 // Every test has an in-process broker of its own. All tests of a process share one Apache
 // Kafka: the brokers that IDEM_TEST_KAFKA names (host:port,...), else one that is started at
 // first need and ends with the test process. Without Java and Maven its tests are skipped, or
-// fail where CI is true.
+// fail where CI is true. Tests that kill brokers have clusters of their own: see EachFaulty.
 package broker
 
 import (
 	"context"
 	"crypto/rand"
-	"errors"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -19,12 +17,19 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
-
-	"github.com/nova-events/idempotent-consumer/internal/apachekafka"
 )
 
 // requestTimeout bounds each request of this package. A busy machine can be slow.
 const requestTimeout = 30 * time.Second
+
+// retryTimeout bounds their repetitions.
+const retryTimeout = 90 * time.Second
+
+// The shortest session timeouts that members may have.
+const (
+	fakeMinSession  = 500 * time.Millisecond
+	kafkaMinSession = 6 * time.Second // Kafka's default
+)
 
 // Broker is a broker for one test, or a cluster of them.
 type Broker struct {
@@ -56,14 +61,13 @@ func Each(t *testing.T, test func(t *testing.T, b *Broker)) {
 // InProcess starts an in-process broker that is closed when the test ends.
 func InProcess(t testing.TB, options ...kfake.Opt) *Broker {
 	t.Helper()
-	const minSession = 500 * time.Millisecond
-	options = append([]kfake.Opt{kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(minSession)}, options...)
+	options = append([]kfake.Opt{kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(fakeMinSession)}, options...)
 	cluster, err := kfake.NewCluster(options...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
-	b := newBroker(t, cluster.ListenAddrs(), minSession)
+	b := newBroker(t, cluster.ListenAddrs(), fakeMinSession)
 	b.Fake = cluster
 
 	return b
@@ -73,15 +77,9 @@ func InProcess(t testing.TB, options ...kfake.Opt) *Broker {
 func ApacheKafka(t testing.TB) *Broker {
 	t.Helper()
 	addrs, err := shared()
-	needsInstall := errors.Is(err, apachekafka.ErrNoJava) || errors.Is(err, apachekafka.ErrNoMaven)
-	if needsInstall && os.Getenv("CI") != "true" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	skipWithoutKafka(t, err)
 
-	return newBroker(t, addrs, 6*time.Second) // Kafka's default
+	return newBroker(t, addrs, kafkaMinSession)
 }
 
 func newBroker(t testing.TB, addrs []string, minSession time.Duration) *Broker {
@@ -102,6 +100,27 @@ func Name(t testing.TB) string {
 	name := unusable.ReplaceAllString(t.Name(), "-")
 
 	return name[:min(len(name), maxLength)] + "-" + strings.ToLower(rand.Text()[:8])
+}
+
+// retry repeats a request until it succeeds. One that asks for what is moving between brokers,
+// or starting, can fail.
+func (b *Broker) retry(t testing.TB, what string, request func(ctx context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), retryTimeout)
+	defer cancel()
+	poll := time.NewTicker(50 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		err := request(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
 }
 
 // requestContext is for requests that may be made in a cleanup, too, when the test's own

@@ -6,7 +6,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,25 +23,45 @@ const (
 	startTimeout = 5 * time.Minute
 )
 
-var (
-	started atomic.Pointer[apachekafka.Cluster]
+// shared returns the addresses of the Apache Kafka, which it starts if it is ours.
+var shared = sync.OnceValues(func() ([]string, error) {
+	if given := os.Getenv(envBrokers); given != "" {
+		return strings.Split(given, ","), nil
+	}
+	cluster, err := startKept(1)
+	if err != nil {
+		return nil, fmt.Errorf("no Apache Kafka for the tests: set %s to addresses of brokers, or let the tests start it themselves: %w", envBrokers, err)
+	}
 
-	// shared returns the addresses of the Apache Kafka, which it starts if it is ours.
-	shared = sync.OnceValues(func() ([]string, error) {
-		if given := os.Getenv(envBrokers); given != "" {
-			return strings.Split(given, ","), nil
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-		defer cancel()
-		cluster, err := apachekafka.Start(ctx, apachekafka.Config{Settings: impatient})
-		if err != nil {
-			return nil, fmt.Errorf("no Apache Kafka for the tests: set %s to addresses of brokers, or let the tests start it themselves: %w", envBrokers, err)
-		}
-		started.Store(cluster)
+	return cluster.Addrs(), nil
+})
 
-		return cluster.Addrs(), nil
-	})
-)
+// kept holds the clusters that end with the process.
+var kept struct {
+	sync.Mutex
+
+	clusters []*apachekafka.Cluster
+}
+
+// startKept starts an Apache Kafka that Main stops.
+func startKept(brokers int) (*apachekafka.Cluster, error) {
+	cluster, err := startKafka(brokers)
+	if err != nil {
+		return nil, err
+	}
+	kept.Lock()
+	defer kept.Unlock()
+	kept.clusters = append(kept.clusters, cluster)
+
+	return cluster, nil
+}
+
+func startKafka(brokers int) (*apachekafka.Cluster, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+
+	return apachekafka.Start(ctx, apachekafka.Config{Brokers: brokers, Settings: impatient}) //nolint:wrapcheck // It says what it was about.
+}
 
 // impatient makes Apache Kafka compact and expire soon after it is allowed to.
 var impatient = map[string]string{
@@ -55,11 +74,11 @@ var impatient = map[string]string{
 // one of this package that outlives a test.
 const waiting = "github.com/nova-events/idempotent-consumer/internal/daemon.(*Home).start.func1"
 
-// Main runs the tests of a package, as pgtest.Main does, and stops the Apache Kafka. TestMain
+// Main runs the tests of a package, as pgtest.Main does, and stops every Apache Kafka. TestMain
 // calls it; it does not return.
 func Main(m *testing.M) {
 	pgtest.Main(m, goleak.IgnoreAnyFunction(waiting), goleak.Cleanup(func(code int) {
-		if cluster := started.Load(); cluster != nil {
+		for _, cluster := range kept.clusters {
 			if err := cluster.Stop(); err != nil {
 				fmt.Fprintln(os.Stderr, "broker:", err)
 				code = max(code, 1)

@@ -1,10 +1,12 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"testing"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // Settings are those of a topic, such as "cleanup.policy": "compact".
@@ -35,26 +37,43 @@ func (b *Broker) CreateTopic(t testing.TB, partitions int, settings Settings) st
 // DeleteTopic deletes a topic, unless that is done already.
 func (b *Broker) DeleteTopic(t testing.TB, topic string) {
 	t.Helper()
-	ctx, cancel := requestContext(t)
-	defer cancel()
-	response, err := b.Client.DeleteTopics(ctx, &kafka.DeleteTopicsRequest{Topics: []string{topic}})
-	if err == nil {
-		err = response.Errors[topic]
+	if b.Fake != nil { // It knows no other controller once that is killed.
+		if err := b.Fake.DeleteTopic(topic); err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) {
+			t.Error(err)
+		}
+
+		return
 	}
-	if err != nil && !errors.Is(err, kafka.UnknownTopicOrPartition) {
-		t.Errorf("delete topic %s: %v", topic, err)
-	}
+	b.retry(t, "delete topic "+topic, func(ctx context.Context) error {
+		response, err := b.Client.DeleteTopics(ctx, &kafka.DeleteTopicsRequest{Topics: []string{topic}})
+		if err == nil {
+			err = response.Errors[topic]
+		}
+		if errors.Is(err, kafka.UnknownTopicOrPartition) {
+			return nil
+		}
+
+		return err
+	})
 }
 
 // Committed returns the offsets that a group has committed for a topic, by partition. Those of
 // which there is none are left out.
-func (b *Broker) Committed(t testing.TB, group, topic string) map[int]int64 {
+func (b *Broker) Committed(t testing.TB, group, topic string) (committed map[int]int64) {
 	t.Helper()
-	ctx, cancel := requestContext(t)
-	defer cancel()
+	b.retry(t, "read the offsets of group "+group, func(ctx context.Context) (err error) {
+		committed, err = b.committed(ctx, group, topic)
+
+		return err
+	})
+
+	return committed
+}
+
+func (b *Broker) committed(ctx context.Context, group, topic string) (map[int]int64, error) {
 	metadata, err := b.Client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
 	if err != nil {
-		t.Fatalf("read the metadata of topic %s: %v", topic, err)
+		return nil, err //nolint:wrapcheck // retry does.
 	}
 	partitions := map[string][]int{}
 	for _, partition := range metadata.Topics[0].Partitions {
@@ -65,21 +84,21 @@ func (b *Broker) Committed(t testing.TB, group, topic string) map[int]int64 {
 		err = response.Error
 	}
 	if errors.Is(err, kafka.GroupIdNotFound) {
-		return nil // Apache Kafka answers with an offset of -1.
+		return nil, nil //nolint:nilnil // Apache Kafka answers with an offset of -1.
 	}
 	if err != nil {
-		t.Fatalf("read the offsets of group %s: %v", group, err)
+		return nil, err
 	}
 
 	committed := map[int]int64{}
 	for _, partition := range response.Topics[topic] {
 		if partition.Error != nil {
-			t.Fatalf("read the offset of group %s in partition %d: %v", group, partition.Partition, partition.Error)
+			return nil, partition.Error
 		}
 		if partition.CommittedOffset >= 0 {
 			committed[partition.Partition] = partition.CommittedOffset
 		}
 	}
 
-	return committed
+	return committed, nil
 }

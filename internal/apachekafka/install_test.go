@@ -38,7 +38,7 @@ func TestJavaIsTooOld(t *testing.T) {
 func TestNothingIsDownloadedTwice(t *testing.T) {
 	requirePrograms(t)
 	t.Setenv("PATH", t.TempDir())
-	jars, err := install(t.Context(), DefaultVersion, io.Discard)
+	jars, err := install(t.Context(), defaultVersion(), io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ func requirePrograms(t *testing.T) {
 	t.Helper()
 	_, err := findJava(t.Context())
 	if err == nil {
-		_, err = install(t.Context(), DefaultVersion, os.Stderr)
+		_, err = install(t.Context(), defaultVersion(), os.Stderr)
 	}
 	if needsInstall := errors.Is(err, ErrNoJava) || errors.Is(err, ErrNoMaven); needsInstall && os.Getenv("CI") != "true" {
 		t.Skip(err)

@@ -33,8 +33,8 @@ func (n *node) controllerAddr() string { return loopback(n.controllerPort) }
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// isReady returns nil if the broker is part of our cluster, also in its own eyes, and if groups
-// can be used, whose topic Kafka only creates at the first need.
+// isReady returns nil if the broker is part of our cluster, also in its own eyes, has caught up
+// with the others, and if groups can be used, whose topic Kafka only creates at the first need.
 func (c *Cluster) isReady(ctx context.Context, node *node) error {
 	transport := &kafka.Transport{} // A new one each time, because it remembers metadata.
 	defer transport.CloseIdleConnections()
@@ -47,6 +47,13 @@ func (c *Cluster) isReady(ctx context.Context, node *node) error {
 	isItself := func(b kafka.Broker) bool { return b.ID == node.id }
 	if metadata.ClusterID != c.id || !slices.ContainsFunc(metadata.Brokers, isItself) {
 		return errNotReady
+	}
+	for _, topic := range metadata.Topics {
+		for _, p := range topic.Partitions {
+			if slices.ContainsFunc(p.Replicas, isItself) && !slices.ContainsFunc(p.Isr, isItself) {
+				return fmt.Errorf("%w: it lags behind in %s/%d", errNotReady, topic.Name, p.ID)
+			}
+		}
 	}
 	offsets, err := client.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: "ready"})
 	if err != nil {

@@ -1,0 +1,130 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+)
+
+// envWorker makes this test binary a worker: a member of a group in a process of its own, which
+// can be killed.
+const envWorker = "IDEM_TEST_WORKER"
+
+// job is all that a worker needs to know. It comes through its input.
+type job struct {
+	DSN            string        `json:"dsn"`
+	Brokers        []string      `json:"brokers"`
+	Topic          string        `json:"topic"`
+	Group          string        `json:"group"`
+	SessionTimeout time.Duration `json:"session_timeout"`
+}
+
+// work consumes until its input ends. That is how a test asks a worker to leave, and what
+// happens to one whose test is killed. It returns the exit status.
+func work(input io.Reader) int {
+	if err := consume(input); err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, err)
+
+		return 1
+	}
+
+	return 0
+}
+
+func consume(input io.Reader) error {
+	var j job
+	if err := json.NewDecoder(input).Decode(&j); err != nil {
+		return err
+	}
+	ctx, leave := context.WithCancel(context.Background())
+	defer leave()
+	go func() {
+		_, _ = io.Copy(io.Discard, input)
+		leave()
+	}()
+	pool, err := pgxpool.New(ctx, j.DSN)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	guard, err := idem.New(pool, idem.Config{Consumer: "test"})
+	if err != nil {
+		return err
+	}
+	consumer, err := kafkaadapter.New(guard, kafkaadapter.Config{
+		Brokers: j.Brokers, Group: j.Group, Topics: []string{j.Topic}, Handle: deadly, SessionTimeout: j.SessionTimeout,
+		HeartbeatInterval: 100 * time.Millisecond, CommitInterval: 200 * time.Millisecond, MaxWait: 100 * time.Millisecond,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	if err != nil {
+		return err
+	}
+
+	return consumer.Run(ctx)
+}
+
+// worker is a worker as its test sees it.
+type worker struct {
+	command  *exec.Cmd
+	input    io.WriteCloser // The worker leaves when this is closed.
+	messages bytes.Buffer   // It is not read before the worker has ended.
+}
+
+// startWorker starts a worker, which the test must kill or dismiss.
+func (s *bench) startWorker(t *testing.T, dsn string) *worker {
+	t.Helper()
+	w := &worker{command: exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0])}
+	w.command.Env = append(os.Environ(), envWorker+"=1", "GOMAXPROCS=1") // They share the machine.
+	w.command.Stderr = &w.messages
+	var err error
+	if w.input, err = w.command.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.input.Close() }) // Of a test that fails the workers leave, too.
+	err = json.NewEncoder(w.input).Encode(job{
+		DSN: dsn, Brokers: s.broker.Addrs, Topic: s.topic, Group: s.group, SessionTimeout: s.broker.MinSessionTimeout,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return w
+}
+
+// kill kills a worker by SIGKILL, whatever it is doing.
+func (w *worker) kill(t *testing.T) {
+	t.Helper()
+	if err := w.command.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Fatal(err)
+	}
+	if err := w.command.Wait(); w.command.ProcessState.Exited() {
+		t.Errorf("a worker ended before it was killed: %v\n%s", err, w.messages.String())
+	}
+}
+
+// dismiss asks a worker to leave and waits until it has.
+func (w *worker) dismiss(t *testing.T) {
+	t.Helper()
+	if err := w.input.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := w.command.Wait(); err != nil {
+		t.Errorf("a worker did not leave in order: %v\n%s", err, w.messages.String())
+	}
+}

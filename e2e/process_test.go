@@ -1,0 +1,123 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/internal/pgtest"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+)
+
+const (
+	exits   = "exits"   // the value of a record whose handler ends the process
+	freezes = "freezes" // the value of one whose handler stops it, as SIGSTOP does
+)
+
+// deadly is the handler of workers: record, unless the record is one of those above.
+func deadly(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+	if err := record(ctx, tx, m); err != nil {
+		return err
+	}
+	switch string(m.Value) {
+	case exits:
+		os.Exit(7)
+	case freezes:
+		return syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	}
+
+	return nil
+}
+
+// A record that ends every process that begins with it becomes a dead letter; those before and
+// behind it take effect once.
+func TestRecordThatKillsProcesses(t *testing.T) {
+	t.Parallel()
+	db := pgtest.NewDB(t)
+	s := setupIn(t, broker.InProcess(t), 1, db.Pool(t))
+	records := events(0, 20, 1)
+	records[7].Value = []byte(exits)
+	s.broker.Write(t, s.topic, records...)
+	starts := 0
+	for len(s.letters(t)) == 0 {
+		if starts++; starts > 10 {
+			t.Fatal("ten processes were killed by one record")
+		}
+		w := s.startWorker(t, db.DSN)
+		ended := make(chan error, 1)
+		go func() { ended <- w.command.Wait() }()
+		until(t, "the worker to die or to store a dead letter", func() bool {
+			select {
+			case err := <-ended:
+				ended <- err
+
+				return true
+			default:
+				return len(s.letters(t)) > 0
+			}
+		})
+		if len(s.letters(t)) > 0 {
+			s.awaitCommitted(t, 20)
+			if err := errors.Join(w.input.Close(), <-ended); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	// The first was killed in the middle; then five began with it; the next one knew.
+	if starts != 7 {
+		t.Errorf("%d processes were started, want 7", starts)
+	}
+	if got := s.letters(t); !slices.Equal(got, []string{"7 open 0"}) {
+		t.Errorf("letters %q", got)
+	}
+	s.verify(t, 19)
+}
+
+// A process that is frozen in a transaction past its session, and thaws when another one has
+// processed its records: its own transaction is refused.
+func TestFrozenProcessIsFenced(t *testing.T) {
+	t.Parallel()
+	broker.Each(t, func(t *testing.T, b *broker.Broker) {
+		db := pgtest.NewDB(t)
+		s := setupIn(t, b, 1, db.Pool(t))
+		records := events(0, 20, 1)
+		records[7].Value = []byte(freezes)
+		b.Write(t, s.topic, records...)
+		frozen := s.startWorker(t, db.DSN)
+		until(t, "the process to freeze", func() bool { return stopped(t, frozen.command.Process.Pid) })
+
+		other := s.start(t, nil)
+		s.awaitCommitted(t, 20)
+		if err := frozen.command.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		other.leave(t)
+		b.Write(t, s.topic, events(20, 10, 1)...)
+		s.awaitCommitted(t, 30) // By the one that was frozen.
+		frozen.dismiss(t)
+		s.verify(t, 30)
+	})
+}
+
+// stopped reports whether a process is stopped by a signal.
+func stopped(t *testing.T, pid int) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	state, err := exec.CommandContext(ctx, "ps", "-o", "state=", "-p", strconv.Itoa(pid)).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return strings.HasPrefix(strings.TrimSpace(string(state)), "T")
+}

@@ -1,0 +1,303 @@
+package idem
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// BatchEvent is one event of a batch.
+type BatchEvent struct {
+	// ID is the event id. With a watermark it may be empty: then the offset alone tells
+	// whether the event is processed.
+	ID string
+
+	// Offset is the record's place, for ProcessBatchAt.
+	Offset int64
+
+	// Metadata is stored with the claim, unless it is nil.
+	Metadata *Metadata
+
+	// Data is the caller's own, handed on to the handler.
+	Data any
+}
+
+// BatchResult says what became of one event of a batch. It is zero if the event was not tried.
+type BatchResult struct {
+	Outcome Outcome
+	Err     error // why the event alone could not be processed
+}
+
+// BatchHandler is the business logic for the events of a batch that are not processed yet, in
+// their order. It may run several times, also with parts of them; otherwise it is as Handler. To
+// say which event is at fault it returns an *EventError.
+type BatchHandler func(ctx context.Context, tx pgx.Tx, fresh []BatchEvent) error
+
+// EventError tells which of its events a BatchHandler failed for, which saves the search.
+type EventError struct {
+	Index int // in what the handler was given
+	Err   error
+}
+
+func (e *EventError) Error() string { return fmt.Sprintf("event %d of the batch: %v", e.Index, e.Err) }
+
+// Unwrap returns the reason.
+func (e *EventError) Unwrap() error { return e.Err }
+
+// ProcessBatch is ProcessIfNew for many events at once: one transaction claims them all, in one
+// statement, runs fn for those that are new, and commits. An event that stands twice in the batch
+// counts once.
+//
+// If fn fails, the batch is processed in smaller parts, each in a transaction of its own, until
+// the event at fault stands alone: its result has the error, the others take effect. So the
+// events take effect as if they were processed one by one; the results are in their order. The
+// error is about the infrastructure or the call; then the results say what is committed.
+func (g *Guard) ProcessBatch(ctx context.Context, events []BatchEvent, fn BatchHandler, opts ...Option) ([]BatchResult, error) {
+	return g.processBatch(ctx, nil, events, fn, opts)
+}
+
+// ProcessBatchAt is ProcessBatch for records of a partition, in the order of their offsets: the
+// same transaction advances the watermark over them (WithWatermark). It stops at the first event
+// that cannot be processed, because the watermark must not go beyond it: deal with that event
+// (StoreDeadLetter, for instance) and call again with those behind it.
+func (g *Guard) ProcessBatchAt(ctx context.Context, w *Watermark, events []BatchEvent, fn BatchHandler, opts ...Option) ([]BatchResult, error) {
+	if w == nil || w.guard == nil {
+		return nil, fmt.Errorf("%w: the Watermark is not made by TakeOver", ErrInvalidConfig)
+	}
+	for i := 1; i < len(events); i++ {
+		if events[i].Offset <= events[i-1].Offset {
+			return nil, fmt.Errorf("%w: offset %d comes after %d", ErrInvalidConfig, events[i].Offset, events[i-1].Offset)
+		}
+	}
+
+	return g.processBatch(ctx, w, events, fn, opts)
+}
+
+func (g *Guard) processBatch(ctx context.Context, w *Watermark, events []BatchEvent, fn BatchHandler, opts []Option) ([]BatchResult, error) {
+	if err := g.check(); err != nil {
+		return nil, err
+	}
+	if fn == nil {
+		return nil, fmt.Errorf("%w: the handler is nil", ErrInvalidConfig)
+	}
+	c, err := g.newOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	if c.metadata != "" || c.recordDuration || c.watermark != nil {
+		return nil, fmt.Errorf("%w: of the options a batch takes WithIsolation and WithRetry", ErrInvalidConfig)
+	}
+	c.watermark = w
+	b := batch{guard: g, call: c, fn: fn, results: make([]BatchResult, len(events))}
+
+	return b.results, b.process(ctx, events)
+}
+
+// batch is a batch on its way through the guard.
+type batch struct {
+	guard   *Guard
+	call    call
+	fn      BatchHandler
+	results []BatchResult
+}
+
+// process works through the events in parts: all that are left, unless one of them is known to
+// be at fault; then half of those up to it, or those before it if the handler has named it.
+func (b *batch) process(ctx context.Context, events []BatchEvent) error {
+	bad := 0 // The event at fault, if one is known to be there, is before this.
+	for i, size := 0, len(events); i < len(events); {
+		end := min(i+size, len(events))
+		err := b.attempt(ctx, events[i:end], b.results[i:end])
+		if err != nil {
+			clear(b.results[i:end]) // They were meant for a COMMIT.
+		}
+		var (
+			eventErr *EventError
+			passed   *passedError
+		)
+		switch {
+		case err == nil:
+			if i = end; i >= bad {
+				size = len(events)
+			} else {
+				size = (bad - i + 1) / 2
+			}
+		case errors.As(err, &passed):
+			for ; i < end && events[i].Offset < passed.next; i++ {
+				b.results[i].Outcome = AlreadyProcessed
+			}
+		case !isEventsFault(err):
+			return err
+		case end == i+1:
+			b.results[i] = BatchResult{Err: err}
+			if b.call.watermark != nil {
+				return nil
+			}
+			i, bad, size = end, 0, len(events)
+		case errors.As(err, &eventErr) && eventErr.Index > 0 && eventErr.Index < end-i:
+			size, bad = eventErr.Index, i+eventErr.Index+1
+		case eventErr != nil && eventErr.Index == 0:
+			size, bad = 1, i+1
+		default:
+			size, bad = (end-i)/2, end
+		}
+	}
+
+	return nil
+}
+
+// isEventsFault reports whether err comes of the events and not of the infrastructure.
+func isEventsFault(err error) bool {
+	if errors.Is(err, ErrInvalidEventID) || errors.Is(err, ErrInvalidMetadata) {
+		return true
+	}
+	var handlerErr *HandlerError
+
+	return errors.As(err, &handlerErr) && !handlerErr.transient && !errors.Is(err, ErrHandlerTx)
+}
+
+// passedError says that the watermark is beyond the first events of a part.
+type passedError struct{ next int64 }
+
+func (e *passedError) Error() string { return fmt.Sprintf("the watermark is at %d", e.next) }
+
+// attempt processes a part in one transaction.
+func (b *batch) attempt(ctx context.Context, part []BatchEvent, results []BatchResult) error {
+	p, err := b.prepare(part)
+	if err != nil {
+		return err
+	}
+	g := b.guard
+
+	return p.call.retry.do(ctx, g.log, func() error {
+		err := p.try(ctx, results)
+		if !errors.Is(err, errCommitUnanswered) {
+			return err
+		}
+		outcome, resolveErr := g.resolve(ctx, p.call)
+		switch {
+		case resolveErr != nil && !errors.Is(resolveErr, ErrNotFound):
+			return resolveErr
+		case outcome != Processed:
+			return notCommitted(p.call, err)
+		}
+
+		return nil
+	})
+}
+
+// part is a part of a batch that is processed in one transaction.
+type part struct {
+	batch  *batch
+	call   call
+	events []BatchEvent
+	keys   []uuid.UUID // zero: no event id
+	fresh  []int       // in events
+}
+
+func (b *batch) prepare(events []BatchEvent) (*part, error) {
+	p := &part{batch: b, call: b.call, events: events, keys: make([]uuid.UUID, len(events))}
+	claimID, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("idem: make a claim id: %w", err)
+	}
+	p.call.claimID, p.call.eventID = claimID, fmt.Sprintf("one of %d", len(events))
+	if len(events) == 1 {
+		p.call.eventID = events[0].ID
+	}
+	if w := b.call.watermark; w != nil {
+		p.call.offset, p.call.next = events[0].Offset, events[len(events)-1].Offset+1
+	}
+	p.call.batch = &keyed{}
+	seen := make(map[uuid.UUID]struct{}, len(events))
+	for i, e := range events {
+		if e.ID == "" && b.call.watermark != nil {
+			continue
+		}
+		if err := validateEventID(e.ID); err != nil {
+			return nil, at(i, err)
+		}
+		metadata := ""
+		if e.Metadata != nil {
+			if metadata, err = e.Metadata.marshal(); err != nil {
+				return nil, at(i, err)
+			}
+		}
+		p.keys[i] = Key(e.ID)
+		if _, ok := seen[p.keys[i]]; !ok {
+			seen[p.keys[i]] = struct{}{}
+			p.call.batch.add(p.keys[i], e.ID, metadata)
+		}
+	}
+
+	return p, nil
+}
+
+// at names the event at fault.
+func at(i int, err error) error { return &EventError{Index: i, Err: err} }
+
+// try runs the transaction.
+func (p *part) try(ctx context.Context, results []BatchResult) error {
+	g := p.batch.guard
+	consumer, err := g.register(ctx)
+	if err != nil {
+		return err
+	}
+
+	return g.begin(ctx, consumer, p.call, func(tx pgx.Tx, got claimed) error {
+		if !got.place {
+			return &passedError{got.next}
+		}
+		fresh := p.sort(got.fresh, results)
+		if len(fresh) > 0 {
+			err := g.handle(ctx, tx, p.call, func(ctx context.Context, tx pgx.Tx) error { return p.inPart(p.batch.fn(ctx, tx, fresh)) })
+			if err != nil {
+				return err
+			}
+		} else if p.call.watermark == nil {
+			return nil
+		}
+
+		return g.commit(ctx, tx, p.call)
+	})
+}
+
+// sort sets the results and returns the fresh events.
+func (p *part) sort(claimed []uuid.UUID, results []BatchResult) []BatchEvent {
+	left := make(map[uuid.UUID]struct{}, len(claimed))
+	for _, key := range claimed {
+		left[key] = struct{}{}
+	}
+	p.fresh, p.call.key = p.fresh[:0], uuid.Nil
+	fresh := make([]BatchEvent, 0, len(p.events))
+	for i, e := range p.events {
+		key := p.keys[i]
+		if _, ok := left[key]; !ok && key != uuid.Nil {
+			results[i] = BatchResult{Outcome: AlreadyProcessed}
+
+			continue
+		}
+		delete(left, key)
+		if key != uuid.Nil {
+			p.call.key = key // By any of them the outcome of the COMMIT can be found.
+		}
+		results[i] = BatchResult{Outcome: Processed}
+		p.fresh = append(p.fresh, i)
+		fresh = append(fresh, e)
+	}
+
+	return fresh
+}
+
+// inPart makes an index into the fresh events one into the part.
+func (p *part) inPart(err error) error {
+	var eventErr *EventError
+	if errors.As(err, &eventErr) && eventErr.Index >= 0 && eventErr.Index < len(p.fresh) {
+		return at(p.fresh[eventErr.Index], err)
+	}
+
+	return err
+}

@@ -1,0 +1,308 @@
+package idem_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+// poisoned is a batch handler that writes its events down and fails if one of them is poison.
+// With point it says which.
+type poisoned struct {
+	poison map[string]bool
+	point  bool
+	runs   int
+}
+
+func (p *poisoned) handle(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEvent) error {
+	p.runs++
+	ids := make([]string, len(fresh))
+	for i, e := range fresh {
+		ids[i] = e.ID
+		if data, ok := e.Data.(string); ok {
+			ids[i] = data
+		}
+	}
+	if _, err := tx.Exec(ctx, `INSERT INTO public.effects SELECT unnest($1::text[])`, ids); err != nil {
+		return err
+	}
+	for i, id := range ids {
+		switch {
+		case p.poison[id] && p.point:
+			return &idem.EventError{Index: i, Err: errBoom}
+		case p.poison[id]:
+			return errBoom
+		}
+	}
+
+	return nil
+}
+
+func batchOf(ids ...string) []idem.BatchEvent {
+	events := make([]idem.BatchEvent, len(ids))
+	for i, id := range ids {
+		events[i] = idem.BatchEvent{ID: id, Offset: int64(i), Data: id}
+	}
+
+	return events
+}
+
+// outcomes are the results in short: P processed, A already processed, E an error, - not tried.
+func outcomes(results []idem.BatchResult) string {
+	var s strings.Builder
+	for _, r := range results {
+		switch {
+		case r.Err != nil:
+			s.WriteByte('E')
+		default:
+			s.WriteByte("-PA"[r.Outcome])
+		}
+	}
+
+	return s.String()
+}
+
+func (b *bundle) allEffects(t *testing.T) []string {
+	t.Helper()
+	rows, err := b.pool.Query(t.Context(), `SELECT event_id FROM public.effects ORDER BY ctid`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return ids
+}
+
+func TestProcessBatch(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	if _, err := b.guard.MarkProcessed(t.Context(), "b"); err != nil {
+		t.Fatal(err)
+	}
+	var handler poisoned
+	results, err := b.guard.ProcessBatch(t.Context(), batchOf("c", "b", "a", "c", "d"), handler.handle)
+	if err != nil || outcomes(results) != "PAPAP" {
+		t.Errorf("%s, %v", outcomes(results), err)
+	}
+	if got := b.allEffects(t); !slices.Equal(got, []string{"c", "a", "d"}) || handler.runs != 1 {
+		t.Errorf("effects %v in %d runs", got, handler.runs)
+	}
+	results, err = b.guard.ProcessBatch(t.Context(), batchOf("d", "c"), handler.handle)
+	if err != nil || outcomes(results) != "AA" || handler.runs != 1 {
+		t.Errorf("again: %s, %v, %d runs", outcomes(results), err, handler.runs)
+	}
+	results, err = b.guard.ProcessBatch(t.Context(), nil, handler.handle)
+	if err != nil || len(results) != 0 {
+		t.Errorf("empty: %v, %v", results, err)
+	}
+	results, err = b.guard.ProcessBatch(t.Context(), batchOf("x", "", "y", "z\x00"), handler.handle)
+	if err != nil || outcomes(results) != "PEPE" || !errors.Is(results[1].Err, idem.ErrInvalidEventID) {
+		t.Errorf("invalid ids: %s, %v", outcomes(results), err)
+	}
+}
+
+// Wherever poison stands in a batch, it is alone with its error and all others take effect once.
+func TestPoisonAtEveryPosition(t *testing.T) {
+	t.Parallel()
+	const size, step = 500, 7
+	b := setup(t)
+	for position := 0; position < size; position += step {
+		for _, point := range []bool{false, true} {
+			ids := make([]string, size)
+			for i := range ids {
+				ids[i] = fmt.Sprintf("%d %v %d", position, point, i)
+			}
+			handler := poisoned{poison: map[string]bool{ids[position]: true}, point: point}
+			results, err := b.guard.ProcessBatch(t.Context(), batchOf(ids...), handler.handle)
+			want := strings.Repeat("P", position) + "E" + strings.Repeat("P", size-position-1)
+			if err != nil || outcomes(results) != want || !errors.Is(results[position].Err, errBoom) {
+				t.Fatalf("poison at %d: %s, %v", position, outcomes(results), err)
+			}
+			if limit := map[bool]int{false: 22, true: 5}[point]; handler.runs > limit {
+				t.Errorf("poison at %d, named: %v: %d runs of the handler, want at most %d", position, point, handler.runs, limit)
+			}
+		}
+	}
+	if n, want := len(b.allEffects(t)), (size-1)*2*((size+step-1)/step); n != want {
+		t.Errorf("%d effects, want %d", n, want)
+	}
+}
+
+// Random batches, with duplicates, poison and crashes, leave the tables as the same events do one
+// by one.
+func TestBatchesAreAsOneByOne(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(12) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			random := rand.New(rand.NewPCG(seed, 0))
+			ids := make([]string, 300)
+			handler := poisoned{poison: map[string]bool{}, point: seed%2 == 0}
+			for i := range ids {
+				ids[i] = fmt.Sprint("event-", random.IntN(200))
+			}
+			for range []int{0, 1, 2, 10}[seed%4] {
+				handler.poison[ids[random.IntN(len(ids))]] = true
+			}
+			single, batched := setup(t), setup(t)
+			var want strings.Builder
+			for _, id := range ids {
+				outcome, err := single.guard.ProcessIfNew(t.Context(), id, func(ctx context.Context, tx pgx.Tx) error {
+					one := handler
+
+					return one.handle(ctx, tx, batchOf(id))
+				})
+				want.WriteString(outcomes([]idem.BatchResult{{Outcome: outcome, Err: err}}))
+			}
+
+			at := seed%3 == 0 // With a watermark.
+			var got strings.Builder
+			events := batchOf(ids...)
+			var w *idem.Watermark
+			for len(events) > 0 {
+				if w == nil || random.IntN(5) == 0 {
+					w = takeOver(t, batched.guard)
+				}
+				part := events[:min(len(events), 1+random.IntN(60))]
+				crash := random.IntN(4) == 0
+				process := func(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEvent) error {
+					err := handler.handle(ctx, tx, fresh)
+					if crash && random.IntN(3) == 0 {
+						panic(errBoom)
+					}
+
+					return err
+				}
+				results, crashed := protect(func() ([]idem.BatchResult, error) {
+					if at {
+						return batched.guard.ProcessBatchAt(t.Context(), w, part, process)
+					}
+
+					return batched.guard.ProcessBatch(t.Context(), part, process)
+				})
+				if crashed {
+					continue // All is delivered again; what was committed is known.
+				}
+				done := strings.TrimRight(outcomes(results), "-")
+				got.WriteString(done)
+				events = events[len(done):]
+			}
+			if a, b := single.allEffects(t), batched.allEffects(t); !slices.Equal(a, b) {
+				t.Errorf("one by one %d effects, in batches %d:\n%v\n%v", len(a), len(b), a, b)
+			}
+			// What a crashed call had committed comes back as processed already.
+			if a, b := want.String(), got.String(); strings.Count(a, "E") != strings.Count(b, "E") || len(a) != len(b) {
+				t.Errorf("one by one %s\nin batches %s", a, b)
+			}
+		})
+	}
+}
+
+// protect reports whether the call panicked.
+func protect(call func() ([]idem.BatchResult, error)) (results []idem.BatchResult, crashed bool) {
+	defer func() { crashed = recover() != nil }()
+	results, err := call()
+	if err != nil {
+		panic(err)
+	}
+
+	return results, false
+}
+
+func TestProcessBatchAt(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w := takeOver(t, b.guard)
+	handler := poisoned{poison: map[string]bool{"c": true}}
+	events := batchOf("a", "b", "c", "d", "a")
+	events[1].ID = "" // Known by its place alone.
+	results, err := b.guard.ProcessBatchAt(t.Context(), w, events, handler.handle)
+	if err != nil || outcomes(results) != "PPE--" {
+		t.Errorf("%s, %v", outcomes(results), err)
+	}
+	if next := takeOver(t, b.guard).Next(); next != 2 {
+		t.Errorf("the watermark is at %d, want 2, before the poison", next)
+	}
+	if _, err := b.guard.ProcessBatchAt(t.Context(), w, events[2:], handler.handle); !errors.Is(err, idem.ErrFenced) {
+		t.Errorf("former owner: %v", err)
+	}
+	w = takeOver(t, b.guard)
+	handler.poison = nil
+	results, err = b.guard.ProcessBatchAt(t.Context(), w, events, handler.handle) // From the start: it knows.
+	if err != nil || outcomes(results) != "AAPPA" {
+		t.Errorf("%s, %v", outcomes(results), err)
+	}
+	if next := takeOver(t, b.guard).Next(); next != 5 {
+		t.Errorf("the watermark is at %d, want 5", next)
+	}
+	if got := b.allEffects(t); !slices.Equal(got, []string{"a", "b", "c", "d"}) {
+		t.Errorf("effects %v", got)
+	}
+	slices.Reverse(events)
+	if _, err := b.guard.ProcessBatchAt(t.Context(), w, events, handler.handle); !errors.Is(err, idem.ErrInvalidConfig) {
+		t.Errorf("in disorder: %v", err)
+	}
+}
+
+func TestBatchCommitWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	for mode, expect := range cutModes {
+		t.Run(expect.name, func(t *testing.T) {
+			t.Parallel()
+			c := setupCut(t, idem.RetryPolicy{})
+			w := takeOver(t, c.through)
+			for round := range int64(30) {
+				var handler poisoned
+				events := batchOf(fmt.Sprint("a", round), fmt.Sprint("b", round))
+				for i := range events {
+					events[i].Offset += 2 * round
+					if round%3 == 0 {
+						events[i].ID = ""
+					}
+				}
+				c.proxy.CutNextCommit(mode)
+				results, err := c.through.ProcessBatchAt(t.Context(), w, events, handler.handle)
+				if err != nil || outcomes(results) != "PP" {
+					t.Fatalf("round %d: %s, %v", round, outcomes(results), err)
+				}
+				if n := int32(handler.runs); n < expect.least || n > expect.most {
+					t.Fatalf("round %d: the handler ran %d times, want %d to %d", round, n, expect.least, expect.most)
+				}
+			}
+			if n := len(c.allEffects(t)); n != 60 {
+				t.Errorf("%d effects, want 60", n)
+			}
+		})
+	}
+}
+
+func TestBatchMisuse(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var handler poisoned
+	for name, try := range map[string]func() error{
+		"no handler": func() error { return second(b.guard.ProcessBatch(t.Context(), batchOf("a"), nil)) },
+		"metadata": func() error {
+			return second(b.guard.ProcessBatch(t.Context(), batchOf("a"), handler.handle, idem.WithMetadata(idem.Metadata{Host: "h"})))
+		},
+		"no watermark": func() error { return second(b.guard.ProcessBatchAt(t.Context(), nil, batchOf("a"), handler.handle)) },
+		"nil guard": func() error {
+			return second((*idem.Guard)(nil).ProcessBatch(t.Context(), batchOf("a"), handler.handle))
+		},
+	} {
+		if err := try(); !errors.Is(err, idem.ErrInvalidConfig) {
+			t.Errorf("%s: %v, want ErrInvalidConfig", name, err)
+		}
+	}
+}
