@@ -106,7 +106,7 @@ func (q *Queries) DeadLetterDiscard(ctx context.Context, db DBTX, ids []int64) (
 
 const deadLetterFail = `-- name: DeadLetterFail :execrows
 UPDATE idem.dead_letters
-SET state = 'open', attempts = attempts + $1::integer, error = $2, failed_at = now()
+SET state = 'open', attempts = attempts + $1::integer, starts = 0, error = $2, failed_at = now()
 WHERE id = $3 AND state IN ('parked', 'replay')
 `
 
@@ -126,7 +126,7 @@ func (q *Queries) DeadLetterFail(ctx context.Context, db DBTX, arg DeadLetterFai
 }
 
 const deadLetterGet = `-- name: DeadLetterGet :one
-SELECT c.name AS consumer, d.id, d.record_offset, d.record_time, d.failed_at, d.resolved_at, d.claim_id, d.consumer_id, d.record_partition, d.attempts, d.state, d.topic, d.event_id, d.error, d.record_key, d.record_value, d.header_keys, d.header_values
+SELECT c.name AS consumer, d.id, d.record_offset, d.record_time, d.failed_at, d.resolved_at, d.claim_id, d.topic_id, d.consumer_id, d.record_partition, d.attempts, d.starts, d.state, d.topic, d.event_id, d.error, d.record_key, d.record_value, d.header_keys, d.header_values
 FROM idem.dead_letters d JOIN idem.consumers c ON c.id = d.consumer_id
 WHERE d.id = $1
 `
@@ -139,9 +139,11 @@ type DeadLetterGetRow struct {
 	FailedAt        time.Time
 	ResolvedAt      *time.Time
 	ClaimID         uuid.UUID
+	TopicID         uuid.NullUUID
 	ConsumerID      int32
 	RecordPartition int32
 	Attempts        int32
+	Starts          int32
 	State           string
 	Topic           string
 	EventID         *string
@@ -164,9 +166,11 @@ func (q *Queries) DeadLetterGet(ctx context.Context, db DBTX, id int64) (DeadLet
 		&i.FailedAt,
 		&i.ResolvedAt,
 		&i.ClaimID,
+		&i.TopicID,
 		&i.ConsumerID,
 		&i.RecordPartition,
 		&i.Attempts,
+		&i.Starts,
 		&i.State,
 		&i.Topic,
 		&i.EventID,
@@ -181,11 +185,11 @@ func (q *Queries) DeadLetterGet(ctx context.Context, db DBTX, id int64) (DeadLet
 
 const deadLetterInsert = `-- name: DeadLetterInsert :one
 INSERT INTO idem.dead_letters (
-    consumer_id, state, topic, record_partition, record_offset, record_time, event_id, claim_id, attempts, error,
+    consumer_id, state, topic, record_partition, record_offset, record_time, event_id, claim_id, topic_id, attempts, error,
     record_key, record_value, header_keys, header_values
 ) VALUES (
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
-    $11, $12, $13, $14
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
+    $12, $13, $14, $15
 )
 RETURNING id
 `
@@ -199,6 +203,7 @@ type DeadLetterInsertParams struct {
 	RecordTime      *time.Time
 	EventID         *string
 	ClaimID         uuid.UUID
+	TopicID         uuid.NullUUID
 	Attempts        int32
 	Error           string
 	RecordKey       []byte
@@ -218,6 +223,7 @@ func (q *Queries) DeadLetterInsert(ctx context.Context, db DBTX, arg DeadLetterI
 		arg.RecordTime,
 		arg.EventID,
 		arg.ClaimID,
+		arg.TopicID,
 		arg.Attempts,
 		arg.Error,
 		arg.RecordKey,
@@ -322,15 +328,18 @@ func (q *Queries) DeadLetterList(ctx context.Context, db DBTX, arg DeadLetterLis
 }
 
 const deadLetterNext = `-- name: DeadLetterNext :many
-SELECT id, record_offset, record_time, failed_at, resolved_at, claim_id, consumer_id, record_partition, attempts, state, topic, event_id, error, record_key, record_value, header_keys, header_values FROM idem.dead_letters d
-WHERE d.consumer_id = $1 AND d.topic = $2 AND d.record_partition = $3
-  AND (d.state = 'replay' OR d.state = 'parked')
-  AND NOT (d.state = 'parked' AND EXISTS (
-      SELECT FROM idem.dead_letters h
-      WHERE h.consumer_id = d.consumer_id AND h.topic = d.topic AND h.record_partition = d.record_partition
-        AND h.record_key = d.record_key AND h.id < d.id AND h.state IN ('open', 'parked', 'replay')))
-ORDER BY d.id
-LIMIT 1
+UPDATE idem.dead_letters SET starts = starts + 1
+WHERE id = (
+    SELECT d.id FROM idem.dead_letters d
+    WHERE d.consumer_id = $1 AND d.topic = $2 AND d.record_partition = $3
+      AND d.state IN ('open', 'parked', 'replay') AND d.state <> 'open'
+      AND NOT (d.state = 'parked' AND EXISTS (
+          SELECT FROM idem.dead_letters h
+          WHERE h.consumer_id = d.consumer_id AND h.topic = d.topic AND h.record_partition = d.record_partition
+            AND sha256(h.record_key) = sha256(d.record_key) AND h.id < d.id AND h.state IN ('open', 'parked', 'replay')))
+    ORDER BY d.id
+    LIMIT 1)
+RETURNING id, record_offset, record_time, failed_at, resolved_at, claim_id, topic_id, consumer_id, record_partition, attempts, starts, state, topic, event_id, error, record_key, record_value, header_keys, header_values
 `
 
 type DeadLetterNextParams struct {
@@ -340,7 +349,8 @@ type DeadLetterNextParams struct {
 }
 
 // The oldest letter of a partition that is to be processed now: one that somebody wants replayed,
-// or a parked one with nothing unresolved of the same record key before it.
+// or a parked one with nothing unresolved of the same record key before it. It counts that this
+// begins, so that a letter which kills processes is found.
 func (q *Queries) DeadLetterNext(ctx context.Context, db DBTX, arg DeadLetterNextParams) ([]DeadLetter, error) {
 	rows, err := db.Query(ctx, deadLetterNext, arg.ConsumerID, arg.Topic, arg.RecordPartition)
 	if err != nil {
@@ -357,9 +367,11 @@ func (q *Queries) DeadLetterNext(ctx context.Context, db DBTX, arg DeadLetterNex
 			&i.FailedAt,
 			&i.ResolvedAt,
 			&i.ClaimID,
+			&i.TopicID,
 			&i.ConsumerID,
 			&i.RecordPartition,
 			&i.Attempts,
+			&i.Starts,
 			&i.State,
 			&i.Topic,
 			&i.EventID,

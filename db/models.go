@@ -29,12 +29,15 @@ type DeadLetter struct {
 	ResolvedAt   *time.Time
 	// The claim that marked the event when the letter was stored.
 	ClaimID         uuid.UUID
+	TopicID         uuid.NullUUID
 	ConsumerID      int32
 	RecordPartition int32
 	// How often the handler has failed.
 	Attempts int32
-	State    string
-	Topic    string
+	// How often a replay has begun and not ended.
+	Starts int32
+	State  string
+	Topic  string
 	// Null if the record has none.
 	EventID     *string
 	Error       string

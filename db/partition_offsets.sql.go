@@ -123,7 +123,7 @@ func (q *Queries) OffsetLimitWait(ctx context.Context, db DBTX, milliseconds str
 }
 
 const offsetList = `-- name: OffsetList :many
-SELECT c.name AS consumer, p.next_offset, p.epoch, p.taken_at, p.started_offset, p.topic_id, p.consumer_id, p.partition, p.starts, p.topic, p.owner
+SELECT c.name AS consumer, p.next_offset, p.epoch, p.taken_at, p.started_offset, p.started_epoch, p.topic_id, p.consumer_id, p.partition, p.starts, p.topic, p.owner
 FROM idem.partition_offsets p JOIN idem.consumers c ON c.id = p.consumer_id
 ORDER BY c.name, p.topic, p.partition
 `
@@ -134,6 +134,7 @@ type OffsetListRow struct {
 	Epoch         int64
 	TakenAt       time.Time
 	StartedOffset *int64
+	StartedEpoch  *int64
 	TopicID       uuid.NullUUID
 	ConsumerID    int32
 	Partition     int32
@@ -158,6 +159,7 @@ func (q *Queries) OffsetList(ctx context.Context, db DBTX) ([]OffsetListRow, err
 			&i.Epoch,
 			&i.TakenAt,
 			&i.StartedOffset,
+			&i.StartedEpoch,
 			&i.TopicID,
 			&i.ConsumerID,
 			&i.Partition,
@@ -202,7 +204,7 @@ func (q *Queries) OffsetLock(ctx context.Context, db DBTX, arg OffsetLockParams)
 
 const offsetReset = `-- name: OffsetReset :execrows
 UPDATE idem.partition_offsets
-SET next_offset = $1, topic_id = $2, started_offset = NULL, starts = 0
+SET next_offset = $1, topic_id = $2, started_offset = NULL, started_epoch = NULL, starts = 0
 WHERE consumer_id = $3 AND topic = $4 AND partition = $5 AND epoch = $6
 `
 
@@ -240,7 +242,7 @@ WITH former AS (
     FOR UPDATE
 )
 UPDATE idem.partition_offsets p
-SET next_offset = $1, epoch = p.epoch + 1, topic_id = NULL, started_offset = NULL, starts = 0
+SET next_offset = $1, epoch = p.epoch + 1, topic_id = NULL, started_offset = NULL, started_epoch = NULL, starts = 0
 FROM former f
 WHERE p.consumer_id = $2 AND p.topic = $3 AND p.partition = f.partition
 RETURNING p.partition, f.next_offset AS former_next_offset, p.next_offset, f.epoch AS former_epoch, p.epoch
@@ -297,9 +299,11 @@ func (q *Queries) OffsetSet(ctx context.Context, db DBTX, arg OffsetSetParams) (
 
 const offsetStart = `-- name: OffsetStart :many
 UPDATE idem.partition_offsets
-SET starts = CASE WHEN started_offset = $1 THEN starts + 1
-                  WHEN started_offset > $1 THEN starts
+SET starts = CASE WHEN started_offset > $1 THEN starts
+                  WHEN started_offset = $1 AND started_epoch = epoch THEN starts
+                  WHEN started_offset = $1 THEN starts + 1
                   ELSE 1 END,
+    started_epoch = CASE WHEN started_offset > $1 THEN started_epoch ELSE epoch END,
     started_offset = greatest(started_offset, $1)
 WHERE consumer_id = $2 AND topic = $3 AND partition = $4 AND epoch = $5
 RETURNING CASE WHEN started_offset = $1 THEN starts ELSE 1 END::integer AS starts
@@ -313,9 +317,9 @@ type OffsetStartParams struct {
 	Epoch         int64
 }
 
-// Counts the owners that have begun with a record. Those before it do not disturb the count: an
-// owner that finds only duplicates there begins with one after the other. No row if the caller
-// is not the owner.
+// Counts the owners that have begun with a record, each once, however often it says so. Those
+// before it do not disturb the count: an owner that finds only duplicates there begins with one
+// after the other. No row if the caller is not the owner.
 func (q *Queries) OffsetStart(ctx context.Context, db DBTX, arg OffsetStartParams) ([]int32, error) {
 	rows, err := db.Query(ctx, offsetStart,
 		arg.StartedOffset,
@@ -343,9 +347,9 @@ func (q *Queries) OffsetStart(ctx context.Context, db DBTX, arg OffsetStartParam
 }
 
 const offsetTakeBackStart = `-- name: OffsetTakeBackStart :exec
-UPDATE idem.partition_offsets SET starts = starts - 1
+UPDATE idem.partition_offsets SET starts = starts - 1, started_epoch = NULL
 WHERE consumer_id = $1 AND topic = $2 AND partition = $3 AND epoch = $4
-  AND started_offset = $5 AND starts > 0
+  AND started_offset = $5 AND started_epoch = epoch
 `
 
 type OffsetTakeBackStartParams struct {
@@ -356,7 +360,7 @@ type OffsetTakeBackStartParams struct {
 	StartedOffset *int64
 }
 
-// Takes OffsetStart back, for an owner that ended in order.
+// Takes OffsetStart back, for an owner that ended in order; once, however often it says so.
 func (q *Queries) OffsetTakeBackStart(ctx context.Context, db DBTX, arg OffsetTakeBackStartParams) error {
 	_, err := db.Exec(ctx, offsetTakeBackStart,
 		arg.ConsumerID,

@@ -54,9 +54,9 @@ func (s *bench) letters(t *testing.T) []string {
 	return all
 }
 
-func (s *bench) resolve(t *testing.T, state string) {
+func (s *bench) askForReplay(t *testing.T) {
 	t.Helper()
-	if _, err := s.pool.Exec(t.Context(), `UPDATE idem.dead_letters SET state = $1 WHERE state = 'open'`, state); err != nil {
+	if _, err := s.pool.Exec(t.Context(), `UPDATE idem.dead_letters SET state = 'replay' WHERE state = 'open'`); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -94,13 +94,13 @@ func TestDeadLetters(t *testing.T) {
 					t.Errorf("%d effects, %v", lines, err)
 				}
 
-				s.resolve(t, "replay") // They fail again, but for those without an event id.
+				s.askForReplay(t) // They fail again, but for those without an event id.
 				until(t, "the replays to fail", func() bool {
 					return slices.Equal(s.letters(t)[:2], []string{"2 open 4", "4 open 2"})
 				})
 				handler.healed.Store(true)
 				m.leave(t)
-				s.resolve(t, "replay")
+				s.askForReplay(t)
 				m = s.start(t, config)
 				until(t, "all letters to be replayed", func() bool {
 					return !slices.ContainsFunc(s.letters(t), func(l string) bool { return !strings.Contains(l, "replayed") })
@@ -143,7 +143,7 @@ func TestParkedKeys(t *testing.T) {
 	s.awaitCommitted(t, 21)
 
 	handler.healed.Store(true)
-	s.resolve(t, "replay")
+	s.askForReplay(t)
 	s.awaitEffects(t, 21)
 	// The key is free again.
 	until(t, "the key to be free", func() bool {

@@ -30,6 +30,7 @@ type job struct {
 	Topic          string        `json:"topic"`
 	Group          string        `json:"group"`
 	SessionTimeout time.Duration `json:"session_timeout"`
+	Batches        bool          `json:"batches"`
 }
 
 // work consumes until its input ends. That is how a test asks a worker to leave, and what
@@ -64,11 +65,15 @@ func consume(input io.Reader) error {
 	if err != nil {
 		return err
 	}
-	consumer, err := kafkaadapter.New(guard, kafkaadapter.Config{
+	config := kafkaadapter.Config{
 		Brokers: j.Brokers, Group: j.Group, Topics: []string{j.Topic}, Handle: deadly, SessionTimeout: j.SessionTimeout,
 		HeartbeatInterval: 100 * time.Millisecond, CommitInterval: 200 * time.Millisecond, MaxWait: 100 * time.Millisecond,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
+	}
+	if j.Batches {
+		config.Handle, config.HandleBatch = nil, eachOf(deadly)
+	}
+	consumer, err := kafkaadapter.New(guard, config)
 	if err != nil {
 		return err
 	}
@@ -86,6 +91,12 @@ type worker struct {
 // startWorker starts a worker, which the test must kill or dismiss.
 func (s *bench) startWorker(t *testing.T, dsn string) *worker {
 	t.Helper()
+
+	return s.startJob(t, job{DSN: dsn})
+}
+
+func (s *bench) startJob(t *testing.T, j job) *worker {
+	t.Helper()
 	w := &worker{command: exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0])}
 	w.command.Env = append(os.Environ(), envWorker+"=1", "GOMAXPROCS=1") // They share the machine.
 	w.command.Stderr = &w.messages
@@ -97,10 +108,8 @@ func (s *bench) startWorker(t *testing.T, dsn string) *worker {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.input.Close() }) // Of a test that fails the workers leave, too.
-	err = json.NewEncoder(w.input).Encode(job{
-		DSN: dsn, Brokers: s.broker.Addrs, Topic: s.topic, Group: s.group, SessionTimeout: s.broker.MinSessionTimeout,
-	})
-	if err != nil {
+	j.Brokers, j.Topic, j.Group, j.SessionTimeout = s.broker.Addrs, s.topic, s.group, s.broker.MinSessionTimeout
+	if err := json.NewEncoder(w.input).Encode(j); err != nil {
 		t.Fatal(err)
 	}
 

@@ -43,6 +43,16 @@ func deadly(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
 // behind it take effect once.
 func TestRecordThatKillsProcesses(t *testing.T) {
 	t.Parallel()
+	for name, batches := range map[string]bool{"single": false, "batches": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testRecordThatKillsProcesses(t, batches)
+		})
+	}
+}
+
+func testRecordThatKillsProcesses(t *testing.T, batches bool) {
+	t.Helper()
 	db := pgtest.NewDB(t)
 	s := setupIn(t, broker.InProcess(t), 1, db.Pool(t))
 	records := events(0, 20, 1)
@@ -53,7 +63,7 @@ func TestRecordThatKillsProcesses(t *testing.T) {
 		if starts++; starts > 10 {
 			t.Fatal("ten processes were killed by one record")
 		}
-		w := s.startWorker(t, db.DSN)
+		w := s.startJob(t, job{DSN: db.DSN, Batches: batches})
 		ended := make(chan error, 1)
 		go func() { ended <- w.command.Wait() }()
 		until(t, "the worker to die or to store a dead letter", func() bool {
@@ -73,7 +83,8 @@ func TestRecordThatKillsProcesses(t *testing.T) {
 			}
 		}
 	}
-	// The first was killed in the middle; then five began with it; the next one knew.
+	// The first was killed in the middle; then five began with it; the next one knew. With batches
+	// the first has not committed those before it: the second finds out which record it is.
 	if starts != 7 {
 		t.Errorf("%d processes were started, want 7", starts)
 	}

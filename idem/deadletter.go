@@ -23,7 +23,7 @@ const (
 	DeadLetterReplay     DeadLetterState = "replay" // to be processed again
 	DeadLetterReplayed   DeadLetterState = "replayed"
 	DeadLetterDiscarded  DeadLetterState = "discarded"
-	DeadLetterSuperseded DeadLetterState = "superseded" // another delivery was processed
+	DeadLetterSuperseded DeadLetterState = "superseded" // another claim of the event counts since
 )
 
 // DeadLetter is a record that could not be processed, whole.
@@ -39,6 +39,7 @@ type DeadLetter struct {
 	EventID   string    // empty if the record has none
 	ClaimID   uuid.UUID // that marked the event, set by StoreDeadLetter
 	Attempts  int       // that failed
+	Starts    int       // replays that have begun and not ended, with the one at hand
 	Error     string
 }
 
@@ -54,7 +55,7 @@ func (l *DeadLetter) eventID() string {
 		return l.EventID
 	}
 
-	return fmt.Sprintf("%s-%d-%d", l.Partition.Topic, l.Partition.Number, l.Offset)
+	return l.Partition.place(l.Offset)
 }
 
 // StoreDeadLetter marks the event of a record as processed and stores the record, in one
@@ -88,7 +89,7 @@ func (g *Guard) StoreDeadLetter(ctx context.Context, letter DeadLetter, opts ...
 func (l *DeadLetter) params(claimID uuid.UUID) db.DeadLetterInsertParams {
 	p := db.DeadLetterInsertParams{
 		State: string(l.State), Topic: l.Partition.Topic, RecordPartition: l.Partition.Number, RecordOffset: l.Offset,
-		ClaimID: claimID, Attempts: int32(l.Attempts), Error: cleanText(l.Error), //nolint:gosec // Nobody tries that often.
+		ClaimID: claimID, TopicID: nullable(l.Partition.TopicID), Attempts: int32(l.Attempts), Error: cleanText(l.Error), //nolint:gosec // Nobody tries that often.
 		RecordKey: l.Key, RecordValue: l.Value,
 		HeaderKeys: make([][]byte, len(l.Headers)), HeaderValues: make([][]byte, len(l.Headers)),
 	}
@@ -110,7 +111,7 @@ func (l *DeadLetter) params(claimID uuid.UUID) db.DeadLetterInsertParams {
 
 // NextDeadLetter returns the letter of a partition that is to be processed next: one that
 // somebody wants replayed, or a parked one with nothing unresolved of its key before it. It
-// returns ErrNotFound if there is none.
+// returns ErrNotFound if there is none. Each call counts as a start of that letter's replay.
 func (g *Guard) NextDeadLetter(ctx context.Context, p Partition) (DeadLetter, error) {
 	var rows []db.DeadLetter
 	err := g.onPool(ctx, func(conn db.DBTX, consumer int32) error {
@@ -134,9 +135,9 @@ func (g *Guard) NextDeadLetter(ctx context.Context, p Partition) (DeadLetter, er
 func newDeadLetter(row db.DeadLetter) DeadLetter {
 	l := DeadLetter{
 		ID: row.ID, State: DeadLetterState(row.State),
-		Partition: Partition{Topic: row.Topic, Number: row.RecordPartition}, Offset: row.RecordOffset,
+		Partition: Partition{Topic: row.Topic, Number: row.RecordPartition, TopicID: row.TopicID.UUID}, Offset: row.RecordOffset,
 		Key: row.RecordKey, Value: row.RecordValue,
-		ClaimID: row.ClaimID, Attempts: int(row.Attempts), Error: row.Error,
+		ClaimID: row.ClaimID, Attempts: int(row.Attempts), Starts: int(row.Starts), Error: row.Error,
 	}
 	if row.RecordTime != nil {
 		l.Time = *row.RecordTime

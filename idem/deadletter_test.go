@@ -85,7 +85,10 @@ func TestDeadLetterIsStoredWhole(t *testing.T) {
 	if !strings.HasPrefix(got.Error, "bad\uFFFD\uFFFDeee") || len(got.Error) > 20_000 || !got.Time.Equal(stored.Time) {
 		t.Errorf("error of %d bytes, time %v", len(got.Error), got.Time)
 	}
-	got.ID, got.ClaimID, got.Error, got.Time, got.State = 0, stored.ClaimID, stored.Error, stored.Time, stored.State
+	if got.Starts != 1 || b.next(t).Starts != 2 {
+		t.Errorf("its replay has begun %d times, want 1 and then 2", got.Starts)
+	}
+	got.Starts, got.ID, got.ClaimID, got.Error, got.Time, got.State = 0, 0, stored.ClaimID, stored.Error, stored.Time, stored.State
 	if !reflect.DeepEqual(got, stored) {
 		t.Errorf("stored %+v, got %+v", stored, got)
 	}

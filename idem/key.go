@@ -30,9 +30,12 @@ func Key(eventID string) uuid.UUID {
 	return key
 }
 
-// isOwnKey reports whether id is a canonical lower-case UUID of any version but 8.
+// nilUUID would be the key of no event.
+const nilUUID = "00000000-0000-0000-0000-000000000000"
+
+// isOwnKey reports whether id is a canonical lower-case UUID of any version but 8, and not nil.
 func isOwnKey(id string) bool {
-	if len(id) != 36 || id[14] == '8' {
+	if len(id) != 36 || id[14] == '8' || id == nilUUID {
 		return false
 	}
 	for i := range len(id) {

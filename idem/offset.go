@@ -49,17 +49,15 @@ func (g *Guard) newCallAt(w *Watermark, offset int64, opts []Option) (call, erro
 		return call{}, err
 	}
 	c, err := g.newOptions(append(slices.Clip(opts), WithWatermark(w, offset)))
-	c.eventID = fmt.Sprintf("%v/%d", w.partitionOrNone(), offset)
-
-	return c, err
-}
-
-func (w *Watermark) partitionOrNone() Partition {
-	if w == nil {
-		return Partition{}
+	switch {
+	case err != nil:
+		return call{}, err
+	case c.metadata != "" || c.recordDuration:
+		return call{}, fmt.Errorf("%w: nothing is stored for the record, so it can have no metadata", ErrInvalidConfig)
 	}
+	c.eventID = w.partition.place(offset)
 
-	return w.partition
+	return c, nil
 }
 
 // claimAt is claim for a call with a watermark: the places come first, then the event ids. It

@@ -15,8 +15,9 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 )
 
-// ErrFenced is returned when another owner has taken over the partition: nothing was committed,
-// and nothing of this owner ever will be. Stop working on the partition; TakeOver begins anew.
+// ErrFenced is returned when another owner has taken over the partition: nothing was committed
+// (unless the error also wraps ErrOutcomeUnknown), and nothing of this owner ever will be. Stop
+// working on the partition; TakeOver begins anew.
 var ErrFenced = errors.New("idem: another owner has taken over the partition")
 
 // takeOverWait is how long TakeOver waits at once for a transaction of the former owner.
@@ -32,6 +33,16 @@ type Partition struct {
 }
 
 func (p Partition) String() string { return p.Topic + "/" + strconv.Itoa(int(p.Number)) }
+
+// place names a record in the partition.
+func (p Partition) place(offset int64) string {
+	place := p.String() + "/" + strconv.FormatInt(offset, 10)
+	if p.TopicID != uuid.Nil {
+		place += " of " + p.TopicID.String()
+	}
+
+	return place
+}
 
 // Watermark is how far a consumer has processed a partition, kept in PostgreSQL and advanced in
 // the transactions that process its records (WithWatermark, ProcessOffset). A record before it
@@ -89,7 +100,12 @@ func (w *Watermark) takeOver(ctx context.Context) error {
 	}
 	owner := ownerName()
 	var row db.OffsetTakeOverRow
-	err = pgx.BeginTxFunc(ctx, g.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+	pooled, err := g.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("idem: acquire a connection: %w", err)
+	}
+	defer pooled.Release()
+	err = pgx.BeginTxFunc(ctx, pooled, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		conn := g.names.on(tx)
 		if err := g.queries.OffsetLimitWait(ctx, conn, strconv.FormatInt(takeOverWait.Milliseconds(), 10)); err != nil {
 			return err //nolint:wrapcheck // The caller wraps it.
@@ -106,7 +122,10 @@ func (w *Watermark) takeOver(ctx context.Context) error {
 	case errors.As(err, &pgErr) && pgErr.Code == "55P03":
 		return errHeld
 	case err != nil:
-		return fmt.Errorf("idem: take over %v: %w", w.partition, explain(err))
+		err = explain(err)
+		closeReadOnly(ctx, pooled, err)
+
+		return fmt.Errorf("idem: take over %v: %w", w.partition, err)
 	}
 	w.consumer, w.epoch, w.next, w.topicID = consumer, row.Epoch, row.NextOffset, row.TopicID
 
@@ -132,7 +151,8 @@ func (w *Watermark) terminateHolder(ctx context.Context) error {
 	return nil
 }
 
-// Next is the first offset that is not known to be processed: where to go on. 0 if none is.
+// Next is where to go on: the first offset that was not known to be processed when TakeOver,
+// Advance or Reset returned. 0 if none was.
 func (w *Watermark) Next() int64 { return w.next }
 
 // Recreated reports whether the watermark belongs to another topic that had the same name. Then
@@ -179,7 +199,7 @@ func (w *Watermark) Reset(ctx context.Context, next int64) error {
 }
 
 // Begin notes that this owner begins with the record at offset and returns how many owners in a
-// row have, this one included. An owner that ended while it processed its first record shows
+// row have, this one included, each counted once. An owner that ended while it processed its first record shows
 // here: a record that kills its process is begun by one after the other. Call it for the first
 // record after TakeOver; End takes it back.
 func (w *Watermark) Begin(ctx context.Context, offset int64) (int, error) {

@@ -44,12 +44,14 @@ func (m Message) Lag() int64 { return max(0, m.HighWaterMark-m.Offset-1) }
 type Handler func(ctx context.Context, tx pgx.Tx, m Message) error
 
 // Config describes a Consumer. Brokers, Group, Topics (or TopicPattern)
-// and Handle are required.
+// and Handle (or HandleBatch) are required.
 type Config struct {
 	// Brokers are where the cluster is found: host:port, one or more.
 	Brokers []string
 
-	// Group is the consumer group. Its members share the partitions.
+	// Group is the consumer group. Its members share the partitions. A consumer name of package
+	// idem belongs to one group (of one cluster): two groups would take the watermarks from
+	// each other.
 	Group string
 
 	// Topics are what the group consumes. All its members should name the same.
@@ -59,8 +61,16 @@ type Config struct {
 	// ^ and $), but none of Kafka's own. New ones are found within seconds.
 	TopicPattern *regexp.Regexp
 
-	// Handle processes a record.
+	// Handle processes a record. Give either this or HandleBatch.
 	Handle Handler
+
+	// HandleBatch processes several records of a partition in one transaction, which is many
+	// times faster. It gets what has come while the batch before was processed, up to BatchSize
+	// records (default 500) with keys and values of up to BatchBytes (default 4 MiB): nothing
+	// waits for a batch to become full. It needs a Mode with offsets. Context is not asked.
+	HandleBatch BatchHandler
+	BatchSize   int
+	BatchBytes  int
 
 	// EventID tells events apart. Default Header(DefaultEventIDHeader).
 	EventID EventID
@@ -73,7 +83,7 @@ type Config struct {
 	Mode Mode
 
 	// MaxAttempts is how often the handler may fail for one record. Pauses between the attempts
-	// grow from 100 ms to 10 s; the partition waits, the others go on. Transient errors of the
+	// grow from 100 ms to 2 s; the partition waits, the others go on. Transient errors of the
 	// infrastructure (idem.IsTransient) are no attempts: they are retried until they are gone.
 	// Default 5.
 	MaxAttempts int
@@ -178,6 +188,8 @@ func (c Config) withDefaults() Config {
 	c.StartOffset = cmp.Or(c.StartOffset, kafka.FirstOffset)
 	c.MaxAttempts = cmp.Or(c.MaxAttempts, 5)
 	c.MaxStarts = cmp.Or(c.MaxStarts, 5)
+	c.BatchSize = cmp.Or(c.BatchSize, 500)
+	c.BatchBytes = cmp.Or(c.BatchBytes, 4<<20)
 	c.ReplayInterval = cmp.Or(c.ReplayInterval, 5*time.Second)
 	if c.Observe == nil {
 		c.Observe = func(Event) {}
@@ -209,8 +221,12 @@ func (c Config) validate() error {
 		return fmt.Errorf("%w: give either Topics, without empty names, or a TopicPattern", ErrInvalidConfig)
 	case len(slices.Compact(slices.Sorted(slices.Values(c.Topics)))) != len(c.Topics):
 		return fmt.Errorf("%w: Topics names a topic twice", ErrInvalidConfig)
-	case c.Handle == nil:
-		return fmt.Errorf("%w: Handle is nil", ErrInvalidConfig)
+	case (c.Handle == nil) == (c.HandleBatch == nil):
+		return fmt.Errorf("%w: give either Handle or HandleBatch", ErrInvalidConfig)
+	case c.HandleBatch != nil && c.Mode == Keys:
+		return fmt.Errorf("%w: HandleBatch needs a Mode with offsets", ErrInvalidConfig)
+	case c.BatchSize < 0 || c.BatchBytes < 0:
+		return fmt.Errorf("%w: BatchSize or BatchBytes is negative", ErrInvalidConfig)
 	case c.StartOffset != kafka.FirstOffset && c.StartOffset != kafka.LastOffset:
 		return fmt.Errorf("%w: StartOffset is %d; use kafka.FirstOffset or kafka.LastOffset", ErrInvalidConfig, c.StartOffset)
 	case c.MaxAttempts < 0:

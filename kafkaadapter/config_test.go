@@ -20,6 +20,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func handle(context.Context, pgx.Tx, kafkaadapter.Message) error { return nil }
 
+func handleBatch(context.Context, pgx.Tx, []kafkaadapter.Message) error { return nil }
+
 func valid() kafkaadapter.Config {
 	return kafkaadapter.Config{Brokers: []string{"127.0.0.1:1"}, Group: "g", Topics: []string{"t"}, Handle: handle}
 }
@@ -60,7 +62,10 @@ func TestNewRefusesNonsense(t *testing.T) {
 		"needs a Mode":             func(c *kafkaadapter.Config) { c.ParkKeys, c.OnFailure = true, kafkaadapter.StopOnFailure },
 		"empty name":               func(c *kafkaadapter.Config) { c.Topics = []string{""} },
 		"a topic twice":            func(c *kafkaadapter.Config) { c.Topics = []string{"a", "b", "a"} },
-		"Handle":                   func(c *kafkaadapter.Config) { c.Handle = nil },
+		"either Handle":            func(c *kafkaadapter.Config) { c.Handle = nil },
+		"or HandleBatch":           func(c *kafkaadapter.Config) { c.HandleBatch = handleBatch },
+		"HandleBatch needs":        func(c *kafkaadapter.Config) { c.Handle, c.HandleBatch, c.Mode = nil, handleBatch, kafkaadapter.Keys },
+		"BatchSize":                func(c *kafkaadapter.Config) { c.BatchSize = -1 },
 		"StartOffset":              func(c *kafkaadapter.Config) { c.StartOffset = 5 },
 		"MaxAttempts":              func(c *kafkaadapter.Config) { c.MaxAttempts = -1 },
 		"MaxBytes":                 func(c *kafkaadapter.Config) { c.MaxBytes = 1 << 31 },

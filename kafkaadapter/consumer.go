@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/segmentio/kafka-go"
 
 	"github.com/nova-events/idempotent-consumer/idem"
@@ -37,6 +38,9 @@ func New(guard *idem.Guard, config Config) (*Consumer, error) {
 	config = config.withDefaults()
 	if err := config.validate(); err != nil {
 		return nil, err
+	}
+	if batch := config.HandleBatch; batch != nil {
+		config.Handle = func(ctx context.Context, tx pgx.Tx, m Message) error { return batch(ctx, tx, []Message{m}) }
 	}
 	config.Logger = config.Logger.With("group", config.Group)
 

@@ -50,9 +50,9 @@ func (w *worker) bury(revoked, work context.Context, m Message, state idem.DeadL
 	case err != nil:
 		return w.endOf(revoked, m, fmt.Errorf("store the dead letter: %w (it is one because %w)", err, reason))
 	case outcome == idem.AlreadyProcessed:
-		w.settle(m, outcome, time.Since(started))
+		w.settleOne(m, outcome, time.Since(started))
 
-		return nil
+		return w.readParked(revoked) // It may have been by this call, if it had to be repeated.
 	}
 
 	kind := EventParked
@@ -64,7 +64,7 @@ func (w *worker) bury(revoked, work context.Context, m Message, state idem.DeadL
 	if w.config.ParkKeys && m.Key != nil {
 		w.parked[string(m.Key)] = true
 	}
-	w.begun, w.alive, w.behind = none, w.alive || state == idem.DeadLetterOpen, false
+	w.begun, w.alive, w.behind = none, w.alive || state == idem.DeadLetterOpen && w.singly == 0, false
 	w.done(m.Offset + 1)
 	w.observe(Event{Kind: kind, Offset: m.Offset, Err: reason})
 
@@ -111,7 +111,12 @@ func (w *worker) replay(revoked, work context.Context) error {
 		case err != nil:
 			return fmt.Errorf("kafkaadapter: read dead letters: %w", err)
 		}
-		if err := w.replayOne(revoked, work, letter); err != nil {
+		if letter.Starts > w.config.MaxStarts {
+			err = w.reopen(revoked, work, letter, 0, fmt.Errorf("%w, %d times", errKillsProcesses, letter.Starts-1))
+		} else {
+			err = w.replayOne(revoked, work, letter)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -125,32 +130,42 @@ func (w *worker) replayOne(revoked, work context.Context, letter idem.DeadLetter
 		ran := false
 		m.Attempt++
 		started := time.Now()
-		_, err := w.guard.ReplayDeadLetter(work, letter, w.handler(m, &ran), idem.WithRetry(idem.RetryPolicy{MaxAttempts: 1}))
+		outcome, err := w.guard.ReplayDeadLetter(work, letter, w.handler(m, &ran), w.once)
 		transient := idem.IsTransient(err)
 		switch {
-		case err == nil:
+		case err == nil && outcome == idem.Processed:
 			w.observe(Event{Kind: EventReplayed, Offset: m.Offset, Duration: time.Since(started)})
 
 			return nil
+		case err == nil:
+			return nil // Its event was processed otherwise.
 		case work.Err() != nil, transient && revoked.Err() != nil:
 			return nil //nolint:nilerr // It is as it was before.
 		case !transient && !ran:
 			return w.refuse(m, err)
-		case transient:
-			m.Attempt--
-		case permanent(err) || m.Attempt >= w.config.MaxAttempts:
-			w.log.ErrorContext(work, "kafkaadapter: replay of a dead letter failed", "letter", letter.ID, "offset", m.Offset, "error", err)
-			w.observe(Event{Kind: EventDeadLetter, Offset: m.Offset, Err: err})
-
-			return w.endOf(revoked, m, w.persist(revoked, "open a dead letter again", func() error {
-				return w.guard.ReopenDeadLetter(work, letter, m.Attempt, err)
-			}))
+		case !transient && (permanent(err) || m.Attempt >= w.config.MaxAttempts):
+			return w.reopen(revoked, work, letter, m.Attempt, err)
 		}
-		w.observe(Event{Kind: EventAttemptFailed, Offset: m.Offset, Err: err})
+		kind := EventAttemptFailed
+		if transient {
+			kind = EventPaused
+			m.Attempt--
+		}
+		w.observe(Event{Kind: kind, Offset: m.Offset, Err: err})
 		if !backoff.Sleep(revoked, retryPauses.Pause(tries)) {
 			return nil
 		}
 	}
+}
+
+// reopen gives a letter that cannot be replayed back to those who decide.
+func (w *worker) reopen(revoked, work context.Context, letter idem.DeadLetter, attempts int, reason error) error {
+	w.log.ErrorContext(work, "kafkaadapter: replay of a dead letter failed", "letter", letter.ID, "offset", letter.Offset, "error", reason)
+	w.observe(Event{Kind: EventDeadLetter, Offset: letter.Offset, Err: reason})
+
+	return w.endOf(revoked, newReplay(letter), w.persist(revoked, "open a dead letter again", func() error {
+		return w.guard.ReopenDeadLetter(work, letter, attempts, reason)
+	}))
 }
 
 // readParked learns which keys have unresolved letters. Between two readings only this owner

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
@@ -15,8 +16,12 @@ import (
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
 )
 
+// maxReasonBytes is how much of an error's text is copied.
+const maxReasonBytes = 4 << 10
+
 // copyLetter produces a copy of a failed record to its dead-letter topic, at least once. It goes
-// on until that succeeds: what is there for others to see must not be missing for good.
+// on until that succeeds, unless the broker says that it never will: then the table alone has the
+// record.
 func (w *worker) copyLetter(revoked context.Context, m Message, reason error) error {
 	if w.config.DeadLetterSuffix == "" {
 		return nil
@@ -29,6 +34,11 @@ func (w *worker) copyLetter(revoked context.Context, m Message, reason error) er
 		if err := fatal(err); err != nil {
 			return w.refuse(m, err)
 		}
+		if code, ok := errors.AsType[kafka.Error](err); ok && !code.Temporary() && !code.Timeout() || errors.Is(err, protocol.ErrNoPartition) {
+			w.log.ErrorContext(revoked, "kafkaadapter: dead letter not copied, only stored in the table", "offset", m.Offset, "error", err)
+
+			return nil
+		}
 		w.observe(Event{Kind: EventPaused, Offset: m.Offset, Err: err})
 		w.log.WarnContext(revoked, "kafkaadapter: dead letter not copied, trying again", "offset", m.Offset, "error", err)
 		backoff.Sleep(revoked, retryPauses.Pause(failed))
@@ -38,7 +48,7 @@ func (w *worker) copyLetter(revoked context.Context, m Message, reason error) er
 func (w *worker) produceLetter(ctx context.Context, m Message, reason error) error {
 	topic := w.partition.Topic + w.config.DeadLetterSuffix
 	response, err := w.generation.client.Produce(ctx, &kafka.ProduceRequest{
-		Topic: topic, Partition: m.Partition, RequiredAcks: kafka.RequireAll,
+		Topic: topic, Partition: m.Partition, RequiredAcks: kafka.RequireAll, Compression: kafka.Gzip,
 		Records: kafka.NewRecordReader(kafka.Record{
 			Time: m.Time, Key: nullableBytes(m.Key), Value: nullableBytes(m.Value),
 			Headers: slices.Concat(m.Headers, letterHeaders(w.config.Group, m, reason)),
@@ -69,22 +79,28 @@ func nullableBytes(b []byte) protocol.Bytes { //nolint:ireturn // kafka-go's int
 // (org.springframework.kafka.support.KafkaHeaders, numbers as big-endian bytes) and of Kafka
 // Connect (DeadLetterQueueReporter, all as text).
 func letterHeaders(group string, m Message, reason error) []kafka.Header {
-	class := fmt.Sprintf("%T", root(reason))
+	class, message, timestamp := fmt.Sprintf("%T", root(reason)), reason.Error(), int64(-1)
+	if len(message) > maxReasonBytes {
+		message = strings.ToValidUTF8(message[:maxReasonBytes], "") + "…"
+	}
+	if !m.Time.IsZero() {
+		timestamp = m.Time.UnixMilli()
+	}
 	text := func(key, value string) kafka.Header { return kafka.Header{Key: key, Value: []byte(value)} }
 
 	return []kafka.Header{
 		text("kafka_dlt-original-topic", m.Topic),
 		{Key: "kafka_dlt-original-partition", Value: binary.BigEndian.AppendUint32(nil, uint32(m.Partition))}, //nolint:gosec // Kafka's partitions have 32 bits.
 		{Key: "kafka_dlt-original-offset", Value: binary.BigEndian.AppendUint64(nil, uint64(m.Offset))},       //nolint:gosec // It is not negative.
-		{Key: "kafka_dlt-original-timestamp", Value: binary.BigEndian.AppendUint64(nil, uint64(m.Time.UnixMilli()))},
+		{Key: "kafka_dlt-original-timestamp", Value: binary.BigEndian.AppendUint64(nil, uint64(timestamp))},
 		text("kafka_dlt-original-consumer-group", group),
 		text("kafka_dlt-exception-fqcn", class),
-		text("kafka_dlt-exception-message", reason.Error()),
+		text("kafka_dlt-exception-message", message),
 		text("__connect.errors.topic", m.Topic),
 		text("__connect.errors.partition", strconv.Itoa(m.Partition)),
 		text("__connect.errors.offset", strconv.FormatInt(m.Offset, 10)),
 		text("__connect.errors.exception.class.name", class),
-		text("__connect.errors.exception.message", reason.Error()),
+		text("__connect.errors.exception.message", message),
 	}
 }
 

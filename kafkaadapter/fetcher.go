@@ -33,7 +33,7 @@ type fetcher struct {
 
 func newFetcher(w *worker, offset int64) *fetcher {
 	return &fetcher{
-		worker: w, transport: w.generation.client.Transport.(*kafka.Transport), //nolint:forcetypeassert // Run made it.
+		worker: w, transport: w.generation.transport(),
 		responses: make(chan *fetch.Response), ended: make(chan struct{}), offset: offset, start: offset,
 	}
 }
@@ -73,8 +73,10 @@ func (f *fetcher) next(ctx context.Context) (*fetch.Response, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := f.generation.commitNow(ctx, f.partition.Topic, int(f.partition.Number), offset); err != nil {
+			return nil, fmt.Errorf("commit where the log begins or ends: %w", err)
+		}
 		f.offset, f.relative = offset, true
-		f.done(offset)
 	}
 
 	return fetch.Fetch(ctx, f.transport, f.generation.consumer.brokers, fetch.Request{ //nolint:wrapcheck // judge wraps it.

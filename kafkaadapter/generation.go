@@ -12,8 +12,12 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/backoff"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 )
+
+// rejoinPause is how long a member waits that has lost a partition without the group's knowledge.
+const rejoinPause = time.Second
 
 // generation is the time between two rebalances, in which the assignment of partitions does
 // not change. It has a worker for each partition and commits their offsets.
@@ -32,6 +36,8 @@ type generation struct {
 
 	workers sync.WaitGroup
 	ended   chan struct{} // closed when workers and committer have ended
+
+	committing sync.Mutex // One commit at a time, so that none overtakes another.
 
 	mu      sync.Mutex
 	pending map[string]map[int]int64 // offsets to commit, by topic and partition
@@ -65,9 +71,10 @@ func (g *generation) run(ctx context.Context) error {
 				defer g.workers.Done()
 				err := w.run(revoked, work)
 				switch {
-				case errors.Is(err, idem.ErrFenced):
-					g.log.WarnContext(ctx, "kafkaadapter: another owner has taken over, joining the group again", "partition", w.partition.String())
-					w.observe(Event{Kind: EventFenced})
+				case errors.Is(err, idem.ErrFenced), errors.Is(err, errOtherTopic):
+					g.log.WarnContext(ctx, "kafkaadapter: joining the group again", "partition", w.partition.String(), "error", err)
+					w.observe(Event{Kind: EventFenced, Err: err})
+					backoff.Sleep(revoked, rejoinPause) // Two that fence each other by mistake are not to do it all the time.
 
 					return // This ends the generation.
 				case err != nil:
@@ -79,12 +86,15 @@ func (g *generation) run(ctx context.Context) error {
 	}
 	g.log.InfoContext(ctx, "kafkaadapter: partitions assigned", "partitions", partitions, "member", g.kafka.MemberID)
 	g.kafka.Start(func(revoked context.Context) {
-		g.consumer.watchTopics(revoked, g.client.Transport.(*kafka.Transport), g.topics) //nolint:forcetypeassert // consume made it.
+		g.consumer.watchTopics(revoked, g.transport(), g.topics)
 	})
 	g.kafka.Start(func(revoked context.Context) {
 		defer close(g.ended)
 		g.commitUntil(ctx, revoked)
-		timer := time.AfterFunc(g.consumer.config.DrainTimeout, stop)
+		timer := time.AfterFunc(g.consumer.config.DrainTimeout, func() {
+			stop()
+			g.commit(ctx) // One that hangs is not to hold back the offsets of the others.
+		})
 		defer timer.Stop()
 		g.workers.Wait()
 		g.commit(ctx)
@@ -95,6 +105,10 @@ func (g *generation) run(ctx context.Context) error {
 	defer g.mu.Unlock()
 
 	return g.failure
+}
+
+func (g *generation) transport() *kafka.Transport {
+	return g.client.Transport.(*kafka.Transport) //nolint:forcetypeassert // consume made it.
 }
 
 // fail makes Run end with err. The other partitions finish their records in progress.
@@ -131,9 +145,33 @@ func (g *generation) commitUntil(ctx, revoked context.Context) {
 	}
 }
 
+// commitNow commits an offset of one partition and returns when that has succeeded, or with an
+// error when the generation has ended or the broker refuses.
+func (g *generation) commitNow(revoked context.Context, topic string, partition int, offset int64) error {
+	for failed := 1; ; failed++ {
+		g.committing.Lock()
+		err := g.kafka.CommitOffsets(map[string]map[int]int64{topic: {partition: offset}})
+		g.committing.Unlock()
+		if err == nil {
+			g.done(topic, partition, offset)
+
+			return nil
+		}
+		if fatalErr := fatal(err); fatalErr != nil {
+			return fatalErr
+		}
+		g.log.WarnContext(revoked, "kafkaadapter: offset not committed, trying again", "topic", topic, "partition", partition, "error", err)
+		if !backoff.Sleep(revoked, retryPauses.Pause(failed)) {
+			return err //nolint:wrapcheck // The caller wraps it.
+		}
+	}
+}
+
 // commit commits what is done. What fails is tried again the next time, unless there is
 // something newer by then.
 func (g *generation) commit(ctx context.Context) {
+	g.committing.Lock()
+	defer g.committing.Unlock()
 	g.mu.Lock()
 	offsets := g.pending
 	g.pending = make(map[string]map[int]int64)

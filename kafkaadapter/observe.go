@@ -15,8 +15,8 @@ const (
 	EventAssigned      EventKind = iota + 1 // a partition is taken over: Offset, where it goes on
 	EventRevoked                            // a partition is given up
 	EventFetched                            // records have come: Offset of the next, Records, Lag
-	EventProcessed                          // a record has taken effect: Offset, Duration, Lag
-	EventDuplicate                          // a record's event was processed before: Offset, Duration, Lag
+	EventProcessed                          // records have taken effect: Offset of the last, Records, Duration, Lag
+	EventDuplicate                          // events were processed before: Offset of the last, Records, Duration, Lag
 	EventAttemptFailed                      // the handler failed and runs again: Offset, Err
 	EventPaused                             // the infrastructure failed and the partition waits: Offset, Err
 	EventDeadLetter                         // a record is stored as a dead letter: Offset, Err

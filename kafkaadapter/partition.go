@@ -22,10 +22,12 @@ type worker struct {
 	assigned   int64 // the group's offset, or kafka.FirstOffset or kafka.LastOffset
 	log        *slog.Logger
 
+	once   idem.Option     // Repeating is up to the worker, which knows of the revocation.
 	mark   *idem.Watermark // nil in mode Keys
 	behind bool            // the watermark is behind the last record, a duplicate
 	begun  int64           // the first record, while it is not known to leave the process alive; or none
 	alive  bool            // it did
+	singly int             // so many records are not to be in batches
 	parked map[string]bool // record keys with unresolved dead letters
 }
 
@@ -37,6 +39,7 @@ func newWorker(g *generation, topic string, assigned kafka.PartitionAssignment) 
 		partition: idem.Partition{Topic: topic, Number: int32(assigned.ID), TopicID: g.topicIDs[topic]}, //nolint:gosec // Kafka's partitions have 32 bits.
 		assigned:  assigned.Offset,
 		log:       g.log.With("topic", topic, "partition", assigned.ID),
+		once:      idem.WithRetry(idem.RetryPolicy{MaxAttempts: 1, ResolveTimeout: g.consumer.config.DrainTimeout}),
 		begun:     none,
 	}
 }
@@ -46,6 +49,10 @@ func newWorker(g *generation, topic string, assigned kafka.PartitionAssignment) 
 // they have begun after the revocation.
 func (w *worker) run(revoked, work context.Context) error {
 	offset, err := w.takeOver(revoked)
+	if err == nil && revoked.Err() == nil {
+		w.observe(Event{Kind: EventAssigned, Offset: offset})
+		defer w.observe(Event{Kind: EventRevoked})
+	}
 	for err == nil && revoked.Err() == nil {
 		if err = w.consume(revoked, work, offset); err == nil {
 			break
@@ -56,7 +63,6 @@ func (w *worker) run(revoked, work context.Context) error {
 	}
 	// Not deferred: a panic must leave it as it is.
 	w.endInOrder(revoked)
-	w.observe(Event{Kind: EventRevoked})
 
 	return err
 }
@@ -92,13 +98,12 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 
 func (w *worker) processAll(revoked, work context.Context, response *fetch.Response) error {
 	w.observe(Event{Kind: EventFetched, Offset: response.Next, Records: len(response.Messages), Lag: max(0, response.HighWatermark-response.Next)})
-	for _, record := range response.Messages {
-		if revoked.Err() != nil {
-			return nil //nolint:nilerr // The next owner of the partition goes on.
-		}
-		if err := w.process(revoked, work, record); err != nil {
+	for records := response.Messages; len(records) > 0 && revoked.Err() == nil; {
+		n, err := w.processSome(revoked, work, records)
+		if err != nil {
 			return err
 		}
+		records = records[n:]
 	}
 	if revoked.Err() != nil {
 		return nil //nolint:nilerr // The next owner of the partition goes on.

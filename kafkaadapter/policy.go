@@ -12,7 +12,8 @@ const (
 	KeysAndOffsets Mode = iota
 
 	// Keys uses the event id alone. A member that has lost its partition without knowing can
-	// still process records, though none that another one has.
+	// still process records, though none that another one has; one that hangs in a transaction
+	// holds its event for as long (idle_in_transaction_session_timeout limits that).
 	Keys
 
 	// Offsets uses the place alone. Nothing is stored for each record, which makes it the
@@ -39,7 +40,8 @@ const (
 	// FailOutOfRange ends Run with ErrOffsetOutOfRange.
 	FailOutOfRange OutOfRangePolicy = iota
 
-	// SkipToEarliest goes on with the first record that is left. What has expired is lost.
+	// SkipToEarliest goes on with the first record that is left. What has expired is lost. If
+	// the offset is beyond the log's end it goes on at the watermark or at the end.
 	SkipToEarliest
 
 	// SkipToLatest goes on behind the last record. All that is there is skipped.

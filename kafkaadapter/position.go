@@ -2,11 +2,14 @@ package kafkaadapter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/segmentio/kafka-go"
 
+	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 )
 
 // takeOver makes this member the owner of the partition, also in PostgreSQL, and returns where
@@ -14,8 +17,6 @@ import (
 // committed later than the watermark is, and can be set forward on purpose.
 func (w *worker) takeOver(revoked context.Context) (int64, error) {
 	if w.config.Mode == Keys {
-		w.observe(Event{Kind: EventAssigned, Offset: w.assigned})
-
 		return w.assigned, nil
 	}
 	err := w.persist(revoked, "take over the partition", func() error {
@@ -34,66 +35,111 @@ func (w *worker) takeOver(revoked context.Context) (int64, error) {
 		return 0, fmt.Errorf("kafkaadapter: take over %v: %w", w.partition, err)
 	}
 	if w.mark.Recreated() {
-		return w.skip(revoked, &outOfRangeError{offset: w.mark.Next(), reason: "the topic was deleted and created again"})
+		return w.skip(revoked, &outOfRangeError{offset: w.mark.Next()})
 	}
 	offset := w.assigned
 	if next := w.mark.Next(); next > max(offset, 0) {
 		offset = next
 	}
-	w.observe(Event{Kind: EventAssigned, Offset: offset})
 
 	return offset, nil
 }
 
 // outOfRangeError ends a fetcher whose offset is not in the log.
-type outOfRangeError struct {
-	offset int64
-	reason string // if it is known
-}
+type outOfRangeError struct{ offset int64 }
 
-func (e *outOfRangeError) Error() string { return e.reason }
+func (e *outOfRangeError) Error() string { return fmt.Sprintf("offset %d is out of range", e.offset) }
 
-// skip goes on elsewhere, if Config.OnOutOfRange says so.
+// errOtherTopic ends a generation in which a topic has become another one of the same name.
+var errOtherTopic = errors.New("the topic was deleted and created again")
+
+// skip finds out why an offset is not in the log, and goes on elsewhere, if Config.OnOutOfRange
+// says so.
 func (w *worker) skip(revoked context.Context, away *outOfRangeError) (int64, error) {
-	first, last, err := w.ends(revoked)
-	for failed := 1; err != nil; failed++ {
-		if err := fatal(err); err != nil {
-			return 0, fmt.Errorf("%v: %w", w.partition, err)
-		}
-		w.log.WarnContext(revoked, "kafkaadapter: the ends of the log are not known, trying again", "error", err)
-		if !backoff.Sleep(revoked, retryPauses.Pause(failed)) {
-			return 0, nil
+	var first, last int64
+	err := w.askBroker(revoked, func() error {
+		topics, err := fetch.Topics(revoked, w.generation.transport(), w.generation.consumer.brokers, w.config.ClientID, w.partition.Topic)
+		switch {
+		case err != nil:
+			return err //nolint:wrapcheck // It says what was tried.
+		case len(topics) == 1 && topics[0].Err == nil && topics[0].ID != w.partition.TopicID:
+			return errOtherTopic
 		}
 		first, last, err = w.ends(revoked)
+
+		return err
+	})
+	if err != nil || revoked.Err() != nil {
+		return 0, err
 	}
-	reason := away.reason
+
+	recreated := w.mark != nil && w.mark.Recreated()
+	var reason string
 	switch {
-	case reason != "":
+	case recreated:
+		reason = errOtherTopic.Error()
 	case away.offset < first:
-		reason = fmt.Sprintf("%d records have expired unread", first-away.offset)
+		reason = fmt.Sprintf("%d offsets have expired unread", first-away.offset)
+	case away.offset > last:
+		reason = "the log has lost its end, or the group's offset was set beyond it"
 	default:
-		reason = "the log has lost its end, or the topic was deleted and created again"
+		return away.offset, nil // The log has moved on meanwhile.
 	}
-	to := first
-	switch w.config.OnOutOfRange {
-	case FailOutOfRange:
+	if w.config.OnOutOfRange == FailOutOfRange {
 		return 0, fmt.Errorf("%w: %v at offset %d: %s; the log holds %d to %d; decide where to go on: set Config.OnOutOfRange, or reset the group's offset (kafka-consumer-groups.sh --reset-offsets) and the watermark (idemctl watermark reset)",
 			ErrOffsetOutOfRange, w.partition, away.offset, reason, first, last)
-	case SkipToLatest:
-		to = last
-	case SkipToEarliest:
 	}
-	w.log.ErrorContext(revoked, "kafkaadapter: offset out of range, going on elsewhere", "offset", away.offset, "reason", reason, "to", to)
-	if w.mark != nil {
-		err := w.persist(revoked, "reset the watermark", func() error { return w.mark.Reset(revoked, to) })
-		if err != nil {
-			return 0, w.endOf(revoked, Message{Message: kafka.Message{Topic: w.partition.Topic, Partition: int(w.partition.Number), Offset: to}}, err)
+	to := first
+	switch {
+	case w.config.OnOutOfRange == SkipToLatest:
+		to = last
+	case !recreated && away.offset > last:
+		// What is in the log is processed, as far as the watermark or the group has come.
+		to = last
+		if w.mark != nil && w.mark.Next() >= first && w.mark.Next() <= last {
+			to = w.mark.Next()
 		}
 	}
-	w.done(to)
-	w.observe(Event{Kind: EventSkipped, Offset: to})
+	w.log.ErrorContext(revoked, "kafkaadapter: offset out of range, going on elsewhere", "offset", away.offset, "reason", reason, "to", to)
 
-	return to, nil
+	return to, w.moveTo(revoked, to, recreated || w.mark != nil && w.mark.Next() > to)
+}
+
+// moveTo makes the place where to go on last. The group comes first: whoever crashes in between
+// finds the watermark as it was, and comes here again.
+func (w *worker) moveTo(revoked context.Context, to int64, reset bool) error {
+	err := w.generation.commitNow(revoked, w.partition.Topic, int(w.partition.Number), to)
+	if err == nil && reset {
+		err = w.persist(revoked, "reset the watermark", func() error { return w.mark.Reset(revoked, to) })
+	}
+	switch {
+	case errors.Is(err, idem.ErrFenced):
+		return idem.ErrFenced
+	case err != nil && revoked.Err() == nil:
+		return fmt.Errorf("kafkaadapter: go on at offset %d of %v: %w", to, w.partition, err)
+	case err == nil:
+		w.observe(Event{Kind: EventSkipped, Offset: to})
+	}
+
+	return nil
+}
+
+// askBroker repeats a request until it is answered, refused for good or no longer wanted.
+func (w *worker) askBroker(revoked context.Context, request func() error) error {
+	for failed := 1; ; failed++ {
+		err := request()
+		if err == nil || revoked.Err() != nil {
+			return nil //nolint:nilerr // The caller looks at the context.
+		}
+		if errors.Is(err, errOtherTopic) {
+			return err
+		}
+		if err := fatal(err); err != nil {
+			return fmt.Errorf("%v: %w", w.partition, err)
+		}
+		w.log.WarnContext(revoked, "kafkaadapter: the log's ends are not known, trying again", "error", err)
+		backoff.Sleep(revoked, retryPauses.Pause(failed))
+	}
 }
 
 // ends returns the offsets of the first record and behind the last one.

@@ -33,12 +33,12 @@ func (w *worker) process(revoked, work context.Context, record kafka.Message) er
 	case idErr != nil:
 		return w.fail(revoked, work, m, idErr)
 	}
-	if err := w.begin(revoked, m); err != nil {
-		if errors.Is(err, errKillsProcesses) {
-			return w.fail(revoked, work, m, err)
-		}
-
+	starts, err := w.begin(revoked, m.Offset)
+	switch {
+	case err != nil:
 		return w.endOf(revoked, m, err)
+	case starts > w.config.MaxStarts && w.config.OnFailure == StoreDeadLetter:
+		return w.fail(revoked, work, m, fmt.Errorf("%w, %d times", errKillsProcesses, starts-1))
 	}
 
 	for tries := 1; ; tries++ {
@@ -52,7 +52,7 @@ func (w *worker) process(revoked, work context.Context, record kafka.Message) er
 		}
 		switch {
 		case err == nil:
-			w.settle(m, outcome, time.Since(started))
+			w.settleOne(m, outcome, time.Since(started))
 
 			return nil
 		case errors.Is(err, idem.ErrFenced):
@@ -84,11 +84,9 @@ func unfit(err error) bool {
 
 // processOnce tries once; repeating is up to process, which knows of the revocation.
 func (w *worker) processOnce(work context.Context, m Message, ran *bool) (idem.Outcome, error) {
-	options := []idem.Option{idem.WithRetry(idem.RetryPolicy{MaxAttempts: 1})}
+	options := []idem.Option{w.once}
 	if w.config.StoreMetadata && w.config.Mode != Offsets {
-		options = append(options, idem.WithMetadata(idem.Metadata{
-			Topic: m.Topic, Partition: w.partition.Number, Offset: m.Offset, Key: m.Key, ProducerTime: m.Time, Attempt: m.Attempt,
-		}))
+		options = append(options, idem.WithMetadata(*w.metadata(m)))
 	}
 	handler := w.handler(m, ran)
 	switch w.config.Mode {
@@ -102,6 +100,12 @@ func (w *worker) processOnce(work context.Context, m Message, ran *bool) (idem.O
 	return w.guard.ProcessIfNew(work, m.EventID, handler, options...) //nolint:wrapcheck // refuse wraps it.
 }
 
+func (w *worker) metadata(m Message) *idem.Metadata {
+	return &idem.Metadata{
+		Topic: m.Topic, Partition: w.partition.Number, Offset: m.Offset, Key: m.Key, ProducerTime: m.Time, Attempt: m.Attempt,
+	}
+}
+
 func (w *worker) handler(m Message, ran *bool) idem.Handler {
 	return func(ctx context.Context, tx pgx.Tx) error {
 		*ran = true
@@ -110,42 +114,47 @@ func (w *worker) handler(m Message, ran *bool) idem.Handler {
 	}
 }
 
-// settle notes that the record is done with.
-func (w *worker) settle(m Message, outcome idem.Outcome, took time.Duration) {
-	kind := EventProcessed
-	if w.behind = outcome == idem.AlreadyProcessed; w.behind {
-		kind = EventDuplicate
+// settleOne notes that a record is done with.
+func (w *worker) settleOne(m Message, outcome idem.Outcome, took time.Duration) {
+	if outcome == idem.Processed {
+		w.settle(m, 1, 0, took)
 	} else {
-		w.alive = true
+		w.settle(m, 0, 1, took)
+		w.behind = w.mark != nil
 	}
-	w.begun = none
-	w.done(m.Offset + 1)
-	w.observe(Event{Kind: kind, Offset: m.Offset, Lag: m.Lag(), Duration: took})
 }
 
-// begin notes, for the first record of this owner, that it is tried now, so that a record which
-// kills one owner after the other is found. The later ones need no note: whoever is killed by
-// one of them leaves it to the next owner as its first.
-func (w *worker) begin(revoked context.Context, m Message) error {
+// settle notes that the records up to m are done with.
+func (w *worker) settle(m Message, processed, duplicates int, took time.Duration) {
+	w.behind, w.begun = false, none
+	w.done(m.Offset + 1)
+	if processed > 0 {
+		w.alive = w.singly == 0
+		w.observe(Event{Kind: EventProcessed, Offset: m.Offset, Records: processed, Lag: m.Lag(), Duration: took})
+	}
+	if duplicates > 0 {
+		w.observe(Event{Kind: EventDuplicate, Offset: m.Offset, Records: duplicates, Lag: m.Lag(), Duration: took})
+	}
+}
+
+// begin notes, for the first record of this owner, that it is tried now, and returns how many
+// owners in a row have tried it: a record that kills one owner after the other is found so. The
+// later ones need no note: whoever is killed by one of them leaves it to the next owner as its
+// first.
+func (w *worker) begin(revoked context.Context, offset int64) (starts int, err error) {
 	if w.mark == nil || w.alive {
-		return nil
+		return 0, nil
 	}
-	starts := 0
-	err := w.persist(revoked, "note the start", func() error {
-		var err error
-		starts, err = w.mark.Begin(revoked, m.Offset)
+	err = w.persist(revoked, "note the start", func() error {
+		starts, err = w.mark.Begin(revoked, offset)
 
-		return err //nolint:wrapcheck // endOf judges it.
+		return err //nolint:wrapcheck // The caller judges it.
 	})
-	if err != nil {
-		return err
-	}
-	w.begun = m.Offset
-	if starts > w.config.MaxStarts && w.config.OnFailure == StoreDeadLetter {
-		return fmt.Errorf("%w, %d times", errKillsProcesses, starts-1)
+	if err == nil {
+		w.begun = offset
 	}
 
-	return nil
+	return starts, err //nolint:wrapcheck // The caller judges it.
 }
 
 // endInOrder takes the note back: whoever comes next begins anew with the record.

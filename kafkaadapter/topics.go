@@ -49,19 +49,14 @@ func (c *Consumer) findTopics(ctx context.Context, transport *kafka.Transport) (
 		topics = slices.DeleteFunc(topics, func(t fetch.Topic) bool {
 			return t.Internal || !pattern.MatchString(t.Name) || dead != "" && strings.HasSuffix(t.Name, dead)
 		})
-		if len(topics) == 0 {
-			return nil, fmt.Errorf("%w: none matches %v", kafka.UnknownTopicOrPartition, pattern)
-		}
 	}
-	all := topics
-	if names := c.deadLetterTopics(topicNames(topics)); len(names) > 0 {
-		letters, err := fetch.Topics(ctx, transport, c.brokers, c.config.ClientID, names...)
-		if err != nil {
-			return nil, err //nolint:wrapcheck // It says what was tried.
-		}
-		all = slices.Concat(topics, letters)
+	if topics, err = c.withDeadLetterTopics(ctx, transport, topics); err != nil {
+		return nil, err
 	}
-	for _, t := range all {
+	if len(topics) == 0 {
+		return nil, fmt.Errorf("%w: none matches %v", kafka.UnknownTopicOrPartition, c.config.TopicPattern)
+	}
+	for _, t := range topics {
 		if t.Err != nil {
 			return nil, fmt.Errorf("topic %q: %w", t.Name, t.Err)
 		}
@@ -69,6 +64,42 @@ func (c *Consumer) findTopics(ctx context.Context, transport *kafka.Transport) (
 	slices.SortFunc(topics, func(a, b fetch.Topic) int { return strings.Compare(a.Name, b.Name) })
 
 	return topics, nil
+}
+
+// withDeadLetterTopics checks that topics have one for their dead letters. One that was found by
+// a pattern and has none is left out.
+func (c *Consumer) withDeadLetterTopics(ctx context.Context, transport *kafka.Transport, topics []fetch.Topic) ([]fetch.Topic, error) {
+	names := c.deadLetterTopics(topicNames(topics))
+	if len(names) == 0 {
+		return topics, nil
+	}
+	found, err := fetch.Topics(ctx, transport, c.brokers, c.config.ClientID, names...)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // It says what was tried.
+	}
+	missing := make(map[string]error)
+	for _, t := range found {
+		if t.Err != nil {
+			missing[t.Name] = t.Err
+		}
+	}
+
+	topics = slices.DeleteFunc(topics, func(t fetch.Topic) bool {
+		letters := t.Name + c.config.DeadLetterSuffix
+		reason := missing[letters]
+		switch {
+		case reason == nil:
+			return false
+		case c.config.TopicPattern == nil:
+			err = fmt.Errorf("topic %q: %w", letters, reason)
+		default:
+			c.config.Logger.WarnContext(ctx, "kafkaadapter: topic left out because its topic for dead letters is missing", "topic", t.Name, "missing", letters)
+		}
+
+		return true
+	})
+
+	return topics, err
 }
 
 func (c *Consumer) deadLetterTopics(topics []string) []string {

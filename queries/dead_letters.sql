@@ -1,26 +1,30 @@
 -- name: DeadLetterInsert :one
 -- Runs in the transaction that marks the event: both are stored or neither.
 INSERT INTO idem.dead_letters (
-    consumer_id, state, topic, record_partition, record_offset, record_time, event_id, claim_id, attempts, error,
+    consumer_id, state, topic, record_partition, record_offset, record_time, event_id, claim_id, topic_id, attempts, error,
     record_key, record_value, header_keys, header_values
 ) VALUES (
-    @consumer_id, @state, @topic, @record_partition, @record_offset, @record_time, @event_id, @claim_id, @attempts, @error,
+    @consumer_id, @state, @topic, @record_partition, @record_offset, @record_time, @event_id, @claim_id, sqlc.narg(topic_id), @attempts, @error,
     @record_key, @record_value, @header_keys, @header_values
 )
 RETURNING id;
 
 -- name: DeadLetterNext :many
 -- The oldest letter of a partition that is to be processed now: one that somebody wants replayed,
--- or a parked one with nothing unresolved of the same record key before it.
-SELECT * FROM idem.dead_letters d
-WHERE d.consumer_id = @consumer_id AND d.topic = @topic AND d.record_partition = @record_partition
-  AND (d.state = 'replay' OR d.state = 'parked')
-  AND NOT (d.state = 'parked' AND EXISTS (
-      SELECT FROM idem.dead_letters h
-      WHERE h.consumer_id = d.consumer_id AND h.topic = d.topic AND h.record_partition = d.record_partition
-        AND h.record_key = d.record_key AND h.id < d.id AND h.state IN ('open', 'parked', 'replay')))
-ORDER BY d.id
-LIMIT 1;
+-- or a parked one with nothing unresolved of the same record key before it. It counts that this
+-- begins, so that a letter which kills processes is found.
+UPDATE idem.dead_letters SET starts = starts + 1
+WHERE id = (
+    SELECT d.id FROM idem.dead_letters d
+    WHERE d.consumer_id = @consumer_id AND d.topic = @topic AND d.record_partition = @record_partition
+      AND d.state IN ('open', 'parked', 'replay') AND d.state <> 'open'
+      AND NOT (d.state = 'parked' AND EXISTS (
+          SELECT FROM idem.dead_letters h
+          WHERE h.consumer_id = d.consumer_id AND h.topic = d.topic AND h.record_partition = d.record_partition
+            AND sha256(h.record_key) = sha256(d.record_key) AND h.id < d.id AND h.state IN ('open', 'parked', 'replay')))
+    ORDER BY d.id
+    LIMIT 1)
+RETURNING *;
 
 -- name: DeadLetterParkedKeys :many
 -- The record keys whose further records must be parked.
@@ -37,7 +41,7 @@ WHERE id = @id AND state IN ('parked', 'replay');
 -- name: DeadLetterFail :execrows
 -- The replay failed: the letter is open again.
 UPDATE idem.dead_letters
-SET state = 'open', attempts = attempts + @attempts::integer, error = @error, failed_at = now()
+SET state = 'open', attempts = attempts + @attempts::integer, starts = 0, error = @error, failed_at = now()
 WHERE id = @id AND state IN ('parked', 'replay');
 
 -- name: DeadLetterList :many

@@ -49,26 +49,28 @@ WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition A
 -- name: OffsetReset :execrows
 -- Sets the watermark anywhere, also back, for a log that has become another one.
 UPDATE idem.partition_offsets
-SET next_offset = @next_offset, topic_id = sqlc.narg(topic_id), started_offset = NULL, starts = 0
+SET next_offset = @next_offset, topic_id = sqlc.narg(topic_id), started_offset = NULL, started_epoch = NULL, starts = 0
 WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND epoch = @epoch;
 
 -- name: OffsetStart :many
--- Counts the owners that have begun with a record. Those before it do not disturb the count: an
--- owner that finds only duplicates there begins with one after the other. No row if the caller
--- is not the owner.
+-- Counts the owners that have begun with a record, each once, however often it says so. Those
+-- before it do not disturb the count: an owner that finds only duplicates there begins with one
+-- after the other. No row if the caller is not the owner.
 UPDATE idem.partition_offsets
-SET starts = CASE WHEN started_offset = @started_offset THEN starts + 1
-                  WHEN started_offset > @started_offset THEN starts
+SET starts = CASE WHEN started_offset > @started_offset THEN starts
+                  WHEN started_offset = @started_offset AND started_epoch = epoch THEN starts
+                  WHEN started_offset = @started_offset THEN starts + 1
                   ELSE 1 END,
+    started_epoch = CASE WHEN started_offset > @started_offset THEN started_epoch ELSE epoch END,
     started_offset = greatest(started_offset, @started_offset)
 WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND epoch = @epoch
 RETURNING CASE WHEN started_offset = @started_offset THEN starts ELSE 1 END::integer AS starts;
 
 -- name: OffsetTakeBackStart :exec
--- Takes OffsetStart back, for an owner that ended in order.
-UPDATE idem.partition_offsets SET starts = starts - 1
+-- Takes OffsetStart back, for an owner that ended in order; once, however often it says so.
+UPDATE idem.partition_offsets SET starts = starts - 1, started_epoch = NULL
 WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND epoch = @epoch
-  AND started_offset = @started_offset AND starts > 0;
+  AND started_offset = @started_offset AND started_epoch = epoch;
 
 -- name: OffsetLock :one
 -- The watermark once the transaction that advances it has ended.
@@ -94,7 +96,7 @@ WITH former AS (
     FOR UPDATE
 )
 UPDATE idem.partition_offsets p
-SET next_offset = @next_offset, epoch = p.epoch + 1, topic_id = NULL, started_offset = NULL, starts = 0
+SET next_offset = @next_offset, epoch = p.epoch + 1, topic_id = NULL, started_offset = NULL, started_epoch = NULL, starts = 0
 FROM former f
 WHERE p.consumer_id = @consumer_id AND p.topic = @topic AND p.partition = f.partition
 RETURNING p.partition, f.next_offset AS former_next_offset, p.next_offset, f.epoch AS former_epoch, p.epoch;

@@ -41,12 +41,14 @@ COMMENT ON COLUMN idem.processed_events.event_id IS 'The event id, or null when 
 -- lower-case UUID is its own key, which keeps time-ordered ids append-only in the index.
 -- Everything else becomes a version 8 UUID (RFC 9562) made of SHA-256. UUIDs of version 8
 -- are hashed like everything else: else somebody could send the key of another event as
--- an id and have that other event taken for a duplicate.
+-- an id and have that other event taken for a duplicate. So is the nil UUID, which stands for
+-- no key.
 -- idem.Key of the Go package computes the same; a test holds the two equal.
 CREATE FUNCTION idem.event_key(event_id text) RETURNS uuid
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN CASE
         WHEN event_id COLLATE "C" ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-79a-f][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$'
+             AND event_id <> '00000000-0000-0000-0000-000000000000'
             THEN event_id::uuid
         ELSE encode(set_byte(set_byte(substring(sha256(convert_to(event_id, 'UTF8')) FROM 1 FOR 16),
                  6, get_byte(sha256(convert_to(event_id, 'UTF8')), 6) & 15 | 128),

@@ -9,6 +9,7 @@ CREATE TABLE idem.partition_offsets (
     epoch          bigint      NOT NULL DEFAULT 1,
     taken_at       timestamptz NOT NULL DEFAULT now(),
     started_offset bigint,
+    started_epoch  bigint,
     topic_id       uuid,
     consumer_id    integer     NOT NULL,
     partition      integer     NOT NULL CHECK (partition >= 0),
@@ -23,6 +24,7 @@ COMMENT ON COLUMN idem.partition_offsets.next_offset IS 'All records before this
 COMMENT ON COLUMN idem.partition_offsets.epoch IS 'Number of the latest owner; transactions of those before it are refused.';
 COMMENT ON COLUMN idem.partition_offsets.taken_at IS 'When the latest owner took over.';
 COMMENT ON COLUMN idem.partition_offsets.started_offset IS 'The record that an owner began with, to find records that kill processes.';
+COMMENT ON COLUMN idem.partition_offsets.started_epoch IS 'The owner that did so last.';
 COMMENT ON COLUMN idem.partition_offsets.starts IS 'How many owners have begun with it.';
 COMMENT ON COLUMN idem.partition_offsets.topic_id IS 'Kafka''s id of the topic: another id is another topic of the same name.';
 COMMENT ON COLUMN idem.partition_offsets.owner IS 'Host and process of the latest owner, for people.';

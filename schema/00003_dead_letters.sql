@@ -14,9 +14,11 @@ CREATE TABLE idem.dead_letters (
     failed_at        timestamptz NOT NULL DEFAULT now(),
     resolved_at      timestamptz,
     claim_id         uuid        NOT NULL,
+    topic_id         uuid,
     consumer_id      integer     NOT NULL,
     record_partition integer     NOT NULL,
     attempts         integer     NOT NULL,
+    starts           integer     NOT NULL DEFAULT 0,
     state            text        COLLATE "C" NOT NULL DEFAULT 'open'
                                  CHECK (state IN ('open', 'parked', 'replay', 'replayed', 'discarded', 'superseded')),
     topic            text        COLLATE "C" NOT NULL,
@@ -31,10 +33,16 @@ CREATE TABLE idem.dead_letters (
 CREATE INDEX dead_letters_unresolved ON idem.dead_letters (consumer_id, topic, record_partition, id)
     WHERE state IN ('open', 'parked', 'replay');
 
+-- The unresolved letters of one record key in their order. The key itself may be too long for
+-- an index.
+CREATE INDEX dead_letters_of_key ON idem.dead_letters (consumer_id, topic, record_partition, sha256(record_key), id)
+    WHERE state IN ('open', 'parked', 'replay');
+
 COMMENT ON TABLE  idem.dead_letters IS 'Records that could not be processed, stored by the transactions that marked their events.';
 COMMENT ON COLUMN idem.dead_letters.claim_id IS 'The claim that marked the event when the letter was stored.';
 COMMENT ON COLUMN idem.dead_letters.event_id IS 'Null if the record has none.';
 COMMENT ON COLUMN idem.dead_letters.attempts IS 'How often the handler has failed.';
+COMMENT ON COLUMN idem.dead_letters.starts IS 'How often a replay has begun and not ended.';
 COMMENT ON COLUMN idem.dead_letters.header_keys IS 'Bytes, because Kafka does not keep anybody from other text than UTF-8.';
 
 -- +goose Down

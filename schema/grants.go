@@ -23,7 +23,7 @@ GRANT DELETE ON idem.processed_events TO role;
 GRANT SELECT, INSERT, UPDATE ON idem.partition_offsets TO role;
 -- Dead letters.
 GRANT SELECT, INSERT ON idem.dead_letters TO role;
-GRANT UPDATE (state, attempts, error, failed_at, resolved_at) ON idem.dead_letters TO role;
+GRANT UPDATE (state, attempts, starts, error, failed_at, resolved_at) ON idem.dead_letters TO role;
 `
 
 // Grants returns the SQL that gives a role all that the guard and its cleaner need in the

@@ -100,7 +100,7 @@ func (r *topicsRequest) encode() []byte {
 	b = binary.BigEndian.AppendUint16(b, uint16(len(clientID))) //nolint:gosec // Cut above.
 	b = append(b, clientID...)
 	b = append(b, 0) // no tagged fields
-	if r.names == nil {
+	if len(r.names) == 0 {
 		b = append(b, 0) // null: all topics
 	} else {
 		b = binary.AppendUvarint(b, uint64(len(r.names))+1)

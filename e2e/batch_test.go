@@ -1,0 +1,187 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/segmentio/kafka-go"
+
+	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+)
+
+// eachOf makes a batch handler of one for single records.
+func eachOf(handle kafkaadapter.Handler) kafkaadapter.BatchHandler {
+	return func(ctx context.Context, tx pgx.Tx, batch []kafkaadapter.Message) error {
+		for _, m := range batch {
+			if err := handle(ctx, tx, m); err != nil {
+				return err
+			}
+		}
+
+		return nil
+	}
+}
+
+// Batches with duplicates, records that fail and records without an event id leave what single
+// records do.
+func TestBatches(t *testing.T) {
+	t.Parallel()
+	broker.Each(t, func(t *testing.T, b *broker.Broker) {
+		for name, mode := range map[string]kafkaadapter.Mode{"keys and offsets": kafkaadapter.KeysAndOffsets, "offsets": kafkaadapter.Offsets} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				s := setup(t, b, 2)
+				records := events(0, 1000, 2)
+				want, effects := []string{"100 open 3", "250 open 1"}, 998
+				records[200].Value, records[501].Value = []byte("poison"), []byte("poison for ever")
+				if mode != kafkaadapter.Offsets {
+					records = append(records, events(0, 10, 2)...)
+					records[300].Headers = nil
+					want, effects = []string{"100 open 3", "150 open 0", "250 open 1"}, 997
+				}
+				b.Write(t, s.topic, records...)
+				var handler refuser
+				var largest atomic.Int64
+				m := s.start(t, func(c *kafkaadapter.Config) {
+					c.Handle, c.Mode, c.MaxAttempts, c.BatchSize, c.ReplayInterval = nil, mode, 3, 100, 50*time.Millisecond
+					c.StoreMetadata = true
+					c.HandleBatch = func(ctx context.Context, tx pgx.Tx, batch []kafkaadapter.Message) error {
+						largest.Store(max(largest.Load(), int64(len(batch))))
+
+						return eachOf(handler.handle)(ctx, tx, batch)
+					}
+				})
+				s.awaitCommitted(t, int64(len(records)))
+				got := s.letters(t)
+				slices.Sort(got)
+				if !slices.Equal(got, want) {
+					t.Errorf("letters %q, want %q", got, want)
+				}
+				if lines, _, err := s.effects(t.Context()); err != nil || lines != effects {
+					t.Errorf("%d effects, %v; want %d", lines, err, effects)
+				}
+				if n := largest.Load(); n < 2 || n > 100 {
+					t.Errorf("the largest batch had %d records, want up to 100", n)
+				}
+				handler.healed.Store(true)
+				s.askForReplay(t)
+				until(t, "the replays", func() bool {
+					lines, _, err := s.effects(t.Context())
+
+					return err == nil && lines == 1000
+				})
+				m.leave(t)
+			})
+		}
+	})
+}
+
+// The records of a key keep their order in batches, too.
+func TestParkedKeysInBatches(t *testing.T) {
+	t.Parallel()
+	s := setup(t, broker.InProcess(t), 1)
+	records := events(0, 100, 1)
+	for i := range records {
+		records[i].Key = []byte{"abcd"[i%4]}
+	}
+	records[41].Value = []byte("poison")
+	s.broker.Write(t, s.topic, records...)
+	var handler refuser
+	m := s.start(t, func(c *kafkaadapter.Config) {
+		c.Handle, c.HandleBatch = nil, eachOf(handler.handle)
+		c.MaxAttempts, c.ParkKeys, c.ReplayInterval = 1, true, 50*time.Millisecond
+	})
+	s.awaitCommitted(t, 100)
+	if n := len(s.letters(t)); n != 15 {
+		t.Errorf("%d letters, want the failed record and 14 behind it", n)
+	}
+	handler.healed.Store(true)
+	s.askForReplay(t)
+	s.awaitEffects(t, 100)
+	m.leave(t)
+	var disorder int
+	err := s.pool.QueryRow(t.Context(), `SELECT count(*) FROM (
+		SELECT "offset" < lag("offset") OVER (PARTITION BY "offset" % 4 ORDER BY seq) AS back FROM public.effects) e WHERE back`).Scan(&disorder)
+	if err != nil || disorder > 0 {
+		t.Errorf("%d records took effect after later ones of their key, %v", disorder, err)
+	}
+}
+
+// A group's offset beyond the end of the log does not make a policy process all of it again.
+func TestOffsetBeyondTheLogGoesOnAtTheWatermark(t *testing.T) {
+	t.Parallel()
+	broker.Each(t, func(t *testing.T, b *broker.Broker) {
+		s := setup(t, b, 1)
+		b.Write(t, s.topic, events(0, 20, 1)...)
+		inMode := func(c *kafkaadapter.Config) {
+			c.Mode, c.OnOutOfRange = kafkaadapter.Offsets, kafkaadapter.SkipToEarliest
+		}
+		m := s.start(t, inMode)
+		s.awaitCommitted(t, 20)
+		m.leave(t)
+		s.rewind(t, 1000) // It is no rewinding.
+		m = s.start(t, inMode)
+		s.awaitCommitted(t, 20)
+		b.Write(t, s.topic, events(20, 10, 1)...)
+		s.awaitCommitted(t, 30)
+		m.leave(t)
+		var lines int
+		if err := s.pool.QueryRow(t.Context(), `SELECT count(*) FROM public.effects`).Scan(&lines); err != nil || lines != 30 {
+			t.Errorf("30 records took effect %d times, %v", lines, err)
+		}
+	})
+}
+
+// A copy of a dead letter that cannot be made holds nobody up.
+func TestDeadLetterTopicWithTooFewPartitions(t *testing.T) {
+	t.Parallel()
+	broker.Each(t, func(t *testing.T, b *broker.Broker) {
+		s := setup(t, b, 2)
+		_, err := b.Client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{
+			Topics: []kafka.TopicConfig{{Topic: s.topic + "-dlt", NumPartitions: 1, ReplicationFactor: -1}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		records := events(0, 10, 2)
+		records[3].Value = []byte("poison for ever")
+		b.Write(t, s.topic, records...)
+		m := s.start(t, func(c *kafkaadapter.Config) { c.Handle, c.DeadLetterSuffix = (&refuser{}).handle, "-dlt" })
+		s.awaitCommitted(t, 10)
+		m.leave(t)
+		if got := s.letters(t); fmt.Sprint(got) != "[1 open 1]" {
+			t.Errorf("letters %q", got)
+		}
+	})
+}
+
+// A dead letter whose replay kills processes is given back to those who decide.
+func TestReplayThatKillsProcesses(t *testing.T) {
+	t.Parallel()
+	s := setup(t, broker.InProcess(t), 1)
+	records := events(0, 3, 1)
+	records[1].Value = []byte("poison")
+	s.broker.Write(t, s.topic, records...)
+	handler := func(c *kafkaadapter.Config) {
+		c.Handle, c.MaxAttempts, c.ReplayInterval = (&refuser{}).handle, 1, 50*time.Millisecond
+	}
+	m := s.start(t, handler)
+	s.awaitCommitted(t, 3)
+	m.leave(t)
+	// As five processes leave it that have begun with it and died.
+	if _, err := s.pool.Exec(t.Context(), `UPDATE idem.dead_letters SET state = 'replay', starts = 5`); err != nil {
+		t.Fatal(err)
+	}
+	m = s.start(t, func(c *kafkaadapter.Config) {
+		handler(c)
+		c.Handle = func(context.Context, pgx.Tx, kafkaadapter.Message) error { panic("it must not run") }
+	})
+	until(t, "the letter to be open again", func() bool { return fmt.Sprint(s.letters(t)) == "[1 open 1]" })
+	m.leave(t)
+}
