@@ -40,6 +40,7 @@ func (w *worker) takeOver(revoked context.Context) (int64, error) {
 	offset := w.assigned
 	if next := w.mark.Next(); next > max(offset, 0) {
 		offset = next
+		w.done(next) // Else the group seems to lag until the next record comes.
 	}
 
 	return offset, nil

@@ -43,6 +43,7 @@ type settings struct {
 	dsn        string
 	events     int
 	partitions int
+	batch      int
 	seed       uint64
 	json       bool
 
@@ -76,6 +77,7 @@ func newCommand(out, messages io.Writer) *cobra.Command {
 	flags.StringVar(&s.dsn, "dsn", "", "use a PostgreSQL of your own: postgres://user@host/database; not a transaction pooler")
 	flags.IntVar(&s.events, "events", 50_000, "number of distinct payments")
 	flags.IntVar(&s.partitions, "partitions", 8, "number of partitions of the topic")
+	flags.IntVar(&s.batch, "batch", 500, "most payments in a transaction of the guarded consumer; 1 for one by one")
 	flags.Uint64Var(&s.seed, "seed", uint64(rand.Uint32()), "number that determines the stream and who is killed (default: random)") //nolint:gosec // Not a secret.
 	flags.BoolVar(&s.json, "json", false, "end stdout with one line of JSON instead of the table")
 	flags.Lookup("seed").DefValue = "0"
@@ -91,6 +93,8 @@ func (s settings) validate() error {
 		return fmt.Errorf("%w: --events must be between 1 and 100 million", errUsage)
 	case s.partitions < 1 || s.partitions > 1_000:
 		return fmt.Errorf("%w: --partitions must be between 1 and 1,000", errUsage)
+	case s.batch < 1 || s.batch > 10_000:
+		return fmt.Errorf("%w: --batch must be between 1 and 10,000", errUsage)
 	default:
 		return nil
 	}

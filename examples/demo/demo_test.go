@@ -38,7 +38,7 @@ func perform(t *testing.T, dsn string, breakGuard bool) (verdict, error) {
 	t.Helper()
 	var out, messages bytes.Buffer
 	runErr := run(t.Context(), settings{
-		broker: inprocess, dsn: dsn, events: 3_000, partitions: 8, seed: 1, json: true, breakGuard: breakGuard,
+		broker: inprocess, dsn: dsn, events: 3_000, partitions: 8, batch: 20, seed: 1, json: true, breakGuard: breakGuard,
 	}, &out, &messages)
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	decoder := json.NewDecoder(strings.NewReader(lines[len(lines)-1]))

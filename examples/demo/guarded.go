@@ -30,9 +30,13 @@ func consumeGuarded(ctx context.Context, j job, pool *pgxpool.Pool, log *slog.Lo
 		// when this has passed.
 		RebalanceTimeout: j.SessionTimeout,
 		Logger:           log,
-		Handle: func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
-			return apply(ctx, tx, m.Message)
-		},
+		CommitInterval:   pollInterval, // So that the progress is seen.
+		BatchSize:        j.BatchSize,
+		HandleBatch:      applyBatch,
+	}
+	if j.BatchSize == 1 {
+		config.HandleBatch = nil
+		config.Handle = func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error { return apply(ctx, tx, m.Message) }
 	}
 	if j.BreakGuard {
 		config.EventID = func(kafka.Message) (string, error) { return uuid.NewString(), nil }

@@ -7,7 +7,40 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/segmentio/kafka-go"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
+
+// applyBatch is apply for many payments at once.
+func applyBatch(ctx context.Context, tx pgx.Tx, messages []kafkaadapter.Message) error {
+	var (
+		ids                 = make([]string, len(messages))
+		accounts            = make([]int, len(messages))
+		cents               = make([]int64, len(messages))
+		partitions, offsets = make([]int, len(messages)), make([]int64, len(messages))
+	)
+	for i, m := range messages {
+		var p payment
+		if err := json.Unmarshal(m.Value, &p); err != nil {
+			return &idem.EventError{Index: i, Err: fmt.Errorf("decode the payment at offset %d of partition %d: %w", m.Offset, m.Partition, err)}
+		}
+		ids[i], accounts[i], cents[i], partitions[i], offsets[i] = eventID(m.Message), p.Account, p.Cents, m.Partition, m.Offset
+	}
+	batch := &pgx.Batch{}
+	batch.Queue(`UPDATE accounts SET balance = balance + p.cents
+		FROM (SELECT account, sum(cents) AS cents FROM unnest($1::integer[], $2::bigint[]) AS p (account, cents) GROUP BY account) AS p
+		WHERE id = p.account`, accounts, cents)
+	batch.Queue(`INSERT INTO ledger (event_id, account, cents, "partition", "offset")
+		SELECT id::uuid, account, cents, p, o
+		FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::integer[], $5::bigint[]) AS l (id, account, cents, p, o)`,
+		ids, accounts, cents, partitions, offsets)
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("apply the payments: %w", err)
+	}
+
+	return nil
+}
 
 // apply is the business logic of both consumers: it changes the balance of the account and
 // writes down why.

@@ -56,7 +56,7 @@ func (d demo) phase(ctx context.Context, consumer string) (r result, err error) 
 	crew := newCrew(job{
 		Guarded: consumer == guardedConsumer, DSN: d.servers.dsn, Schema: name,
 		Brokers: d.servers.brokers, Topic: d.topic.name, Group: name,
-		SessionTimeout: d.servers.sessionTimeout, BreakGuard: d.breakGuard,
+		SessionTimeout: d.servers.sessionTimeout, BatchSize: d.batch, BreakGuard: d.breakGuard,
 	}, d.seed)
 	c := chaos{crew: crew, topic: d.topic, records: d.records, progress: newProgress(d.messages, consumer, d.records)}
 	began := time.Now()

@@ -32,6 +32,7 @@ type job struct {
 	Topic          string        `json:"topic"`
 	Group          string        `json:"group"`
 	SessionTimeout time.Duration `json:"session_timeout"`
+	BatchSize      int           `json:"batch_size"`
 	Guarded        bool          `json:"guarded"`
 	BreakGuard     bool          `json:"break_guard"` // for a test: each record is an event of its own
 }
