@@ -76,6 +76,24 @@ func (q *Queries) DeadLetterCounts(ctx context.Context, db DBTX) ([]DeadLetterCo
 	return items, nil
 }
 
+const deadLetterDeleteResolved = `-- name: DeadLetterDeleteResolved :execrows
+DELETE FROM idem.dead_letters WHERE id IN (
+    SELECT l.id FROM idem.dead_letters l JOIN idem.consumers c ON c.id = l.consumer_id
+    WHERE l.state IN ('replayed', 'discarded', 'superseded') AND l.resolved_at < now() - c.retention
+    ORDER BY l.id
+    LIMIT $1)
+`
+
+// Deletes letters that were resolved longer ago than their consumer's retention, a limited number
+// of them. Those that wait for somebody stay.
+func (q *Queries) DeadLetterDeleteResolved(ctx context.Context, db DBTX, most int32) (int64, error) {
+	result, err := db.Exec(ctx, deadLetterDeleteResolved, most)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const deadLetterDiscard = `-- name: DeadLetterDiscard :many
 UPDATE idem.dead_letters SET state = 'discarded', resolved_at = now()
 WHERE id = ANY ($1::bigint[]) AND state IN ('open', 'parked', 'replay')

@@ -28,6 +28,9 @@ type CleanupReport struct {
 	// never say too much; if the connection is lost during a COMMIT, they may miss one batch.
 	Deleted   int64
 	Consumers map[string]int64
+	// DeadLetters counts the letters that were removed, because they were resolved longer ago
+	// than their consumer's retention. Unresolved ones stay.
+	DeadLetters int64
 	// Batches is the number of transactions that it took, Elapsed the time.
 	Batches int
 	Elapsed time.Duration
@@ -44,7 +47,7 @@ type CleanupProgress struct {
 }
 
 // CleanupOldEvents forgets what is older than its consumer's retention, for all consumers of
-// the schema, in one pass over the table. It deletes in heap order, in transactions of about
+// the schema, in one pass over the table, and removes dead letters that were resolved as long ago. It deletes in heap order, in transactions of about
 // 100 ms each, and stops at the end of ctx with the report so far and the context's error.
 // Only one process cleans up at a time. A Cleaner runs it periodically.
 func (g *Guard) CleanupOldEvents(ctx context.Context) (CleanupReport, error) {
@@ -106,9 +109,36 @@ func (c *Cleaner) Clean(ctx context.Context) (report CleanupReport, err error) {
 		}
 		from, size = to, nextBatch(size, time.Since(began))
 	}
-	report.Complete = true
+	report.Complete, err = c.cleanLetters(ctx, &report)
 
-	return report, nil
+	return report, err
+}
+
+// cleanLetters removes resolved dead letters, and reports whether this process was leading.
+func (c *Cleaner) cleanLetters(ctx context.Context, report *CleanupReport) (bool, error) {
+	for {
+		var deleted int64
+		leading := false
+		err := c.config.Retry.do(ctx, c.config.Logger, func() error {
+			return explain(pgx.BeginFunc(ctx, c.pool, func(tx pgx.Tx) error {
+				conn := c.names.on(tx)
+				var err error
+				if leading, err = c.queries.CleanupTryLead(ctx, conn, cleanupLock); err != nil || !leading {
+					return err //nolint:wrapcheck // Wrapped below.
+				}
+				deleted, err = c.queries.DeadLetterDeleteResolved(ctx, conn, chunk)
+
+				return err //nolint:wrapcheck // Wrapped below.
+			}))
+		})
+		if err != nil {
+			return false, fmt.Errorf("idem: clean up dead letters: %w", err)
+		}
+		report.DeadLetters += deleted
+		if !leading || deleted < chunk {
+			return leading, nil
+		}
+	}
 }
 
 type cleanupBatch struct {

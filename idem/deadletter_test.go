@@ -267,3 +267,25 @@ func TestParkedLettersKeepTheirOrder(t *testing.T) {
 		t.Errorf("parked keys: %q, %v", keys, err)
 	}
 }
+
+// Letters go with their consumer's retention once they are resolved, and not before.
+func TestCleanupOfLetters(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const old, young, unresolved = 2500, 3, 2
+	outcome, err := b.guard.StoreDeadLetter(t.Context(), letter("e", 0)) // The others are copies of it.
+	want(t, "store", outcome, err, idem.Processed)
+	b.exec(t, `INSERT INTO idem.dead_letters (record_offset, claim_id, consumer_id, record_partition, attempts, state, topic, error, header_keys, header_values, resolved_at)
+		SELECT n, claim_id, consumer_id, record_partition, attempts,
+			CASE WHEN n <= $1::integer THEN 'discarded' WHEN n <= $2::integer THEN 'replayed' ELSE 'open' END, topic, error, header_keys, header_values,
+			CASE WHEN n <= $1 THEN now() - interval '8 days' WHEN n <= $2 THEN now() - interval '6 days' END
+		FROM idem.dead_letters, generate_series(1, $3::integer) AS n`, old, old+young, old+young+unresolved-1)
+	report, err := b.guard.CleanupOldEvents(t.Context())
+	if err != nil || report.DeadLetters != old || !report.Complete {
+		t.Errorf("%+v, %v; want %d letters removed", report, err, old)
+	}
+	var left int
+	if err := b.pool.QueryRow(t.Context(), `SELECT count(*) FROM idem.dead_letters`).Scan(&left); err != nil || left != young+unresolved {
+		t.Errorf("%d letters are left, %v; want %d", left, err, young+unresolved)
+	}
+}

@@ -110,3 +110,12 @@ FROM idem.dead_letters d JOIN idem.consumers c ON c.id = d.consumer_id
 WHERE d.state IN ('open', 'parked', 'replay')
 GROUP BY c.name
 ORDER BY c.name;
+
+-- name: DeadLetterDeleteResolved :execrows
+-- Deletes letters that were resolved longer ago than their consumer's retention, a limited number
+-- of them. Those that wait for somebody stay.
+DELETE FROM idem.dead_letters WHERE id IN (
+    SELECT l.id FROM idem.dead_letters l JOIN idem.consumers c ON c.id = l.consumer_id
+    WHERE l.state IN ('replayed', 'discarded', 'superseded') AND l.resolved_at < now() - c.retention
+    ORDER BY l.id
+    LIMIT @most);

@@ -24,6 +24,8 @@ GRANT SELECT, INSERT, UPDATE ON idem.partition_offsets TO role;
 -- Dead letters.
 GRANT SELECT, INSERT ON idem.dead_letters TO role;
 GRANT UPDATE (state, attempts, starts, error, failed_at, resolved_at) ON idem.dead_letters TO role;
+-- Cleanup of those that are resolved.
+GRANT DELETE ON idem.dead_letters TO role;
 `
 
 // Grants returns the SQL that gives a role all that the guard and its cleaner need in the

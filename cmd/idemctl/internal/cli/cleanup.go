@@ -31,11 +31,12 @@ At most one process cleans up at a time. If another one does, the exit status is
 }
 
 type cleanupReport struct {
-	Deleted   int64             `json:"deleted"`
-	Consumers []consumerDeleted `json:"consumers"`
-	Batches   int               `json:"batches"`
-	Elapsed   seconds           `json:"elapsed_seconds"`
-	Complete  bool              `json:"complete"`
+	Deleted     int64             `json:"deleted"`
+	Consumers   []consumerDeleted `json:"consumers"`
+	DeadLetters int64             `json:"dead_letters"`
+	Batches     int               `json:"batches"`
+	Elapsed     seconds           `json:"elapsed_seconds"`
+	Complete    bool              `json:"complete"`
 }
 
 type consumerDeleted struct {
@@ -49,6 +50,9 @@ func (r cleanupReport) text() string {
 		t.row(printable(c.Consumer), number(c.Deleted))
 	}
 	text := fmt.Sprintf("%s forgotten in %v.\n", events(r.Deleted), time.Duration(r.Elapsed).Round(time.Millisecond))
+	if r.DeadLetters > 0 {
+		text += fmt.Sprintf("%s resolved dead letters removed.\n", number(r.DeadLetters))
+	}
 	if len(t.rows) > 0 {
 		text = t.String() + "\n" + text
 	}
@@ -99,7 +103,7 @@ func (a *app) cleanup(command *cobra.Command, dryRun bool) error {
 		done, err := cleaner.Clean(ctx)
 		bar.end()
 		r := cleanupReport{
-			Deleted: done.Deleted, Consumers: []consumerDeleted{}, Batches: done.Batches,
+			Deleted: done.Deleted, Consumers: []consumerDeleted{}, DeadLetters: done.DeadLetters, Batches: done.Batches,
 			Elapsed: seconds(done.Elapsed), Complete: done.Complete,
 		}
 		for _, name := range slices.Sorted(maps.Keys(done.Consumers)) {

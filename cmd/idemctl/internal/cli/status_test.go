@@ -64,7 +64,7 @@ func TestJSONShapes(t *testing.T) {
 		{"consumer register mails", "{consumer:string retention_seconds:float64}"},
 		{"consumer set-retention mails 1h", "{consumer:string newly_expired:float64 previous_retention_seconds:float64 retention_seconds:float64}"},
 		{"cleanup --dry-run", "{consumers:[] expired:float64}"},
-		{"cleanup", "{batches:float64 complete:bool consumers:[] deleted:float64 elapsed_seconds:float64}"},
+		{"cleanup", "{batches:float64 complete:bool consumers:[] dead_letters:float64 deleted:float64 elapsed_seconds:float64}"},
 		{"import -c orders --from-table public.old", "{already_processed:float64 complete:bool consumer:string expired:float64 imported:float64" +
 			" refused:{empty:float64 too_long:float64 undated:float64} rows:float64 table:string}"},
 		{"version", "{go:string latest_migration:float64 minimum_postgresql:float64 version:string}"},
