@@ -51,7 +51,7 @@ func (r cleanupReport) text() string {
 	}
 	text := fmt.Sprintf("%s forgotten in %v.\n", events(r.Deleted), time.Duration(r.Elapsed).Round(time.Millisecond))
 	if r.DeadLetters > 0 {
-		text += fmt.Sprintf("%s resolved dead letters removed.\n", number(r.DeadLetters))
+		text += number(r.DeadLetters) + " resolved dead letters removed.\n"
 	}
 	if len(t.rows) > 0 {
 		text = t.String() + "\n" + text
