@@ -20,6 +20,9 @@
 //   - No outcome is guessed. If the connection is lost during COMMIT, the claim's own id tells
 //     on another connection whether it took effect; where that cannot be found out, the call
 //     says so (ErrOutcomeUnknown).
+//   - A record of a partition takes effect once for ever where a Watermark is advanced in the
+//     same transaction (WithWatermark, ProcessBatchAt), and only its latest owner can do that.
+//   - A batch has the effect of its events one by one.
 //   - A missing or impossible event id is an error, never a pass.
 //
 // # What is not
@@ -33,6 +36,7 @@
 // # Use
 //
 // Create the tables with "idemctl migrate up" or package schema/migrate, make one Guard for
-// each consumer with New, and call Guard.ProcessIfNew for each event, or Guard.ClaimTx inside
-// transactions of your own. Run a Cleaner to forget old events.
+// each consumer with New, and call Guard.ProcessIfNew for each event, Guard.ProcessBatch for
+// many, or Guard.ClaimTx inside transactions of your own. Run a Cleaner to forget old events.
+// For Kafka, package kafkaadapter does all of that.
 package idem
