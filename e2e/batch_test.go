@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/segmentio/kafka-go"
 
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter"
@@ -143,12 +142,7 @@ func TestDeadLetterTopicWithTooFewPartitions(t *testing.T) {
 	t.Parallel()
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
 		s := setup(t, b, 2)
-		_, err := b.Client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{
-			Topics: []kafka.TopicConfig{{Topic: s.topic + "-dlt", NumPartitions: 1, ReplicationFactor: -1}},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		s.create(t, s.topic+"-dlt", 1)
 		records := events(0, 10, 2)
 		records[3].Value = []byte("poison for ever")
 		b.Write(t, s.topic, records...)

@@ -169,12 +169,7 @@ func TestDeadLetterTopic(t *testing.T) {
 	t.Parallel()
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
 		s := setup(t, b, 2)
-		_, err := b.Client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{
-			Topics: []kafka.TopicConfig{{Topic: s.topic + "-dlt", NumPartitions: 2, ReplicationFactor: -1}},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		s.create(t, s.topic+"-dlt", 2)
 		records := events(0, 10, 2)
 		records[3].Value = []byte("poison for ever")
 		b.Write(t, s.topic, records...)

@@ -70,12 +70,7 @@ func TestTopicThatComesLate(t *testing.T) {
 	s := setup(t, broker.InProcess(t), 1)
 	late := broker.Name(t)
 	m := s.start(t, func(c *kafkaadapter.Config) { c.Topics = []string{s.topic, late} })
-	_, err := s.broker.Client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{
-		Topics: []kafka.TopicConfig{{Topic: late, NumPartitions: 1, ReplicationFactor: -1}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s.create(t, late, 1)
 	s.broker.Write(t, late, events(0, 10, 1)...)
 	s.awaitEffects(t, 10)
 	m.leave(t)

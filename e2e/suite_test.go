@@ -57,6 +57,17 @@ func setupIn(t testing.TB, b *broker.Broker, partitions int, pool *pgxpool.Pool)
 	return s
 }
 
+// create creates another topic.
+func (s *bench) create(t *testing.T, name string, partitions int) {
+	t.Helper()
+	_, err := s.broker.Client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{
+		Topics: []kafka.TopicConfig{{Topic: name, NumPartitions: partitions, ReplicationFactor: -1}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // record writes down that a record takes effect. It is the handler of most tests.
 func record(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
 	_, err := tx.Exec(ctx, `INSERT INTO public.effects (event_id, "partition", "offset", attempt) VALUES ($1, $2, $3, $4)`,

@@ -160,14 +160,9 @@ func TestRecreatedTopic(t *testing.T) {
 			m.leave(t)
 
 			s.broker.DeleteTopic(t, s.topic)
-			_, err := s.broker.Client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{
-				Topics: []kafka.TopicConfig{{Topic: s.topic, NumPartitions: 1, ReplicationFactor: -1}},
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			s.create(t, s.topic, 1)
 			s.broker.Write(t, s.topic, events(10, 30, 1)...)
-			err = s.start(t, nil).wait(t)
+			err := s.start(t, nil).wait(t)
 			if !errors.Is(err, kafkaadapter.ErrOffsetOutOfRange) || !strings.Contains(err.Error(), "created again") {
 				t.Errorf("without a policy Run returned %v", err)
 			}
@@ -219,12 +214,7 @@ func TestTopicPattern(t *testing.T) {
 		s := setup(t, b, 1)
 		create := func(name string, first int) {
 			t.Helper()
-			_, err := b.Client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{
-				Topics: []kafka.TopicConfig{{Topic: name, NumPartitions: 1, ReplicationFactor: -1}},
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			s.create(t, name, 1)
 			b.Write(t, name, events(first, 10, 1)...)
 		}
 		prefix := broker.Name(t)
@@ -252,12 +242,7 @@ func TestTopicRecreatedWhileConsumed(t *testing.T) {
 	m := s.start(t, nil)
 	s.awaitCommitted(t, 10)
 	s.broker.DeleteTopic(t, s.topic)
-	_, err := s.broker.Client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{
-		Topics: []kafka.TopicConfig{{Topic: s.topic, NumPartitions: 1, ReplicationFactor: -1}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s.create(t, s.topic, 1)
 	s.broker.Write(t, s.topic, events(10, 30, 1)...)
 	if err := m.wait(t); !errors.Is(err, kafkaadapter.ErrOffsetOutOfRange) || !strings.Contains(err.Error(), "created again") {
 		t.Errorf("Run returned %v", err)
