@@ -53,7 +53,15 @@ generate: ## Generate db/ from queries/ and schema/
 	$(SQLC) generate
 
 .PHONY: bench
-bench: ## Run the benchmarks (BENCHTIME=2s each)
+bench: ## Compare the guard with its predecessor and its limits (20 minutes; ARGS=--help for more)
+	@go run -C bench . $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: ## The same with less of everything, in a minute
+	@go run -C bench . -quick $(ARGS)
+
+.PHONY: bench-go
+bench-go: ## Run the Go benchmarks (BENCHTIME=2s each)
 	$(WITHPG) go test -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) ./...
 
 .PHONY: fuzz

@@ -13,7 +13,7 @@ import (
 
 const (
 	// startTimeout is how long a server may take to become ready, after a crash too.
-	startTimeout = time.Minute
+	startTimeout = 3 * time.Minute
 	pollInterval = 10 * time.Millisecond
 
 	// stopTimeout is how long a process may take to stop before it is killed.
