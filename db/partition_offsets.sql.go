@@ -42,25 +42,28 @@ func (q *Queries) OffsetAdvance(ctx context.Context, db DBTX, arg OffsetAdvanceP
 
 const offsetClaim = `-- name: OffsetClaim :many
 WITH mark AS (
-    UPDATE idem.partition_offsets SET next_offset = $1
-    WHERE consumer_id = $2::integer AND topic = $3 AND partition = $4
-      AND epoch = $5 AND next_offset <= $6
+    UPDATE idem.partition_offsets SET next_offset = $2
+    WHERE consumer_id = $3::integer AND topic = $4 AND partition = $5
+      AND epoch = $6 AND next_offset <= $7
     RETURNING next_offset
 ), claim AS (
     INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
-    SELECT $2::integer, c.key::uuid, $7::uuid, nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
+    SELECT $3::integer, c.key::uuid, $8::uuid, nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
     FROM (
-        SELECT unnest($8::text[]) AS key, unnest($9::text[]) AS event_id, unnest($10::text[]) AS metadata
+        SELECT unnest($1::text[]) AS key, unnest($9::text[]) AS event_id, unnest($10::text[]) AS metadata
     ) c
     WHERE EXISTS (SELECT FROM mark)
     ORDER BY c.key::uuid
     ON CONFLICT DO NOTHING
     RETURNING key
 )
-SELECT EXISTS (SELECT FROM mark) AS advanced, ARRAY(SELECT key::text FROM claim)::text[] AS claimed
+SELECT EXISTS (SELECT FROM mark) AS advanced, count(*) AS claimed,
+       CASE WHEN count(*) < cardinality($1::text[]) THEN coalesce(array_agg(key::text), '{}') ELSE '{}' END::text[] AS part
+FROM claim
 `
 
 type OffsetClaimParams struct {
+	Keys        []string
 	NextOffset  int64
 	ConsumerID  int32
 	Topic       string
@@ -68,14 +71,14 @@ type OffsetClaimParams struct {
 	Epoch       int64
 	FirstOffset int64
 	ClaimID     uuid.UUID
-	Keys        []string
 	EventIds    []string
 	Metadata    []string
 }
 
 type OffsetClaimRow struct {
 	Advanced bool
-	Claimed  []string
+	Claimed  int64
+	Part     []string
 }
 
 // Claims records by their places and their event ids in one statement. The watermark is advanced only
@@ -83,6 +86,7 @@ type OffsetClaimRow struct {
 // are as in EventClaim; without any, the watermark alone decides. One row, always.
 func (q *Queries) OffsetClaim(ctx context.Context, db DBTX, arg OffsetClaimParams) ([]OffsetClaimRow, error) {
 	rows, err := db.Query(ctx, offsetClaim,
+		arg.Keys,
 		arg.NextOffset,
 		arg.ConsumerID,
 		arg.Topic,
@@ -90,7 +94,6 @@ func (q *Queries) OffsetClaim(ctx context.Context, db DBTX, arg OffsetClaimParam
 		arg.Epoch,
 		arg.FirstOffset,
 		arg.ClaimID,
-		arg.Keys,
 		arg.EventIds,
 		arg.Metadata,
 	)
@@ -101,7 +104,7 @@ func (q *Queries) OffsetClaim(ctx context.Context, db DBTX, arg OffsetClaimParam
 	var items []OffsetClaimRow
 	for rows.Next() {
 		var i OffsetClaimRow
-		if err := rows.Scan(&i.Advanced, &i.Claimed); err != nil {
+		if err := rows.Scan(&i.Advanced, &i.Claimed, &i.Part); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

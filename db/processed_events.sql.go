@@ -26,35 +26,46 @@ func (q *Queries) CleanupTryLead(ctx context.Context, db DBTX, lockClass int32) 
 }
 
 const eventClaim = `-- name: EventClaim :many
-INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
-SELECT $1::integer, c.key::uuid, $2::uuid, nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
-FROM (
-    SELECT unnest($3::text[]) AS key, unnest($4::text[]) AS event_id, unnest($5::text[]) AS metadata
-) c
-ORDER BY c.key::uuid
-ON CONFLICT DO NOTHING
-RETURNING key
+WITH claim AS (
+    INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
+    SELECT $2::integer, c.key::uuid, $3::uuid, nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
+    FROM (
+        SELECT unnest($1::text[]) AS key, unnest($4::text[]) AS event_id, unnest($5::text[]) AS metadata
+    ) c
+    ORDER BY c.key::uuid
+    ON CONFLICT DO NOTHING
+    RETURNING key
+)
+SELECT count(*) AS claimed,
+       CASE WHEN count(*) < cardinality($1::text[]) THEN coalesce(array_agg(key::text), '{}') ELSE '{}' END::text[] AS part
+FROM claim
 `
 
 type EventClaimParams struct {
+	Keys       []string
 	ConsumerID int32
 	ClaimID    uuid.UUID
-	Keys       []string
 	EventIds   []string
 	Metadata   []string
 }
 
-// Returns the keys that are the caller's to process. A key that a transaction in progress
-// holds is waited for; it is returned if that transaction rolls back and not returned if it
-// commits. The keys must be distinct. They are inserted in order, so that two statements
-// which claim the same keys wait for each other in one direction only.
-// Empty strings stand for null event ids and metadata. The keys travel as text because pgx can
-// encode an array of strings in every query execution mode, one of UUIDs only in some.
-func (q *Queries) EventClaim(ctx context.Context, db DBTX, arg EventClaimParams) ([]uuid.UUID, error) {
+type EventClaimRow struct {
+	Claimed int64
+	Part    []string
+}
+
+// Says how many of the keys are the caller's to process, and which, unless it is all of them. A key
+// that a transaction in progress holds is waited for; it is the caller's if that transaction rolls
+// back and not if it commits. The keys must be distinct. They are inserted in order, so that two
+// statements which claim the same keys wait for each other in one direction only. One row, always.
+// Event ids and metadata that are empty or missing at the end of their arrays are null. The keys
+// travel as text because pgx can encode an array of strings in every query execution mode, one of
+// UUIDs only in some.
+func (q *Queries) EventClaim(ctx context.Context, db DBTX, arg EventClaimParams) ([]EventClaimRow, error) {
 	rows, err := db.Query(ctx, eventClaim,
+		arg.Keys,
 		arg.ConsumerID,
 		arg.ClaimID,
-		arg.Keys,
 		arg.EventIds,
 		arg.Metadata,
 	)
@@ -62,13 +73,13 @@ func (q *Queries) EventClaim(ctx context.Context, db DBTX, arg EventClaimParams)
 		return nil, err
 	}
 	defer rows.Close()
-	var items []uuid.UUID
+	var items []EventClaimRow
 	for rows.Next() {
-		var key uuid.UUID
-		if err := rows.Scan(&key); err != nil {
+		var i EventClaimRow
+		if err := rows.Scan(&i.Claimed, &i.Part); err != nil {
 			return nil, err
 		}
-		items = append(items, key)
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

@@ -251,7 +251,7 @@ func (p *part) try(ctx context.Context, results []BatchResult) error {
 		if !got.place {
 			return &passedError{got.next}
 		}
-		fresh := p.sort(got.fresh, results)
+		fresh := p.sort(got, results)
 		if len(fresh) > 0 {
 			err := g.handle(ctx, tx, p.call, func(ctx context.Context, tx pgx.Tx) error { return p.inPart(p.batch.fn(ctx, tx, fresh)) })
 			if err != nil {
@@ -266,23 +266,19 @@ func (p *part) try(ctx context.Context, results []BatchResult) error {
 }
 
 // sort sets the results and returns the fresh events.
-func (p *part) sort(claimed []uuid.UUID, results []BatchResult) []BatchEvent {
-	left := make(map[uuid.UUID]struct{}, len(claimed))
-	for _, key := range claimed {
-		left[key] = struct{}{}
-	}
+func (p *part) sort(got claimed, results []BatchResult) []BatchEvent {
 	p.fresh, p.call.key = p.fresh[:0], uuid.Nil
+	left := p.claimed(got)
 	fresh := make([]BatchEvent, 0, len(p.events))
 	for i, e := range p.events {
-		key := p.keys[i]
-		if _, ok := left[key]; !ok && key != uuid.Nil {
-			results[i] = BatchResult{Outcome: AlreadyProcessed}
+		if key := p.keys[i]; key != uuid.Nil {
+			if _, ok := left[key]; !ok {
+				results[i] = BatchResult{Outcome: AlreadyProcessed}
 
-			continue
-		}
-		delete(left, key)
-		if key != uuid.Nil {
-			p.call.key = key // By any of them the outcome of the COMMIT can be found.
+				continue
+			}
+			delete(left, key) // Its duplicates in the batch count as such.
+			p.call.key = key  // By any of them the outcome of the COMMIT can be found.
 		}
 		results[i] = BatchResult{Outcome: Processed}
 		p.fresh = append(p.fresh, i)
@@ -290,6 +286,25 @@ func (p *part) sort(claimed []uuid.UUID, results []BatchResult) []BatchEvent {
 	}
 
 	return fresh
+}
+
+// claimed returns the keys that are the caller's to process.
+func (p *part) claimed(got claimed) map[uuid.UUID]struct{} {
+	keys := make(map[uuid.UUID]struct{}, got.count)
+	if got.count == len(p.call.batch.keys) {
+		for _, key := range p.keys {
+			keys[key] = struct{}{}
+		}
+
+		return keys
+	}
+	for _, text := range got.part {
+		if key, err := uuid.Parse(text); err == nil { // PostgreSQL has made it of a UUID.
+			keys[key] = struct{}{}
+		}
+	}
+
+	return keys
 }
 
 // inPart makes an index into the fresh events one into the part.

@@ -122,13 +122,14 @@ func (c *call) keyed() keyed {
 
 // claimed is the answer to a claim.
 type claimed struct {
-	place bool        // the watermark was advanced, or there is none
-	fresh []uuid.UUID // the keys that are the caller's to process
-	next  int64       // where the watermark is, if it was not advanced
+	place bool     // the watermark was advanced, or there is none
+	count int      // of the keys that are the caller's to process
+	part  []string // those, unless they are all
+	next  int64    // where the watermark is, if it was not advanced
 }
 
 // isNew reports whether the event of a call that is no batch is the caller's to process.
-func (got claimed) isNew(c call) bool { return got.place && (c.key == uuid.Nil || len(got.fresh) == 1) }
+func (got claimed) isNew(c call) bool { return got.place && (c.key == uuid.Nil || got.count == 1) }
 
 func (g *Guard) newCall(eventID string, opts []Option) (call, error) {
 	if err := g.check(); err != nil {
@@ -165,14 +166,14 @@ func (g *Guard) newOptions(opts []Option) (call, error) {
 // claim inserts the claims of a call's events.
 func (g *Guard) claim(ctx context.Context, conn db.DBTX, consumer int32, c call) (claimed, error) {
 	keyed := c.keyed()
-	fresh, err := g.queries.EventClaim(ctx, conn, db.EventClaimParams{
+	rows, err := g.queries.EventClaim(ctx, conn, db.EventClaimParams{
 		ConsumerID: consumer, ClaimID: c.claimID, Keys: keyed.keys, EventIds: keyed.eventIDs, Metadata: keyed.metadata,
 	})
 	if err != nil {
 		return claimed{}, fmt.Errorf("idem: claim: %w", explain(err))
 	}
 
-	return claimed{place: true, fresh: fresh}, nil
+	return claimed{place: true, count: int(rows[0].Claimed), part: rows[0].Part}, nil
 }
 
 // resolve finds out what a COMMIT without an answer did. Reading the row is not enough: where

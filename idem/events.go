@@ -83,20 +83,20 @@ func (g *Guard) MarkAllProcessed(ctx context.Context, eventIDs []string) (int64,
 		if err != nil {
 			return marked, fmt.Errorf("idem: make a claim id: %w", err)
 		}
-		var fresh []uuid.UUID
+		var rows []db.EventClaimRow
 		err = g.onPool(ctx, func(conn db.DBTX, consumer int32) error {
 			var err error
-			fresh, err = g.queries.EventClaim(ctx, conn, db.EventClaimParams{
+			rows, err = g.queries.EventClaim(ctx, conn, db.EventClaimParams{
 				ConsumerID: consumer, ClaimID: claimID,
 				Keys: part.keys, EventIds: part.eventIDs, Metadata: part.metadata,
 			})
 
 			return err //nolint:wrapcheck // onPool wraps it.
 		})
-		marked += int64(len(fresh))
 		if err != nil {
 			return marked, err
 		}
+		marked += rows[0].Claimed
 	}
 
 	return marked, nil
@@ -147,7 +147,8 @@ func (g *Guard) onPool(ctx context.Context, statement func(conn db.DBTX, consume
 	})
 }
 
-// keyed are events by their keys, without duplicates, as the claim statement wants them.
+// keyed are events by their keys, without duplicates, as the claim statement wants them. The
+// event ids and metadata end with the last one that is not empty.
 type keyed struct {
 	keys     []string
 	eventIDs []string
@@ -174,15 +175,31 @@ func distinctKeys(eventIDs []string) (keyed, error) {
 
 // take cuts off and returns the first n.
 func (k *keyed) take(n int) keyed {
-	n = min(n, len(k.keys))
-	part := keyed{keys: k.keys[:n], eventIDs: k.eventIDs[:n], metadata: k.metadata[:n]}
-	k.keys, k.eventIDs, k.metadata = k.keys[n:], k.eventIDs[n:], k.metadata[n:]
+	var part keyed
+	part.keys, k.keys = split(k.keys, n)
+	part.eventIDs, k.eventIDs = split(k.eventIDs, n)
+	part.metadata, k.metadata = split(k.metadata, n)
 
 	return part
 }
 
+func split(all []string, n int) (first, rest []string) {
+	n = min(n, len(all))
+
+	return all[:n], all[n:]
+}
+
 func (k *keyed) add(key uuid.UUID, eventID, metadata string) {
+	k.eventIDs = appendAt(k.eventIDs, len(k.keys), storedEventID(eventID))
+	k.metadata = appendAt(k.metadata, len(k.keys), metadata)
 	k.keys = append(k.keys, key.String())
-	k.eventIDs = append(k.eventIDs, storedEventID(eventID))
-	k.metadata = append(k.metadata, metadata)
+}
+
+// appendAt puts text at index i, unless it is empty.
+func appendAt(to []string, i int, text string) []string {
+	if text == "" {
+		return to
+	}
+
+	return append(append(to, make([]string, i-len(to))...), text)
 }

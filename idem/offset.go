@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nova-events/idempotent-consumer/db"
@@ -78,14 +77,7 @@ func (g *Guard) claimAt(ctx context.Context, conn db.DBTX, rest func() db.DBTX, 
 		return claimed{}, fmt.Errorf("idem: claim: %w", explain(err))
 	}
 	if rows[0].Advanced {
-		fresh := make([]uuid.UUID, len(rows[0].Claimed))
-		for i, key := range rows[0].Claimed {
-			if fresh[i], err = uuid.Parse(key); err != nil {
-				return claimed{}, fmt.Errorf("idem: claim: %w", err)
-			}
-		}
-
-		return claimed{place: true, fresh: fresh}, nil
+		return claimed{place: true, count: int(rows[0].Claimed), part: rows[0].Part}, nil
 	}
 
 	next, err := g.lockOffset(ctx, rest(), w)

@@ -39,7 +39,9 @@ WITH mark AS (
     ON CONFLICT DO NOTHING
     RETURNING key
 )
-SELECT EXISTS (SELECT FROM mark) AS advanced, ARRAY(SELECT key::text FROM claim)::text[] AS claimed;
+SELECT EXISTS (SELECT FROM mark) AS advanced, count(*) AS claimed,
+       CASE WHEN count(*) < cardinality(@keys::text[]) THEN coalesce(array_agg(key::text), '{}') ELSE '{}' END::text[] AS part
+FROM claim;
 
 -- name: OffsetAdvance :execrows
 -- For records that need no transaction of their own, such as duplicates.

@@ -1,18 +1,24 @@
 -- name: EventClaim :many
--- Returns the keys that are the caller's to process. A key that a transaction in progress
--- holds is waited for; it is returned if that transaction rolls back and not returned if it
--- commits. The keys must be distinct. They are inserted in order, so that two statements
--- which claim the same keys wait for each other in one direction only.
--- Empty strings stand for null event ids and metadata. The keys travel as text because pgx can
--- encode an array of strings in every query execution mode, one of UUIDs only in some.
-INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
-SELECT @consumer_id::integer, c.key::uuid, @claim_id::uuid, nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
-FROM (
-    SELECT unnest(@keys::text[]) AS key, unnest(@event_ids::text[]) AS event_id, unnest(@metadata::text[]) AS metadata
-) c
-ORDER BY c.key::uuid
-ON CONFLICT DO NOTHING
-RETURNING key;
+-- Says how many of the keys are the caller's to process, and which, unless it is all of them. A key
+-- that a transaction in progress holds is waited for; it is the caller's if that transaction rolls
+-- back and not if it commits. The keys must be distinct. They are inserted in order, so that two
+-- statements which claim the same keys wait for each other in one direction only. One row, always.
+-- Event ids and metadata that are empty or missing at the end of their arrays are null. The keys
+-- travel as text because pgx can encode an array of strings in every query execution mode, one of
+-- UUIDs only in some.
+WITH claim AS (
+    INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
+    SELECT @consumer_id::integer, c.key::uuid, @claim_id::uuid, nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
+    FROM (
+        SELECT unnest(@keys::text[]) AS key, unnest(@event_ids::text[]) AS event_id, unnest(@metadata::text[]) AS metadata
+    ) c
+    ORDER BY c.key::uuid
+    ON CONFLICT DO NOTHING
+    RETURNING key
+)
+SELECT count(*) AS claimed,
+       CASE WHEN count(*) < cardinality(@keys::text[]) THEN coalesce(array_agg(key::text), '{}') ELSE '{}' END::text[] AS part
+FROM claim;
 
 -- name: EventSetHandlerDuration :exec
 -- Runs in the claiming transaction, before its COMMIT: nobody else sees the row without it.
