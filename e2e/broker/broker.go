@@ -84,7 +84,7 @@ func ApacheKafka(t testing.TB) *Broker {
 
 func newBroker(t testing.TB, addrs []string, minSession time.Duration) *Broker {
 	t.Helper()
-	transport := &kafka.Transport{MetadataTTL: time.Second}
+	transport := &kafka.Transport{MetadataTTL: 3 * time.Second} // It is also how long kafka-go waits for them.
 	t.Cleanup(transport.CloseIdleConnections)
 	client := &kafka.Client{Addr: kafka.TCP(addrs...), Timeout: requestTimeout, Transport: transport}
 

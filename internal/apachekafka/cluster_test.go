@@ -38,8 +38,7 @@ func TestRecordsSurvive(t *testing.T) {
 	}
 }
 
-func TestThreeBrokersSurviveTheLossOfOne(t *testing.T) {
-	t.Parallel()
+func TestThreeBrokersSurviveTheLossOfOne(t *testing.T) { //nolint:paralleltest // Three at a time are enough.
 	cluster := start(t, Config{Brokers: 3})
 	produce(t, cluster, "with three")
 

@@ -66,7 +66,7 @@ func start(t *testing.T, cfg Config) *Cluster {
 
 func client(t *testing.T, c *Cluster) *kafka.Client {
 	t.Helper()
-	transport := &kafka.Transport{MetadataTTL: 100 * time.Millisecond}
+	transport := &kafka.Transport{MetadataTTL: 3 * time.Second} // It is also how long kafka-go waits for them.
 	t.Cleanup(transport.CloseIdleConnections)
 
 	return &kafka.Client{Addr: kafka.TCP(c.Addrs()...), Timeout: 10 * time.Second, Transport: transport}
