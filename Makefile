@@ -53,7 +53,7 @@ generate: ## Generate db/ from queries/ and schema/
 	$(SQLC) generate
 
 .PHONY: bench
-bench: ## Compare the guard with its predecessor and its limits (20 minutes; ARGS=--help for more)
+bench: ## Compare the guard with its predecessor and its limits (15 minutes; ARGS=--help for more)
 	@go run -C bench . $(ARGS)
 
 .PHONY: bench-quick

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/segmentio/kafka-go"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+)
+
+// oneReader is the consumer that one writes by hand: a reader, a transaction for each message,
+// whose id is inserted unless it is known, and the offset committed once a second.
+func oneReader(ctx context.Context, f *feed) (err error) {
+	// The guard's table serves: it has fewer columns and indexes than the seed's.
+	guard, err := newGuard(ctx, &job{pool: f.pool})
+	if err != nil {
+		return err
+	}
+	var consumerID int32
+	if err := f.pool.QueryRow(ctx, `SELECT id FROM idem.consumers WHERE name = $1`, guard.Consumer()).Scan(&consumerID); err != nil {
+		return fmt.Errorf("find the consumer: %w", err)
+	}
+	reader := kafka.NewReader(kafka.ReaderConfig{
+		Brokers: f.brokers, GroupID: f.group, Topic: f.topic, StartOffset: kafka.FirstOffset,
+		MaxWait: 500 * time.Millisecond, CommitInterval: time.Second,
+		HeartbeatInterval: time.Second, SessionTimeout: 10 * time.Second, JoinGroupBackoff: 200 * time.Millisecond,
+	})
+	defer func() { err = errors.Join(err, reader.Close()) }()
+	for {
+		m, err := reader.FetchMessage(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil { // kafka.Reader passes on a rebalance's errors, but goes on by itself.
+			continue
+		}
+		fresh, err := handleByHand(context.WithoutCancel(ctx), f.pool, consumerID, m)
+		if err != nil {
+			return fmt.Errorf("hand-written consumer: %w", err)
+		}
+		f.done[m.Partition].Add(fresh)    // A rebalance delivers some again.
+		_ = reader.CommitMessages(ctx, m) // One that is not committed will come again.
+	}
+}
+
+func handleByHand(ctx context.Context, pool *pgxpool.Pool, consumerID int32, m kafka.Message) (fresh int64, err error) {
+	const claim = `INSERT INTO idem.processed_events (consumer_id, key, claim_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`
+	e, err := decode(m)
+	if err != nil {
+		return 0, err
+	}
+	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, claim, consumerID, e.ID, uuid.New())
+		if err == nil && tag.RowsAffected() == 1 {
+			_, err = tx.Exec(ctx, businessOne, e.ID, e.Account, e.Amount)
+		}
+		fresh = tag.RowsAffected()
+
+		return err //nolint:wrapcheck // The caller wraps it.
+	})
+	if err != nil {
+		return 0, fmt.Errorf("process a message: %w", err)
+	}
+
+	return fresh, nil
+}
+
+// aReaderEach is a hand-written reader for each partition, side by side.
+func aReaderEach(ctx context.Context, f *feed) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for range f.partitions {
+		group.Go(func() error { return oneReader(ctx, f) })
+	}
+
+	return group.Wait() //nolint:wrapcheck // It is oneReader's.
+}
+
+// consumeSingly is the library's consumer with a handler for single records.
+func consumeSingly(ctx context.Context, f *feed) error {
+	return f.run(ctx, kafkaadapter.Config{Handle: func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+		e, err := decode(m.Message)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, businessOne, e.ID, e.Account, e.Amount)
+
+		return err //nolint:wrapcheck // The consumer wraps it.
+	}})
+}
+
+// consumeBatches is the library's consumer with a handler for batches, by keys and offsets.
+func consumeBatches(ctx context.Context, f *feed) error {
+	return f.run(ctx, kafkaadapter.Config{HandleBatch: handleBatch, BatchSize: f.batch})
+}
+
+// consumeByOffsets is the same by offsets alone.
+func consumeByOffsets(ctx context.Context, f *feed) error {
+	return f.run(ctx, kafkaadapter.Config{HandleBatch: handleBatch, BatchSize: f.batch, Mode: kafkaadapter.Offsets})
+}
+
+func handleBatch(ctx context.Context, tx pgx.Tx, batch []kafkaadapter.Message) error {
+	rows := newColumns(len(batch))
+	for _, m := range batch {
+		e, err := decode(m.Message)
+		if err != nil {
+			return err
+		}
+		rows.add(e)
+	}
+	_, err := tx.Exec(ctx, businessMany, rows.args()...)
+
+	return err //nolint:wrapcheck // The consumer wraps it.
+}
+
+func (f *feed) run(ctx context.Context, config kafkaadapter.Config) error {
+	guard, err := idem.New(f.pool, idem.Config{Consumer: consumerName})
+	if err != nil {
+		return fmt.Errorf("make a guard: %w", err)
+	}
+	config.Brokers, config.Group, config.Topics = f.brokers, f.group, []string{f.topic}
+	config.Observe = func(e kafkaadapter.Event) {
+		if e.Kind == kafkaadapter.EventProcessed {
+			f.done[e.Partition].Add(int64(e.Records))
+		}
+	}
+	c, err := kafkaadapter.New(guard, config)
+	if err == nil {
+		err = c.Run(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("consumer: %w", err)
+	}
+
+	return nil
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+// newGuard returns a guard that needs no registration any more.
+func newGuard(ctx context.Context, j *job) (*idem.Guard, error) {
+	guard, err := idem.New(j.pool, idem.Config{Consumer: consumerName})
+	if err == nil {
+		err = guard.Register(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make a guard: %w", err)
+	}
+
+	return guard, nil
+}
+
+// openSingle is ProcessIfNew.
+func openSingle(ctx context.Context, j *job) (processor, func(), error) {
+	guard, err := newGuard(ctx, j)
+
+	return func(ctx context.Context, _ int, events []event) error {
+		for _, e := range events {
+			_, err := guard.ProcessIfNew(ctx, e.ID, func(ctx context.Context, tx pgx.Tx) error {
+				_, err := tx.Exec(ctx, businessOne, e.ID, e.Account, e.Amount)
+
+				return err //nolint:wrapcheck // The guard wraps it.
+			})
+			if err != nil {
+				return err //nolint:wrapcheck // The subject's name is put before it.
+			}
+		}
+
+		return nil
+	}, nothing, err
+}
+
+// openBatch is ProcessBatch: event ids alone.
+func openBatch(ctx context.Context, j *job) (processor, func(), error) {
+	guard, err := newGuard(ctx, j)
+
+	return func(ctx context.Context, _ int, events []event) error {
+		results, err := guard.ProcessBatch(ctx, batchEvents(events, 0, true), writeBatch)
+
+		return verdict(results, err)
+	}, nothing, err
+}
+
+// openWatermark is ProcessBatchAt without event ids.
+func openWatermark(ctx context.Context, j *job) (processor, func(), error) {
+	return openAt(ctx, j, false)
+}
+
+// openBoth is ProcessBatchAt with event ids.
+func openBoth(ctx context.Context, j *job) (processor, func(), error) {
+	return openAt(ctx, j, true)
+}
+
+func openAt(ctx context.Context, j *job, keys bool) (processor, func(), error) {
+	guard, err := newGuard(ctx, j)
+	if err != nil {
+		return nil, nil, err
+	}
+	marks, offsets := make([]*idem.Watermark, j.workers), make([]int64, j.workers)
+	for i := range marks {
+		marks[i], err = guard.TakeOver(ctx, idem.Partition{Topic: "bench", Number: int32(i)}, time.Second)
+		if err != nil {
+			return nil, nil, fmt.Errorf("take over: %w", err)
+		}
+	}
+
+	return func(ctx context.Context, worker int, events []event) error {
+		batch := batchEvents(events, offsets[worker], keys)
+		offsets[worker] += int64(len(events))
+		results, err := guard.ProcessBatchAt(ctx, marks[worker], batch, writeBatch)
+
+		return verdict(results, err)
+	}, nothing, nil
+}
+
+func batchEvents(events []event, offset int64, keys bool) []idem.BatchEvent {
+	batch := make([]idem.BatchEvent, len(events))
+	for i := range events {
+		batch[i] = idem.BatchEvent{Offset: offset + int64(i), Data: &events[i]}
+		if keys {
+			batch[i].ID = events[i].ID
+		}
+	}
+
+	return batch
+}
+
+// writeBatch is the business write of a batch.
+func writeBatch(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEvent) error {
+	rows := newColumns(len(fresh))
+	for _, e := range fresh {
+		rows.add(*e.Data.(*event)) //nolint:forcetypeassert // batchEvents sets it.
+	}
+	_, err := tx.Exec(ctx, businessMany, rows.args()...)
+
+	return err //nolint:wrapcheck // The guard wraps it.
+}
+
+func verdict(results []idem.BatchResult, err error) error {
+	for _, result := range results {
+		if err == nil {
+			err = result.Err
+		}
+	}
+
+	return err
+}

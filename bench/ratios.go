@@ -1,0 +1,100 @@
+package main
+
+import "slices"
+
+// ratio compares two measurements, round by round, or states a figure that has a goal.
+type ratio struct {
+	Name        string  `json:"name"`
+	What        string  `json:"what"`
+	Numerator   string  `json:"numerator"`
+	Denominator string  `json:"denominator,omitempty"`
+	Goal        float64 `json:"goal,omitempty"`
+	AtMost      bool    `json:"at_most,omitempty"` // the goal is a maximum
+	Value       series  `json:"value"`
+
+	// CPU is how many times the CPU time of the numerator's event the denominator's takes, client
+	// and server together. Other load on the machine matters less to it. 0: unknown.
+	CPU float64 `json:"cpu,omitempty"`
+}
+
+// met reports whether the goal, if there is one, is reached.
+func (r ratio) met() bool {
+	return r.Goal == 0 || (r.AtMost && r.Value.Median <= r.Goal) || (!r.AtMost && r.Value.Median >= r.Goal)
+}
+
+// compare fills in the ratios.
+func (r *report) compare() {
+	r.RatioDetails, r.Ratios = nil, map[string]float64{}
+	seed := r.best(seedName)
+	batch, both, mark := r.best(batchName), r.best(bothName), r.best(watermarkName)
+	r.divide("batch_vs_seed", "ProcessBatch / seed, both at their best concurrency", batch, seed, 25)
+	r.divide("batch_watermark_vs_seed", "ProcessBatchAt with keys / seed, both at their best", both, seed, 0)
+	r.divide("watermark_vs_seed", "ProcessBatchAt without keys / seed, both at their best", mark, seed, 50)
+	r.divide("batch_vs_raw_sql", "ProcessBatch / the same by hand, one session each", r.find("direct/batch/1"), r.best(rawName), 0.85)
+	r.divide("watermark_vs_raw_sql", "ProcessBatchAt without keys / the same by hand, one session each", r.find("direct/watermark/1"), r.best(rawMarkName), 0)
+	single := r.best(singleName)
+	r.divide("single_vs_seed", "ProcessIfNew / seed at its best concurrency", single, seed, 1.3)
+	if single != nil {
+		r.divide("single_vs_seed_same_workers", "ProcessIfNew / seed with as many workers", single, r.find(seedSubject(single.Workers).id(baseLoad)), 0)
+	}
+	r.divide("single_vs_pgbench", "ProcessIfNew / the same statements by pgbench, or by pgx where there is no pgbench", single, r.firstOf(pgbenchName, pgxName), 0.9)
+	r.divide("single_vs_pgx", "ProcessIfNew / the same statements by pgx", single, r.best(pgxName), 0)
+	r.divide("seed_vs_fsync", "events of the seed, each with two COMMITs / fsyncs, one after the other", seed, r.best(fsyncName), 0)
+	r.divide("e2e_batch_vs_handwritten", "HandleBatch / one hand-written reader", r.e2e(batchName), r.e2e(handwrittenName), 20)
+	r.divide("e2e_batch_vs_handwritten_readers", "HandleBatch / a hand-written reader for each partition", r.e2e(batchName), r.e2e(readersName), 0)
+	r.divide("e2e_single_vs_handwritten", "Handle / one hand-written reader", r.e2e(singleName), r.e2e(handwrittenName), 0)
+	r.divide("e2e_watermark_vs_handwritten", "HandleBatch without keys / one hand-written reader", r.e2e(watermarkName), r.e2e(handwrittenName), 0)
+	r.state("disk_bytes_per_key", "bytes on disk for each uuid4 key", r.find("storage/disk/idem/uuid4"), 155)
+	r.state("wal_bytes_per_key", "bytes of WAL for each uuid4 key, without a business write", r.find("storage/wal/idem/uuid4"), 300)
+}
+
+// divide adds the ratio of two measurements, if there are both.
+func (r *report) divide(name, what string, numerator, denominator *measurement, goal float64) {
+	if numerator == nil || denominator == nil {
+		return
+	}
+	rounds := min(len(numerator.samples), len(denominator.samples))
+	quotients := make([]float64, rounds)
+	for i := range quotients {
+		quotients[i] = numerator.samples[i].rate / denominator.samples[i].rate
+	}
+	q := ratio{Name: name, What: what, Numerator: numerator.ID, Denominator: denominator.ID, Goal: goal, Value: newSeries(quotients)}
+	if n, d := numerator.PerEvent.cpu(), denominator.PerEvent.cpu(); n > 0 && d > 0 {
+		q.CPU = d / n
+	}
+	r.addRatio(q)
+}
+
+func (r *report) state(name, what string, m *measurement, atMost float64) {
+	if m != nil {
+		r.addRatio(ratio{Name: name, What: what, Numerator: m.ID, Goal: atMost, AtMost: true, Value: m.Value})
+	}
+}
+
+func (r *report) addRatio(q ratio) {
+	r.RatioDetails = append(r.RatioDetails, q)
+	r.Ratios[q.Name] = q.Value.Median
+}
+
+// best returns the fastest measurement of a subject with the base load.
+func (r *report) best(name string) *measurement {
+	var best *measurement
+	for _, m := range r.Measurements {
+		if m.Section == sectionDirect && m.Subject == name && m.Load == baseLoad && (best == nil || m.Value.Median > best.Value.Median) {
+			best = m
+		}
+	}
+
+	return best
+}
+
+func (r *report) firstOf(names ...string) *measurement {
+	i := slices.IndexFunc(names, func(name string) bool { return r.best(name) != nil })
+	if i < 0 {
+		return nil
+	}
+
+	return r.best(names[i])
+}
+
+func (r *report) e2e(name string) *measurement { return r.find("e2e/" + name) }

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The brokers of the end-to-end part.
+const (
+	apacheKafka = "kafka"
+	inProcess   = "inprocess"
+	noBroker    = "none"
+)
+
+// The modes.
+const (
+	fullMode  = "full"
+	quickMode = "quick"
+)
+
+var errUsage = errors.New("wrong usage")
+
+// settings is what the user asks for, and part of the results.
+type settings struct {
+	Mode        string  `json:"mode"`         // full or quick
+	Rounds      int     `json:"rounds"`       // of each measurement of the base load and end to end
+	LoadRounds  int     `json:"load_rounds"`  // of each measurement of the other loads
+	Seconds     float64 `json:"seconds"`      // that a measurement takes
+	Warmup      float64 `json:"warmup"`       // seconds before each
+	E2ESeconds  float64 `json:"e2e_seconds"`  // that a measurement end to end takes
+	SeedWorkers []int   `json:"seed_workers"` // of which the best counts
+	Workers     int     `json:"workers"`      // of what processes one by one
+	Sessions    []int   `json:"sessions"`     // of what processes batches, of which the best counts
+	Batch       int     `json:"batch"`        // events in a batch
+	Accounts    int     `json:"accounts"`     // that the events change
+	Prefilled   int64   `json:"prefilled"`    // rows of the large table; 0: none
+	StorageKeys int     `json:"storage_keys"` // that are stored to see how large they are
+	Expired     int64   `json:"expired"`      // rows that are deleted meanwhile; 0: skip
+	Broker      string  `json:"broker"`       // that was asked for
+	Records     int     `json:"records"`      // in the topic
+	Partitions  int     `json:"partitions"`   // of the topic
+
+	out     string
+	chart   string
+	profile string
+	from    string
+	command string
+}
+
+func full() settings {
+	return settings{
+		Mode: fullMode, Rounds: 5, LoadRounds: 3, Seconds: 1.5, Warmup: 0.3, E2ESeconds: 3,
+		SeedWorkers: []int{1, 4, 8, 16}, Workers: 8, Sessions: []int{1, 2, 4}, Batch: 500, Accounts: 1000,
+		Prefilled: 1_000_000, StorageKeys: 200_000, Expired: 2_000_000,
+		Broker: apacheKafka, Records: 400_000, Partitions: 4,
+		chart: "../docs/benchmarks.svg",
+	}
+}
+
+func quick() settings {
+	return settings{
+		Mode: quickMode, Rounds: 3, LoadRounds: 1, Seconds: 0.7, Warmup: 0.2, E2ESeconds: 1.2,
+		SeedWorkers: []int{8}, Workers: 8, Sessions: []int{1, 2}, Batch: 500, Accounts: 1000,
+		StorageKeys: 30_000,
+		Broker:      inProcess, Records: 150_000, Partitions: 4,
+	}
+}
+
+func parseSettings(args []string, messages io.Writer) (settings, error) {
+	s := full()
+	if slices.Contains(args, "-quick") || slices.Contains(args, "--quick") {
+		s = quick()
+	}
+	s.command = strings.Join(append([]string{"go run -C bench ."}, args...), " ")
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(messages)
+	flags.Bool("quick", false, "measure little, in a minute; other flags override what that means")
+	flags.IntVar(&s.Rounds, "rounds", s.Rounds, "rounds of the base load and end to end")
+	flags.IntVar(&s.LoadRounds, "load-rounds", s.LoadRounds, "rounds of the other loads; 0: leave them out")
+	flags.Float64Var(&s.Seconds, "seconds", s.Seconds, "length of a measurement")
+	flags.Float64Var(&s.Warmup, "warmup", s.Warmup, "seconds before each measurement")
+	flags.Float64Var(&s.E2ESeconds, "e2e-seconds", s.E2ESeconds, "length of a measurement end to end")
+	flags.IntVar(&s.Workers, "workers", s.Workers, "workers of what processes one by one")
+	flags.IntVar(&s.Batch, "batch", s.Batch, "events in a batch")
+	flags.IntVar(&s.Accounts, "accounts", s.Accounts, "accounts that the events change")
+	flags.Int64Var(&s.Prefilled, "prefilled", s.Prefilled, "rows of the large table, such as 50000000; 0: leave it out")
+	flags.IntVar(&s.StorageKeys, "storage-keys", s.StorageKeys, "keys that are stored to see how large they are")
+	flags.Int64Var(&s.Expired, "expired", s.Expired, "expired rows that are deleted while events are processed; 0: leave it out")
+	flags.StringVar(&s.Broker, "broker", s.Broker, "kafka for Apache Kafka, inprocess, or none to leave out what needs one")
+	flags.IntVar(&s.Records, "records", s.Records, "records in the topic")
+	flags.IntVar(&s.Partitions, "partitions", s.Partitions, "partitions of the topic")
+	flags.Func("seed-workers", "workers of the seed's algorithm, of which the best count (default "+list(s.SeedWorkers)+")", numbers(&s.SeedWorkers))
+	flags.Func("sessions", "sessions of what processes batches, of which the best count (default "+list(s.Sessions)+")", numbers(&s.Sessions))
+	flags.StringVar(&s.out, "out", "results", "folder for latest.json and the mode's own file")
+	flags.StringVar(&s.chart, "chart", s.chart, "SVG file for the chart; empty: none")
+	flags.StringVar(&s.profile, "profile", "", "folder for a CPU profile of each subject's last round; empty: none")
+	flags.StringVar(&s.from, "from", "", "measure nothing: print, and draw, the results in this file")
+	if err := flags.Parse(args); err != nil {
+		return s, fmt.Errorf("%w: %w", errUsage, err)
+	}
+
+	return s, s.validate(flags.Args())
+}
+
+func (s settings) validate(rest []string) error {
+	switch {
+	case len(rest) > 0:
+		return fmt.Errorf("%w: there are no arguments, only flags; got %q", errUsage, rest)
+	case s.Rounds < 1 || s.LoadRounds < 0 || s.Seconds <= 0 || s.E2ESeconds <= 0 || s.Warmup < 0:
+		return fmt.Errorf("%w: rounds and seconds must be positive", errUsage)
+	case s.Workers < 1 || s.Batch < 1 || s.StorageKeys < 1 || s.Prefilled < 0 || s.Expired < 0:
+		return fmt.Errorf("%w: sizes must be positive", errUsage)
+	case s.Accounts < 10*max(s.Workers, slices.Max(s.SeedWorkers), slices.Max(s.Sessions), s.Partitions):
+		return fmt.Errorf("%w: give each worker 10 accounts", errUsage)
+	case s.Partitions < 1 || s.Records < s.Partitions:
+		return fmt.Errorf("%w: give each partition a record", errUsage)
+	case s.Broker != apacheKafka && s.Broker != inProcess && s.Broker != noBroker:
+		return fmt.Errorf("%w: -broker must be %s, %s or %s", errUsage, apacheKafka, inProcess, noBroker)
+	default:
+		return nil
+	}
+}
+
+func list(of []int) string { return strings.Trim(strings.ReplaceAll(fmt.Sprint(of), " ", ","), "[]") }
+
+// numbers reads a list such as 1,4,8.
+func numbers(into *[]int) func(string) error {
+	return func(text string) error {
+		*into = nil
+		for part := range strings.SplitSeq(text, ",") {
+			n, err := strconv.Atoi(part)
+			if err != nil || n < 1 {
+				return fmt.Errorf("%w: want numbers such as 1,4,8", errUsage)
+			}
+			*into = append(*into, n)
+		}
+
+		return nil
+	}
+}
+
+// window is how long a subject is measured.
+type window struct{ warmup, length time.Duration }
+
+func (s settings) window() window { return window{seconds(s.Warmup), seconds(s.Seconds)} }
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
