@@ -59,42 +59,61 @@ func (b *bench) expiry(ctx context.Context) error {
 // whileDeleting measures a subject, as a cleaner deletes or not, and returns how many rows a second it
 // deletes.
 func (b *bench) whileDeleting(ctx context.Context, d *database, x subject, deleting bool) (_ sample, deleted float64, err error) {
-	if !deleting {
-		result, err := x.measure(ctx, d, b.settings, baseLoad, b.settings.window())
+	var ended error
+	if deleting {
+		open := x.open
+		x.open = func(ctx context.Context, j *job) (processor, func(), error) {
+			process, closer, err := open(ctx, j)
+			if err != nil {
+				return nil, nil, err
+			}
+			stop, err := startCleaner(ctx, d)
 
-		return result, 0, err
+			return process, func() {
+				deleted, ended = stop()
+				closer()
+			}, err
+		}
 	}
+	result, err := x.measure(ctx, d, b.settings, baseLoad, b.settings.window())
+
+	return result, deleted, errors.Join(err, ended)
+}
+
+// startCleaner deletes expired rows until stop is called, which returns how many a second it were.
+func startCleaner(ctx context.Context, d *database) (stop func() (float64, error), err error) {
 	pool, err := d.pool(ctx, 1, nil)
 	if err != nil {
-		return sample{}, 0, err
+		return nil, err
 	}
-	defer pool.Close()
 	cleaner, err := idem.NewCleaner(pool, idem.CleanerConfig{})
 	if err != nil {
-		return sample{}, 0, fmt.Errorf("make a cleaner: %w", err)
-	}
-	cleaning, stop := context.WithCancel(ctx)
-	type ending struct {
-		deleted int64
-		err     error
-	}
-	ended := make(chan ending, 1)
-	began := time.Now()
-	go func() {
-		var e ending
-		for e.err == nil {
-			var report idem.CleanupReport
-			report, e.err = cleaner.Clean(cleaning)
-			e.deleted += report.Deleted
-		}
-		ended <- e
-	}()
-	result, err := x.measure(ctx, d, b.settings, baseLoad, b.settings.window())
-	stop()
-	end := <-ended
-	if end.err != nil && !errors.Is(end.err, context.Canceled) {
-		err = errors.Join(err, fmt.Errorf("delete expired rows: %w", end.err))
-	}
+		pool.Close()
 
-	return result, float64(end.deleted) / time.Since(began).Seconds(), err
+		return nil, fmt.Errorf("make a cleaner: %w", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	deleted, began, ended := int64(0), time.Now(), make(chan error, 1)
+	go func() {
+		for {
+			report, err := cleaner.Clean(ctx)
+			deleted += report.Deleted
+			if err != nil {
+				ended <- err
+
+				return
+			}
+		}
+	}()
+
+	return func() (float64, error) {
+		cancel()
+		err := <-ended
+		pool.Close()
+		if errors.Is(err, context.Canceled) {
+			err = nil
+		}
+
+		return float64(deleted) / time.Since(began).Seconds(), err
+	}, nil
 }
