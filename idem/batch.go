@@ -172,7 +172,7 @@ func (b *batch) attempt(ctx context.Context, part []BatchEvent, results []BatchR
 	}
 	g := b.guard
 
-	return p.call.retry.do(ctx, g.log, func() error {
+	err = p.call.retry.do(ctx, g.log, func() error {
 		err := p.try(ctx, results)
 		if !errors.Is(err, errCommitUnanswered) {
 			return err
@@ -187,6 +187,11 @@ func (b *batch) attempt(ctx context.Context, part []BatchEvent, results []BatchR
 
 		return nil
 	})
+	if err == nil {
+		p.call.watermark.passed(p.call.next)
+	}
+
+	return err
 }
 
 // part is a part of a batch that is processed in one transaction.

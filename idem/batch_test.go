@@ -231,8 +231,8 @@ func TestProcessBatchAt(t *testing.T) {
 	if err != nil || outcomes(results) != "PPE--" {
 		t.Errorf("%s, %v", outcomes(results), err)
 	}
-	if next := takeOver(t, b.guard).Next(); next != 2 {
-		t.Errorf("the watermark is at %d, want 2, before the poison", next)
+	if next := takeOver(t, b.guard).Next(); next != 2 || w.Next() != 2 {
+		t.Errorf("the watermark is at %d, for its owner at %d, want 2, before the poison", next, w.Next())
 	}
 	if _, err := b.guard.ProcessBatchAt(t.Context(), w, events[2:], handler.handle); !errors.Is(err, idem.ErrFenced) {
 		t.Errorf("former owner: %v", err)

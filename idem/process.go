@@ -61,6 +61,9 @@ func (g *Guard) process(ctx context.Context, c call, fn Handler) (Outcome, error
 
 		return resolveErr
 	})
+	if err == nil && outcome == Processed {
+		c.watermark.passed(c.next)
+	}
 
 	return outcome, err
 }

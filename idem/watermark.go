@@ -151,8 +151,8 @@ func (w *Watermark) terminateHolder(ctx context.Context) error {
 	return nil
 }
 
-// Next is where to go on: the first offset that was not known to be processed when TakeOver,
-// Advance or Reset returned. 0 if none was.
+// Next is where to go on: the first offset that this owner does not know to be processed. 0 if
+// none is.
 func (w *Watermark) Next() int64 { return w.next }
 
 // Recreated reports whether the watermark belongs to another topic that had the same name. Then
@@ -161,6 +161,13 @@ func (w *Watermark) Recreated() bool {
 	known := w.partition.TopicID != uuid.Nil && w.topicID.Valid
 
 	return known && w.topicID.UUID != w.partition.TopicID
+}
+
+// passed notes that this owner has committed the records before next.
+func (w *Watermark) passed(next int64) {
+	if w != nil {
+		w.next = max(w.next, next)
+	}
 }
 
 // Advance sets the watermark forward to next, for records that needed no transaction:
@@ -199,9 +206,9 @@ func (w *Watermark) Reset(ctx context.Context, next int64) error {
 }
 
 // Begin notes that this owner begins with the record at offset and returns how many owners in a
-// row have, this one included, each counted once. An owner that ended while it processed its first record shows
-// here: a record that kills its process is begun by one after the other. Call it for the first
-// record after TakeOver; End takes it back.
+// row have, this one included, each counted once. An owner that ended while it processed its
+// first record shows here: a record that kills its process is begun by one after the other. Call
+// it for the first record after TakeOver; End takes it back.
 func (w *Watermark) Begin(ctx context.Context, offset int64) (int, error) {
 	var starts int32
 	err := w.update(ctx, func(conn db.DBTX) (int64, error) {

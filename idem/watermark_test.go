@@ -38,6 +38,9 @@ func TestWatermarkOutlivesTheKey(t *testing.T) {
 	}
 	outcome, err := b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithWatermark(w, 7))
 	want(t, "first", outcome, err, idem.Processed)
+	if w.Next() != 8 {
+		t.Errorf("the owner is at %d after it has processed 7", w.Next())
+	}
 	if _, err := b.guard.Forget(t.Context(), "e"); err != nil {
 		t.Fatal(err)
 	}
