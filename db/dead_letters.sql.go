@@ -350,7 +350,7 @@ UPDATE idem.dead_letters SET starts = starts + 1
 WHERE id = (
     SELECT d.id FROM idem.dead_letters d
     WHERE d.consumer_id = $1 AND d.topic = $2 AND d.record_partition = $3
-      AND d.state IN ('open', 'parked', 'replay') AND d.state <> 'open'
+      AND d.state IN ('parked', 'replay')
       AND NOT (d.state = 'parked' AND EXISTS (
           SELECT FROM idem.dead_letters h
           WHERE h.consumer_id = d.consumer_id AND h.topic = d.topic AND h.record_partition = d.record_partition

@@ -9,7 +9,6 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"github.com/nova-events/idempotent-consumer/idem"
-	"github.com/nova-events/idempotent-consumer/internal/backoff"
 )
 
 // BatchHandler is the business logic for several records of one partition, in their order, none
@@ -59,9 +58,7 @@ func (w *worker) processSome(revoked, work context.Context, records []kafka.Mess
 		case !transient:
 			return 0, w.refuse(batch[0], err)
 		}
-		w.observe(Event{Kind: EventPaused, Offset: batch[0].Offset, Err: err})
-		w.log.WarnContext(work, "kafkaadapter: batch not processed, trying again", "offset", batch[0].Offset, "records", len(batch), "error", err)
-		if !backoff.Sleep(revoked, retryPauses.Pause(tries)) {
+		if !w.pause(revoked, tries, Event{Kind: EventPaused, Offset: batch[0].Offset, Err: err}, "batch not processed, trying again", "records", len(batch)) {
 			return 0, nil
 		}
 	}

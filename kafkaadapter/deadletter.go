@@ -9,7 +9,6 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"github.com/nova-events/idempotent-consumer/idem"
-	"github.com/nova-events/idempotent-consumer/internal/backoff"
 )
 
 // errParked is the reason of a parked letter.
@@ -151,8 +150,8 @@ func (w *worker) replayOne(revoked, work context.Context, letter idem.DeadLetter
 			kind = EventPaused
 			m.Attempt--
 		}
-		w.observe(Event{Kind: kind, Offset: m.Offset, Err: err})
-		if !backoff.Sleep(revoked, retryPauses.Pause(tries)) {
+		if !w.pause(revoked, tries, Event{Kind: kind, Offset: m.Offset, Err: err}, "dead letter not processed, trying again",
+			"letter", letter.ID, "attempt", m.Attempt, "transient", transient) {
 			return nil
 		}
 	}

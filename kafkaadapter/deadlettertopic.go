@@ -12,8 +12,6 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
-
-	"github.com/nova-events/idempotent-consumer/internal/backoff"
 )
 
 // maxReasonBytes is how much of an error's text is copied.
@@ -39,9 +37,7 @@ func (w *worker) copyLetter(revoked context.Context, m Message, reason error) er
 
 			return nil
 		}
-		w.observe(Event{Kind: EventPaused, Offset: m.Offset, Err: err})
-		w.log.WarnContext(revoked, "kafkaadapter: dead letter not copied, trying again", "offset", m.Offset, "error", err)
-		backoff.Sleep(revoked, retryPauses.Pause(failed))
+		w.pause(revoked, failed, Event{Kind: EventPaused, Offset: m.Offset, Err: err}, "dead letter not copied, trying again")
 	}
 }
 

@@ -50,15 +50,9 @@ func CloudEvents() EventID {
 
 // structuredJSON reports whether the record's value is a CloudEvent in JSON.
 func structuredJSON(record kafka.Message) bool {
-	for _, h := range slices.Backward(record.Headers) {
-		if h.Key == "content-type" {
-			mediaType, _, _ := strings.Cut(string(h.Value), ";") // "; charset=UTF-8" may follow.
+	mediaType, _, _ := strings.Cut(HeaderCarrier(record.Headers).Get("content-type"), ";") // "; charset=UTF-8" may follow.
 
-			return strings.EqualFold(strings.TrimSpace(mediaType), "application/cloudevents+json")
-		}
-	}
-
-	return false
+	return strings.EqualFold(strings.TrimSpace(mediaType), "application/cloudevents+json")
 }
 
 func sourceAndID(value []byte) (source, id string, err error) {

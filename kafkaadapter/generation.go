@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/segmentio/kafka-go"
 
 	"github.com/nova-events/idempotent-consumer/idem"
@@ -32,7 +31,6 @@ type generation struct {
 	client   *kafka.Client
 	log      *slog.Logger
 	topics   []fetch.Topic
-	topicIDs map[string]uuid.UUID // by name
 
 	workers sync.WaitGroup
 	ended   chan struct{} // closed when workers and committer have ended
@@ -47,8 +45,8 @@ type generation struct {
 func newGeneration(c *Consumer, g *kafka.Generation, member *membership, client *kafka.Client, topics []fetch.Topic) *generation {
 	return &generation{
 		consumer: c, kafka: g, member: member, client: client,
-		log:    c.config.Logger.With("generation", g.ID),
-		topics: topics, topicIDs: topicIDs(topics),
+		log:     c.config.Logger.With("generation", g.ID),
+		topics:  topics,
 		ended:   make(chan struct{}),
 		pending: make(map[string]map[int]int64),
 	}

@@ -36,7 +36,7 @@ const none = -1
 func newWorker(g *generation, topic string, assigned kafka.PartitionAssignment) *worker {
 	return &worker{
 		generation: g, config: &g.consumer.config, guard: g.consumer.guard,
-		partition: idem.Partition{Topic: topic, Number: int32(assigned.ID), TopicID: g.topicIDs[topic]}, //nolint:gosec // Kafka's partitions have 32 bits.
+		partition: idem.Partition{Topic: topic, Number: int32(assigned.ID), TopicID: topicID(g.topics, topic)}, //nolint:gosec // Kafka's partitions have 32 bits.
 		assigned:  assigned.Offset,
 		log:       g.log.With("topic", topic, "partition", assigned.ID),
 		once:      idem.WithRetry(idem.RetryPolicy{MaxAttempts: 1, ResolveTimeout: g.consumer.config.DrainTimeout}),
@@ -144,10 +144,17 @@ func (w *worker) persist(ctx context.Context, what string, try func() error) err
 		if err == nil || !idem.IsTransient(err) || errors.Is(err, idem.ErrFenced) {
 			return err
 		}
-		w.observe(Event{Kind: EventPaused, Offset: none, Err: err})
-		w.log.WarnContext(ctx, "kafkaadapter: waiting for PostgreSQL to "+what, "error", err)
-		if !backoff.Sleep(ctx, retryPauses.Pause(failed)) {
+		if !w.pause(ctx, failed, Event{Kind: EventPaused, Offset: none, Err: err}, "waiting for PostgreSQL to "+what) {
 			return err
 		}
 	}
+}
+
+// pause tells why something is tried again, waits as long as befits the number of failed tries,
+// and reports whether ctx is still alive then.
+func (w *worker) pause(ctx context.Context, failed int, why Event, message string, details ...any) bool {
+	w.observe(why)
+	w.log.WarnContext(ctx, "kafkaadapter: "+message, append(details, "offset", why.Offset, "error", why.Err)...)
+
+	return backoff.Sleep(ctx, retryPauses.Pause(failed))
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"github.com/nova-events/idempotent-consumer/idem"
-	"github.com/nova-events/idempotent-consumer/internal/backoff"
 )
 
 // errKillsProcesses is the reason of a dead letter whose record was never seen to fail.
@@ -68,10 +67,8 @@ func (w *worker) process(revoked, work context.Context, record kafka.Message) er
 		if transient {
 			kind = EventPaused
 		}
-		w.observe(Event{Kind: kind, Offset: m.Offset, Err: err})
-		w.log.WarnContext(work, "kafkaadapter: record not processed, trying again", "offset", record.Offset,
-			"event_id", m.EventID, "attempt", m.Attempt, "transient", transient, "error", err)
-		if !backoff.Sleep(revoked, retryPauses.Pause(tries)) {
+		if !w.pause(revoked, tries, Event{Kind: kind, Offset: m.Offset, Err: err}, "record not processed, trying again",
+			"event_id", m.EventID, "attempt", m.Attempt, "transient", transient) {
 			return nil
 		}
 	}

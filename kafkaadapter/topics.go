@@ -133,11 +133,12 @@ func topicNames(topics []fetch.Topic) []string {
 	return names
 }
 
-func topicIDs(topics []fetch.Topic) map[string]uuid.UUID {
-	ids := make(map[string]uuid.UUID, len(topics))
+func topicID(topics []fetch.Topic, name string) uuid.UUID {
 	for _, t := range topics {
-		ids[t.Name] = t.ID
+		if t.Name == name {
+			return t.ID
+		}
 	}
 
-	return ids
+	return uuid.Nil
 }
