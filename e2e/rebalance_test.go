@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 	"github.com/nova-events/idempotent-consumer/internal/pgserver"
@@ -158,34 +159,69 @@ func TestStopWhileJoining(t *testing.T) {
 	t.Parallel()
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
 		s := setup(t, b, 1)
-		group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
-			ID: s.group, Brokers: b.Addrs, Topics: []string{s.topic}, HeartbeatInterval: 50 * time.Millisecond,
-			SessionTimeout: 50 * time.Second, RebalanceTimeout: 50 * time.Second,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer group.Close() //nolint:errcheck // It returns none.
-		generation, err := group.Next(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		release := make(chan struct{})
-		defer close(release)
-		generation.Start(func(context.Context) { <-release }) // It does not rejoin.
-
+		s.occupy(t)
 		m := s.start(t, nil)
 		until(t, "the rebalance", func() bool {
 			groups, err := b.Client.DescribeGroups(t.Context(), &kafka.DescribeGroupsRequest{GroupIDs: []string{s.group}})
 
 			return err == nil && len(groups.Groups) == 1 && groups.Groups[0].GroupState == "PreparingRebalance"
 		})
-		began := time.Now()
-		m.leave(t)
-		if took := time.Since(began); took > 20*time.Second {
-			t.Errorf("it took %v to stop", took)
-		}
+		m.leaveSoon(t)
 	})
+}
+
+// The same for one that is stopped just before it joins, and connects only then.
+func TestStopBeforeJoining(t *testing.T) {
+	t.Parallel()
+	s := setup(t, broker.InProcess(t), 1)
+	s.occupy(t)
+	asked, stopped := make(chan struct{}, 100), make(chan struct{})
+	s.broker.Fake.ControlKey(int16(kmsg.FindCoordinator), func(kmsg.Request) (kmsg.Response, error, bool) {
+		s.broker.Fake.KeepControl()
+		asked <- struct{}{}
+		s.broker.Fake.SleepControl(func() {
+			<-stopped
+			time.Sleep(200 * time.Millisecond) // By then kafka-go has been told, which nobody can see.
+		})
+
+		return nil, nil, false
+	})
+	m := s.start(t, nil)
+	<-asked
+	m.stop()
+	close(stopped)
+	m.leaveSoon(t)
+}
+
+// occupy fills the group with a member that stays but does not rejoin, so that others who join
+// have to wait.
+func (s *bench) occupy(t *testing.T) {
+	t.Helper()
+	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
+		ID: s.group, Brokers: s.broker.Addrs, Topics: []string{s.topic}, HeartbeatInterval: 50 * time.Millisecond,
+		SessionTimeout: 50 * time.Second, RebalanceTimeout: 50 * time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = group.Close() })
+	generation, err := group.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	generation.Start(func(context.Context) { <-release })
+}
+
+// leaveSoon stops a member in order, which must not take as long as joining would.
+func (m *member) leaveSoon(t *testing.T) {
+	t.Helper()
+	began := time.Now()
+	m.leave(t)
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %v to stop", took)
+	}
 }
 
 // PostgreSQL goes away and comes back: the consumer stays in its group and goes on, and the

@@ -21,7 +21,8 @@ const (
 	topicWatchInterval = 5 * time.Second
 
 	// leaveTimeout is how long an orderly leave may take before connections are cut: longer
-	// only if kafka-go is in the middle of joining, which it does not interrupt.
+	// only if kafka-go is in the middle of joining, which it does not interrupt, or if the
+	// broker does not answer.
 	leaveTimeout = 500 * time.Millisecond
 )
 
@@ -32,7 +33,6 @@ type membership struct {
 	memberID    string // of the latest generation
 
 	leaving sync.Once
-	since   time.Time     // when leaving began
 	left    chan struct{} // closed when it is done
 }
 
@@ -72,7 +72,6 @@ func (m *membership) next(ctx context.Context) (*kafka.Generation, error) {
 // leave begins to leave the group, which ends the generation.
 func (m *membership) leave() {
 	m.leaving.Do(func() {
-		m.since = time.Now()
 		go func() {
 			defer close(m.left)
 			_ = m.group.Close() // It returns no errors.
@@ -83,25 +82,31 @@ func (m *membership) leave() {
 // end leaves the group and returns when that is done. The generation must have ended.
 func (m *membership) end(ctx context.Context, client *kafka.Client, group string) {
 	m.leave()
-	timer := time.NewTimer(leaveTimeout)
-	defer timer.Stop()
-	select {
-	case <-m.left:
-		return
-	case <-timer.C:
-	}
-
-	m.connections.cut(m.since)
-	<-m.left
-	if m.memberID == "" {
+	if m.awaitLeft() || m.memberID == "" {
 		return
 	}
 	// A member that was rejoining when it was cut off would be missed only after its session.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 4*leaveTimeout)
 	defer cancel()
 	_, _ = client.LeaveGroup(ctx, &kafka.LeaveGroupRequest{
 		GroupID: group, Members: []kafka.LeaveGroupRequestMember{{ID: m.memberID}},
 	})
+}
+
+// awaitLeft waits for kafka-go to have left the group, and reports whether it could do so
+// undisturbed. Else it cuts each connection that is older than leaveTimeout, and more than once:
+// kafka-go may connect, and begin to join, after it was told to leave.
+func (m *membership) awaitLeft() bool {
+	ticker := time.NewTicker(leaveTimeout)
+	defer ticker.Stop()
+	for undisturbed := true; ; undisturbed = false {
+		select {
+		case <-m.left:
+			return undisturbed
+		case now := <-ticker.C:
+			m.connections.cut(now.Add(-leaveTimeout))
+		}
+	}
 }
 
 // kafkaLogger passes on what kafka-go complains about.
