@@ -14,19 +14,39 @@ import (
 // Processes join, leave and are killed while a stream with duplicates comes in.
 func TestChurnOfProcesses(t *testing.T) {
 	t.Parallel()
-	const partitions, duplicates, rounds = 8, 2_000, 8
 	distinct := 100_000
 	if testing.Short() {
 		distinct = 10_000
 	}
+	testChurnOfProcesses(t, distinct, (*bench).verify, func(int) job { return job{} })
+}
+
+// The same with lanes in every other process. The records of a key keep their order.
+func TestChurnOfProcessesWithLanes(t *testing.T) {
+	t.Parallel()
+	testChurnOfProcesses(t, 20_000, (*bench).verifyKeys, func(n int) job { return job{Lanes: 1 + 7*(n%2)} })
+}
+
+// testChurnOfProcesses asks jobOf what the nth process is like.
+func testChurnOfProcesses(t *testing.T, distinct int, verify func(s *bench, t *testing.T, n int), jobOf func(n int) job) {
+	t.Helper()
+	const partitions, duplicates, rounds = 8, 2_000, 8
 	db := pgtest.NewDB(t)
 	s := setupIn(t, broker.ApacheKafka(t), partitions, db.Pool(t))
-	s.broker.Produce(t, s.topic, slices.Concat(events(0, distinct, partitions), events(0, duplicates, partitions)))
+	s.broker.Produce(t, s.topic, shareKeys(slices.Concat(events(0, distinct, partitions), events(0, duplicates, partitions))))
 
 	began := time.Now()
 	defer s.watch(t)()
 	random := rand.New(rand.NewPCG(1, 2))
-	workers := []*worker{s.startWorker(t, db.DSN), s.startWorker(t, db.DSN)}
+	started := 0
+	start := func() *worker {
+		j := jobOf(started)
+		j.DSN = db.DSN
+		started++
+
+		return s.startJob(t, j)
+	}
+	workers := []*worker{start(), start()}
 	takeOne := func() *worker {
 		i := random.IntN(len(workers))
 		w := workers[i]
@@ -42,7 +62,7 @@ func TestChurnOfProcesses(t *testing.T) {
 	}
 	for round := range rounds {
 		nextStep()
-		workers = append(workers, s.startWorker(t, db.DSN))
+		workers = append(workers, start())
 		nextStep()
 		if round%2 == 0 {
 			takeOne().kill(t)
@@ -55,6 +75,6 @@ func TestChurnOfProcesses(t *testing.T) {
 	for _, w := range workers {
 		w.dismiss(t)
 	}
-	s.verify(t, distinct)
+	verify(s, t, distinct)
 	t.Logf("%d records, %d of them twice, %d processes, %d killed: %v", distinct, duplicates, len(workers)+rounds, rounds/2, took)
 }

@@ -31,6 +31,7 @@ type job struct {
 	Group          string        `json:"group"`
 	SessionTimeout time.Duration `json:"session_timeout"`
 	Batches        bool          `json:"batches"`
+	Lanes          int           `json:"lanes"`
 }
 
 // work consumes until its input ends. That is how a test asks a worker to leave, and what
@@ -67,7 +68,7 @@ func consume(input io.Reader) error {
 	}
 	config := kafkaadapter.Config{
 		Brokers: j.Brokers, Group: j.Group, Topics: []string{j.Topic}, Handle: deadly, SessionTimeout: j.SessionTimeout,
-		HeartbeatInterval: 100 * time.Millisecond, CommitInterval: 200 * time.Millisecond, MaxWait: 100 * time.Millisecond,
+		Lanes: j.Lanes, HeartbeatInterval: 100 * time.Millisecond, CommitInterval: 200 * time.Millisecond, MaxWait: 100 * time.Millisecond,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	if j.Batches {
@@ -88,13 +89,7 @@ type worker struct {
 	messages bytes.Buffer   // It is not read before the worker has ended.
 }
 
-// startWorker starts a worker, which the test must kill or dismiss.
-func (s *bench) startWorker(t *testing.T, dsn string) *worker {
-	t.Helper()
-
-	return s.startJob(t, job{DSN: dsn})
-}
-
+// startJob starts a worker, which the test must kill or dismiss.
 func (s *bench) startJob(t *testing.T, j job) *worker {
 	t.Helper()
 	w := &worker{command: exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0])}

@@ -21,6 +21,9 @@ type BatchHandler func(ctx context.Context, tx pgx.Tx, batch []Message) error
 // processSome processes the first of the records, and says how many: a batch of them, or one
 // that must stand alone. It returns none if the partition is revoked.
 func (w *worker) processSome(revoked, work context.Context, records []kafka.Message) (int, error) {
+	if w.lanes != nil && w.singly == 0 {
+		return w.dispatch(revoked, records[0])
+	}
 	if w.config.HandleBatch == nil || w.singly > 0 {
 		w.singly = max(0, w.singly-1)
 

@@ -72,6 +72,17 @@ type Config struct {
 	BatchSize   int
 	BatchBytes  int
 
+	// Lanes is how many records of a partition are processed at the same time, for handlers that
+	// wait for something slow. Those of one key keep their order; those without a key have none.
+	// A lane needs a connection of the guard's pool. What is processed behind a record that is
+	// not is known by event ids alone until that one is, as in Mode Keys. Not with HandleBatch,
+	// ParkKeys or Mode Offsets. Default 1.
+	Lanes int
+
+	// LookAhead is how many records behind the first one that is not processed yet the lanes
+	// may have begun with. Their keys and values have up to BatchBytes. Default 64 for each lane.
+	LookAhead int
+
 	// EventID tells events apart. Default Header(DefaultEventIDHeader).
 	EventID EventID
 
@@ -190,6 +201,8 @@ func (c Config) withDefaults() Config {
 	c.MaxStarts = cmp.Or(c.MaxStarts, 5)
 	c.BatchSize = cmp.Or(c.BatchSize, 500)
 	c.BatchBytes = cmp.Or(c.BatchBytes, 4<<20)
+	c.Lanes = cmp.Or(c.Lanes, 1)
+	c.LookAhead = cmp.Or(c.LookAhead, 64*c.Lanes)
 	c.ReplayInterval = cmp.Or(c.ReplayInterval, 5*time.Second)
 	if c.Observe == nil {
 		c.Observe = func(Event) {}
@@ -227,6 +240,10 @@ func (c Config) validate() error {
 		return fmt.Errorf("%w: HandleBatch needs a Mode with offsets", ErrInvalidConfig)
 	case c.BatchSize < 0 || c.BatchBytes < 0:
 		return fmt.Errorf("%w: BatchSize or BatchBytes is negative", ErrInvalidConfig)
+	case c.Lanes < 1 || c.LookAhead < 1:
+		return fmt.Errorf("%w: Lanes or LookAhead is negative", ErrInvalidConfig)
+	case c.Lanes > 1 && (c.HandleBatch != nil || c.ParkKeys || c.Mode == Offsets):
+		return fmt.Errorf("%w: Lanes does not go with HandleBatch, ParkKeys or Mode Offsets", ErrInvalidConfig)
 	case c.StartOffset != kafka.FirstOffset && c.StartOffset != kafka.LastOffset:
 		return fmt.Errorf("%w: StartOffset is %d; use kafka.FirstOffset or kafka.LastOffset", ErrInvalidConfig, c.StartOffset)
 	case c.MaxAttempts < 0:

@@ -49,7 +49,9 @@ func (w *worker) bury(revoked, work context.Context, m Message, state idem.DeadL
 	case err != nil:
 		return w.endOf(revoked, m, fmt.Errorf("store the dead letter: %w (it is one because %w)", err, reason))
 	case outcome == idem.AlreadyProcessed:
-		w.settleOne(m, outcome, time.Since(started))
+		if err := w.settleOne(revoked, m, outcome, time.Since(started)); err != nil {
+			return err
+		}
 
 		return w.readParked(revoked) // It may have been by this call, if it had to be repeated.
 	}

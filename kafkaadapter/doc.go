@@ -15,8 +15,9 @@
 //     and however late (Mode says by what it is known).
 //   - An event that is produced again does not take effect again within the consumer's
 //     retention.
-//   - The records of a partition are processed one by one in their order. A member that has lost
-//     a partition without knowing is refused by PostgreSQL.
+//   - The records of a partition are processed one by one in their order; with Config.Lanes those
+//     of one key are. A member that has lost a partition without knowing is refused by PostgreSQL
+//     (with lanes, or in Mode Keys, what it may still process is known by its event id).
 //   - Records of aborted transactions are not delivered.
 //   - A record that cannot be processed is stored whole, in the transaction that marks its
 //     event, and can be replayed ("idemctl dlq"). Config.OnFailure can have Run end instead.

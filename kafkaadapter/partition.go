@@ -27,14 +27,18 @@ type worker struct {
 	behind bool            // the watermark is behind the last record, a duplicate
 	begun  int64           // the first record, while it is not known to leave the process alive; or none
 	alive  bool            // it did
-	singly int             // so many records are not to be in batches
+	singly int             // so many records are not to be in batches or lanes
 	parked map[string]bool // record keys with unresolved dead letters
+	lanes  *lanes          // nil without Config.Lanes
+
+	// done says that the record before an offset is done with, and all before it.
+	done func(next int64)
 }
 
 const none = -1
 
 func newWorker(g *generation, topic string, assigned kafka.PartitionAssignment) *worker {
-	return &worker{
+	w := &worker{
 		generation: g, config: &g.consumer.config, guard: g.consumer.guard,
 		partition: idem.Partition{Topic: topic, Number: int32(assigned.ID), TopicID: topicID(g.topics, topic)}, //nolint:gosec // Kafka's partitions have 32 bits.
 		assigned:  assigned.Offset,
@@ -42,6 +46,9 @@ func newWorker(g *generation, topic string, assigned kafka.PartitionAssignment) 
 		once:      idem.WithRetry(idem.RetryPolicy{MaxAttempts: 1, ResolveTimeout: g.consumer.config.DrainTimeout}),
 		begun:     none,
 	}
+	w.done = func(next int64) { g.done(topic, assigned.ID, next) }
+
+	return w
 }
 
 // run returns nil once the partition is revoked, idem.ErrFenced if another owner has taken over,
@@ -78,9 +85,17 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 	}()
 	replay := time.NewTicker(w.config.ReplayInterval)
 	defer replay.Stop()
+	var failed <-chan struct{}
+	if w.config.Lanes > 1 {
+		w.lanes = newLanes(revoked, work, w)
+		failed = w.lanes.lost.Done()
+		defer w.closeLanes(revoked)
+	}
 
 	for {
 		select {
+		case <-failed:
+			return w.lanes.failure()
 		case response, ok := <-f.responses:
 			if !ok {
 				return f.err // written before responses is closed
@@ -90,6 +105,9 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 			}
 		case <-replay.C:
 			if err := w.replay(revoked, work); err != nil {
+				return err
+			}
+			if err := w.settleLanes(revoked); err != nil {
 				return err
 			}
 		}
@@ -108,27 +126,35 @@ func (w *worker) processAll(revoked, work context.Context, response *fetch.Respo
 	if revoked.Err() != nil {
 		return nil //nolint:nilerr // The next owner of the partition goes on.
 	}
+	if w.lanes != nil {
+		w.lanes.reach(response.Next)
+
+		return w.settleLanes(revoked)
+	}
 	w.done(response.Next)
-	if !w.behind || w.mark == nil {
+	if w.mark == nil || !w.behind {
 		return nil
 	}
+
 	// Duplicates cost no transaction each, but when their keys are forgotten the watermark has
 	// to know them.
-	err := w.mark.Advance(revoked, response.Next)
+	return w.advance(revoked, response.Next)
+}
+
+// advance sets the watermark forward to what is processed. If that cannot be done now, it waits
+// for the next time.
+func (w *worker) advance(ctx context.Context, next int64) error {
+	err := w.mark.Advance(ctx, next)
 	switch {
 	case errors.Is(err, idem.ErrFenced):
 		return err //nolint:wrapcheck // The caller judges it.
 	case err != nil:
-		w.log.WarnContext(revoked, "kafkaadapter: watermark not advanced over duplicates, trying again later", "error", err)
+		w.log.WarnContext(ctx, "kafkaadapter: watermark not advanced, trying again later", "offset", next, "error", err)
 	default:
 		w.behind = false
 	}
 
 	return nil
-}
-
-func (w *worker) done(offset int64) {
-	w.generation.done(w.partition.Topic, int(w.partition.Number), offset)
 }
 
 func (w *worker) observe(e Event) {

@@ -51,9 +51,7 @@ func (w *worker) process(revoked, work context.Context, record kafka.Message) er
 		}
 		switch {
 		case err == nil:
-			w.settleOne(m, outcome, time.Since(started))
-
-			return nil
+			return w.settleOne(revoked, m, outcome, time.Since(started))
 		case errors.Is(err, idem.ErrFenced):
 			return idem.ErrFenced
 		case work.Err() != nil, transient && revoked.Err() != nil:
@@ -112,13 +110,20 @@ func (w *worker) handler(m Message, ran *bool) idem.Handler {
 }
 
 // settleOne notes that a record is done with.
-func (w *worker) settleOne(m Message, outcome idem.Outcome, took time.Duration) {
+func (w *worker) settleOne(ctx context.Context, m Message, outcome idem.Outcome, took time.Duration) error {
 	if outcome == idem.Processed {
 		w.settle(m, 1, 0, took)
-	} else {
-		w.settle(m, 0, 1, took)
-		w.behind = w.mark != nil
+
+		return nil
 	}
+	w.settle(m, 0, 1, took)
+	w.behind = w.mark != nil
+	if !w.behind || w.alive {
+		return nil
+	}
+
+	// If one of the next records kills this owner, the next one is to begin with that one.
+	return w.advance(ctx, m.Offset+1)
 }
 
 // settle notes that the records up to m are done with.

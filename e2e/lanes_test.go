@@ -1,0 +1,269 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/segmentio/kafka-go"
+
+	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+)
+
+// inLanes configures a member with lanes.
+func inLanes(n int, handle kafkaadapter.Handler) func(*kafkaadapter.Config) {
+	return func(c *kafkaadapter.Config) {
+		c.Lanes = n
+		c.ReplayInterval = 50 * time.Millisecond // It is also how soon the watermark follows.
+		if handle != nil {
+			c.Handle = handle
+		}
+	}
+}
+
+// keyed are events of one partition that share so many keys; the last ones have none.
+func keyed(first, n, keys int) []kafka.Message {
+	records := events(first, n, 1)
+	for i := range records {
+		records[i].Key = []byte("key " + strconv.Itoa(i%(keys+1)))
+		if i%(keys+1) == keys {
+			records[i].Key = nil
+		}
+	}
+
+	return records
+}
+
+// order notes in which order the records of each key were processed.
+type order struct {
+	mu     sync.Mutex
+	latest map[string]int64
+	broken []string
+}
+
+func (o *order) note(m kafkaadapter.Message) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.latest == nil {
+		o.latest = map[string]int64{}
+	}
+	key := string(m.Key)
+	if last, ok := o.latest[key]; ok && m.Offset < last && m.Key != nil {
+		o.broken = append(o.broken, fmt.Sprintf("%q: %d after %d", key, m.Offset, last))
+	}
+	o.latest[key] = m.Offset
+}
+
+// verifyOnce checks that each event took effect once.
+func (s *bench) verifyOnce(t *testing.T, n int) {
+	t.Helper()
+	lines, distinct, err := s.effects(t.Context())
+	if err != nil || lines != n || distinct != n {
+		t.Errorf("%d events took effect %d times, want %d events once (%v)", distinct, lines, n, err)
+	}
+}
+
+const sharedKeys = 100
+
+// shareKeys gives the records a hundred keys for each partition, by their event ids.
+func shareKeys(records []kafka.Message) []kafka.Message {
+	for i := range records {
+		id, _ := strconv.Atoi(string(records[i].Headers[0].Value))
+		records[i].Key = []byte("key " + strconv.Itoa(id%sharedKeys))
+	}
+
+	return records
+}
+
+// verifyKeys is verify for records of shareKeys, of which only those of one key are in order.
+func (s *bench) verifyKeys(t *testing.T, n int) {
+	t.Helper()
+	s.verifyOnce(t, n)
+	var disorder int
+	err := s.pool.QueryRow(t.Context(), `SELECT count(*) FROM (
+		SELECT "offset" < lag("offset") OVER (PARTITION BY "partition", event_id::int % $1 ORDER BY seq) AS back
+		FROM public.effects) e WHERE back`, sharedKeys).Scan(&disorder)
+	if err != nil || disorder > 0 {
+		t.Errorf("%d events took effect before earlier ones of their key (%v)", disorder, err)
+	}
+}
+
+// watermark is where the watermark of partition 0 is.
+func (s *bench) watermark(t *testing.T) (next int64) {
+	t.Helper()
+	if err := s.pool.QueryRow(t.Context(), `SELECT coalesce(max(next_offset), 0) FROM idem.partition_offsets`).Scan(&next); err != nil {
+		t.Fatal(err)
+	}
+
+	return next
+}
+
+// Records of different keys are processed at the same time, those of one key in their order,
+// duplicates and failures included.
+func TestLanes(t *testing.T) {
+	t.Parallel()
+	broker.Each(t, func(t *testing.T, b *broker.Broker) {
+		for name, mode := range map[string]kafkaadapter.Mode{"keys and offsets": kafkaadapter.KeysAndOffsets, "keys": kafkaadapter.Keys} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				s := setup(t, b, 1)
+				records := append(keyed(0, 500, 20), keyed(100, 50, 20)...)
+				records[77].Value, records[300].Headers = []byte("poison"), nil
+				s.broker.Write(t, s.topic, records...)
+				var seen order
+				var running, most atomic.Int64
+				var refuser refuser
+				m := s.start(t, func(c *kafkaadapter.Config) {
+					inLanes(8, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+						seen.note(m)
+						if n := running.Add(1); n > most.Load() {
+							most.Store(n)
+						}
+						defer running.Add(-1)
+						time.Sleep(rand.N(4 * time.Millisecond))
+
+						return refuser.handle(ctx, tx, m)
+					})(c)
+					c.Mode, c.MaxAttempts = mode, 2
+				})
+				s.awaitCommitted(t, 550)
+				if mode == kafkaadapter.KeysAndOffsets {
+					until(t, "the watermark", func() bool { return s.watermark(t) == 550 })
+				}
+				m.leave(t)
+				s.verifyOnce(t, 498)
+				if len(seen.broken) > 0 {
+					t.Errorf("order of keys: %q", seen.broken)
+				}
+				if most.Load() < 4 {
+					t.Errorf("at most %d records were in work at the same time", most.Load())
+				}
+				if got := slices.Sorted(slices.Values(s.letters(t))); !slices.Equal(got, []string{"300 open 0", "77 open 2"}) {
+					t.Errorf("letters %q", got)
+				}
+			})
+		}
+	})
+}
+
+// A record that takes long lets the others go on, but not too far, and keeps the place of the
+// group and the watermark. Another owner goes on there.
+func TestLanesKeepTheFirstUnprocessedRecord(t *testing.T) {
+	t.Parallel()
+	s := setup(t, broker.InProcess(t), 1)
+	s.broker.Write(t, s.topic, keyed(0, 200, 150)...)
+	var frozen atomic.Bool
+	frozen.Store(true)
+	handle := func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+		if frozen.Load() && m.Offset == 10 {
+			<-ctx.Done()
+
+			return ctx.Err()
+		}
+
+		return record(ctx, tx, m)
+	}
+	slow := s.start(t, func(c *kafkaadapter.Config) {
+		inLanes(4, handle)(c)
+		c.LookAhead, c.DrainTimeout = 50, 10*time.Millisecond
+	})
+	// The lane of the slow record holds others back, but nothing behind the look-ahead has begun.
+	s.awaitEffects(t, 10+20)
+	time.Sleep(300 * time.Millisecond) // For what must not happen.
+	var last int64
+	if err := s.pool.QueryRow(t.Context(), `SELECT max("offset") FROM public.effects`).Scan(&last); err != nil {
+		t.Fatal(err)
+	}
+	if last >= 10+50 {
+		t.Errorf("offset %d is processed, beyond the look-ahead", last)
+	}
+	if got := s.committed(t); got != 10 {
+		t.Errorf("the group is at %d, want 10", got)
+	}
+	if got := s.watermark(t); got > 10 {
+		t.Errorf("the watermark is at %d, want at most 10", got)
+	}
+
+	slow.leave(t)
+	if got := s.watermark(t); got != 10 {
+		t.Errorf("the watermark is at %d after the end, want 10", got)
+	}
+	frozen.Store(false)
+	s.start(t, inLanes(4, handle)).leaveAt(t, s, 200)
+	s.verifyOnce(t, 200)
+}
+
+// leaveAt stops a member once the group has come so far.
+func (m *member) leaveAt(t *testing.T, s *bench, n int64) {
+	t.Helper()
+	s.awaitCommitted(t, n)
+	m.leave(t)
+}
+
+// A large record waits until others are done with: the look-ahead has a limit in bytes, too.
+func TestLanesLimitBytes(t *testing.T) {
+	t.Parallel()
+	s := setup(t, broker.InProcess(t), 1)
+	records := events(0, 40, 1)
+	for i := range records {
+		records[i].Value = make([]byte, 1000)
+	}
+	s.broker.Write(t, s.topic, records...)
+	var running, most atomic.Int64
+	m := s.start(t, func(c *kafkaadapter.Config) {
+		inLanes(16, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+			if n := running.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+			defer running.Add(-1)
+			time.Sleep(2 * time.Millisecond)
+
+			return record(ctx, tx, m)
+		})(c)
+		c.BatchBytes = 3100
+	})
+	m.leaveAt(t, s, 40)
+	if most.Load() > 3 {
+		t.Errorf("%d records of 1,000 bytes were in work, with 3,100 allowed", most.Load())
+	}
+	s.verifyOnce(t, 40)
+}
+
+// A record that must stop the consumer stops all lanes, and nothing behind it is committed.
+func TestLanesStopAtAFailure(t *testing.T) {
+	t.Parallel()
+	s := setup(t, broker.InProcess(t), 1)
+	s.broker.Write(t, s.topic, keyed(0, 100, 50)...)
+	cause := errors.New("no more")
+	m := s.start(t, func(c *kafkaadapter.Config) {
+		inLanes(4, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+			if m.Offset == 30 {
+				return kafkaadapter.Permanent(cause)
+			}
+
+			return record(ctx, tx, m)
+		})(c)
+		c.OnFailure = kafkaadapter.StopOnFailure
+	})
+	err := m.wait(t)
+	if failed, ok := errors.AsType[*kafkaadapter.RecordError](err); !ok || failed.Offset != 30 || !errors.Is(err, cause) {
+		t.Errorf("error %v, want the record at offset 30", err)
+	}
+	if got := s.committed(t); got > 30 {
+		t.Errorf("the group is at %d, behind the record that failed", got)
+	}
+	if slices.Contains(s.effectIDs(t), "81") {
+		t.Error("a later record of the same key is processed")
+	}
+	s.start(t, inLanes(4, nil)).leaveAt(t, s, 100)
+	s.verifyOnce(t, 100)
+}

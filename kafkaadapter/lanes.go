@@ -1,0 +1,232 @@
+package kafkaadapter
+
+import (
+	"context"
+	"hash/maphash"
+	"sync"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// lanes process the records of one partition in several goroutines: those of one key always in
+// the same and in their order. Each lane is a worker that claims by event ids alone, so that
+// none waits for another at the watermark, and says which of its records are done with. What
+// counts for the partition is the prefix of the log that is done with as a whole: that is
+// committed to Kafka, and the watermark is advanced to there. Records behind it that are done
+// with are known by their event ids, should another owner get them.
+//
+// The dispatcher is the worker of the partition. How far it may be ahead of the prefix is bounded
+// by Config.LookAhead and Config.BatchBytes.
+type lanes struct {
+	config  *Config
+	queues  []chan *flight
+	seed    maphash.Seed
+	keyless uint64 // counts the records without a key, which any lane can take
+	done    func(next int64)
+
+	lost    context.Context //nolint:containedctx // It is theirs: it ends when the partition is revoked or a lane has failed.
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	room    chan struct{} // holds a token after the prefix has moved
+
+	mu     sync.Mutex
+	window []*flight // what is behind the prefix, in the order of the log
+	bytes  int       // of the records in it
+	next   int64     // where the prefix ends; none before the first record
+	err    error     // why the first lane failed
+}
+
+// flight is a record on its way through a lane, or a place in the log without one.
+type flight struct {
+	record kafka.Message
+	next   int64 // the offset behind it
+	bytes  int
+	landed bool
+}
+
+func newLanes(revoked, work context.Context, w *worker) *lanes {
+	lost, cancel := context.WithCancel(revoked)
+	l := &lanes{
+		config: w.config, queues: make([]chan *flight, w.config.Lanes), seed: maphash.MakeSeed(), done: w.done,
+		lost: lost, cancel: cancel, room: make(chan struct{}, 1), next: none,
+	}
+	for i := range l.queues {
+		queue := make(chan *flight, w.config.LookAhead) // It can always take what the window can.
+		l.queues[i] = queue
+		l.running.Go(func() { l.run(work, w, queue) })
+	}
+
+	return l
+}
+
+// run is a lane.
+func (l *lanes) run(work context.Context, partition *worker, queue <-chan *flight) {
+	var current *flight
+	w := partition.lane(func(int64) { l.land(current) })
+	for current = range queue {
+		if l.lost.Err() != nil {
+			continue // The next owner of the partition takes care of it.
+		}
+		if err := w.process(l.lost, work, current.record); err != nil {
+			l.fail(err)
+		}
+	}
+}
+
+// dispatch gives a record to its lane, as soon as it may be so far ahead. It returns false if
+// the partition is revoked or a lane has failed.
+func (l *lanes) dispatch(record kafka.Message) bool {
+	f := &flight{record: record, next: record.Offset + 1, bytes: len(record.Key) + len(record.Value)}
+	for !l.enter(f) {
+		select {
+		case <-l.room:
+		case <-l.lost.Done():
+			return false
+		}
+	}
+	lane := l.keyless
+	if record.Key != nil {
+		lane = maphash.Bytes(l.seed, record.Key)
+	} else {
+		l.keyless++
+	}
+	l.queues[lane%uint64(len(l.queues))] <- f
+
+	return true
+}
+
+// enter appends a record to the window, if there is room.
+func (l *lanes) enter(f *flight) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.window) > 0 && (len(l.window) >= l.config.LookAhead || l.bytes+f.bytes > l.config.BatchBytes) {
+		return false
+	}
+	l.window = append(l.window, f)
+	l.bytes += f.bytes
+
+	return true
+}
+
+// reach says that the log has no other records before next than those that were dispatched.
+func (l *lanes) reach(next int64) {
+	l.mu.Lock()
+	l.window = append(l.window, &flight{next: next})
+	last := l.window[len(l.window)-1]
+	l.mu.Unlock()
+	l.land(last)
+}
+
+// land notes that a record is done with, and moves the prefix if it was the first that was not.
+func (l *lanes) land(f *flight) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f.landed, f.record = true, kafka.Message{}
+	landed := 0
+	for landed < len(l.window) && l.window[landed].landed {
+		l.bytes -= l.window[landed].bytes
+		l.next = l.window[landed].next
+		landed++
+	}
+	if landed == 0 {
+		return
+	}
+	l.window = l.window[landed:]
+	l.done(l.next) // With the lock, so that it never goes back.
+	select {
+	case l.room <- struct{}{}:
+	default:
+	}
+}
+
+// prefix returns where what is done with as a whole ends, or none.
+func (l *lanes) prefix() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	return l.next
+}
+
+// fail stops all lanes after what they are at.
+func (l *lanes) fail(err error) {
+	l.mu.Lock()
+	if l.err == nil {
+		l.err = err
+	}
+	l.mu.Unlock()
+	l.cancel()
+}
+
+// failure returns why a lane failed, or nil.
+func (l *lanes) failure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	return l.err
+}
+
+// close waits for the lanes to finish what they are at.
+func (l *lanes) close() {
+	l.cancel()
+	for _, queue := range l.queues {
+		close(queue)
+	}
+	l.running.Wait()
+}
+
+// lane returns a worker for some of the partition's records, which calls done after each one that
+// is done with.
+func (w *worker) lane(done func(next int64)) *worker {
+	config := *w.config
+	config.Mode = Keys
+
+	return &worker{
+		generation: w.generation, config: &config, guard: w.guard, partition: w.partition,
+		log: w.log, once: w.once, begun: none, done: done,
+	}
+}
+
+// dispatch gives a record to the lanes, and returns 1 if it did. It does so only if the partition's
+// last owner did not begin with the same record.
+func (w *worker) dispatch(revoked context.Context, record kafka.Message) (int, error) {
+	if w.begun == none {
+		starts, err := w.begin(revoked, record.Offset)
+		if err != nil {
+			return 0, w.endOf(revoked, Message{Message: record}, err)
+		}
+		if starts > 1 {
+			// It did not live to end that one, or one that was in another lane. One by one they
+			// will show which.
+			w.singly = w.config.LookAhead
+
+			return 0, nil
+		}
+	}
+	if !w.lanes.dispatch(record) {
+		return 0, w.lanes.failure()
+	}
+
+	return 1, nil
+}
+
+// settleLanes notes how far the lanes have come.
+func (w *worker) settleLanes(ctx context.Context) error {
+	if w.lanes == nil || w.mark == nil {
+		return nil
+	}
+	prefix := w.lanes.prefix()
+	if w.begun != none && prefix > w.begun {
+		w.begun, w.alive = none, true
+	}
+
+	return w.advance(ctx, prefix)
+}
+
+// closeLanes ends the lanes in order, as they are needed no more.
+func (w *worker) closeLanes(ctx context.Context) {
+	w.lanes.close()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	_ = w.settleLanes(ctx) // Fenced or not: another owner goes on, and knows the event ids.
+	w.lanes = nil
+}
