@@ -54,8 +54,10 @@ func rateOfLanes(b *testing.B, lanes, records int) float64 {
 		last = <-processed
 	}
 	m.stop()
-	<-m.ended
-	m.ended <- nil
+	if err := <-m.ended; err != nil {
+		b.Error(err)
+	}
+	m.ended <- nil // for the cleanup
 
 	return float64(records-1) / last.Sub(first).Seconds()
 }
