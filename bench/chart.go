@@ -113,6 +113,7 @@ func (r *report) bars() (direct, ends []bar) {
 		{r.best(pgxName), "one by one: the same by pgx", limit},
 		{r.best(pgbenchName), "one by one: the same by pgbench", limit},
 		{r.best(singleName), "ProcessIfNew", ours},
+		{r.best(execName), "ExecIfNew, one round trip", ours},
 		{r.best(rawName), "batches: the same by hand", limit},
 		{r.best(batchName), "ProcessBatch, event ids", ours},
 		{r.best(bothName), "ProcessBatchAt, event ids and offsets", ours},

@@ -43,6 +43,26 @@ func openSingle(ctx context.Context, j *job) (processor, func(), error) {
 	}, nothing, err
 }
 
+// openExec is ExecIfNew: one by one, all in one round trip.
+func openExec(ctx context.Context, j *job) (processor, func(), error) {
+	guard, err := newGuard(ctx, j)
+
+	return func(ctx context.Context, _ int, events []event) error {
+		for _, e := range events {
+			_, err := guard.ExecIfNew(ctx, e.ID, func(b *pgx.Batch) error {
+				b.Queue(businessOne, e.ID, e.Account, e.Amount)
+
+				return nil
+			})
+			if err != nil {
+				return err //nolint:wrapcheck // The subject's name is put before it.
+			}
+		}
+
+		return nil
+	}, nothing, err
+}
+
 // openBatch is ProcessBatch: event ids alone.
 func openBatch(ctx context.Context, j *job) (processor, func(), error) {
 	guard, err := newGuard(ctx, j)

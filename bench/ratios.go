@@ -39,6 +39,9 @@ func (r *report) compare() {
 	}
 	r.divide("single_vs_pgbench", "ProcessIfNew / the same statements by pgbench, or by pgx where there is no pgbench", single, r.firstOf(pgbenchName, pgxName), 0.9)
 	r.divide("single_vs_pgx", "ProcessIfNew / the same statements by pgx", single, r.best(pgxName), 0)
+	exec := r.best(execName)
+	r.divide("exec_vs_seed", "ExecIfNew / seed at its best concurrency", exec, seed, 0)
+	r.divide("exec_vs_single", "ExecIfNew / ProcessIfNew", exec, single, 0)
 	r.divide("seed_vs_fsync", "events of the seed, each with two COMMITs / fsyncs, one after the other", seed, r.best(fsyncName), 0)
 	r.divide("e2e_batch_vs_handwritten", "HandleBatch / one hand-written reader", r.e2e(batchName), r.e2e(handwrittenName), 20)
 	r.divide("e2e_batch_vs_handwritten_readers", "HandleBatch / a hand-written reader for each partition", r.e2e(batchName), r.e2e(readersName), 0)

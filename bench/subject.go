@@ -12,6 +12,7 @@ import (
 const (
 	seedName      = "seed"
 	singleName    = "single"
+	execName      = "exec"
 	batchName     = "batch"
 	watermarkName = "watermark"
 	bothName      = "batch_watermark"
@@ -106,6 +107,10 @@ func singleSubject(workers int) subject {
 	return subject{name: singleName, workers: workers, size: 1, open: openSingle}
 }
 
+func execSubject(workers int) subject {
+	return subject{name: execName, workers: workers, size: 1, open: openExec}
+}
+
 func batchSubject(name string, sessions, size int) subject {
 	open := map[string]opener{
 		batchName: openBatch, watermarkName: openWatermark, bothName: openBoth, rawName: openRaw, rawMarkName: openRawMark,
@@ -120,7 +125,7 @@ func baseSubjects(s settings, tools *limits) []subject {
 	for _, workers := range s.SeedWorkers {
 		all = append(all, seedSubject(workers))
 	}
-	all = append(all, singleSubject(s.Workers), tools.pgxSubject(s.Workers))
+	all = append(all, singleSubject(s.Workers), execSubject(s.Workers), tools.pgxSubject(s.Workers))
 	if tools.pgbench != "" {
 		all = append(all, tools.pgbenchSubject(s.Workers))
 	}

@@ -73,6 +73,36 @@ func BenchmarkProcessIfNew(b *testing.B) {
 	})
 }
 
+// BenchmarkExecIfNew is the same without a handler, all in one round trip.
+func BenchmarkExecIfNew(b *testing.B) {
+	none := func(*pgx.Batch) error { return nil }
+	b.Run("fresh", func(b *testing.B) {
+		guard := benchGuard(b)
+		b.ReportAllocs()
+		for b.Loop() {
+			id, err := uuid.NewV7()
+			if err != nil {
+				b.Fatal(err)
+			}
+			if outcome, err := guard.ExecIfNew(b.Context(), id.String(), none); err != nil || outcome != idem.Processed {
+				b.Fatal(outcome, err)
+			}
+		}
+	})
+	b.Run("duplicate", func(b *testing.B) {
+		guard := benchGuard(b)
+		if _, err := guard.MarkProcessed(b.Context(), "e"); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			if outcome, err := guard.ExecIfNew(b.Context(), "e", none); err != nil || outcome != idem.AlreadyProcessed {
+				b.Fatal(outcome, err)
+			}
+		}
+	})
+}
+
 // BenchmarkClaimTx is what a claim adds to a transaction of the caller's.
 func BenchmarkClaimTx(b *testing.B) {
 	pool := pgtest.NewDB(b).Pool(b)

@@ -108,7 +108,14 @@ type call struct {
 	batch   *keyed // nil: the event alone
 }
 
-// keyed returns the call's events as the claim statement wants them.
+// claimParams are those of the statements that claim one event.
+func (c *call) claimParams(consumer int32) db.EventClaimOneParams {
+	return db.EventClaimOneParams{
+		ConsumerID: consumer, Key: c.key, ClaimID: c.claimID, EventID: storedEventID(c.eventID), Metadata: c.metadata,
+	}
+}
+
+// keyed returns the call's events as the statements that claim many want them.
 func (c *call) keyed() keyed {
 	switch {
 	case c.batch != nil:
@@ -165,15 +172,26 @@ func (g *Guard) newOptions(opts []Option) (call, error) {
 
 // claim inserts the claims of a call's events.
 func (g *Guard) claim(ctx context.Context, conn db.DBTX, consumer int32, c call) (claimed, error) {
-	keyed := c.keyed()
-	rows, err := g.queries.EventClaim(ctx, conn, db.EventClaimParams{
-		ConsumerID: consumer, ClaimID: c.claimID, Keys: keyed.keys, EventIds: keyed.eventIDs, Metadata: keyed.metadata,
-	})
+	got := claimed{place: true}
+	var err error
+	if c.batch == nil {
+		var n int64
+		n, err = g.queries.EventClaimOne(ctx, conn, c.claimParams(consumer))
+		got.count = int(n)
+	} else {
+		var rows []db.EventClaimRow
+		rows, err = g.queries.EventClaim(ctx, conn, db.EventClaimParams{
+			ConsumerID: consumer, ClaimID: c.claimID, Keys: c.batch.keys, EventIds: c.batch.eventIDs, Metadata: c.batch.metadata,
+		})
+		if err == nil {
+			got.count, got.part = int(rows[0].Claimed), rows[0].Part
+		}
+	}
 	if err != nil {
 		return claimed{}, fmt.Errorf("idem: claim: %w", explain(err))
 	}
 
-	return claimed{place: true, count: int(rows[0].Claimed), part: rows[0].Part}, nil
+	return got, nil
 }
 
 // resolve finds out what a COMMIT without an answer did. Reading the row is not enough: where

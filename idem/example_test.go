@@ -55,6 +55,35 @@ func ExampleGuard_ProcessIfNew() {
 	// balance: 10
 }
 
+// Business logic that is only statements travels with the claim and the COMMIT in one round trip.
+func ExampleGuard_ExecIfNew() {
+	ctx := context.Background()
+	pool, done := connect()
+	defer done()
+	guard, err := idem.New(pool, idem.Config{Consumer: "payments"})
+	if err != nil {
+		fmt.Println(err)
+
+		return
+	}
+
+	pay := func(b *pgx.Batch) error {
+		b.Queue(`UPDATE accounts SET balance = balance + $1 WHERE id = $2`, 10, "ada")
+		b.Queue(`SELECT pg_notify('payments', $1)`, "ada")
+
+		return nil
+	}
+	for range 2 {
+		outcome, err := guard.ExecIfNew(ctx, "payment-4711", pay)
+		fmt.Println(outcome, err)
+	}
+	fmt.Println("balance:", balance(ctx, pool))
+	// Output:
+	// processed <nil>
+	// already processed <nil>
+	// balance: 10
+}
+
 // A handler that fails leaves nothing behind, and the event can be processed later.
 func ExampleHandlerError() {
 	ctx := context.Background()

@@ -116,6 +116,17 @@ func (b *bundle) suiteProcess(t *testing.T, prefix string) {
 		}
 		b.wantProcessed(t, id, true)
 	}
+	for _, wanted := range []idem.Outcome{idem.Processed, idem.AlreadyProcessed, idem.AlreadyProcessed} {
+		id := prefix + `it's "2" \ é` + "\n"
+		outcome, err := b.guard.ExecIfNew(t.Context(), id, queued(id), idem.WithMetadata(idem.Metadata{Host: `h\'`}))
+		want(t, id, outcome, err, wanted)
+		b.wantProcessed(t, id, true)
+		_, err = b.guard.ExecIfNew(t.Context(), id+"fails", queued(id+"fails", `SELECT 1/0`))
+		if err == nil {
+			t.Error("ExecIfNew: no error")
+		}
+		b.wantProcessed(t, id+"fails", false)
+	}
 	for _, level := range isolationLevels {
 		id := prefix + string(level)
 		outcome, err := b.guard.ProcessIfNew(t.Context(), id, func(ctx context.Context, tx pgx.Tx) error {

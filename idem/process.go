@@ -46,10 +46,17 @@ func (g *Guard) process(ctx context.Context, c call, fn Handler) (Outcome, error
 	if fn == nil {
 		return 0, fmt.Errorf("%w: the handler is nil", ErrInvalidConfig)
 	}
+
+	return g.settle(ctx, c, func() (Outcome, error) { return g.attempt(ctx, c, fn) })
+}
+
+// settle repeats attempts by the retry policy and finds out what became of a COMMIT without an
+// answer.
+func (g *Guard) settle(ctx context.Context, c call, attempt func() (Outcome, error)) (Outcome, error) {
 	var outcome Outcome
 	err := c.retry.do(ctx, g.log, func() error {
 		var err error
-		outcome, err = g.attempt(ctx, c, fn)
+		outcome, err = attempt()
 		if !errors.Is(err, errCommitUnanswered) {
 			return err
 		}
@@ -131,12 +138,9 @@ func (g *Guard) begin(ctx context.Context, consumer int32, c call, fn func(tx pg
 
 	b := &beginner{Conn: conn.Conn(), options: pgx.TxOptions{IsoLevel: c.isolation}}
 	defer func() {
-		if b.tx == nil {
-			return
+		if b.tx != nil {
+			rollBack(ctx, b.tx, c)
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.retry.ResolveTimeout)
-		defer cancel()
-		_ = b.tx.Rollback(ctx) // A failure closes the connection, which rolls back too.
 	}()
 	var got claimed
 	if c.watermark == nil {
@@ -151,6 +155,12 @@ func (g *Guard) begin(ctx context.Context, consumer int32, c call, fn func(tx pg
 	}
 
 	return fn(b.tx, got)
+}
+
+func rollBack(ctx context.Context, tx pgx.Tx, c call) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.retry.ResolveTimeout)
+	defer cancel()
+	_ = tx.Rollback(ctx) // A failure closes the connection, which rolls back too.
 }
 
 // handle runs the handler and judges how it left the transaction.

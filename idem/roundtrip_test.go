@@ -36,6 +36,17 @@ func (c *tripConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+func countTrips(trips *atomic.Int64) pgtest.PoolOption {
+	return func(config *pgxpool.Config) {
+		dial := config.ConnConfig.DialFunc
+		config.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+
+			return &tripConn{Conn: conn, trips: trips}, err
+		}
+	}
+}
+
 // The network is most of what the guard costs: BEGIN and the claim are one round trip.
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
@@ -44,14 +55,7 @@ func TestRoundTrips(t *testing.T) {
 			t.Parallel()
 			var trips atomic.Int64
 			b := setup(t)
-			pool := b.db.Pool(t, pgtest.MaxConns(1), pgtest.ExecMode(mode), func(config *pgxpool.Config) {
-				dial := config.ConnConfig.DialFunc
-				config.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-					conn, err := dial(ctx, network, addr)
-
-					return &tripConn{Conn: conn, trips: &trips}, err
-				}
-			})
+			pool := b.db.Pool(t, pgtest.MaxConns(1), pgtest.ExecMode(mode), countTrips(&trips))
 			guard := newGuard(t, pool, idem.Config{Consumer: "orders"})
 			// The first event registers the consumer and fills the caches.
 			outcome, err := guard.ProcessIfNew(t.Context(), "first", effect("first"))
@@ -68,6 +72,49 @@ func TestRoundTrips(t *testing.T) {
 			} {
 				before := trips.Load()
 				outcome, err := guard.ProcessIfNew(t.Context(), "e", c.handler)
+				want(t, c.what, outcome, err, c.wanted)
+				if n := trips.Load() - before; n != c.trips {
+					t.Errorf("%s takes %d round trips, want %d", c.what, n, c.trips)
+				}
+			}
+		})
+	}
+}
+
+// ExecIfNew is one round trip, where pgx knows the statements. It forgets them after an error, such
+// as a duplicate is.
+func TestRoundTripsOfExecIfNew(t *testing.T) {
+	t.Parallel()
+	for mode, expect := range map[pgx.QueryExecMode]struct{ prepare, execute, duplicate, forgotten int64 }{
+		pgx.QueryExecModeCacheStatement: {2, 1, 2, 3}, // deallocate, prepare, execute
+		pgx.QueryExecModeCacheDescribe:  {2, 1, 2, 2},
+		pgx.QueryExecModeDescribeExec:   {2, 2, 3, 2},
+		pgx.QueryExecModeExec:           {1, 1, 2, 1},
+		pgx.QueryExecModeSimpleProtocol: {1, 1, 2, 1},
+	} {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			var trips atomic.Int64
+			b := setup(t)
+			pool := b.db.Pool(t, pgtest.MaxConns(1), pgtest.ExecMode(mode), countTrips(&trips))
+			guard := newGuard(t, pool, idem.Config{Consumer: "orders"})
+			if err := guard.Register(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range []struct {
+				what   string
+				id     string
+				wanted idem.Outcome
+				trips  int64
+			}{
+				{"the first", "1", idem.Processed, expect.prepare},
+				{"the second", "2", idem.Processed, expect.execute},
+				{"a duplicate", "2", idem.AlreadyProcessed, expect.duplicate},
+				{"the one behind it", "3", idem.Processed, expect.forgotten},
+				{"the next", "4", idem.Processed, expect.execute},
+			} {
+				before := trips.Load()
+				outcome, err := guard.ExecIfNew(t.Context(), c.id, queued(c.id, `SELECT 1`))
 				want(t, c.what, outcome, err, c.wanted)
 				if n := trips.Load() - before; n != c.trips {
 					t.Errorf("%s takes %d round trips, want %d", c.what, n, c.trips)

@@ -55,16 +55,17 @@ func (c qualified) QueryRow(ctx context.Context, sql string, args ...any) pgx.Ro
 	return c.DBTX.QueryRow(ctx, c.names.sql(sql), args...)
 }
 
-// beginner is a connection whose next query travels together with the BEGIN of the
+// beginner is a connection whose next statement travels together with the BEGIN of the
 // transaction that it is part of, which saves a round trip.
 type beginner struct {
 	*pgx.Conn
 
 	options pgx.TxOptions
-	tx      pgx.Tx // set by Query, unless nothing could be sent
+	tx      pgx.Tx // set by Exec and Query, unless nothing could be sent
 }
 
-func (b *beginner) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+// send returns the results of a batch from the statement on.
+func (b *beginner) send(ctx context.Context, sql string, args []any) (pgx.BatchResults, error) {
 	batch := &pgx.Batch{}
 	batch.BeginTx(b.options)
 	batch.Queue(sql, args...)
@@ -75,6 +76,28 @@ func (b *beginner) Query(ctx context.Context, sql string, args ...any) (pgx.Rows
 
 		return nil, err //nolint:wrapcheck // It stands for the connection.
 	}
+
+	return results, nil
+}
+
+func (b *beginner) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	results, err := b.send(ctx, sql, args)
+	if err != nil {
+		return pgconn.CommandTag{}, err
+	}
+	tag, err := results.Exec()
+	if closeErr := results.Close(); err == nil {
+		err = closeErr
+	}
+
+	return tag, err
+}
+
+func (b *beginner) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	results, err := b.send(ctx, sql, args)
+	if err != nil {
+		return nil, err
+	}
 	rows, err := results.Query()
 	if err != nil {
 		_ = results.Close()
@@ -83,6 +106,19 @@ func (b *beginner) Query(ctx context.Context, sql string, args ...any) (pgx.Rows
 	}
 
 	return &lastRows{Rows: rows, results: results}, nil
+}
+
+// queuer queues the statements that the generated code executes.
+type queuer struct {
+	db.DBTX // nil: there are no rows to be had
+
+	batch *pgx.Batch
+}
+
+func (q queuer) Exec(_ context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	q.batch.Queue(sql, args...)
+
+	return pgconn.CommandTag{}, nil
 }
 
 // lastRows are the rows of a batch's last query. With them the batch ends.

@@ -20,6 +20,20 @@ SELECT count(*) AS claimed,
        CASE WHEN count(*) < cardinality(@keys::text[]) THEN coalesce(array_agg(key::text), '{}') ELSE '{}' END::text[] AS part
 FROM claim;
 
+-- name: EventClaimOne :execrows
+-- EventClaim for one event: one row if it is the caller's to process, else none. There is nothing to
+-- unnest, to sort or to count, so it costs the server less.
+INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
+VALUES (@consumer_id, @key, @claim_id, nullif(@event_id::text, ''), nullif(@metadata::text, '')::jsonb)
+ON CONFLICT DO NOTHING;
+
+-- name: EventClaimOrFail :exec
+-- EventClaimOne that fails with unique_violation (23505) where the event is not the caller's to
+-- process, so that nothing behind it in the same pipeline is executed. It waits as EventClaimOne does.
+-- Only for a pipeline that begins and ends the transaction: any other would be aborted with it.
+INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
+VALUES (@consumer_id, @key, @claim_id, nullif(@event_id::text, ''), nullif(@metadata::text, '')::jsonb);
+
 -- name: EventSetHandlerDuration :exec
 -- Runs in the claiming transaction, before its COMMIT: nobody else sees the row without it.
 UPDATE idem.processed_events
@@ -95,6 +109,18 @@ LEFT JOIN (
 ) s ON s.consumer_id = c.id
 ORDER BY c.name;
 
--- name: TableSizes :one
--- Bytes on disk: the rows with their TOAST data, and their index.
-SELECT pg_table_size('idem.processed_events') AS table_bytes, pg_indexes_size('idem.processed_events') AS index_bytes;
+-- name: TableState :one
+-- Bytes on disk (the rows with their TOAST data, and their index), and what the server's statistics
+-- say, which are estimates and lost in a crash; a vacuum that is not known of was at the epoch.
+SELECT pg_table_size(t.id) AS table_bytes, pg_indexes_size(t.id) AS index_bytes,
+       pg_stat_get_live_tuples(t.id)::bigint AS live_rows, pg_stat_get_dead_tuples(t.id)::bigint AS dead_rows,
+       coalesce(pg_stat_get_last_vacuum_time(t.id), 'epoch')::timestamptz AS last_vacuum,
+       coalesce(pg_stat_get_last_autovacuum_time(t.id), 'epoch')::timestamptz AS last_autovacuum,
+       now()::timestamptz AS read_at
+FROM (SELECT 'idem.processed_events'::regclass::oid AS id) t;
+
+-- name: EventPackedBytes :one
+-- Bytes of an average row where nothing is wasted, by a sample: header and columns that are always
+-- there (68), the others, alignment to 8 bytes and the row's pointer (4).
+SELECT coalesce(avg((68 + coalesce(pg_column_size(event_id), 0) + coalesce(pg_column_size(metadata), 0) + 7) / 8 * 8 + 4), 0)::float8 AS row_bytes
+FROM (SELECT event_id, metadata FROM idem.processed_events LIMIT 10000) e;

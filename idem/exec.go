@@ -1,0 +1,224 @@
+package idem
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/nova-events/idempotent-consumer/db"
+)
+
+// ExecIfNew is ProcessIfNew for business logic that is nothing but statements: those that queue
+// puts into b. BEGIN, the claim, the statements and COMMIT travel in one round trip (two where
+// pgx first has to prepare a statement). The statements run in their order and take effect
+// together with the claim or not at all. Nothing queued is MarkProcessed.
+//
+// queue is called once for each attempt, before a connection is taken. Its error, and that of a
+// statement, comes back in a *HandlerError, and the event stays claimable. Statements must not end
+// the transaction (ErrHandlerTx). Transient errors and lost connections are dealt with as in
+// ProcessIfNew; because everything is sent at once, a connection that is lost anywhere leaves the
+// outcome to be found out. That also goes for the end of ctx, which stops the statements: the
+// search may go on for RetryPolicy.ResolveTimeout.
+//
+// Nothing comes back from the statements, and one with a callback (the methods of
+// pgx.QueuedQuery) is refused with ErrInvalidConfig. The COMMIT is under way before a callback
+// runs, so its error could undo nothing; and if the answer is lost, no callback runs for what is
+// committed. What is to depend on a result must fail in the database, by a constraint for
+// instance, or needs ProcessIfNew.
+//
+// A duplicate costs more than with ProcessIfNew, because it shows as an error: the server logs it
+// and keeps a dead row until the next vacuum, and pgx prepares the statements again. So this is for
+// events that as a rule come once.
+//
+// Of the options it takes WithMetadata, WithIsolation and WithRetry.
+func (g *Guard) ExecIfNew(ctx context.Context, eventID string, queue func(b *pgx.Batch) error, opts ...Option) (Outcome, error) {
+	c, err := g.newCall(eventID, opts)
+	switch {
+	case err != nil:
+		return 0, err
+	case queue == nil:
+		return 0, fmt.Errorf("%w: the function that queues the statements is nil", ErrInvalidConfig)
+	case c.recordDuration:
+		return 0, fmt.Errorf("%w: ExecIfNew has no handler whose duration could be recorded", ErrInvalidConfig)
+	case c.watermark != nil:
+		return 0, fmt.Errorf("%w: ExecIfNew advances no watermark; use ProcessIfNew", ErrInvalidConfig)
+	}
+
+	return g.settle(ctx, c, func() (Outcome, error) { return g.attemptExec(ctx, c, queue) })
+}
+
+// attemptExec is one transaction, sent as one pipeline.
+func (g *Guard) attemptExec(ctx context.Context, c call, queue func(b *pgx.Batch) error) (Outcome, error) {
+	business := &pgx.Batch{}
+	if err := queue(business); err != nil {
+		return 0, statementsFailed(c, err)
+	}
+	consumer, err := g.register(ctx)
+	if err != nil {
+		return 0, err
+	}
+	p, err := g.newPipeline(ctx, consumer, c, business)
+	if err != nil {
+		return 0, err
+	}
+	conn, err := g.pool.Acquire(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("idem: acquire a connection: %w", err)
+	}
+	defer conn.Release() // Destroys a connection that is not idle.
+
+	outcome, err := p.send(ctx, conn.Conn())
+	closeReadOnly(ctx, conn, err)
+
+	return outcome, err
+}
+
+// pipeline is a whole transaction in one batch.
+type pipeline struct {
+	call       call
+	batch      *pgx.Batch
+	claim      *pgx.QueuedQuery
+	statements int // of the business
+}
+
+// newPipeline puts the statements between the claim and the COMMIT.
+//
+// BEGIN and COMMIT stand there although PostgreSQL makes a pipeline without them one transaction
+// too: that one would have the isolation level of the session, and a procedure that commits would
+// split it. The savepoint is there because it needs a transaction: it fails if a statement has
+// ended the one that the claim is in.
+func (g *Guard) newPipeline(ctx context.Context, consumer int32, c call, business *pgx.Batch) (*pipeline, error) {
+	p := &pipeline{call: c, batch: &pgx.Batch{}, statements: business.Len()}
+	p.batch.BeginTx(pgx.TxOptions{IsoLevel: c.isolation})
+	err := g.queries.EventClaimOrFail(ctx, g.names.on(queuer{batch: p.batch}), db.EventClaimOrFailParams(c.claimParams(consumer)))
+	if err != nil {
+		return nil, fmt.Errorf("idem: claim: %w", err)
+	}
+	p.claim = p.batch.QueuedQueries[p.batch.Len()-1]
+	for _, query := range business.QueuedQueries {
+		if query.Fn != nil {
+			return nil, fmt.Errorf("%w: a query of ExecIfNew has a callback, which would run too late; use ProcessIfNew", ErrInvalidConfig)
+		}
+		p.batch.Queue(query.SQL, query.Arguments...)
+	}
+	p.batch.Queue("SAVEPOINT idem")
+	p.batch.Queue("COMMIT")
+
+	return p, nil
+}
+
+// stage is how far a pipeline has come.
+type stage int
+
+const (
+	stageBegin    stage = iota // BEGIN failed, or nothing was sent
+	stageClaim                 // the claim failed
+	stageBusiness              // a statement failed, or there was no transaction left behind them
+	stageCommit                // the COMMIT failed
+)
+
+// send executes the pipeline. A unique violation of the claim is the only one that means a
+// duplicate: one of the business comes later. Elsewhere the guard never goes by that error,
+// because it aborts the transaction, which may be the caller's; here the transaction is the
+// pipeline's own, and to abort it is the purpose.
+func (p *pipeline) send(ctx context.Context, conn *pgx.Conn) (Outcome, error) {
+	results := conn.SendBatch(ctx, p.batch)
+	reached, err := p.read(results)
+	if err == nil {
+		return Processed, nil
+	}
+	closed, status := conn.IsClosed(), conn.PgConn().TxStatus()
+	aborted := !closed && status == 'E'
+	if aborted {
+		rollBack(ctx, results.Tx(), p.call)
+	}
+	if !aborted && !refused(conn, reached, err) {
+		closeCtx, cancel := outlive(ctx, p.call.retry.ResolveTimeout)
+		defer cancel()
+		_ = conn.Close(closeCtx) // Else a COMMIT still under way might outlive the search for its outcome.
+
+		return 0, fmt.Errorf("idem: %w: %w", errCommitUnanswered, err)
+	}
+	var pgErr *pgconn.PgError
+	switch {
+	case reached == stageBegin:
+		return 0, p.notBegun(err)
+	case reached == stageClaim && errors.As(err, &pgErr) && pgErr.Code == "23505":
+		return AlreadyProcessed, nil
+	case reached == stageClaim:
+		return 0, fmt.Errorf("idem: claim: %w", explain(err))
+	case reached == stageBusiness && !closed && status == 'I':
+		// Another try might find the claim committed and take the event for done.
+		return 0, &HandlerError{EventID: p.call.eventID, Err: fmt.Errorf("%w: %w", ErrHandlerTx, err)}
+	default:
+		return 0, statementsFailed(p.call, err)
+	}
+}
+
+// read reads the results up to the first error and says where that was.
+func (p *pipeline) read(results pgx.BatchResults) (stage, error) {
+	reached := stageBegin
+	_, err := results.Exec()
+	if err == nil {
+		reached = stageClaim
+		_, err = results.Exec()
+	}
+	if err == nil {
+		reached = stageBusiness
+	}
+	for i := 0; err == nil && i < p.statements; i++ {
+		_, err = results.Exec()
+	}
+	if err == nil {
+		var tag pgconn.CommandTag
+		tag, err = results.Exec()
+		// It is another one if a query has several statements, as the simple protocol allows.
+		if err == nil && tag.String() == "SAVEPOINT" {
+			reached = stageCommit
+		}
+	}
+	if closeErr := results.Close(); err == nil { // COMMIT
+		err = closeErr
+	}
+
+	return reached, err
+}
+
+// refused reports whether err proves that nothing was committed.
+func refused(conn *pgx.Conn, reached stage, err error) bool {
+	var (
+		unsent pgx.ErrPreprocessingBatch
+		pgErr  *pgconn.PgError
+	)
+	if errors.As(err, &unsent) || commitRefused(err) {
+		return true
+	}
+
+	// pgx could not make a message of it, or the context had ended. Else it would be the server's
+	// answer or the end of the connection.
+	return reached == stageBegin && !errors.As(err, &pgErr) && !conn.IsClosed()
+}
+
+// notBegun judges an error that came before BEGIN was executed. In some modes pgx prepares all
+// statements first, in others it encodes them, and in the simple protocol the server parses them.
+func (p *pipeline) notBegun(err error) error {
+	var unsent pgx.ErrPreprocessingBatch
+	switch {
+	case errors.As(err, &unsent) && unsent.SQL() == p.claim.SQL:
+		return fmt.Errorf("idem: claim: %w", explain(err))
+	case IsTransient(err), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("idem: begin: %w", err)
+	default:
+		return statementsFailed(p.call, err)
+	}
+}
+
+// statementsFailed is the error of business logic that is only statements.
+func statementsFailed(c call, err error) error {
+	transient, _ := verdict(err)
+
+	return &HandlerError{EventID: c.eventID, Err: err, transient: transient}
+}

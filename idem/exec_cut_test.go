@@ -1,0 +1,179 @@
+package idem_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/pgtest"
+)
+
+// queued is handler for ExecIfNew.
+func (c *cutCommits) queued(eventID string) queue {
+	return func(b *pgx.Batch) error {
+		c.runs.Add(1)
+
+		return queued(eventID)(b)
+	}
+}
+
+func TestExecIfNewWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	const rounds = 30 // in each mode
+	for mode, expect := range cutModes {
+		for _, execMode := range modes {
+			t.Run(expect.name+"/"+execMode.String(), func(t *testing.T) {
+				t.Parallel()
+				c := setupCut(t, idem.RetryPolicy{}, pgtest.ExecMode(execMode.QueryExecMode))
+				for round := range rounds {
+					id := fmt.Sprint("event-", round)
+					c.runs.Store(0)
+					cut := c.proxy.CutNextCommit(mode)
+					outcome, err := c.through.ExecIfNew(t.Context(), id, c.queued(id))
+					want(t, id, outcome, err, idem.Processed)
+					<-cut
+					if n := c.runs.Load(); n < expect.least || n > expect.most {
+						t.Fatalf("%s: %d attempts, want %d to %d", id, n, expect.least, expect.most)
+					}
+					c.wantProcessed(t, id, true)
+				}
+			})
+		}
+	}
+}
+
+// The pipeline is on its way as a whole: the connection may be lost at any of its statements, and at
+// any time.
+func TestExecIfNewConnectionLostAnywhere(t *testing.T) {
+	t.Parallel()
+	c := setupCut(t, idem.RetryPolicy{MaxAttempts: 20})
+	random := rand.New(rand.NewPCG(1, 2))
+	for round := range 200 {
+		id := fmt.Sprint("event-", round)
+		if round%2 == 0 {
+			at := random.IntN(5) // BEGIN, claim, statement, savepoint, COMMIT
+			c.proxy.CutNextStatement(pgtest.CutMode(1+random.IntN(3)), func(string) bool {
+				at--
+
+				return at < 0
+			})
+		} else {
+			pause := time.Duration(random.IntN(int(time.Millisecond)))
+			go func() {
+				time.Sleep(pause)
+				c.proxy.CutAll()
+			}()
+		}
+		outcome, err := c.through.ExecIfNew(t.Context(), id, c.queued(id))
+		want(t, id, outcome, err, idem.Processed)
+		c.wantProcessed(t, id, true)
+	}
+	t.Logf("%d attempts", c.runs.Load())
+}
+
+// Where the database cannot be reached after the cut, the outcome stays unknown.
+func TestExecIfNewOutcomeUnknown(t *testing.T) {
+	t.Parallel()
+	for mode, again := range map[pgtest.CutMode]idem.Outcome{
+		pgtest.DropBeforeCommit: idem.Processed,
+		pgtest.DropAfterCommit:  idem.AlreadyProcessed,
+	} {
+		t.Run(cutModes[mode].name, func(t *testing.T) {
+			t.Parallel()
+			// The search for the outcome needs a new connection, which waits for gone.
+			var cut atomic.Bool
+			gone := make(chan struct{})
+			c := setupCut(t, idem.RetryPolicy{ResolveTimeout: 300 * time.Millisecond}, pgtest.MaxConns(1), func(config *pgxpool.Config) {
+				config.BeforeConnect = func(context.Context, *pgx.ConnConfig) error {
+					if cut.Load() {
+						<-gone
+					}
+
+					return nil
+				}
+			})
+			done := c.proxy.CutNextCommit(mode)
+			go func() {
+				<-done
+				c.proxy.Refuse()
+				close(gone)
+			}()
+			outcome, err := c.through.ExecIfNew(t.Context(), "e", func(b *pgx.Batch) error {
+				cut.Store(true)
+
+				return c.queued("e")(b)
+			})
+			if n := c.runs.Load(); outcome != 0 || !errors.Is(err, idem.ErrOutcomeUnknown) || !idem.IsTransient(err) || n != 1 {
+				t.Fatalf("got %v, %v after %d attempts; want ErrOutcomeUnknown", outcome, err, n)
+			}
+
+			c.proxy.Resume()
+			outcome, err = c.through.ExecIfNew(t.Context(), "e", c.queued("e"))
+			want(t, "again", outcome, err, again)
+			c.wantProcessed(t, "e", true)
+		})
+	}
+}
+
+// The end of the context stops the statements, and the claim while it waits.
+func TestExecIfNewContextThatEnds(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for name, call := range map[string]func(ctx context.Context, end func()) (idem.Outcome, error){
+		"before": func(ctx context.Context, end func()) (idem.Outcome, error) {
+			end()
+
+			return b.guard.ExecIfNew(ctx, "before", queued("before"))
+		},
+		"in queue": func(ctx context.Context, end func()) (idem.Outcome, error) {
+			return b.guard.ExecIfNew(ctx, "in queue", func(batch *pgx.Batch) error {
+				end()
+
+				return queued("in queue")(batch)
+			})
+		},
+		"in a statement": func(ctx context.Context, end func()) (idem.Outcome, error) {
+			go func() { //nolint:contextcheck // The helper uses the test's.
+				b.waitUntil(t, `EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep')`)
+				end()
+			}()
+
+			return b.guard.ExecIfNew(ctx, "in a statement", queued("in a statement", `SELECT pg_sleep(60)`))
+		},
+		"at the claim": func(ctx context.Context, end func()) (outcome idem.Outcome, err error) {
+			_, _ = b.guard.ProcessIfNew(t.Context(), "at the claim", func(context.Context, pgx.Tx) error { //nolint:contextcheck // It is another's.
+				go func() { //nolint:contextcheck // The helper uses the test's.
+					b.waitForLock(t)
+					end()
+				}()
+				// What holds the event holds up the search as well.
+				outcome, err = b.guard.ExecIfNew(ctx, "at the claim", queued("at the claim"),
+					idem.WithRetry(idem.RetryPolicy{ResolveTimeout: 200 * time.Millisecond}))
+
+				return errBoom
+			})
+
+			return outcome, err
+		},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		outcome, err := call(ctx, cancel)
+		unknown := errors.Is(err, idem.ErrOutcomeUnknown)
+		if outcome != 0 || !errors.Is(err, context.Canceled) && !unknown || unknown != (name == "at the claim") {
+			t.Errorf("%s: %v, %v", name, outcome, err)
+		}
+		b.wantProcessed(t, name, false)
+		for b.pool.Stat().AcquiredConns() != 0 { // One that is to be closed is given back a moment later.
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}
+}
