@@ -31,7 +31,7 @@ type report struct {
 // measurement is a figure of a subject, of all rounds.
 type measurement struct {
 	ID       string  `json:"id"`
-	Section  string  `json:"section"` // direct, storage, expiry or e2e
+	Section  string  `json:"section"` // direct, storage, expiry, e2e, retention or large
 	Subject  string  `json:"subject"`
 	Workers  int     `json:"workers"`
 	Batch    int     `json:"batch"`
@@ -89,7 +89,8 @@ func (r *report) record(m measurement, s sample) {
 	known.add(s)
 }
 
-// save writes the JSON, to latest.json and to a file of the mode's own, and the chart.
+// save writes the JSON, to latest.json and to a file of the mode's own, and the chart. A section that was
+// run alone has only a file of its own.
 func (r *report) save(s settings) error {
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
@@ -100,6 +101,13 @@ func (r *report) save(s settings) error {
 		return fmt.Errorf("create the folder of the results: %w", err)
 	}
 	write := func(path string, content []byte) error { return os.WriteFile(path, content, 0o644) } //nolint:gosec // The user chose the paths, and results are for all.
+	if s.Section != "" {
+		if err := write(filepath.Join(s.out, s.Section+".json"), text); err != nil {
+			return fmt.Errorf("write the results: %w", err)
+		}
+
+		return nil
+	}
 	err = errors.Join(write(filepath.Join(s.out, "latest.json"), text), write(filepath.Join(s.out, s.Mode+".json"), text))
 	if err != nil {
 		return fmt.Errorf("write the results: %w", err)

@@ -11,10 +11,12 @@ import (
 
 // The sections of the results.
 const (
-	sectionDirect  = "direct"
-	sectionStorage = "storage"
-	sectionExpiry  = "expiry"
-	sectionE2E     = "e2e"
+	sectionDirect    = "direct"
+	sectionStorage   = "storage"
+	sectionExpiry    = "expiry"
+	sectionE2E       = "e2e"
+	sectionRetention = "retention"
+	sectionLarge     = "large"
 
 	eventsPerSecond = "events/s"
 )
@@ -28,6 +30,7 @@ type bench struct {
 	report   *report
 	messages io.Writer
 	began    time.Time
+	later    []func() // what compares, once everything is measured
 }
 
 // run measures everything.
@@ -35,7 +38,7 @@ func run(ctx context.Context, s settings, messages io.Writer) (_ *report, err er
 	began := time.Now()
 	r := &report{Schema: schemaVersion, StartedAt: began.UTC().Truncate(time.Second), Command: s.command, Settings: s, Machine: thisMachine(), Git: gitRevision(ctx)}
 	b := &bench{settings: s, report: r, messages: messages, began: began}
-	if b.servers, err = startServers(ctx, messages); err != nil {
+	if b.servers, err = startServers(ctx, s.PostgreSQL, messages); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.servers.stop()) }()
@@ -56,12 +59,22 @@ func run(ctx context.Context, s settings, messages io.Writer) (_ *report, err er
 		return nil, err
 	}
 
-	for _, part := range []func(context.Context) error{b.base, b.storage, b.loads, b.expiry, b.endToEnd} {
+	parts := []func(context.Context) error{b.base, b.storage, b.loads, b.expiry, b.endToEnd}
+	switch s.Section {
+	case sectionRetention:
+		parts = []func(context.Context) error{b.retention}
+	case sectionLarge:
+		parts = []func(context.Context) error{b.large}
+	}
+	for _, part := range parts {
 		if err := part(ctx); err != nil {
 			return nil, err
 		}
 	}
 	r.compare()
+	for _, compare := range b.later {
+		compare()
+	}
 	r.Elapsed = time.Since(began).Round(time.Second).Seconds()
 
 	return r, nil

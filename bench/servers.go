@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"time"
 
@@ -34,7 +35,7 @@ type servers struct {
 	stops    []func() error
 }
 
-func startServers(ctx context.Context, messages io.Writer) (_ *servers, err error) {
+func startServers(ctx context.Context, settings map[string]string, messages io.Writer) (_ *servers, err error) {
 	all := &servers{}
 	defer func() {
 		if err != nil {
@@ -42,7 +43,9 @@ func startServers(ctx context.Context, messages io.Writer) (_ *servers, err erro
 		}
 	}()
 	_, _ = fmt.Fprintln(messages, "starting PostgreSQL")
-	all.postgres, err = pgserver.Start(ctx, pgserver.Config{Durable: true, Settings: postgresSettings, Progress: messages})
+	merged := maps.Clone(postgresSettings)
+	maps.Copy(merged, settings)
+	all.postgres, err = pgserver.Start(ctx, pgserver.Config{Durable: true, Settings: merged, Progress: messages})
 	if err != nil {
 		return nil, fmt.Errorf("start PostgreSQL: %w", err)
 	}

@@ -46,6 +46,14 @@ type settings struct {
 	Records     int     `json:"records"`      // in the topic
 	Partitions  int     `json:"partitions"`   // of the topic
 
+	// The sections that are run alone.
+	Section    string            `json:"section,omitempty"`
+	Cycle      float64           `json:"cycle,omitempty"`               // seconds of a measurement of large
+	IDs        []string          `json:"ids,omitempty"`                 // the kinds of ids of large
+	Retention  float64           `json:"retention,omitempty"`           // seconds that keys are remembered
+	Steady     float64           `json:"steady,omitempty"`              // seconds that retention is measured
+	PostgreSQL map[string]string `json:"postgresql_settings,omitempty"` // that differ from the usual ones
+
 	out     string
 	chart   string
 	profile string
@@ -59,6 +67,7 @@ func full() settings {
 		SeedWorkers: []int{1, 4, 8, 16}, Workers: 8, Sessions: []int{1, 2, 4}, Batch: 500, Accounts: 1000,
 		Prefilled: 1_000_000, StorageKeys: 200_000, Expired: 2_000_000,
 		Broker: apacheKafka, Records: 400_000, Partitions: 4,
+		Cycle: 20, IDs: []string{uuid4, uuid7, stringID}, Retention: 20, Steady: 180,
 		chart: "../docs/benchmarks.svg",
 	}
 }
@@ -69,6 +78,7 @@ func quick() settings {
 		SeedWorkers: []int{8}, Workers: 8, Sessions: []int{1, 2}, Batch: 500, Accounts: 1000,
 		StorageKeys: 30_000,
 		Broker:      inProcess, Records: 150_000, Partitions: 4,
+		Cycle: 2, IDs: []string{uuid4}, Retention: 2, Steady: 6,
 	}
 }
 
@@ -97,6 +107,7 @@ func parseSettings(args []string, messages io.Writer) (settings, error) {
 	flags.IntVar(&s.Partitions, "partitions", s.Partitions, "partitions of the topic")
 	flags.Func("seed-workers", "workers of the seed's algorithm, of which the best count (default "+list(s.SeedWorkers)+")", numbers(&s.SeedWorkers))
 	flags.Func("sessions", "sessions of what processes batches, of which the best count (default "+list(s.Sessions)+")", numbers(&s.Sessions))
+	sectionFlags(&s, flags)
 	flags.StringVar(&s.out, "out", "results", "folder for latest.json and the mode's own file")
 	flags.StringVar(&s.chart, "chart", s.chart, "SVG file for the chart; empty: none")
 	flags.StringVar(&s.profile, "profile", "", "folder for a CPU profile of each subject's last round; empty: none")
@@ -106,6 +117,31 @@ func parseSettings(args []string, messages io.Writer) (settings, error) {
 	}
 
 	return s, s.validate(flags.Args())
+}
+
+// sectionFlags are those of the sections that are run alone.
+func sectionFlags(s *settings, flags *flag.FlagSet) {
+	flags.StringVar(&s.Section, "section", "", "run only retention or large, which are no part of a usual run")
+	flags.Float64Var(&s.Cycle, "cycle", s.Cycle, "large: seconds of a measurement, which begins with a checkpoint")
+	flags.Func("ids", "large: kinds of event ids (default uuid4,uuid7,string)", func(text string) error {
+		s.IDs = strings.Split(text, ",")
+
+		return nil
+	})
+	flags.Float64Var(&s.Retention, "retention", s.Retention, "retention: seconds that a key is remembered")
+	flags.Float64Var(&s.Steady, "steady", s.Steady, "retention: seconds of the measurement")
+	flags.Func("set", "a setting of PostgreSQL, such as wal_compression=lz4; may be repeated", func(text string) error {
+		name, value, found := strings.Cut(text, "=")
+		if !found {
+			return fmt.Errorf("%w: want name=value", errUsage)
+		}
+		if s.PostgreSQL == nil {
+			s.PostgreSQL = map[string]string{}
+		}
+		s.PostgreSQL[name] = value
+
+		return nil
+	})
 }
 
 func (s settings) validate(rest []string) error {
@@ -120,6 +156,12 @@ func (s settings) validate(rest []string) error {
 		return fmt.Errorf("%w: give each worker 10 accounts", errUsage)
 	case s.Partitions < 1 || s.Records < s.Partitions:
 		return fmt.Errorf("%w: give each partition a record", errUsage)
+	case s.Section != "" && s.Section != sectionRetention && s.Section != sectionLarge:
+		return fmt.Errorf("%w: -section must be %s or %s", errUsage, sectionRetention, sectionLarge)
+	case s.Cycle <= 0 || s.Retention <= 0 || s.Steady <= 0:
+		return fmt.Errorf("%w: seconds must be positive", errUsage)
+	case slices.ContainsFunc(s.IDs, func(ids string) bool { return largeFills[ids] == "" }):
+		return fmt.Errorf("%w: -ids are %s, %s and %s", errUsage, uuid4, uuid7, stringID)
 	case s.Broker != apacheKafka && s.Broker != inProcess && s.Broker != noBroker:
 		return fmt.Errorf("%w: -broker must be %s, %s or %s", errUsage, apacheKafka, inProcess, noBroker)
 	default:

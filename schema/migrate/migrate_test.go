@@ -85,8 +85,8 @@ func catalog(t *testing.T, db *sql.DB, name string) []string {
 
 	return texts(t, db, `
 		WITH ns AS (SELECT oid FROM pg_namespace WHERE nspname = $1),
-		rel AS (SELECT c.oid, relname, relkind FROM pg_class c, ns WHERE relnamespace = ns.oid AND NOT starts_with(relname, 'idem_migrations'))
-		SELECT format('%s %s', relkind, relname) FROM rel
+		rel AS (SELECT c.oid, relname, relkind, reloptions FROM pg_class c, ns WHERE relnamespace = ns.oid AND NOT starts_with(relname, 'idem_migrations'))
+		SELECT format('%s %s %s', relkind, relname, reloptions) FROM rel
 		UNION ALL SELECT format('column %s.%s %s %s %s %s %s %s', relname, attnum, attname, format_type(atttypid, atttypmod),
 			attnotnull, attidentity, (SELECT collname FROM pg_collation WHERE pg_collation.oid = attcollation), pg_get_expr(adbin, adrelid))
 			FROM rel JOIN pg_attribute ON attrelid = rel.oid LEFT JOIN pg_attrdef ON adrelid = rel.oid AND adnum = attnum

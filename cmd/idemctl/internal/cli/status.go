@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,13 +17,16 @@ func newStatus(a *app) *cobra.Command {
 		Short: "Tell what the tables hold, for each consumer",
 		Long: `Tells how many events each consumer remembers, how many of them are expired, from when the
 oldest and the newest are, and how much room they take on disk; and how many dead letters are
-unresolved. The figures are exact: the whole table is read.`,
+unresolved. These figures are exact: the whole table is read. Dead rows and vacuums are what the
+server's statistics say. What needs doing is told at the end; docs/operations.md says more.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return a.tell(command) },
 	}
 }
 
 type statusReport struct {
+	tableHealth
+
 	Schema string `json:"schema"`
 	// MigrationVersion is null where another migrator made the tables.
 	MigrationVersion *int64           `json:"migration_version"`
@@ -33,6 +37,10 @@ type statusReport struct {
 	OpenLetters      int64            `json:"open_dead_letters"`
 	Unresolved       int64            `json:"unresolved_dead_letters"`
 	Consumers        []consumerStatus `json:"consumers"`
+	// Advice is what somebody should do, one sentence each.
+	Advice []string `json:"advice"`
+
+	readAt time.Time // by the server's clock
 }
 
 type consumerStatus struct {
@@ -59,6 +67,8 @@ func (r statusReport) text() string {
 		[2]string{"events", number(r.Events) + " (" + number(r.Expired) + " expired)"},
 		[2]string{"dead letters", number(r.Unresolved) + " unresolved (" + number(r.OpenLetters) + " open)"},
 		[2]string{"on disk", fmt.Sprintf("%s: table %s, index %s", size(r.TableBytes+r.IndexBytes), size(r.TableBytes), size(r.IndexBytes))},
+		[2]string{"an event", r.room()},
+		[2]string{"dead rows", r.dead(r.readAt)},
 	)
 	if len(r.Consumers) == 0 {
 		return head + "\nNo consumer is registered yet: the first event of each registers it.\n"
@@ -75,14 +85,26 @@ func (r statusReport) text() string {
 		t.row(printable(c.Consumer), number(c.Events), number(c.Expired), duration(time.Duration(c.Retention)), oldest, newest, number(c.Unresolved))
 	}
 
-	return head + "\n" + t.String()
+	return head + "\n" + t.String() + r.advice()
+}
+
+func (r statusReport) advice() string {
+	if len(r.Advice) == 0 {
+		return ""
+	}
+
+	return "\nTo do (see docs/operations.md):\n- " + strings.Join(r.Advice, "\n- ") + "\n"
 }
 
 func (a *app) tell(command *cobra.Command) error {
 	return a.withStore(command, func(ctx context.Context, s *store) error {
-		sizes, err := s.queries.TableSizes(ctx, s.conn)
+		state, err := s.queries.TableState(ctx, s.conn)
 		if err != nil {
-			return fmt.Errorf("read the size of the table: %w", err)
+			return fmt.Errorf("read the state of the table: %w", err)
+		}
+		packed, err := s.queries.EventPackedBytes(ctx, s.conn)
+		if err != nil {
+			return fmt.Errorf("read the size of a row: %w", err)
 		}
 		stats, err := s.queries.EventStats(ctx, s.conn)
 		if err != nil {
@@ -93,8 +115,8 @@ func (a *app) tell(command *cobra.Command) error {
 			return err
 		}
 		r := statusReport{
-			Schema: s.schema, TableBytes: sizes.TableBytes, IndexBytes: sizes.IndexBytes,
-			Consumers: make([]consumerStatus, len(stats)),
+			Schema: s.schema, TableBytes: state.TableBytes, IndexBytes: state.IndexBytes,
+			Consumers: make([]consumerStatus, len(stats)), readAt: state.ReadAt,
 		}
 		if len(s.migrations) > 0 {
 			current := version(s.migrations)
@@ -109,6 +131,8 @@ func (a *app) tell(command *cobra.Command) error {
 			r.Unresolved += c.Unresolved
 			r.Consumers[i] = c
 		}
+		r.tableHealth = newTableHealth(state, packed, r.Events)
+		r.Advice = r.advise()
 
 		return a.print(r)
 	})
