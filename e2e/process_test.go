@@ -103,7 +103,9 @@ func testRecordThatKillsProcesses(t *testing.T, j job, known int) {
 	if known > 0 && !j.Batches && j.Lanes == 0 {
 		want = 6 // Duplicates are no reason not to begin with it.
 	}
-	if starts != want {
+	// With lanes an owner can be killed again before it is suspected, if the first one has moved the
+	// group's offset on.
+	if starts < want || starts > want && (j.Lanes == 0 || starts > want+2) {
 		t.Errorf("%d processes were started, want %d", starts, want)
 	}
 	if got := s.letters(t); !slices.Equal(got, []string{"7 open 0"}) {
