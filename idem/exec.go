@@ -18,10 +18,13 @@ import (
 //
 // queue is called once for each attempt, before a connection is taken. Its error, and that of a
 // statement, comes back in a *HandlerError, and the event stays claimable. Statements must not end
-// the transaction (ErrHandlerTx). Transient errors and lost connections are dealt with as in
-// ProcessIfNew; because everything is sent at once, a connection that is lost anywhere leaves the
-// outcome to be found out. That also goes for the end of ctx, which stops the statements: the
-// search may go on for RetryPolicy.ResolveTimeout.
+// the transaction (ErrHandlerTx). The end of ctx stops them; whether the COMMIT was quicker is
+// found out, which may go on for RetryPolicy.ResolveTimeout.
+//
+// Transient errors and lost connections are dealt with as in ProcessIfNew. But everything is sent at
+// once, and where a connection was lost the server may still have it to read when the search for the
+// outcome finds no claim. Trying again tells; if no attempt is left, or another one fails, the error
+// wraps ErrOutcomeUnknown.
 //
 // Nothing comes back from the statements, and one with a callback (the methods of
 // pgx.QueuedQuery) is refused with ErrInvalidConfig. The COMMIT is under way before a callback
@@ -47,7 +50,44 @@ func (g *Guard) ExecIfNew(ctx context.Context, eventID string, queue func(b *pgx
 		return 0, fmt.Errorf("%w: ExecIfNew advances no watermark; use ProcessIfNew", ErrInvalidConfig)
 	}
 
-	return g.settle(ctx, c, func() (Outcome, error) { return g.attemptExec(ctx, c, queue) })
+	unanswered := false
+	outcome, err := g.settle(ctx, c, func() (Outcome, error) {
+		outcome, err := g.attemptExec(ctx, c, queue)
+		unanswered = unanswered || errors.Is(err, errCommitUnanswered)
+		if outcome == AlreadyProcessed && unanswered {
+			return g.whose(ctx, c)
+		}
+
+		return outcome, err
+	})
+	if err != nil && unanswered && !errors.Is(err, ErrOutcomeUnknown) {
+		// The search finds no claim either if the server has yet to read the pipeline.
+		return 0, fmt.Errorf("%w: %w", ErrOutcomeUnknown, mayBeLate(err))
+	}
+
+	return outcome, err
+}
+
+// whose tells of an event that is processed whether an earlier attempt of the call did it.
+func (g *Guard) whose(ctx context.Context, c call) (Outcome, error) {
+	record, err := g.Lookup(ctx, c.eventID)
+	switch {
+	case err == nil && record.ClaimID == c.claimID:
+		return Processed, nil
+	case err == nil, errors.Is(err, ErrNotFound): // Forgotten in between.
+		return AlreadyProcessed, nil
+	default:
+		return 0, err
+	}
+}
+
+// mayBeLate makes an error one that does not say that nothing took effect, as a HandlerError does.
+func mayBeLate(err error) error {
+	if handlerErr, ok := errors.AsType[*HandlerError](err); ok {
+		return handlerErr.Err
+	}
+
+	return err
 }
 
 // attemptExec is one transaction, sent as one pipeline.
@@ -125,20 +165,22 @@ const (
 // because it aborts the transaction, which may be the caller's; here the transaction is the
 // pipeline's own, and to abort it is the purpose.
 func (p *pipeline) send(ctx context.Context, conn *pgx.Conn) (Outcome, error) {
-	results := conn.SendBatch(ctx, p.batch)
+	sendCtx, cancel := outlive(ctx, p.call.retry.ResolveTimeout)
+	defer cancel()
+	release := cancelAtEnd(ctx, sendCtx, conn)
+	results := conn.SendBatch(sendCtx, p.batch)
 	reached, err := p.read(results)
+	closed, status := conn.IsClosed(), conn.PgConn().TxStatus()
+	release()
 	if err == nil {
 		return Processed, nil
 	}
-	closed, status := conn.IsClosed(), conn.PgConn().TxStatus()
 	aborted := !closed && status == 'E'
 	if aborted {
 		rollBack(ctx, results.Tx(), p.call)
 	}
-	if !aborted && !refused(conn, reached, err) {
-		closeCtx, cancel := outlive(ctx, p.call.retry.ResolveTimeout)
-		defer cancel()
-		_ = conn.Close(closeCtx) // Else a COMMIT still under way might outlive the search for its outcome.
+	if !aborted && !refused(reached, closed, err) {
+		_ = conn.Close(sendCtx) // Else a COMMIT still under way might outlive the search for its outcome.
 
 		return 0, fmt.Errorf("idem: %w: %w", errCommitUnanswered, err)
 	}
@@ -153,8 +195,28 @@ func (p *pipeline) send(ctx context.Context, conn *pgx.Conn) (Outcome, error) {
 	case reached == stageBusiness && !closed && status == 'I':
 		// Another try might find the claim committed and take the event for done.
 		return 0, &HandlerError{EventID: p.call.eventID, Err: fmt.Errorf("%w: %w", ErrHandlerTx, err)}
+	case ctx.Err() != nil && errors.As(err, &pgErr) && pgErr.Code == "57014":
+		return 0, fmt.Errorf("idem: not committed: %w: %w", ctx.Err(), err)
 	default:
 		return 0, statementsFailed(p.call, err)
+	}
+}
+
+// cancelAtEnd has the server cancel what runs on conn when ctx ends. Its answer then tells the
+// outcome, which would be lost with the connection. The function that is returned must be called
+// before conn is used for anything else.
+func cancelAtEnd(ctx, longer context.Context, conn *pgx.Conn) (release func()) {
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		_ = conn.PgConn().CancelRequest(longer)
+	})
+
+	return func() {
+		if !stop() {
+			<-done
+			_ = conn.Close(longer) // A late request must not hit somebody else's statement.
+		}
 	}
 }
 
@@ -188,7 +250,7 @@ func (p *pipeline) read(results pgx.BatchResults) (stage, error) {
 }
 
 // refused reports whether err proves that nothing was committed.
-func refused(conn *pgx.Conn, reached stage, err error) bool {
+func refused(reached stage, closed bool, err error) bool {
 	var (
 		unsent pgx.ErrPreprocessingBatch
 		pgErr  *pgconn.PgError
@@ -199,7 +261,7 @@ func refused(conn *pgx.Conn, reached stage, err error) bool {
 
 	// pgx could not make a message of it, or the context had ended. Else it would be the server's
 	// answer or the end of the connection.
-	return reached == stageBegin && !errors.As(err, &pgErr) && !conn.IsClosed()
+	return reached == stageBegin && !errors.As(err, &pgErr) && !closed
 }
 
 // notBegun judges an error that came before BEGIN was executed. In some modes pgx prepares all

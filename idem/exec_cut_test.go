@@ -1,10 +1,14 @@
 package idem_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -154,9 +158,7 @@ func TestExecIfNewContextThatEnds(t *testing.T) {
 					b.waitForLock(t)
 					end()
 				}()
-				// What holds the event holds up the search as well.
-				outcome, err = b.guard.ExecIfNew(ctx, "at the claim", queued("at the claim"),
-					idem.WithRetry(idem.RetryPolicy{ResolveTimeout: 200 * time.Millisecond}))
+				outcome, err = b.guard.ExecIfNew(ctx, "at the claim", queued("at the claim"))
 
 				return errBoom
 			})
@@ -166,8 +168,8 @@ func TestExecIfNewContextThatEnds(t *testing.T) {
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		outcome, err := call(ctx, cancel)
-		unknown := errors.Is(err, idem.ErrOutcomeUnknown)
-		if outcome != 0 || !errors.Is(err, context.Canceled) && !unknown || unknown != (name == "at the claim") {
+		var handlerErr *idem.HandlerError
+		if outcome != 0 || !errors.Is(err, context.Canceled) || errors.Is(err, idem.ErrOutcomeUnknown) || errors.As(err, &handlerErr) {
 			t.Errorf("%s: %v, %v", name, outcome, err)
 		}
 		b.wantProcessed(t, name, false)
@@ -175,5 +177,127 @@ func TestExecIfNewContextThatEnds(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		cancel()
+	}
+}
+
+// lateConn holds back what is written to it and looks broken, until it is delivered.
+type lateConn struct {
+	net.Conn
+
+	late *late
+	held []byte // nil: nothing is
+}
+
+// late is what becomes of the connections of a pool.
+type late struct {
+	mu    sync.Mutex
+	armed bool // the next that writes is to be late
+	conn  *lateConn
+}
+
+func (c *lateConn) Write(p []byte) (int, error) {
+	c.late.mu.Lock()
+	defer c.late.mu.Unlock()
+	if c.late.armed {
+		c.late.armed, c.late.conn = false, c
+		c.held = bytes.Clone(p)
+	}
+	if c.held != nil {
+		return len(p), nil
+	}
+
+	return c.Conn.Write(p)
+}
+
+func (c *lateConn) isHeld() bool {
+	c.late.mu.Lock()
+	defer c.late.mu.Unlock()
+
+	return c.held != nil
+}
+
+func (c *lateConn) Read(p []byte) (int, error) {
+	if c.isHeld() {
+		return 0, io.ErrUnexpectedEOF
+	}
+
+	return c.Conn.Read(p)
+}
+
+func (c *lateConn) Close() error {
+	if c.isHeld() {
+		return nil
+	}
+
+	return c.Conn.Close()
+}
+
+// deliver sends what was held back to the server.
+func (l *late) deliver(t *testing.T) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, err := l.conn.Conn.Write(l.conn.held); err != nil {
+		t.Error(err)
+	}
+	t.Cleanup(func() { _ = l.conn.Conn.Close() })
+}
+
+// The server reads the pipeline only after the search for its outcome has found nothing.
+func TestExecIfNewLatePipeline(t *testing.T) {
+	t.Parallel()
+	for name, second := range map[string][]string{"succeeds": nil, "fails": {`SELECT 1/0`}, "there is none": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			l := &late{}
+			pool := b.db.Pool(t, func(config *pgxpool.Config) {
+				dial := config.ConnConfig.DialFunc
+				config.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+					conn, err := dial(ctx, network, addr)
+
+					return &lateConn{Conn: conn, late: l}, err
+				}
+			})
+			retry := idem.RetryPolicy{InitialBackoff: time.Millisecond}
+			if name == "there is none" {
+				retry.MaxAttempts = 1
+			}
+			guard := newGuard(t, pool, idem.Config{Consumer: "orders", Retry: retry})
+			outcome, err := guard.ExecIfNew(t.Context(), "first", queued("first"))
+			want(t, "first", outcome, err, idem.Processed)
+
+			attempts := 0
+			outcome, err = guard.ExecIfNew(t.Context(), "e", func(batch *pgx.Batch) error {
+				if attempts++; attempts == 1 {
+					l.mu.Lock()
+					l.armed = true
+					l.mu.Unlock()
+
+					return queued("e")(batch)
+				}
+				if name == "succeeds" {
+					l.deliver(t)
+					b.waitUntil(t, `EXISTS (SELECT FROM public.effects WHERE event_id = 'e')`)
+				}
+
+				return queued("e", second...)(batch)
+			})
+			if name == "succeeds" {
+				want(t, "e", outcome, err, idem.Processed)
+			} else {
+				var handlerErr *idem.HandlerError
+				if outcome != 0 || !errors.Is(err, idem.ErrOutcomeUnknown) || !idem.IsTransient(err) || errors.As(err, &handlerErr) {
+					t.Errorf("got %v, %v; want ErrOutcomeUnknown", outcome, err)
+				}
+				b.wantProcessed(t, "e", false)
+				l.deliver(t)
+				b.waitUntil(t, `EXISTS (SELECT FROM public.effects WHERE event_id = 'e')`)
+			}
+			b.wantProcessed(t, "e", true)
+			if n := map[string]int{"succeeds": 2, "fails": 2, "there is none": 1}[name]; attempts != n {
+				t.Errorf("%d attempts, want %d", attempts, n)
+			}
+		})
 	}
 }
