@@ -47,8 +47,8 @@ func TestStatusHealth(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.register(t, "orders", "7d")
-	b.exec(t, `INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id)
-		SELECT c.id, gen_random_uuid(), gen_random_uuid(), CASE WHEN i % 2 = 0 THEN repeat('x', 32) END FROM idem.consumers c, generate_series(1, 20000) AS i`)
+	b.exec(t, `INSERT INTO idem.processed_events (consumer_id, key, event_id, claim_id)
+		SELECT c.id, gen_random_uuid(), CASE WHEN i % 2 = 0 THEN repeat('x', 32) END, gen_random_uuid() FROM idem.consumers c, generate_series(1, 20000) AS i`)
 	b.exec(t, "VACUUM ANALYZE idem.processed_events")
 	role := b.db.Name + "_reader"
 	b.exec(t, "CREATE ROLE "+role)
