@@ -53,8 +53,7 @@ func (s *servers) newDatabase(ctx context.Context, name string, accounts int, pr
 	}
 	for _, fill := range []string{
 		`INSERT INTO idem.consumers (name, retention) VALUES ('` + consumerName + `', '7 days')`,
-		`INSERT INTO idem.processed_events (claim_id, consumer_id, key)
-		 SELECT gen_random_uuid(), (SELECT id FROM idem.consumers), gen_random_uuid() FROM generate_series(1, $1::bigint)`,
+		claimFills[uuid4],
 		`INSERT INTO seed.processed_events (id, event_id)
 		 SELECT gen_random_uuid(), gen_random_uuid()::text FROM generate_series(1, $1::bigint)`,
 		`VACUUM ANALYZE idem.processed_events`, `VACUUM ANALYZE seed.processed_events`,

@@ -7,9 +7,9 @@ import (
 	"strconv"
 )
 
-// largeFills are statements that add rows to the claims, for each kind of event ids; $1 is how many.
+// claimFills are statements that add rows to the claims, for each kind of event ids; $1 is how many.
 // A random UUID stands for the hash of a string. Those of version 7 are of the last 7 days, in order.
-var largeFills = map[string]string{
+var claimFills = map[string]string{
 	uuid4: `INSERT INTO idem.processed_events (claim_id, consumer_id, key)
 	 SELECT gen_random_uuid(), (SELECT id FROM idem.consumers), gen_random_uuid() FROM generate_series(1, $1::bigint)`,
 	uuid7: `INSERT INTO idem.processed_events (claim_id, consumer_id, key)
@@ -26,36 +26,21 @@ var largeFills = map[string]string{
 // is built at once would be fuller.
 const settledFill = 70
 
+// largeTable is a table of claims. Only the largest is kept from one measurement to the next.
+type largeTable struct {
+	*database
+
+	rows int64
+	kept bool
+}
+
 // large measures batches and single events in tables of several sizes, in turns. Each measurement begins
 // with a checkpoint, and lasts as long as checkpoints are apart: at its beginning every page of the index
 // that is touched is written to the WAL as a whole, later it is not.
 func (b *bench) large(ctx context.Context) error {
-	s := b.settings
-	sizes := slices.Compact([]int64{0, min(1_000_000, s.Prefilled), s.Prefilled})
-	for _, ids := range s.IDs {
-		databases := make([]*database, len(sizes))
-		for i, rows := range sizes {
-			d, err := b.servers.newDatabase(ctx, "bench_large_"+ids+"_"+strconv.Itoa(i), s.Accounts, 0)
-			if err != nil {
-				return err
-			}
-			defer d.close()
-			databases[i] = d
-			if rows == sizes[len(sizes)-1] {
-				b.sayf("filling a table with %d rows, %s", rows, ids)
-				if err := d.fillClaims(ctx, ids, rows); err != nil {
-					return err
-				}
-			}
-		}
-		for round := range s.LoadRounds {
-			for _, i := range inTurn(indexes(sizes), round) {
-				if err := b.largeOnce(ctx, databases[i], load{IDs: ids, Prefilled: sizes[i]}, i == len(sizes)-1); err != nil {
-					return err
-				}
-			}
-		}
-		if err := b.dropAll(ctx, databases); err != nil {
+	sizes := slices.Compact([]int64{0, min(1_000_000, b.settings.Prefilled), b.settings.Prefilled})
+	for _, ids := range b.settings.IDs {
+		if err := b.largeOf(ctx, ids, sizes); err != nil {
 			return err
 		}
 	}
@@ -64,17 +49,43 @@ func (b *bench) large(ctx context.Context) error {
 	return nil
 }
 
-// largeOnce measures one table once. Small ones are filled anew before, because they would grow.
-func (b *bench) largeOnce(ctx context.Context, d *database, l load, filled bool) error {
-	s := b.settings
-	for _, x := range []subject{batchSubject(batchName, slices.Max(s.Sessions), s.Batch), singleSubject(s.Workers)} {
-		if !filled {
-			if err := d.fillClaims(ctx, l.IDs, l.Prefilled); err != nil {
+func (b *bench) largeOf(ctx context.Context, ids string, sizes []int64) error {
+	tables := make([]largeTable, len(sizes))
+	for i, rows := range sizes {
+		d, err := b.servers.newDatabase(ctx, "bench_large_"+ids+"_"+strconv.Itoa(i), b.settings.Accounts, 0)
+		if err != nil {
+			return err
+		}
+		defer d.close()
+		tables[i] = largeTable{d, rows, i == len(sizes)-1}
+	}
+	largest := tables[len(tables)-1]
+	b.sayf("filling a table with %d rows, %s", largest.rows, ids)
+	if err := largest.fillClaims(ctx, ids, largest.rows); err != nil {
+		return err
+	}
+	for round := range b.settings.LoadRounds {
+		for _, t := range inTurn(tables, round) {
+			if err := b.largeOnce(ctx, t, ids); err != nil {
 				return err
 			}
 		}
-		d.prefilled = max(l.Prefilled, 1) // reset leaves the rows alone.
-		images, err := d.number(ctx, "SELECT wal_fpi::float8 FROM pg_stat_wal")
+	}
+
+	return b.dropAll(ctx, tables)
+}
+
+// largeOnce measures one table once. Small ones are filled anew before, because they would grow.
+func (b *bench) largeOnce(ctx context.Context, t largeTable, ids string) error {
+	s, l := b.settings, load{IDs: ids, Prefilled: t.rows}
+	for _, x := range []subject{batchSubject(batchName, slices.Max(s.Sessions), s.Batch), singleSubject(s.Workers)} {
+		if !t.kept {
+			if err := t.fillClaims(ctx, ids, t.rows); err != nil {
+				return err
+			}
+		}
+		t.prefilled = max(t.rows, 1) // reset leaves the rows alone.
+		images, err := t.number(ctx, "SELECT wal_fpi::float8 FROM pg_stat_wal")
 		if err != nil {
 			return err
 		}
@@ -82,11 +93,11 @@ func (b *bench) largeOnce(ctx context.Context, d *database, l load, filled bool)
 		if x.size == 1 {
 			w.length /= 4 // It touches so few pages that it matters less.
 		}
-		result, err := x.measure(ctx, d, s, l, w)
+		result, err := x.measure(ctx, t.database, s, l, w)
 		if err != nil {
 			return err
 		}
-		after, err := d.number(ctx, "SELECT wal_fpi::float8 FROM pg_stat_wal")
+		after, err := t.number(ctx, "SELECT wal_fpi::float8 FROM pg_stat_wal")
 		if err != nil {
 			return err
 		}
@@ -131,7 +142,7 @@ func (d *database) fillClaims(ctx context.Context, ids string, rows int64) error
 		`TRUNCATE idem.processed_events`,
 		`INSERT INTO idem.consumers (name, retention) VALUES ('` + consumerName + `', '7 days') ON CONFLICT DO NOTHING`,
 		`ALTER TABLE idem.processed_events DROP CONSTRAINT IF EXISTS processed_events_pkey`,
-		largeFills[ids],
+		claimFills[ids],
 		`SET maintenance_work_mem = '1GB'`,
 		fmt.Sprintf(`CREATE UNIQUE INDEX processed_events_pkey ON idem.processed_events (consumer_id, key) WITH (fillfactor = %d)`, fill),
 		`RESET maintenance_work_mem`,
@@ -139,7 +150,7 @@ func (d *database) fillClaims(ctx context.Context, ids string, rows int64) error
 		`VACUUM (ANALYZE, FREEZE) idem.processed_events`,
 	} {
 		var args []any
-		if statement == largeFills[ids] {
+		if statement == claimFills[ids] {
 			args = append(args, rows)
 		}
 		if _, err := d.admin.Exec(ctx, statement, args...); err != nil {
@@ -150,26 +161,17 @@ func (d *database) fillClaims(ctx context.Context, ids string, rows int64) error
 	return nil
 }
 
-func (b *bench) dropAll(ctx context.Context, databases []*database) error {
-	for _, d := range databases {
-		name, err := d.text(ctx, "SELECT current_database()")
+func (b *bench) dropAll(ctx context.Context, tables []largeTable) error {
+	for _, t := range tables {
+		name, err := t.text(ctx, "SELECT current_database()")
 		if err != nil {
 			return err
 		}
-		d.close()
+		t.close()
 		if err := execute(ctx, b.servers.postgres.DSN("postgres"), "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
 			return err
 		}
 	}
 
 	return nil
-}
-
-func indexes[T any](of []T) []int {
-	all := make([]int, len(of))
-	for i := range all {
-		all[i] = i
-	}
-
-	return all
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -101,19 +100,17 @@ func (r *report) save(s settings) error {
 		return fmt.Errorf("create the folder of the results: %w", err)
 	}
 	write := func(path string, content []byte) error { return os.WriteFile(path, content, 0o644) } //nolint:gosec // The user chose the paths, and results are for all.
+	names, chart := []string{"latest", s.Mode}, s.chart
 	if s.Section != "" {
-		if err := write(filepath.Join(s.out, s.Section+".json"), text); err != nil {
+		names, chart = []string{s.Section}, ""
+	}
+	for _, name := range names {
+		if err := write(filepath.Join(s.out, name+".json"), text); err != nil {
 			return fmt.Errorf("write the results: %w", err)
 		}
-
-		return nil
-	}
-	err = errors.Join(write(filepath.Join(s.out, "latest.json"), text), write(filepath.Join(s.out, s.Mode+".json"), text))
-	if err != nil {
-		return fmt.Errorf("write the results: %w", err)
 	}
 
-	return r.draw(s.chart)
+	return r.draw(chart)
 }
 
 // draw writes the chart, unless the path is empty.

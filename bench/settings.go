@@ -160,7 +160,7 @@ func (s settings) validate(rest []string) error {
 		return fmt.Errorf("%w: -section must be %s or %s", errUsage, sectionRetention, sectionLarge)
 	case s.Cycle <= 0 || s.Retention <= 0 || s.Steady <= 0:
 		return fmt.Errorf("%w: seconds must be positive", errUsage)
-	case slices.ContainsFunc(s.IDs, func(ids string) bool { return largeFills[ids] == "" }):
+	case slices.ContainsFunc(s.IDs, func(ids string) bool { return claimFills[ids] == "" }):
 		return fmt.Errorf("%w: -ids are %s, %s and %s", errUsage, uuid4, uuid7, stringID)
 	case s.Broker != apacheKafka && s.Broker != inProcess && s.Broker != noBroker:
 		return fmt.Errorf("%w: -broker must be %s, %s or %s", errUsage, apacheKafka, inProcess, noBroker)

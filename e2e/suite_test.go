@@ -214,6 +214,13 @@ func (s *bench) awaitCommitted(t *testing.T, n int64) {
 // their order.
 func (s *bench) verify(t *testing.T, n int) {
 	t.Helper()
+	s.verifyOnce(t, n)
+	s.verifyOrder(t, `"partition"`)
+}
+
+// verifyOnce checks that each event took effect once.
+func (s *bench) verifyOnce(t *testing.T, n int) {
+	t.Helper()
 	lines, distinct, err := s.effects(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -221,13 +228,18 @@ func (s *bench) verify(t *testing.T, n int) {
 	if lines != n || distinct != n {
 		t.Errorf("%d events took effect %d times, want %d events once", distinct, lines, n)
 	}
+}
+
+// verifyOrder checks that the records of each group took effect in their order.
+func (s *bench) verifyOrder(t *testing.T, group string) {
+	t.Helper()
 	var disorder int
-	err = s.pool.QueryRow(t.Context(), `SELECT count(*) FROM (
-		SELECT "offset" < lag("offset") OVER (PARTITION BY "partition" ORDER BY seq) AS back FROM public.effects) e WHERE back`).Scan(&disorder)
+	err := s.pool.QueryRow(t.Context(), `SELECT count(*) FROM (
+		SELECT "offset" < lag("offset") OVER (PARTITION BY `+group+` ORDER BY seq) AS back FROM public.effects) e WHERE back`).Scan(&disorder)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if disorder > 0 {
-		t.Errorf("%d records took effect after later ones of their partition", disorder)
+		t.Errorf("%d records took effect after later ones of their %s", disorder, group)
 	}
 }

@@ -192,6 +192,32 @@ func TestCommitWithoutAnswerAndWithoutRetries(t *testing.T) {
 	}
 }
 
+// setupGone is setupCut with a database that cannot be reached from the next COMMIT on, which is cut.
+// Call arm in the transaction.
+func setupGone(t *testing.T, resolveTimeout time.Duration, mode pgtest.CutMode) (c *cutCommits, arm func()) {
+	t.Helper()
+	// The search for the outcome needs a new connection, which waits for gone.
+	var armed atomic.Bool
+	gone := make(chan struct{})
+	c = setupCut(t, idem.RetryPolicy{ResolveTimeout: resolveTimeout}, pgtest.MaxConns(1), func(config *pgxpool.Config) {
+		config.BeforeConnect = func(context.Context, *pgx.ConnConfig) error {
+			if armed.Load() {
+				<-gone
+			}
+
+			return nil
+		}
+	})
+	cut := c.proxy.CutNextCommit(mode)
+	go func() {
+		<-cut
+		c.proxy.Refuse()
+		close(gone)
+	}()
+
+	return c, func() { armed.Store(true) }
+}
+
 // Where the database cannot be reached after the cut, the outcome stays unknown; it must
 // neither be guessed nor forgotten.
 func TestOutcomeUnknown(t *testing.T) {
@@ -203,27 +229,10 @@ func TestOutcomeUnknown(t *testing.T) {
 		t.Run(cutModes[mode].name, func(t *testing.T) {
 			t.Parallel()
 			const timeout = 300 * time.Millisecond
-			// The search for the outcome needs a new connection, which waits for gone.
-			var cut atomic.Bool
-			gone := make(chan struct{})
-			c := setupCut(t, idem.RetryPolicy{ResolveTimeout: timeout}, pgtest.MaxConns(1), func(config *pgxpool.Config) {
-				config.BeforeConnect = func(context.Context, *pgx.ConnConfig) error {
-					if cut.Load() {
-						<-gone
-					}
-
-					return nil
-				}
-			})
-			done := c.proxy.CutNextCommit(mode)
-			go func() {
-				<-done
-				c.proxy.Refuse()
-				close(gone)
-			}()
+			c, arm := setupGone(t, timeout, mode)
 			started := time.Now()
 			outcome, err := c.through.ProcessIfNew(t.Context(), "e", func(ctx context.Context, tx pgx.Tx) error {
-				cut.Store(true)
+				arm()
 
 				return c.handler("e")(ctx, tx)
 			})

@@ -53,10 +53,10 @@ func (g *Guard) ExecIfNew(ctx context.Context, eventID string, queue func(b *pgx
 	unanswered := false
 	outcome, err := g.settle(ctx, c, func() (Outcome, error) {
 		outcome, err := g.attemptExec(ctx, c, queue)
-		unanswered = unanswered || errors.Is(err, errCommitUnanswered)
 		if outcome == AlreadyProcessed && unanswered {
-			return g.whose(ctx, c)
+			outcome, err = 0, errCommitUnanswered // An earlier attempt may have done it after all: search again.
 		}
+		unanswered = unanswered || errors.Is(err, errCommitUnanswered)
 
 		return outcome, err
 	})
@@ -66,19 +66,6 @@ func (g *Guard) ExecIfNew(ctx context.Context, eventID string, queue func(b *pgx
 	}
 
 	return outcome, err
-}
-
-// whose tells of an event that is processed whether an earlier attempt of the call did it.
-func (g *Guard) whose(ctx context.Context, c call) (Outcome, error) {
-	record, err := g.Lookup(ctx, c.eventID)
-	switch {
-	case err == nil && record.ClaimID == c.claimID:
-		return Processed, nil
-	case err == nil, errors.Is(err, ErrNotFound): // Forgotten in between.
-		return AlreadyProcessed, nil
-	default:
-		return 0, err
-	}
 }
 
 // mayBeLate makes an error one that does not say that nothing took effect, as a HandlerError does.

@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,26 +91,9 @@ func TestExecIfNewOutcomeUnknown(t *testing.T) {
 	} {
 		t.Run(cutModes[mode].name, func(t *testing.T) {
 			t.Parallel()
-			// The search for the outcome needs a new connection, which waits for gone.
-			var cut atomic.Bool
-			gone := make(chan struct{})
-			c := setupCut(t, idem.RetryPolicy{ResolveTimeout: 300 * time.Millisecond}, pgtest.MaxConns(1), func(config *pgxpool.Config) {
-				config.BeforeConnect = func(context.Context, *pgx.ConnConfig) error {
-					if cut.Load() {
-						<-gone
-					}
-
-					return nil
-				}
-			})
-			done := c.proxy.CutNextCommit(mode)
-			go func() {
-				<-done
-				c.proxy.Refuse()
-				close(gone)
-			}()
+			c, arm := setupGone(t, 300*time.Millisecond, mode)
 			outcome, err := c.through.ExecIfNew(t.Context(), "e", func(b *pgx.Batch) error {
-				cut.Store(true)
+				arm()
 
 				return c.queued("e")(b)
 			})
