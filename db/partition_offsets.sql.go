@@ -48,7 +48,7 @@ WITH mark AS (
     RETURNING next_offset
 ), claim AS (
     INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
-    SELECT $3::integer, c.key::uuid, $8::uuid, nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
+    SELECT $3::integer, c.key::uuid, CAST($8::text AS uuid), nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
     FROM (
         SELECT unnest($1::text[]) AS key, unnest($9::text[]) AS event_id, unnest($10::text[]) AS metadata
     ) c
@@ -70,7 +70,7 @@ type OffsetClaimParams struct {
 	Partition   int32
 	Epoch       int64
 	FirstOffset int64
-	ClaimID     uuid.UUID
+	ClaimID     string
 	EventIds    []string
 	Metadata    []string
 }

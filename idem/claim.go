@@ -111,7 +111,7 @@ type call struct {
 // claimParams are those of the statements that claim one event.
 func (c *call) claimParams(consumer int32) db.EventClaimOneParams {
 	return db.EventClaimOneParams{
-		ConsumerID: consumer, Key: c.key, ClaimID: c.claimID, EventID: storedEventID(c.eventID), Metadata: c.metadata,
+		ConsumerID: consumer, Key: c.key.String(), ClaimID: c.claimID.String(), EventID: storedEventID(c.eventID), Metadata: c.metadata,
 	}
 }
 
@@ -181,7 +181,7 @@ func (g *Guard) claim(ctx context.Context, conn db.DBTX, consumer int32, c call)
 	} else {
 		var rows []db.EventClaimRow
 		rows, err = g.queries.EventClaim(ctx, conn, db.EventClaimParams{
-			ConsumerID: consumer, ClaimID: c.claimID, Keys: c.batch.keys, EventIds: c.batch.eventIDs, Metadata: c.batch.metadata,
+			ConsumerID: consumer, ClaimID: c.claimID.String(), Keys: c.batch.keys, EventIds: c.batch.eventIDs, Metadata: c.batch.metadata,
 		})
 		if err == nil {
 			got.count, got.part = int(rows[0].Claimed), rows[0].Part

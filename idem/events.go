@@ -87,7 +87,7 @@ func (g *Guard) MarkAllProcessed(ctx context.Context, eventIDs []string) (int64,
 		err = g.onPool(ctx, func(conn db.DBTX, consumer int32) error {
 			var err error
 			rows, err = g.queries.EventClaim(ctx, conn, db.EventClaimParams{
-				ConsumerID: consumer, ClaimID: claimID,
+				ConsumerID: consumer, ClaimID: claimID.String(),
 				Keys: part.keys, EventIds: part.eventIDs, Metadata: part.metadata,
 			})
 

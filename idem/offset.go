@@ -71,7 +71,7 @@ func (g *Guard) claimAt(ctx context.Context, conn db.DBTX, rest func() db.DBTX, 
 	rows, err := g.queries.OffsetClaim(ctx, conn, db.OffsetClaimParams{
 		NextOffset: c.next, FirstOffset: c.offset,
 		ConsumerID: consumer, Topic: w.partition.Topic, Partition: w.partition.Number, Epoch: w.epoch,
-		ClaimID: c.claimID, Keys: keyed.keys, EventIds: keyed.eventIDs, Metadata: keyed.metadata,
+		ClaimID: c.claimID.String(), Keys: keyed.keys, EventIds: keyed.eventIDs, Metadata: keyed.metadata,
 	})
 	if err != nil {
 		return claimed{}, fmt.Errorf("idem: claim: %w", explain(err))

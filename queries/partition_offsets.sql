@@ -30,7 +30,7 @@ WITH mark AS (
     RETURNING next_offset
 ), claim AS (
     INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
-    SELECT @consumer_id::integer, c.key::uuid, @claim_id::uuid, nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
+    SELECT @consumer_id::integer, c.key::uuid, CAST(@claim_id::text AS uuid), nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
     FROM (
         SELECT unnest(@keys::text[]) AS key, unnest(@event_ids::text[]) AS event_id, unnest(@metadata::text[]) AS metadata
     ) c
