@@ -19,14 +19,9 @@ import (
 // oneReader is the consumer that one writes by hand: a reader, a transaction for each message,
 // whose id is inserted unless it is known, and the offset committed once a second.
 func oneReader(ctx context.Context, f *feed) (err error) {
-	// The guard's table serves: it has fewer columns and indexes than the seed's.
-	guard, err := newGuard(ctx, &job{pool: f.pool})
+	consumerID, err := byHand(ctx, f)
 	if err != nil {
 		return err
-	}
-	var consumerID int32
-	if err := f.pool.QueryRow(ctx, `SELECT id FROM idem.consumers WHERE name = $1`, guard.Consumer()).Scan(&consumerID); err != nil {
-		return fmt.Errorf("find the consumer: %w", err)
 	}
 	reader := kafka.NewReader(kafka.ReaderConfig{
 		Brokers: f.brokers, GroupID: f.group, Topic: f.topic, StartOffset: kafka.FirstOffset,
@@ -42,7 +37,11 @@ func oneReader(ctx context.Context, f *feed) (err error) {
 		if err != nil { // kafka.Reader passes on a rebalance's errors, but goes on by itself.
 			continue
 		}
-		fresh, err := handleByHand(context.WithoutCancel(ctx), f.pool, consumerID, m)
+		e, err := decode(m)
+		if err != nil {
+			return err
+		}
+		fresh, err := handleByHand(context.WithoutCancel(ctx), f.pool, consumerID, e)
 		if err != nil {
 			return fmt.Errorf("hand-written consumer: %w", err)
 		}
@@ -51,14 +50,24 @@ func oneReader(ctx context.Context, f *feed) (err error) {
 	}
 }
 
-func handleByHand(ctx context.Context, pool *pgxpool.Pool, consumerID int32, m kafka.Message) (fresh int64, err error) {
-	const claim = `INSERT INTO idem.processed_events (consumer_id, key, claim_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`
-	e, err := decode(m)
+// byHand prepares handleByHand. The guard's table serves: it has fewer columns and indexes than the
+// seed's.
+func byHand(ctx context.Context, f *feed) (consumerID int32, err error) {
+	guard, err := newGuard(ctx, &job{pool: f.pool})
 	if err != nil {
 		return 0, err
 	}
+	if err := f.pool.QueryRow(ctx, `SELECT id FROM idem.consumers WHERE name = $1`, guard.Consumer()).Scan(&consumerID); err != nil {
+		return 0, fmt.Errorf("find the consumer: %w", err)
+	}
+
+	return consumerID, nil
+}
+
+func handleByHand(ctx context.Context, pool *pgxpool.Pool, consumerID int32, e event) (fresh int64, err error) {
+	const claim = `INSERT INTO idem.processed_events (consumer_id, key, claim_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`
 	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, claim, consumerID, e.ID, uuid.New())
+		tag, err := tx.Exec(ctx, claim, consumerID, e.ID, uuid.NewString())
 		if err == nil && tag.RowsAffected() == 1 {
 			_, err = tx.Exec(ctx, businessOne, e.ID, e.Account, e.Amount)
 		}

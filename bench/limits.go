@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -153,33 +154,27 @@ func (l *limits) processOne(ctx context.Context, j *job, e event) error {
 
 // with returns the arguments for another event.
 func (s statement) with(key uuid.UUID) []any {
-	args := make([]any, len(s.args))
-	for i, arg := range s.args {
-		switch arg := arg.(type) {
-		case uuid.UUID:
-			if arg == s.key {
-				args[i] = key
-			} else {
-				args[i] = uuid.New() // the claim's own
-			}
-		case string:
-			args[i] = arg
-			if arg == s.key.String() {
-				args[i] = key.String()
-			}
-		case []string:
-			args[i] = arg
-			if len(arg) == 1 && arg[0] == s.key.String() {
-				args[i] = []string{key.String()}
-			}
-		case []uuid.UUID:
-			args[i] = []uuid.UUID{key}
-		default:
-			args[i] = arg
+	args := slices.Clone(s.args)
+	for i := range args {
+		switch {
+		case s.isKey(i):
+			args[i] = key.String()
+		case s.isClaim(i):
+			args[i] = uuid.NewString()
 		}
 	}
 
 	return args
+}
+
+// isKey reports whether an argument is the event's key.
+func (s statement) isKey(i int) bool { return s.args[i] == s.key.String() }
+
+// isClaim reports whether an argument is the claim's own id.
+func (s statement) isClaim(i int) bool {
+	text, ok := s.args[i].(string)
+
+	return ok && !s.isKey(i) && uuid.Validate(text) == nil
 }
 
 // scratch is a file that is removed by the function.

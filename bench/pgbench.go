@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -68,32 +67,15 @@ func (l *limits) script(workers, accounts int) (string, error) {
 		switch arg := l.claim.args[i-1].(type) {
 		case int32:
 			return strconv.Itoa(int(arg))
-		case uuid.UUID:
-			if arg == l.claim.key {
-				return "md5(:id)::uuid"
-			}
-
-			return "md5(:claim)::uuid"
 		case string:
-			if arg == l.claim.key.String() {
+			switch {
+			case l.claim.isKey(i - 1):
 				return "md5(:id)"
+			case l.claim.isClaim(i - 1):
+				return "md5(:claim)"
+			default:
+				return "'" + strings.ReplaceAll(arg, "'", "''") + "'"
 			}
-
-			return "'" + strings.ReplaceAll(arg, "'", "''") + "'"
-		case []string:
-			if len(arg) == 1 && arg[0] == l.claim.key.String() {
-				return "ARRAY[md5(:id)]"
-			}
-			if len(arg) == 0 {
-				return "'{}'"
-			}
-			if len(arg) == 1 && arg[0] == "" {
-				return "ARRAY['']"
-			}
-		case nil:
-			return "NULL"
-		case []uuid.UUID:
-			return "ARRAY[md5(:id)::uuid]"
 		}
 		failed = fmt.Errorf("argument %s of the claim is a %T, which the script for pgbench cannot have", n, l.claim.args[i-1])
 

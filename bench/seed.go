@@ -30,7 +30,7 @@ func openSeed(_ context.Context, j *job) (processor, func(), error) {
 			if _, err := j.pool.Exec(ctx, businessOne, e.ID, e.Account, e.Amount); err != nil {
 				return fmt.Errorf("business write: %w", err)
 			}
-			if _, err := j.pool.Exec(ctx, insert, uuid.New(), e.ID, nil); err != nil {
+			if _, err := j.pool.Exec(ctx, insert, uuid.NewString(), e.ID, nil); err != nil {
 				return fmt.Errorf("mark: %w", err)
 			}
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -125,7 +126,10 @@ func baseSubjects(s settings, tools *limits) []subject {
 	for _, workers := range s.SeedWorkers {
 		all = append(all, seedSubject(workers))
 	}
-	all = append(all, singleSubject(s.Workers), execSubject(s.Workers), tools.pgxSubject(s.Workers))
+	for _, workers := range slices.Compact([]int{s.Workers, max(s.Workers, slices.Max(s.SeedWorkers))}) {
+		all = append(all, singleSubject(workers), execSubject(workers))
+	}
+	all = append(all, tools.pgxSubject(s.Workers))
 	if tools.pgbench != "" {
 		all = append(all, tools.pgbenchSubject(s.Workers))
 	}

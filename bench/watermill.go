@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/IBM/sarama"
+	watermillkafka "github.com/ThreeDotsLabs/watermill-kafka/v3/pkg/kafka"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/segmentio/kafka-go"
+)
+
+const watermillName = "watermill"
+
+// consumeByWatermill is a consumer written with Watermill: its Kafka subscriber, its router, and the
+// transaction of the hand-written consumer in the handler. Partitions are processed side by side. Its
+// own Deduplicator is no peer, because it remembers what it has seen in memory.
+func consumeByWatermill(ctx context.Context, f *feed) (err error) {
+	consumerID, err := byHand(ctx, f)
+	if err != nil {
+		return err
+	}
+	config := watermillkafka.DefaultSaramaSubscriberConfig()
+	config.Version = sarama.V2_8_0_0 // Kafka 4 does not speak what is older.
+	config.Consumer.Offsets.Initial = sarama.OffsetOldest
+	subscriber, err := watermillkafka.NewSubscriber(watermillkafka.SubscriberConfig{
+		Brokers: f.brokers, ConsumerGroup: f.group, OverwriteSaramaConfig: config,
+	}, nil)
+	if err != nil {
+		return fmt.Errorf("make a subscriber: %w", err)
+	}
+	router, err := message.NewRouter(message.RouterConfig{}, nil)
+	if err != nil {
+		return errors.Join(fmt.Errorf("make a router: %w", err), subscriber.Close())
+	}
+	router.AddConsumerHandler("bench", f.topic, subscriber, func(m *message.Message) error { //nolint:contextcheck // The message brings its own.
+		e, err := decode(kafka.Message{
+			Value: m.Payload, Headers: []kafka.Header{{Key: eventIDHeader, Value: []byte(m.Metadata.Get(eventIDHeader))}},
+		})
+		if err != nil {
+			return err
+		}
+		fresh, err := handleByHand(context.WithoutCancel(m.Context()), f.pool, consumerID, e)
+		if err != nil {
+			return err
+		}
+		partition, _ := watermillkafka.MessagePartitionFromCtx(m.Context())
+		f.done[partition].Add(fresh)
+
+		return nil
+	})
+	if err := router.Run(ctx); err != nil {
+		return fmt.Errorf("run the router: %w", err)
+	}
+
+	return nil
+}
