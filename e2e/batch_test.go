@@ -81,6 +81,55 @@ func TestBatches(t *testing.T) {
 	})
 }
 
+// With Linger, records that come one by one are processed together, but one that comes alone at once.
+func TestLinger(t *testing.T) {
+	t.Parallel()
+	const linger = 10 * time.Second
+	s := setup(t, broker.InProcess(t), 1)
+	batches := make(chan int, 100)
+	m := s.start(t, func(c *kafkaadapter.Config) {
+		c.Handle, c.HandleBatch, c.Linger = nil, eachOf(record), linger
+		c.Observe = func(e kafkaadapter.Event) {
+			if e.Kind == kafkaadapter.EventProcessed {
+				batches <- e.Records
+			}
+		}
+	})
+	records := events(0, 41, 1)
+	began := time.Now()
+	s.broker.Write(t, s.topic, records[0])
+	if n := <-batches; n != 1 || time.Since(began) > linger*9/10 {
+		t.Errorf("a record alone: a batch of %d after %v", n, time.Since(began))
+	}
+	for _, r := range records[1:] {
+		s.broker.Write(t, s.topic, r)
+	}
+	s.awaitEffects(t, len(records))
+	m.leave(t)
+	close(batches)
+	sizes := []int{}
+	for n := range batches {
+		sizes = append(sizes, n)
+	}
+	if len(sizes) > 3 {
+		t.Errorf("40 records that came within moments were processed in batches of %v", sizes)
+	}
+}
+
+// Nothing waits behind a batch that is full.
+func TestLingerUnderLoad(t *testing.T) {
+	t.Parallel()
+	s := setup(t, broker.InProcess(t), 1)
+	m := s.start(t, func(c *kafkaadapter.Config) {
+		c.Handle, c.HandleBatch, c.BatchSize, c.Linger = nil, eachOf(record), 1, patience
+	})
+	for _, r := range events(0, 5, 1) {
+		s.broker.Write(t, s.topic, r)
+	}
+	s.awaitEffects(t, 5)
+	m.leave(t)
+}
+
 // The records of a key keep their order in batches, too.
 func TestParkedKeysInBatches(t *testing.T) {
 	t.Parallel()

@@ -72,6 +72,12 @@ type Config struct {
 	BatchSize   int
 	BatchBytes  int
 
+	// Linger makes fewer and larger batches of records that come one by one: a partition is
+	// fetched so long after the fetch before, unless that one filled a batch. A record that comes
+	// alone, after a longer pause, is not delayed, any other by at most Linger. Only with
+	// HandleBatch. Default 0: no delay.
+	Linger time.Duration
+
 	// Lanes is how many records of a partition are processed at the same time, for handlers that
 	// wait for something slow. Those of one key keep their order; those without a key have none.
 	// A lane needs a connection of the guard's pool. What is processed behind a record that is
@@ -240,6 +246,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("%w: HandleBatch needs a Mode with offsets", ErrInvalidConfig)
 	case c.BatchSize < 0 || c.BatchBytes < 0:
 		return fmt.Errorf("%w: BatchSize or BatchBytes is negative", ErrInvalidConfig)
+	case c.Linger < 0 || (c.Linger > 0 && c.HandleBatch == nil):
+		return fmt.Errorf("%w: Linger is %v; give HandleBatch a Linger that is not negative, Handle none", ErrInvalidConfig, c.Linger)
 	case c.Lanes < 1 || c.LookAhead < 1:
 		return fmt.Errorf("%w: Lanes or LookAhead is negative", ErrInvalidConfig)
 	case c.Lanes > 1 && (c.HandleBatch != nil || c.ParkKeys || c.Mode == Offsets):

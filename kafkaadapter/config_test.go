@@ -67,6 +67,8 @@ func TestNewRefusesNonsense(t *testing.T) {
 		"HandleBatch needs":        func(c *kafkaadapter.Config) { c.Handle, c.HandleBatch, c.Mode = nil, handleBatch, kafkaadapter.Keys },
 		"Lanes or":                 func(c *kafkaadapter.Config) { c.Lanes = -1 },
 		"LookAhead":                func(c *kafkaadapter.Config) { c.LookAhead = -1 },
+		"Linger is 1s":             func(c *kafkaadapter.Config) { c.Linger = time.Second },
+		"Linger is -1ns":           func(c *kafkaadapter.Config) { c.Handle, c.HandleBatch, c.Linger = nil, handleBatch, -1 },
 		"Lanes does not":           func(c *kafkaadapter.Config) { c.Lanes, c.Mode = 2, kafkaadapter.Offsets },
 		"not go with":              func(c *kafkaadapter.Config) { c.Lanes, c.ParkKeys = 2, true },
 		"BatchSize":                func(c *kafkaadapter.Config) { c.BatchSize = -1 },

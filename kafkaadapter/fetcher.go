@@ -57,9 +57,13 @@ func (f *fetcher) run(ctx context.Context) {
 			continue
 		}
 		f.offset, f.relative = response.Next, false
+		fetched := time.Now()
 		select {
 		case f.responses <- response:
 		case <-ctx.Done():
+		}
+		if wait := f.config.Linger - time.Since(fetched); wait > 0 && len(response.Messages) < f.config.BatchSize {
+			backoff.Sleep(ctx, wait)
 		}
 	}
 }

@@ -1,0 +1,74 @@
+package e2e_test
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+)
+
+// BenchmarkLinger consumes 2,000 records a second that are spread over 64 partitions, and reports how
+// many share a transaction and how long they take from their time stamp to the handler. An iteration is a
+// second.
+//
+//	go test -C e2e -run='^$' -bench=Linger -benchtime=10x
+func BenchmarkLinger(b *testing.B) {
+	const (
+		partitions = 64
+		rate       = 2000
+		every      = 10 * time.Millisecond
+		chunk      = rate / int(time.Second/every)
+	)
+	for _, linger := range []time.Duration{0, 20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond} {
+		b.Run(linger.String(), func(b *testing.B) {
+			s := setup(b, broker.InProcess(b), partitions)
+			total := b.N * rate
+			var (
+				mu           sync.Mutex
+				transactions int
+				delays       = make([]time.Duration, 0, total)
+				ended        = make(chan struct{})
+			)
+			m := s.start(b, func(c *kafkaadapter.Config) {
+				c.Handle, c.Linger = nil, linger
+				c.HandleBatch = func(_ context.Context, _ pgx.Tx, batch []kafkaadapter.Message) error {
+					mu.Lock()
+					defer mu.Unlock()
+					for _, m := range batch {
+						delays = append(delays, time.Since(m.Time))
+					}
+					if transactions++; len(delays) == total {
+						close(ended)
+					}
+
+					return nil
+				}
+			})
+			records := events(0, total, partitions)
+			began := time.Now()
+			for i := 0; i < total; i += chunk {
+				now := time.Now()
+				for j := range records[i : i+chunk] {
+					records[i+j].Time = now
+				}
+				s.broker.Write(b, s.topic, records[i:i+chunk]...)
+				time.Sleep(time.Until(began.Add(time.Duration(i/chunk+1) * every)))
+			}
+			<-ended
+			took := time.Since(began)
+			m.stop()
+			slices.Sort(delays)
+			b.ReportMetric(float64(total)/took.Seconds(), "records/s")
+			b.ReportMetric(float64(total)/float64(transactions), "records/transaction")
+			b.ReportMetric(float64(delays[total/2])/float64(time.Millisecond), "p50-ms")
+			b.ReportMetric(float64(delays[total*99/100])/float64(time.Millisecond), "p99-ms")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
