@@ -1,6 +1,7 @@
 package idem_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -112,30 +113,69 @@ func TestProcessBatch(t *testing.T) {
 	}
 }
 
-// Wherever poison stands in a batch, it is alone with its error and all others take effect once.
+// Wherever poison stands in a batch, be it one event or ten and whether or not processes die on the way,
+// each has its error and all others take effect once.
 func TestPoisonAtEveryPosition(t *testing.T) {
 	t.Parallel()
-	const size, step = 500, 7
-	b := setup(t)
-	for position := 0; position < size; position += step {
+	for _, poisons := range []int{1, 2, 10} {
 		for _, point := range []bool{false, true} {
-			ids := make([]string, size)
-			for i := range ids {
-				ids[i] = fmt.Sprintf("%d %v %d", position, point, i)
-			}
-			handler := poisoned{poison: map[string]bool{ids[position]: true}, point: point}
-			results, err := b.guard.ProcessBatch(t.Context(), batchOf(ids...), handler.handle)
-			want := strings.Repeat("P", position) + "E" + strings.Repeat("P", size-position-1)
-			if err != nil || outcomes(results) != want || !errors.Is(results[position].Err, errBoom) {
-				t.Fatalf("poison at %d: %s, %v", position, outcomes(results), err)
-			}
-			if limit := map[bool]int{false: 22, true: 5}[point]; handler.runs > limit {
-				t.Errorf("poison at %d, named: %v: %d runs of the handler, want at most %d", position, point, handler.runs, limit)
-			}
+			t.Run(fmt.Sprintf("%d, named: %v", poisons, point), func(t *testing.T) {
+				t.Parallel()
+				poisonEverywhere(t, poisons, point)
+			})
 		}
 	}
-	if n, want := len(b.allEffects(t)), (size-1)*2*((size+step-1)/step); n != want {
-		t.Errorf("%d effects, want %d", n, want)
+}
+
+// poisonEverywhere processes batches in which, together, each position has poison once.
+func poisonEverywhere(t *testing.T, poisons int, point bool) {
+	t.Helper()
+	const size = 500
+	b := setup(t)
+	random := rand.New(rand.NewPCG(uint64(poisons), 0))
+	n := 0
+	for positions := range slices.Chunk(random.Perm(size), poisons) {
+		n++
+		ids, want := make([]string, size), bytes.Repeat([]byte("P"), size)
+		for i := range ids {
+			ids[i] = fmt.Sprint(n, " ", i)
+		}
+		handler := poisoned{poison: map[string]bool{}, point: point}
+		for _, position := range positions {
+			handler.poison[ids[position]], want[position] = true, 'E'
+		}
+		deaths := random.IntN(3)
+		first := deaths == 0
+		process := func(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEvent) error {
+			err := handler.handle(ctx, tx, fresh)
+			if deaths > 0 && random.IntN(4) == 0 {
+				deaths--
+				panic(errBoom)
+			}
+
+			return err
+		}
+		results, crashed := []idem.BatchResult(nil), true
+		for crashed { // All is delivered again.
+			results, crashed = protect(func() ([]idem.BatchResult, error) {
+				return b.guard.ProcessBatch(t.Context(), batchOf(ids...), process)
+			})
+		}
+		got := outcomes(results)
+		if !first {
+			got = strings.ReplaceAll(got, "A", "P") // What was committed before somebody died.
+		}
+		if got != string(want) {
+			t.Fatalf("poison at %v:\n%s, want\n%s", positions, got, want)
+		}
+		if limit := map[bool]int{false: 22, true: 5}[point]; first && poisons == 1 && handler.runs > limit {
+			t.Errorf("poison at %v: %d runs of the handler, want at most %d", positions, handler.runs, limit)
+		}
+	}
+	var effects, events int
+	err := b.pool.QueryRow(t.Context(), `SELECT count(*), count(DISTINCT event_id) FROM public.effects`).Scan(&effects, &events)
+	if want := n*size - size; err != nil || effects != want || events != want {
+		t.Errorf("%d effects of %d events, %v; want %d", effects, events, err, want)
 	}
 }
 
