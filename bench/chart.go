@@ -110,10 +110,11 @@ func (r *report) bars() (direct, ends []bar) {
 		label, class string
 	}{
 		{r.best(seedName), "check, work, insert last", theirs},
+		{r.best(markFirstName), "mark first, then work", theirs},
 		{r.best(pgxName), "one by one: the same by pgx", limit},
 		{r.best(pgbenchName), "one by one: the same by pgbench", limit},
-		{r.best(singleName), "ProcessIfNew", ours},
-		{r.best(execName), "ExecIfNew, one round trip", ours},
+		{r.find(singleSubject(r.Settings.Workers).id(baseLoad)), "ProcessIfNew", ours},
+		{r.find(execSubject(r.Settings.Workers).id(baseLoad)), "ExecIfNew, one round trip", ours},
 		{r.best(rawName), "batches: the same by hand", limit},
 		{r.best(batchName), "ProcessBatch, event ids", ours},
 		{r.best(bothName), "ProcessBatchAt, event ids and offsets", ours},
@@ -127,6 +128,7 @@ func (r *report) bars() (direct, ends []bar) {
 	for _, b := range []struct{ name, label, class string }{
 		{handwrittenName, "hand-written reader", theirs},
 		{readersName, "hand-written reader for each partition", theirs},
+		{watermillName, "Watermill, hand-written transaction", theirs},
 		{singleName, "Handle", ours},
 		{batchName, "HandleBatch, event ids and offsets", ours},
 		{watermarkName, "HandleBatch, offsets", ours},

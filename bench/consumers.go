@@ -94,15 +94,17 @@ func aReaderEach(ctx context.Context, f *feed) error {
 
 // consumeSingly is the library's consumer with a handler for single records.
 func consumeSingly(ctx context.Context, f *feed) error {
-	return f.run(ctx, kafkaadapter.Config{Handle: func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
-		e, err := decode(m.Message)
-		if err != nil {
-			return err
-		}
-		_, err = tx.Exec(ctx, businessOne, e.ID, e.Account, e.Amount)
+	return f.run(ctx, kafkaadapter.Config{Handle: handleOne})
+}
 
-		return err //nolint:wrapcheck // The consumer wraps it.
-	}})
+func handleOne(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+	e, err := decode(m.Message)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, businessOne, e.ID, e.Account, e.Amount)
+
+	return err //nolint:wrapcheck // The consumer wraps it.
 }
 
 // consumeBatches is the library's consumer with a handler for batches, by keys and offsets.
@@ -138,6 +140,9 @@ func (f *feed) run(ctx context.Context, config kafkaadapter.Config) error {
 	config.Observe = func(e kafkaadapter.Event) {
 		if e.Kind == kafkaadapter.EventProcessed {
 			f.done[e.Partition].Add(int64(e.Records))
+			if f.processed != nil {
+				f.processed <- struct{}{}
+			}
 		}
 	}
 	c, err := kafkaadapter.New(guard, config)

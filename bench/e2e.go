@@ -34,6 +34,8 @@ type feed struct {
 
 	// done counts the events that have taken effect: by partition, to see that all have begun.
 	done []atomic.Int64
+
+	processed chan struct{} // gets one for each transaction, if there is somebody who waits for that
 }
 
 func (f *feed) total() (n int64) {
@@ -120,7 +122,7 @@ func (b *bench) endToEnd(ctx context.Context) error {
 		}
 	}
 
-	return nil
+	return b.idle(ctx)
 }
 
 // consume measures one consumer in one round.

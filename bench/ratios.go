@@ -41,6 +41,7 @@ func (r *report) compare() {
 	r.divide("exec_vs_seed", "ExecIfNew / seed, with as many workers", exec, sameSeed, 0)
 	r.divide("exec_vs_seed_best", "ExecIfNew / seed, both at their best concurrency", r.best(execName), seed, 0)
 	r.divide("exec_vs_single", "ExecIfNew / ProcessIfNew", exec, single, 0)
+	r.divide("mark_first_vs_seed", "marked before it is processed / seed, with as many workers", r.find(markFirstSubject(workers).id(baseLoad)), sameSeed, 0)
 	r.divide("seed_vs_fsync", "events of the seed, each with two COMMITs / fsyncs, one after the other", seed, r.best(fsyncName), 0)
 	r.divide("e2e_batch_vs_handwritten", "HandleBatch / one hand-written reader", r.e2e(batchName), r.e2e(handwrittenName), 20)
 	r.divide("e2e_batch_vs_handwritten_readers", "HandleBatch / a hand-written reader for each partition", r.e2e(batchName), r.e2e(readersName), 0)
@@ -48,6 +49,7 @@ func (r *report) compare() {
 	r.divide("e2e_single_vs_watermill", "Handle / the same", r.e2e(singleName), r.e2e(watermillName), 0)
 	r.divide("e2e_single_vs_handwritten", "Handle / one hand-written reader", r.e2e(singleName), r.e2e(handwrittenName), 0)
 	r.divide("e2e_watermark_vs_handwritten", "HandleBatch without keys / one hand-written reader", r.e2e(watermarkName), r.e2e(handwrittenName), 0)
+	r.state("idle_p99_ms", "milliseconds from the call that produces a record to its COMMIT, on an idle topic, for 99 %", r.find("e2e/idle/committed_p99"), 10)
 	r.state("disk_bytes_per_key", "bytes on disk for each uuid4 key", r.find("storage/disk/idem/uuid4"), 155)
 	r.state("wal_bytes_per_key", "bytes of WAL for each uuid4 key, without a business write", r.find("storage/wal/idem/uuid4"), 300)
 }

@@ -38,3 +38,26 @@ func openSeed(_ context.Context, j *job) (processor, func(), error) {
 		return nil
 	}, nothing, nil
 }
+
+// openMarkFirst is the algorithm that marks first and works then, as SET NX in a cache does: an event
+// whose work fails, or whose process dies in between, is lost.
+func openMarkFirst(_ context.Context, j *job) (processor, func(), error) {
+	const mark = `INSERT INTO seed.processed_events (id, event_id) VALUES ($1, $2) ON CONFLICT DO NOTHING`
+
+	return func(ctx context.Context, _ int, events []event) error {
+		for _, e := range events {
+			tag, err := j.pool.Exec(ctx, mark, uuid.NewString(), e.ID)
+			if err != nil {
+				return fmt.Errorf("mark: %w", err)
+			}
+			if tag.RowsAffected() == 0 {
+				continue
+			}
+			if _, err := j.pool.Exec(ctx, businessOne, e.ID, e.Account, e.Amount); err != nil {
+				return fmt.Errorf("business write: %w", err)
+			}
+		}
+
+		return nil
+	}, nothing, nil
+}

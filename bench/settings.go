@@ -65,7 +65,7 @@ func full() settings {
 	return settings{
 		Mode: fullMode, Rounds: 5, LoadRounds: 3, Seconds: 1.5, Warmup: 0.3, E2ESeconds: 3,
 		SeedWorkers: []int{1, 4, 8, 16}, Workers: 8, Sessions: []int{1, 2, 4}, Batch: 500, Accounts: 1000,
-		Prefilled: 1_000_000, StorageKeys: 200_000, Expired: 2_000_000,
+		Prefilled: 1_000_000, StorageKeys: 200_000, Expired: 10_000_000,
 		Broker: apacheKafka, Records: 400_000, Partitions: 4,
 		Cycle: 20, IDs: []string{uuid4, uuid7, stringID}, Retention: 20, Steady: 180,
 		chart: "../docs/benchmarks.svg",

@@ -12,6 +12,7 @@ import (
 // The names of the subjects, as they stand in the results.
 const (
 	seedName      = "seed"
+	markFirstName = "mark_first"
 	singleName    = "single"
 	execName      = "exec"
 	batchName     = "batch"
@@ -104,6 +105,10 @@ func seedSubject(workers int) subject {
 	return subject{name: seedName, workers: workers, size: 1, open: openSeed}
 }
 
+func markFirstSubject(workers int) subject {
+	return subject{name: markFirstName, workers: workers, size: 1, open: openMarkFirst}
+}
+
 func singleSubject(workers int) subject {
 	return subject{name: singleName, workers: workers, size: 1, open: openSingle}
 }
@@ -129,7 +134,7 @@ func baseSubjects(s settings, tools *limits) []subject {
 	for _, workers := range slices.Compact([]int{s.Workers, max(s.Workers, slices.Max(s.SeedWorkers))}) {
 		all = append(all, singleSubject(workers), execSubject(workers))
 	}
-	all = append(all, tools.pgxSubject(s.Workers))
+	all = append(all, markFirstSubject(s.Workers), tools.pgxSubject(s.Workers))
 	if tools.pgbench != "" {
 		all = append(all, tools.pgbenchSubject(s.Workers))
 	}

@@ -21,13 +21,13 @@ const (
 	valueSize = 200
 )
 
-// fill creates a topic and produces the records, each to the partition of its account.
-func (all *servers) fill(ctx context.Context, topic string, s settings) error {
+// createTopic creates a topic.
+func (all *servers) createTopic(ctx context.Context, topic string, partitions int) error {
 	transport := &kafka.Transport{MetadataTTL: time.Second}
 	defer transport.CloseIdleConnections()
 	admin := &kafka.Client{Addr: kafka.TCP(all.brokers...), Timeout: patience, Transport: transport}
 	response, err := admin.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{
-		Topic: topic, NumPartitions: s.Partitions, ReplicationFactor: -1,
+		Topic: topic, NumPartitions: partitions, ReplicationFactor: -1,
 	}}})
 	if err == nil {
 		err = response.Errors[topic]
@@ -35,12 +35,31 @@ func (all *servers) fill(ctx context.Context, topic string, s settings) error {
 	if err != nil {
 		return fmt.Errorf("create a topic: %w", err)
 	}
+
+	return nil
+}
+
+// producer makes a producer whose records name their partitions.
+func (all *servers) producer(topic string, linger time.Duration) (*kgo.Client, error) {
 	client, err := kgo.NewClient(
 		kgo.SeedBrokers(all.brokers...), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerLinger(5*time.Millisecond),
+		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerLinger(linger),
 	)
 	if err != nil {
-		return fmt.Errorf("make a producer: %w", err)
+		return nil, fmt.Errorf("make a producer: %w", err)
+	}
+
+	return client, nil
+}
+
+// fill creates a topic and produces the records, each to the partition of its account.
+func (all *servers) fill(ctx context.Context, topic string, s settings) error {
+	if err := all.createTopic(ctx, topic, s.Partitions); err != nil {
+		return err
+	}
+	client, err := all.producer(topic, 5*time.Millisecond)
+	if err != nil {
+		return err
 	}
 	defer client.Close()
 	streams := make([]*stream, s.Partitions)
