@@ -59,7 +59,7 @@ type EventClaimRow struct {
 // back and not if it commits. The keys must be distinct. They are inserted in order, so that two
 // statements which claim the same keys wait for each other in one direction only. One row, always.
 // Event ids and metadata that are empty or missing at the end of their arrays are null. UUIDs
-// travel as text: pgx encodes an array of strings in every query execution mode, one of UUIDs only in
+// travel here as text: pgx encodes an array of strings in every query execution mode, one of UUIDs only in
 // some, and a single uuid.UUID by way of an error that it makes and drops, which takes more than ten
 // times as long.
 func (q *Queries) EventClaim(ctx context.Context, db DBTX, arg EventClaimParams) ([]EventClaimRow, error) {

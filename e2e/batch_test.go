@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/segmentio/kafka-go"
 
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter"
@@ -84,49 +85,59 @@ func TestBatches(t *testing.T) {
 // With Linger, records that come one by one are processed together, but one that comes alone at once.
 func TestLinger(t *testing.T) {
 	t.Parallel()
-	const linger = 10 * time.Second
+	const linger = 5 * time.Second
 	s := setup(t, broker.InProcess(t), 1)
-	batches := make(chan int, 100)
+	assigned, batches := make(chan struct{}), make(chan int, 100)
 	m := s.start(t, func(c *kafkaadapter.Config) {
-		c.Handle, c.HandleBatch, c.Linger = nil, eachOf(record), linger
+		c.Handle, c.HandleBatch, c.Linger, c.SessionTimeout = nil, eachOf(record), linger, 30*time.Second
 		c.Observe = func(e kafkaadapter.Event) {
+			if e.Kind == kafkaadapter.EventAssigned {
+				close(assigned)
+			}
 			if e.Kind == kafkaadapter.EventProcessed {
 				batches <- e.Records
 			}
 		}
 	})
-	records := events(0, 41, 1)
-	began := time.Now()
-	s.broker.Write(t, s.topic, records[0])
-	if n := <-batches; n != 1 || time.Since(began) > linger*9/10 {
-		t.Errorf("a record alone: a batch of %d after %v", n, time.Since(began))
+	<-assigned
+	alone := func(r kafka.Message) {
+		t.Helper()
+		began := time.Now()
+		s.broker.Write(t, s.topic, r)
+		until(t, "a record alone", func() bool { return len(batches) > 0 })
+		if n, took := <-batches, time.Since(began); n != 1 || took > linger*9/10 {
+			t.Errorf("a record alone: a batch of %d after %v", n, took)
+		}
 	}
-	for _, r := range records[1:] {
+	records := events(0, 22, 1)
+	alone(records[0])
+	for _, r := range records[1:21] {
 		s.broker.Write(t, s.topic, r)
 	}
-	s.awaitEffects(t, len(records))
-	m.leave(t)
-	close(batches)
+	s.awaitEffects(t, 21)
 	sizes := []int{}
-	for n := range batches {
-		sizes = append(sizes, n)
+	for len(batches) > 0 {
+		sizes = append(sizes, <-batches)
 	}
 	if len(sizes) > 3 {
-		t.Errorf("40 records that came within moments were processed in batches of %v", sizes)
+		t.Errorf("20 records that came within moments were processed in batches of %v", sizes)
 	}
+	time.Sleep(linger)
+	alone(records[21])
+	m.leave(t)
 }
 
-// Nothing waits behind a batch that is full.
-func TestLingerUnderLoad(t *testing.T) {
+// A backlog does not wait, however little of it comes in a fetch.
+func TestLingerWithABacklog(t *testing.T) {
 	t.Parallel()
 	s := setup(t, broker.InProcess(t), 1)
-	m := s.start(t, func(c *kafkaadapter.Config) {
-		c.Handle, c.HandleBatch, c.BatchSize, c.Linger = nil, eachOf(record), 1, patience
-	})
-	for _, r := range events(0, 5, 1) {
+	for _, r := range events(0, 20, 1) {
 		s.broker.Write(t, s.topic, r)
 	}
-	s.awaitEffects(t, 5)
+	m := s.start(t, func(c *kafkaadapter.Config) {
+		c.Handle, c.HandleBatch, c.MaxBytes, c.Linger = nil, eachOf(record), 1, patience
+	})
+	s.awaitEffects(t, 20)
 	m.leave(t)
 }
 

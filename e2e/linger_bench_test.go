@@ -32,24 +32,35 @@ func BenchmarkLinger(b *testing.B) {
 			var (
 				mu           sync.Mutex
 				transactions int
-				delays       = make([]time.Duration, 0, total)
-				ended        = make(chan struct{})
+				delays       []time.Duration
 			)
 			m := s.start(b, func(c *kafkaadapter.Config) {
 				c.Handle, c.Linger = nil, linger
 				c.HandleBatch = func(_ context.Context, _ pgx.Tx, batch []kafkaadapter.Message) error {
 					mu.Lock()
 					defer mu.Unlock()
+					transactions++
 					for _, m := range batch {
 						delays = append(delays, time.Since(m.Time))
-					}
-					if transactions++; len(delays) == total {
-						close(ended)
 					}
 
 					return nil
 				}
 			})
+			await := func(n int) {
+				for seen := 0; seen < n; time.Sleep(time.Millisecond) {
+					mu.Lock()
+					seen = len(delays)
+					mu.Unlock()
+				}
+			}
+			s.broker.Write(b, s.topic, events(total, partitions, partitions)...) // All partitions are assigned then.
+			await(partitions)
+			time.Sleep(linger)
+			mu.Lock()
+			transactions, delays = 0, make([]time.Duration, 0, total)
+			mu.Unlock()
+
 			records := events(0, total, partitions)
 			began := time.Now()
 			for i := 0; i < total; i += chunk {
@@ -60,9 +71,13 @@ func BenchmarkLinger(b *testing.B) {
 				s.broker.Write(b, s.topic, records[i:i+chunk]...)
 				time.Sleep(time.Until(began.Add(time.Duration(i/chunk+1) * every)))
 			}
-			<-ended
+			await(total)
 			took := time.Since(began)
 			m.stop()
+			if err := <-m.ended; err != nil {
+				b.Fatal(err)
+			}
+			m.ended <- nil // for the cleanup
 			slices.Sort(delays)
 			b.ReportMetric(float64(total)/took.Seconds(), "records/s")
 			b.ReportMetric(float64(total)/float64(transactions), "records/transaction")

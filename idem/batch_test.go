@@ -157,9 +157,13 @@ func poisonEverywhere(t *testing.T, poisons int, point bool) {
 		}
 		results, crashed := []idem.BatchResult(nil), true
 		for crashed { // All is delivered again.
-			results, crashed = protect(func() ([]idem.BatchResult, error) {
+			var err error
+			results, crashed, err = protect(func() ([]idem.BatchResult, error) {
 				return b.guard.ProcessBatch(t.Context(), batchOf(ids...), process)
 			})
+			if err != nil {
+				t.Fatal(err)
+			}
 		}
 		got := outcomes(results)
 		if !first {
@@ -224,13 +228,16 @@ func TestBatchesAreAsOneByOne(t *testing.T) {
 
 					return err
 				}
-				results, crashed := protect(func() ([]idem.BatchResult, error) {
+				results, crashed, err := protect(func() ([]idem.BatchResult, error) {
 					if at {
 						return batched.guard.ProcessBatchAt(t.Context(), w, part, process)
 					}
 
 					return batched.guard.ProcessBatch(t.Context(), part, process)
 				})
+				if err != nil {
+					t.Fatal(err)
+				}
 				if crashed {
 					continue // All is delivered again; what was committed is known.
 				}
@@ -249,15 +256,19 @@ func TestBatchesAreAsOneByOne(t *testing.T) {
 	}
 }
 
-// protect reports whether the call panicked.
-func protect(call func() ([]idem.BatchResult, error)) (results []idem.BatchResult, crashed bool) {
-	defer func() { crashed = recover() != nil }()
-	results, err := call()
-	if err != nil {
-		panic(err)
-	}
+// protect reports whether the call's handler panicked with errBoom.
+func protect(call func() ([]idem.BatchResult, error)) (results []idem.BatchResult, crashed bool, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			if r != any(errBoom) {
+				panic(r)
+			}
+			crashed = true
+		}
+	}()
+	results, err = call()
 
-	return results, false
+	return results, false, err
 }
 
 func TestProcessBatchAt(t *testing.T) {

@@ -66,16 +66,16 @@ type Config struct {
 
 	// HandleBatch processes several records of a partition in one transaction, which is many
 	// times faster. It gets what has come while the batch before was processed, up to BatchSize
-	// records (default 500) with keys and values of up to BatchBytes (default 4 MiB): nothing
-	// waits for a batch to become full. It needs a Mode with offsets. Context is not asked.
+	// records (default 500) with keys and values of up to BatchBytes (default 4 MiB): unless
+	// Linger says so, nothing waits for a batch to grow. It needs a Mode with offsets. Context is not asked.
 	HandleBatch BatchHandler
 	BatchSize   int
 	BatchBytes  int
 
-	// Linger makes fewer and larger batches of records that come one by one: a partition is
-	// fetched so long after the fetch before, unless that one filled a batch. A record that comes
-	// alone, after a longer pause, is not delayed, any other by at most Linger. Only with
-	// HandleBatch. Default 0: no delay.
+	// Linger makes fewer and larger batches of a trickle of records: a partition that has been
+	// read to its end is not fetched again before that time has passed. Unlike a producer's
+	// linger.ms it delays no record that comes after a longer pause, and no backlog; any other
+	// record waits for at most Linger. Only with HandleBatch. Default 0: nothing waits.
 	Linger time.Duration
 
 	// Lanes is how many records of a partition are processed at the same time, for handlers that

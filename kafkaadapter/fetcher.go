@@ -62,7 +62,8 @@ func (f *fetcher) run(ctx context.Context) {
 		case f.responses <- response:
 		case <-ctx.Done():
 		}
-		if wait := f.config.Linger - time.Since(fetched); wait > 0 && len(response.Messages) < f.config.BatchSize {
+		readToEnd := response.Next >= response.LastStable && len(response.Messages) > 0
+		if wait := f.config.Linger - time.Since(fetched); wait > 0 && readToEnd {
 			backoff.Sleep(ctx, wait)
 		}
 	}
