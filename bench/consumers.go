@@ -141,7 +141,7 @@ func (f *feed) run(ctx context.Context, config kafkaadapter.Config) error {
 		if e.Kind == kafkaadapter.EventProcessed {
 			f.done[e.Partition].Add(int64(e.Records))
 			if f.processed != nil {
-				f.processed <- struct{}{}
+				f.processed <- time.Now()
 			}
 		}
 	}

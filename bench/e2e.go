@@ -35,7 +35,7 @@ type feed struct {
 	// done counts the events that have taken effect: by partition, to see that all have begun.
 	done []atomic.Int64
 
-	processed chan struct{} // gets one for each transaction, if there is somebody who waits for that
+	processed chan time.Time // gets the end of each transaction, if there is somebody who waits for that
 }
 
 func (f *feed) total() (n int64) {

@@ -35,11 +35,11 @@ func (r *report) compare() {
 	workers := r.Settings.Workers
 	single, exec, sameSeed := r.find(singleSubject(workers).id(baseLoad)), r.find(execSubject(workers).id(baseLoad)), r.find(seedSubject(workers).id(baseLoad))
 	r.divide("single_vs_seed", "ProcessIfNew / seed, with as many workers", single, sameSeed, 1.3)
-	r.divide("single_vs_seed_best", "ProcessIfNew / seed, both at their best concurrency", r.best(singleName), seed, 0)
+	r.divide("single_vs_seed_best", "ProcessIfNew / seed, each with the number of workers that suits it best", r.best(singleName), seed, 0)
 	r.divide("single_vs_pgbench", "ProcessIfNew / the same statements by pgbench, or by pgx where there is no pgbench", single, r.firstOf(pgbenchName, pgxName), 0.9)
 	r.divide("single_vs_pgx", "ProcessIfNew / the same statements by pgx", single, r.best(pgxName), 0)
 	r.divide("exec_vs_seed", "ExecIfNew / seed, with as many workers", exec, sameSeed, 0)
-	r.divide("exec_vs_seed_best", "ExecIfNew / seed, both at their best concurrency", r.best(execName), seed, 0)
+	r.divide("exec_vs_seed_best", "ExecIfNew / seed, each with the number of workers that suits it best", r.best(execName), seed, 0)
 	r.divide("exec_vs_single", "ExecIfNew / ProcessIfNew", exec, single, 0)
 	r.divide("mark_first_vs_seed", "marked before it is processed / seed, with as many workers", r.find(markFirstSubject(workers).id(baseLoad)), sameSeed, 0)
 	r.divide("seed_vs_fsync", "events of the seed, each with two COMMITs / fsyncs, one after the other", seed, r.best(fsyncName), 0)

@@ -9,7 +9,7 @@ import (
 )
 
 // schemaVersion is that of the JSON; docs/benchmarks.md describes it.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // report is what a run has measured.
 type report struct {

@@ -34,8 +34,8 @@ type settings struct {
 	Seconds     float64 `json:"seconds"`      // that a measurement takes
 	Warmup      float64 `json:"warmup"`       // seconds before each
 	E2ESeconds  float64 `json:"e2e_seconds"`  // that a measurement end to end takes
-	SeedWorkers []int   `json:"seed_workers"` // of which the best counts
-	Workers     int     `json:"workers"`      // of what processes one by one
+	SeedWorkers []int   `json:"seed_workers"` // tried beside workers, of which the best counts
+	Workers     int     `json:"workers"`      // of what processes one by one; also tried with the most of the seed's
 	Sessions    []int   `json:"sessions"`     // of what processes batches, of which the best counts
 	Batch       int     `json:"batch"`        // events in a batch
 	Accounts    int     `json:"accounts"`     // that the events change
@@ -105,7 +105,7 @@ func parseSettings(args []string, messages io.Writer) (settings, error) {
 	flags.StringVar(&s.Broker, "broker", s.Broker, "kafka for Apache Kafka, inprocess, or none to leave out what needs one")
 	flags.IntVar(&s.Records, "records", s.Records, "records in the topic")
 	flags.IntVar(&s.Partitions, "partitions", s.Partitions, "partitions of the topic")
-	flags.Func("seed-workers", "workers of the seed's algorithm, of which the best count (default "+list(s.SeedWorkers)+")", numbers(&s.SeedWorkers))
+	flags.Func("seed-workers", "workers of the seed's algorithm besides -workers, of which the best count (default "+list(s.SeedWorkers)+")", numbers(&s.SeedWorkers))
 	flags.Func("sessions", "sessions of what processes batches, of which the best count (default "+list(s.Sessions)+")", numbers(&s.Sessions))
 	sectionFlags(&s, flags)
 	flags.StringVar(&s.out, "out", "results", "folder for latest.json and the mode's own file")

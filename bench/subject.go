@@ -128,7 +128,7 @@ func batchSubject(name string, sessions, size int) subject {
 // baseSubjects are those that are measured with the base load.
 func baseSubjects(s settings, tools *limits) []subject {
 	var all []subject
-	for _, workers := range s.SeedWorkers {
+	for _, workers := range slices.Compact(slices.Sorted(slices.Values(append([]int{s.Workers}, s.SeedWorkers...)))) {
 		all = append(all, seedSubject(workers))
 	}
 	for _, workers := range slices.Compact([]int{s.Workers, max(s.Workers, slices.Max(s.SeedWorkers))}) {

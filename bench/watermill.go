@@ -16,13 +16,12 @@ const watermillName = "watermill"
 // consumeByWatermill is a consumer written with Watermill: its Kafka subscriber, its router, and the
 // transaction of the hand-written consumer in the handler. Partitions are processed side by side. Its
 // own Deduplicator is no peer, because it remembers what it has seen in memory.
-func consumeByWatermill(ctx context.Context, f *feed) (err error) {
+func consumeByWatermill(ctx context.Context, f *feed) error {
 	consumerID, err := byHand(ctx, f)
 	if err != nil {
 		return err
 	}
 	config := watermillkafka.DefaultSaramaSubscriberConfig()
-	config.Version = sarama.V2_8_0_0 // Kafka 4 does not speak what is older.
 	config.Consumer.Offsets.Initial = sarama.OffsetOldest
 	subscriber, err := watermillkafka.NewSubscriber(watermillkafka.SubscriberConfig{
 		Brokers: f.brokers, ConsumerGroup: f.group, OverwriteSaramaConfig: config,
@@ -30,11 +29,14 @@ func consumeByWatermill(ctx context.Context, f *feed) (err error) {
 	if err != nil {
 		return fmt.Errorf("make a subscriber: %w", err)
 	}
+	defer subscriber.Close() //nolint:errcheck // Nothing is read any more.
 	router, err := message.NewRouter(message.RouterConfig{}, nil)
 	if err != nil {
-		return errors.Join(fmt.Errorf("make a router: %w", err), subscriber.Close())
+		return fmt.Errorf("make a router: %w", err)
 	}
-	router.AddConsumerHandler("bench", f.topic, subscriber, func(m *message.Message) error { //nolint:contextcheck // The message brings its own.
+	ctx, fail := context.WithCancelCause(ctx) // The router would try again for ever.
+	defer fail(nil)
+	handle := func(m *message.Message) error { //nolint:contextcheck // The message brings its own.
 		e, err := decode(kafka.Message{
 			Value: m.Payload, Headers: []kafka.Header{{Key: eventIDHeader, Value: []byte(m.Metadata.Get(eventIDHeader))}},
 		})
@@ -49,9 +51,20 @@ func consumeByWatermill(ctx context.Context, f *feed) (err error) {
 		f.done[partition].Add(fresh)
 
 		return nil
+	}
+	router.AddConsumerHandler("bench", f.topic, subscriber, func(m *message.Message) error {
+		err := handle(m)
+		if err != nil {
+			fail(fmt.Errorf("consumer with Watermill: %w", err))
+		}
+
+		return err
 	})
 	if err := router.Run(ctx); err != nil {
 		return fmt.Errorf("run the router: %w", err)
+	}
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err //nolint:wrapcheck // It is wrapped above.
 	}
 
 	return nil
