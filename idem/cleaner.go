@@ -25,6 +25,11 @@ type CleanerConfig struct {
 	// together. The first pass comes after at most a minute. Default 1 hour.
 	Interval time.Duration
 
+	// Share is the part of its time in which a pass works; for the rest it leaves the database to
+	// others. More than the default makes it faster and delays them more, 1 is without pauses.
+	// Default 0.2, which deletes some 80,000 events a second (docs/benchmarks.md).
+	Share float64
+
 	// Retry governs how the transient errors of each batch are retried.
 	Retry RetryPolicy
 
@@ -48,6 +53,7 @@ type Cleaner struct {
 func NewCleaner(pool *pgxpool.Pool, config CleanerConfig) (*Cleaner, error) {
 	config.Schema = cmp.Or(config.Schema, schema.DefaultName)
 	config.Interval = cmp.Or(config.Interval, time.Hour)
+	config.Share = cmp.Or(config.Share, 0.2)
 	config.Logger = cmp.Or(config.Logger, slog.New(slog.DiscardHandler))
 	config.Retry = config.Retry.withDefaults()
 	if pool == nil {
@@ -55,6 +61,9 @@ func NewCleaner(pool *pgxpool.Pool, config CleanerConfig) (*Cleaner, error) {
 	}
 	if config.Interval < 0 {
 		return nil, fmt.Errorf("%w: Interval is negative (%v)", ErrInvalidConfig, config.Interval)
+	}
+	if !(config.Share > 0 && config.Share <= 1) { // NaN is neither.
+		return nil, fmt.Errorf("%w: Share is %v; use more than 0, up to 1", ErrInvalidConfig, config.Share)
 	}
 	if err := schema.Validate(config.Schema); err != nil {
 		return nil, fmt.Errorf("%w: Schema: %w", ErrInvalidConfig, err)

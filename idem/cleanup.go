@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/backoff"
 )
 
 const (
@@ -19,7 +20,8 @@ const (
 	firstBatchBlocks = 64
 	minBatchBlocks   = 8
 	maxBatchBlocks   = 1 << 16
-	batchTarget      = 100 * time.Millisecond
+	batchTarget      = 5 * time.Millisecond // Little enough that other transactions hardly notice.
+	maxPause         = time.Second          // also behind a batch that had to be tried for long
 )
 
 // CleanupReport says what one pass of cleanup did.
@@ -47,8 +49,9 @@ type CleanupProgress struct {
 }
 
 // CleanupOldEvents forgets what is older than its consumer's retention, for all consumers of
-// the schema, in one pass over the table, and removes dead letters that were resolved as long ago. It deletes in heap order, in transactions of about
-// 100 ms each, and stops at the end of ctx with the report so far and the context's error.
+// the schema, in one pass over the table, and removes dead letters that were resolved as long ago. It
+// deletes in heap order, in transactions of about 5 ms each with pauses between them
+// (CleanerConfig.Share), and stops at the end of ctx with the report so far and the context's error.
 // Only one process cleans up at a time. A Cleaner runs it periodically.
 func (g *Guard) CleanupOldEvents(ctx context.Context) (CleanupReport, error) {
 	if err := g.check(); err != nil {
@@ -107,7 +110,11 @@ func (c *Cleaner) Clean(ctx context.Context) (report CleanupReport, err error) {
 		if c.config.Progress != nil {
 			c.config.Progress(CleanupProgress{Deleted: report.Deleted, BlocksDone: to, BlocksTotal: total})
 		}
-		from, size = to, nextBatch(size, time.Since(began))
+		took := time.Since(began)
+		from, size = to, nextBatch(size, took)
+		if pause := c.pauseBehind(took); pause > 0 && from < total {
+			backoff.Sleep(ctx, pause)
+		}
 	}
 	report.Complete, err = c.cleanLetters(ctx, &report)
 
@@ -178,6 +185,11 @@ func (c *Cleaner) cleanBlocks(ctx context.Context, from, to int64) (batch cleanu
 	})
 
 	return batch, explain(err)
+}
+
+// pauseBehind is how long to leave the database to others behind a batch.
+func (c *Cleaner) pauseBehind(took time.Duration) time.Duration {
+	return min(time.Duration(float64(took)*(1/c.config.Share-1)), maxPause)
 }
 
 // nextBatch moves the size towards what takes batchTarget, at most by a factor of two.

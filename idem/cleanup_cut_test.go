@@ -20,7 +20,7 @@ func TestCleanupWhoseCommitGetsNoAnswer(t *testing.T) {
 			proxy := pgtest.NewProxy(t, b.db)
 			batches := 0
 			cleaner, err := idem.NewCleaner(b.db.Pool(t, pgtest.Via(proxy.Addr())), idem.CleanerConfig{
-				Retry: idem.RetryPolicy{InitialBackoff: time.Microsecond},
+				Retry: idem.RetryPolicy{InitialBackoff: 50 * time.Millisecond}, // The server has to notice first.
 				Progress: func(idem.CleanupProgress) {
 					if batches++; batches == 1 {
 						proxy.CutNextCommit(mode)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -87,6 +88,33 @@ func TestCleanupInBatches(t *testing.T) {
 	}
 	if n := b.count(t); n != 0 {
 		t.Errorf("%d rows are left", n)
+	}
+}
+
+// A pass leaves the database to others for most of its time, and only for as long as it was told to.
+func TestCleanupLeavesTimeToOthers(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.age(t, "for ever", 100*365*24*time.Hour, 100_000)
+	took := map[float64]time.Duration{}
+	for _, share := range []float64{1, 0.02} {
+		cleaner, err := idem.NewCleaner(b.pool, idem.CleanerConfig{Share: share})
+		if err != nil {
+			t.Fatal(err)
+		}
+		report, err := cleaner.Clean(t.Context())
+		if err != nil || !report.Complete {
+			t.Fatalf("%+v, %v", report, err)
+		}
+		took[share] = report.Elapsed
+	}
+	if took[0.02] < 5*took[1] {
+		t.Errorf("with a fiftieth of the time it took %v, with all of it %v", took[0.02], took[1])
+	}
+	for _, share := range []float64{-1, 1.1, math.NaN()} {
+		if _, err := idem.NewCleaner(b.pool, idem.CleanerConfig{Share: share}); !errors.Is(err, idem.ErrInvalidConfig) {
+			t.Errorf("share %v: %v, want ErrInvalidConfig", share, err)
+		}
 	}
 }
 
