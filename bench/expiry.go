@@ -67,7 +67,7 @@ func (b *bench) whileDeleting(ctx context.Context, d *database, x subject, delet
 			if err != nil {
 				return nil, nil, err
 			}
-			stop, err := startCleaner(ctx, d)
+			stop, err := startCleaner(ctx, d, idem.CleanerConfig{})
 
 			return process, func() {
 				deleted, ended = stop()
@@ -81,12 +81,12 @@ func (b *bench) whileDeleting(ctx context.Context, d *database, x subject, delet
 }
 
 // startCleaner deletes expired rows until stop is called, which returns how many a second it were.
-func startCleaner(ctx context.Context, d *database) (stop func() (float64, error), err error) {
+func startCleaner(ctx context.Context, d *database, config idem.CleanerConfig) (stop func() (float64, error), err error) {
 	pool, err := d.pool(ctx, 1, nil)
 	if err != nil {
 		return nil, err
 	}
-	cleaner, err := idem.NewCleaner(pool, idem.CleanerConfig{})
+	cleaner, err := idem.NewCleaner(pool, config)
 	if err != nil {
 		pool.Close()
 

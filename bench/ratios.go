@@ -43,6 +43,7 @@ func (r *report) compare() {
 	r.divide("exec_vs_single", "ExecIfNew / ProcessIfNew", exec, single, 0)
 	r.divide("mark_first_vs_seed", "marked before it is processed / seed, with as many workers", r.find(markFirstSubject(workers).id(baseLoad)), sameSeed, 0)
 	r.divide("seed_vs_fsync", "events of the seed, each with two COMMITs / fsyncs, one after the other", seed, r.best(fsyncName), 0)
+	r.divideAtMost("expiry_p99", "p99 of ProcessIfNew while expired rows are deleted / undisturbed", r.find("expiry/p99/while_deleting"), r.find("expiry/p99/undisturbed"), 1.5)
 	r.divide("e2e_batch_vs_handwritten", "HandleBatch / one hand-written reader", r.e2e(batchName), r.e2e(handwrittenName), 20)
 	r.divide("e2e_batch_vs_handwritten_readers", "HandleBatch / a hand-written reader for each partition", r.e2e(batchName), r.e2e(readersName), 0)
 	r.divide("e2e_batch_vs_watermill", "HandleBatch / Watermill's Kafka subscriber and router with the hand-written transaction", r.e2e(batchName), r.e2e(watermillName), 0)
@@ -52,6 +53,15 @@ func (r *report) compare() {
 	r.state("idle_p99_ms", "milliseconds from the call that produces a record to its COMMIT, on an idle topic, for 99 %", r.find("e2e/idle/committed_p99"), 10)
 	r.state("disk_bytes_per_key", "bytes on disk for each uuid4 key", r.find("storage/disk/idem/uuid4"), 155)
 	r.state("wal_bytes_per_key", "bytes of WAL for each uuid4 key, without a business write", r.find("storage/wal/idem/uuid4"), 300)
+}
+
+// divideAtMost is divide with a goal that is a maximum.
+func (r *report) divideAtMost(name, what string, numerator, denominator *measurement, goal float64) {
+	before := len(r.RatioDetails)
+	r.divide(name, what, numerator, denominator, goal)
+	for i := before; i < len(r.RatioDetails); i++ {
+		r.RatioDetails[i].AtMost = true
+	}
 }
 
 // divide adds the ratio of two measurements, if there are both.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/nova-events/idempotent-consumer/idem"
 )
 
 // tableState is what the table of claims looks like at a moment.
@@ -50,7 +52,7 @@ func (b *bench) retention(ctx context.Context) error {
 		return s.Batch, process(ctx, worker, buffers[worker])
 	}
 
-	stop, err := startCleaner(ctx, d)
+	stop, err := startCleaner(ctx, d, idem.CleanerConfig{Share: 1}) // As many expire as are claimed.
 	if err != nil {
 		return err
 	}
