@@ -67,7 +67,8 @@ type Config struct {
 	// HandleBatch processes several records of a partition in one transaction, which is many
 	// times faster. It gets what has come while the batch before was processed, up to BatchSize
 	// records (default 500) with keys and values of up to BatchBytes (default 4 MiB): unless
-	// Linger says so, nothing waits for a batch to grow. It needs a Mode with offsets. Context is not asked.
+	// Linger says so, nothing waits for a batch to grow. It needs a Mode with offsets. Context
+	// is not asked.
 	HandleBatch BatchHandler
 	BatchSize   int
 	BatchBytes  int
