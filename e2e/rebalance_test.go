@@ -57,10 +57,12 @@ func TestChurn(t *testing.T) {
 func (s *bench) watchOffsets(t *testing.T, stopped <-chan struct{}) {
 	t.Helper()
 	latest := map[int]int64{}
+	committed, closeReader := s.broker.CommittedReader(t, s.group, s.topic)
+	defer closeReader()
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
 	for {
-		for partition, offset := range s.broker.Committed(t, s.group, s.topic) {
+		for partition, offset := range committed() {
 			if offset < latest[partition] {
 				t.Errorf("partition %d went back from offset %d to %d", partition, latest[partition], offset)
 			}
@@ -69,6 +71,10 @@ func (s *bench) watchOffsets(t *testing.T, stopped <-chan struct{}) {
 		select {
 		case <-poll.C:
 		case <-stopped:
+			if len(latest) == 0 {
+				t.Error("no offsets were seen")
+			}
+
 			return
 		}
 	}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Settings are those of a topic, such as "cleanup.policy": "compact".
@@ -68,6 +70,44 @@ func (b *Broker) Committed(t testing.TB, group, topic string) (committed map[int
 	})
 
 	return committed
+}
+
+// CommittedReader returns a function like Committed that asks for stable offsets, until close is called. A
+// coordinator of Apache Kafka that has just taken over else answers with what it knew to be replicated
+// before, which can be behind what its predecessor had answered.
+func (b *Broker) CommittedReader(t testing.TB, group, topic string) (read func() map[int]int64, closeReader func()) {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs...))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return func() (committed map[int]int64) {
+		b.retry(t, "read the stable offsets of group "+group, func(ctx context.Context) error {
+			request := kmsg.NewPtrOffsetFetchRequest()
+			request.Group, request.RequireStable = group, true
+			response, err := request.RequestWith(ctx, client)
+			if err == nil {
+				err = kerr.ErrorForCode(response.ErrorCode)
+			}
+			if errors.Is(err, kerr.GroupIDNotFound) {
+				return nil
+			}
+			committed = map[int]int64{}
+			for _, of := range response.Topics {
+				for _, p := range of.Partitions {
+					err = errors.Join(err, kerr.ErrorForCode(p.ErrorCode))
+					if of.Topic == topic && p.Offset >= 0 {
+						committed[int(p.Partition)] = p.Offset
+					}
+				}
+			}
+
+			return err
+		})
+
+		return committed
+	}, client.Close
 }
 
 func (b *Broker) committed(ctx context.Context, group, topic string) (map[int]int64, error) {
