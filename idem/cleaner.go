@@ -27,7 +27,7 @@ type CleanerConfig struct {
 
 	// Share is the part of its time in which a pass works; for the rest it leaves the database to
 	// others. More than the default makes it faster and delays them more, 1 is without pauses.
-	// Default 0.2, which deletes some 80,000 events a second (docs/benchmarks.md).
+	// Default 0.2, which deletes some 70,000 events a second (docs/benchmarks.md).
 	Share float64
 
 	// Retry governs how the transient errors of each batch are retried.
