@@ -19,7 +19,7 @@ import (
 // oneReader is the consumer that one writes by hand: a reader, a transaction for each message,
 // whose id is inserted unless it is known, and the offset committed once a second.
 func oneReader(ctx context.Context, f *feed) (err error) {
-	consumerID, err := byHand(ctx, f)
+	consumerID, err := registered(ctx, f.pool)
 	if err != nil {
 		return err
 	}
@@ -50,14 +50,14 @@ func oneReader(ctx context.Context, f *feed) (err error) {
 	}
 }
 
-// byHand prepares handleByHand. The guard's table serves: it has fewer columns and indexes than the
-// seed's.
-func byHand(ctx context.Context, f *feed) (consumerID int32, err error) {
-	guard, err := newGuard(ctx, &job{pool: f.pool})
+// registered returns the id of the guard's consumer, for what is written by hand. The guard's table
+// serves there, too: it has fewer columns and indexes than the seed's.
+func registered(ctx context.Context, pool *pgxpool.Pool) (consumerID int32, err error) {
+	guard, err := newGuard(ctx, &job{pool: pool})
 	if err != nil {
 		return 0, err
 	}
-	if err := f.pool.QueryRow(ctx, `SELECT id FROM idem.consumers WHERE name = $1`, guard.Consumer()).Scan(&consumerID); err != nil {
+	if err := pool.QueryRow(ctx, `SELECT id FROM idem.consumers WHERE name = $1`, guard.Consumer()).Scan(&consumerID); err != nil {
 		return 0, fmt.Errorf("find the consumer: %w", err)
 	}
 

@@ -55,20 +55,23 @@ func (r *report) compare() {
 	r.state("wal_bytes_per_key", "bytes of WAL for each uuid4 key, without a business write", r.find("storage/wal/idem/uuid4"), 300)
 }
 
-// divideAtMost is divide with a goal that is a maximum.
-func (r *report) divideAtMost(name, what string, numerator, denominator *measurement, goal float64) {
-	before := len(r.RatioDetails)
-	r.divide(name, what, numerator, denominator, goal)
-	for i := before; i < len(r.RatioDetails); i++ {
-		r.RatioDetails[i].AtMost = true
+// divide adds the ratio of two measurements, if there are both.
+func (r *report) divide(name, what string, numerator, denominator *measurement, goal float64) {
+	if numerator != nil && denominator != nil {
+		r.addRatio(quotient(name, what, numerator, denominator, goal))
 	}
 }
 
-// divide adds the ratio of two measurements, if there are both.
-func (r *report) divide(name, what string, numerator, denominator *measurement, goal float64) {
-	if numerator == nil || denominator == nil {
-		return
+// divideAtMost is divide with a goal that is a maximum.
+func (r *report) divideAtMost(name, what string, numerator, denominator *measurement, atMost float64) {
+	if numerator != nil && denominator != nil {
+		q := quotient(name, what, numerator, denominator, atMost)
+		q.AtMost = true
+		r.addRatio(q)
 	}
+}
+
+func quotient(name, what string, numerator, denominator *measurement, goal float64) ratio {
 	rounds := min(len(numerator.samples), len(denominator.samples))
 	quotients := make([]float64, rounds)
 	for i := range quotients {
@@ -78,7 +81,8 @@ func (r *report) divide(name, what string, numerator, denominator *measurement, 
 	if n, d := numerator.PerEvent.cpu(), denominator.PerEvent.cpu(); n > 0 && d > 0 {
 		q.CPU = d / n
 	}
-	r.addRatio(q)
+
+	return q
 }
 
 func (r *report) state(name, what string, m *measurement, atMost float64) {

@@ -16,11 +16,7 @@ func openRaw(ctx context.Context, j *job) (processor, func(), error) {
 	const claim = `INSERT INTO idem.processed_events (consumer_id, key, claim_id)
 SELECT $1::integer, key::uuid, $2::text::uuid FROM unnest($3::text[]) AS key ORDER BY key::uuid
 ON CONFLICT DO NOTHING RETURNING key::text`
-	guard, err := newGuard(ctx, j) // For the consumer's row.
-	if err != nil {
-		return nil, nil, err
-	}
-	consumer, err := j.database.number(ctx, "SELECT id::float8 FROM idem.consumers WHERE name = '"+guard.Consumer()+"'")
+	consumer, err := registered(ctx, j.pool)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -31,7 +27,7 @@ ON CONFLICT DO NOTHING RETURNING key::text`
 		for i, e := range events {
 			keys[i], byKey[e.ID] = e.ID, e
 		}
-		batch.Queue(claim, int32(consumer), uuid.NewString(), keys)
+		batch.Queue(claim, consumer, uuid.NewString(), keys)
 
 		return func(results pgx.BatchResults) ([]event, error) {
 			rows, err := results.Query()

@@ -17,7 +17,7 @@ const watermillName = "watermill"
 // transaction of the hand-written consumer in the handler. Partitions are processed side by side. Its
 // own Deduplicator is no peer, because it remembers what it has seen in memory.
 func consumeByWatermill(ctx context.Context, f *feed) error {
-	consumerID, err := byHand(ctx, f)
+	consumerID, err := registered(ctx, f.pool)
 	if err != nil {
 		return err
 	}

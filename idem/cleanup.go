@@ -112,8 +112,8 @@ func (c *Cleaner) Clean(ctx context.Context) (report CleanupReport, err error) {
 		}
 		took := time.Since(began)
 		from, size = to, nextBatch(size, took)
-		if pause := c.pauseBehind(took); pause > 0 && from < total {
-			backoff.Sleep(ctx, pause)
+		if from < total {
+			backoff.Sleep(ctx, c.pauseBehind(took))
 		}
 	}
 	report.Complete, err = c.cleanLetters(ctx, &report)
