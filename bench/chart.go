@@ -119,7 +119,7 @@ func (r *report) bars() (direct, ends []bar) {
 		{r.best(batchName), "ProcessBatch, event ids", ours},
 		{r.best(bothName), "ProcessBatchAt, event ids and offsets", ours},
 		{r.best(rawMarkName), "offsets: the same by hand", limit},
-		{r.best(watermarkName), "ProcessBatchAt, offsets", ours},
+		{r.best(checkpointName), "ProcessBatchAt, offsets", ours},
 	} {
 		if b.m != nil {
 			direct = append(direct, bar{fmt.Sprintf("%s (%d)", b.label, b.m.Workers), b.m.Value, b.class})
@@ -131,7 +131,7 @@ func (r *report) bars() (direct, ends []bar) {
 		{watermillName, "Watermill, hand-written transaction", theirs},
 		{singleName, "Handle", ours},
 		{batchName, "HandleBatch, event ids and offsets", ours},
-		{watermarkName, "HandleBatch, offsets", ours},
+		{checkpointName, "HandleBatch, offsets", ours},
 	} {
 		if m := r.e2e(b.name); m != nil {
 			ends = append(ends, bar{fmt.Sprintf("%s (%d)", b.label, m.Workers), m.Value, b.class})

@@ -52,7 +52,7 @@ func oneReader(ctx context.Context, f *feed) (err error) {
 
 // registered returns the id of the guard's consumer, for what is written by hand. The guard's table
 // serves there, too: it has fewer columns and indexes than the seed's.
-func registered(ctx context.Context, pool *pgxpool.Pool) (consumerID int32, err error) {
+func registered(ctx context.Context, pool *pgxpool.Pool) (consumerID int64, err error) {
 	guard, err := newGuard(ctx, &job{pool: pool})
 	if err != nil {
 		return 0, err
@@ -64,7 +64,7 @@ func registered(ctx context.Context, pool *pgxpool.Pool) (consumerID int32, err 
 	return consumerID, nil
 }
 
-func handleByHand(ctx context.Context, pool *pgxpool.Pool, consumerID int32, e event) (fresh int64, err error) {
+func handleByHand(ctx context.Context, pool *pgxpool.Pool, consumerID int64, e event) (fresh int64, err error) {
 	const claim = `INSERT INTO idem.processed_events (consumer_id, key, claim_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`
 	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, claim, consumerID, e.ID, uuid.NewString())
@@ -114,7 +114,7 @@ func consumeBatches(ctx context.Context, f *feed) error {
 
 // consumeByOffsets is the same by offsets alone.
 func consumeByOffsets(ctx context.Context, f *feed) error {
-	return f.run(ctx, kafkaadapter.Config{HandleBatch: handleBatch, BatchSize: f.batch, Mode: kafkaadapter.Offsets})
+	return f.run(ctx, kafkaadapter.Config{HandleBatch: handleBatch, BatchSize: f.batch, Mode: kafkaadapter.ByCheckpoint})
 }
 
 func handleBatch(ctx context.Context, tx pgx.Tx, batch []kafkaadapter.Message) error {

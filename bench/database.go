@@ -52,7 +52,7 @@ func (s *servers) newDatabase(ctx context.Context, name string, accounts int, pr
 		return d, err
 	}
 	for _, fill := range []string{
-		`INSERT INTO idem.consumers (name, retention) VALUES ('` + consumerName + `', '7 days')`,
+		`INSERT INTO idem.consumers (id, name, retention) VALUES (idem.consumer_id('` + consumerName + `'), '` + consumerName + `', '7 days')`,
 		claimFills[uuid4],
 		`INSERT INTO seed.processed_events (id, event_id)
 		 SELECT gen_random_uuid(), gen_random_uuid()::text FROM generate_series(1, $1::bigint)`,
@@ -98,7 +98,7 @@ func (d *database) reset(ctx context.Context) error {
 		claims = ""
 	}
 	for _, statement := range []string{
-		"TRUNCATE bench.accounts, bench.ledger, idem.partition_offsets" + claims,
+		"TRUNCATE bench.accounts, bench.ledger, idem.checkpoints" + claims,
 		fmt.Sprintf("INSERT INTO bench.accounts (id) SELECT generate_series(0, %d)", d.accounts-1),
 		"VACUUM ANALYZE bench.accounts",
 		"CHECKPOINT",

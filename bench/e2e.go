@@ -74,11 +74,11 @@ func consumers(s settings) []consumer {
 		{name: watermillName, workers: s.Partitions, batch: 1, consume: consumeByWatermill, everywhere: true},
 		{name: singleName, workers: s.Partitions, batch: 1, consume: consumeSingly, everywhere: true},
 		{name: batchName, workers: s.Partitions, batch: s.Batch, consume: consumeBatches, everywhere: true},
-		{name: watermarkName, workers: s.Partitions, batch: s.Batch, consume: consumeByOffsets, everywhere: true},
+		{name: checkpointName, workers: s.Partitions, batch: s.Batch, consume: consumeByOffsets, everywhere: true},
 	}
 	if s.Mode == quickMode {
 		all = slices.DeleteFunc(all, func(c consumer) bool {
-			return c.name == readersName || c.name == watermillName || c.name == watermarkName
+			return c.name == readersName || c.name == watermillName || c.name == checkpointName
 		})
 	}
 

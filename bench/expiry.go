@@ -23,7 +23,7 @@ func (b *bench) expiry(ctx context.Context) error {
 	}
 	defer d.close()
 	for _, statement := range []string{
-		`INSERT INTO idem.consumers (name, retention) VALUES ('expired', '1 hour')`,
+		`INSERT INTO idem.consumers (id, name, retention) VALUES (idem.consumer_id('expired'), 'expired', '1 hour')`,
 		fmt.Sprintf(`INSERT INTO idem.processed_events (claim_id, consumer_id, key, processed_at)
 		 SELECT gen_random_uuid(), (SELECT id FROM idem.consumers), gen_random_uuid(), now() - interval '1 day' FROM generate_series(1, %d)`, s.Expired),
 		`VACUUM ANALYZE idem.processed_events`,

@@ -74,8 +74,8 @@ func openBatch(ctx context.Context, j *job) (processor, func(), error) {
 	}, nothing, err
 }
 
-// openWatermark is ProcessBatchAt without event ids.
-func openWatermark(ctx context.Context, j *job) (processor, func(), error) {
+// openCheckpoint is ProcessBatchAt without event ids.
+func openCheckpoint(ctx context.Context, j *job) (processor, func(), error) {
 	return openAt(ctx, j, false)
 }
 
@@ -89,9 +89,9 @@ func openAt(ctx context.Context, j *job, keys bool) (processor, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	marks, offsets := make([]*idem.Watermark, j.workers), make([]int64, j.workers)
+	marks, offsets := make([]*idem.Owner, j.workers), make([]int64, j.workers)
 	for i := range marks {
-		marks[i], err = guard.TakeOver(ctx, idem.Partition{Topic: "bench", Number: int32(i)}, time.Second)
+		marks[i], err = guard.Acquire(ctx, idem.Partition{Topic: "bench", Number: int32(i)}, idem.AcquireOptions{Patience: time.Second})
 		if err != nil {
 			return nil, nil, fmt.Errorf("take over: %w", err)
 		}

@@ -140,7 +140,7 @@ func (d *database) fillClaims(ctx context.Context, ids string, rows int64) error
 	}
 	for _, statement := range []string{
 		`TRUNCATE idem.processed_events`,
-		`INSERT INTO idem.consumers (name, retention) VALUES ('` + consumerName + `', '7 days') ON CONFLICT DO NOTHING`,
+		`INSERT INTO idem.consumers (id, name, retention) VALUES (idem.consumer_id('` + consumerName + `'), '` + consumerName + `', '7 days') ON CONFLICT DO NOTHING`,
 		`ALTER TABLE idem.processed_events DROP CONSTRAINT IF EXISTS processed_events_pkey`,
 		claimFills[ids],
 		`SET maintenance_work_mem = '1GB'`,

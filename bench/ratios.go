@@ -26,7 +26,7 @@ func (r ratio) met() bool {
 func (r *report) compare() {
 	r.RatioDetails, r.Ratios = nil, map[string]float64{}
 	seed := r.best(seedName)
-	batch, both, mark := r.best(batchName), r.best(bothName), r.best(watermarkName)
+	batch, both, mark := r.best(batchName), r.best(bothName), r.best(checkpointName)
 	r.divide("batch_vs_seed", "ProcessBatch / seed, both at their best concurrency", batch, seed, 25)
 	r.divide("batch_watermark_vs_seed", "ProcessBatchAt with keys / seed, both at their best", both, seed, 0)
 	r.divide("watermark_vs_seed", "ProcessBatchAt without keys / seed, both at their best", mark, seed, 50)
@@ -49,7 +49,7 @@ func (r *report) compare() {
 	r.divide("e2e_batch_vs_watermill", "HandleBatch / Watermill's Kafka subscriber and router with the hand-written transaction", r.e2e(batchName), r.e2e(watermillName), 0)
 	r.divide("e2e_single_vs_watermill", "Handle / the same", r.e2e(singleName), r.e2e(watermillName), 0)
 	r.divide("e2e_single_vs_handwritten", "Handle / one hand-written reader", r.e2e(singleName), r.e2e(handwrittenName), 0)
-	r.divide("e2e_watermark_vs_handwritten", "HandleBatch without keys / one hand-written reader", r.e2e(watermarkName), r.e2e(handwrittenName), 0)
+	r.divide("e2e_watermark_vs_handwritten", "HandleBatch without keys / one hand-written reader", r.e2e(checkpointName), r.e2e(handwrittenName), 0)
 	r.state("idle_p99_ms", "milliseconds from the call that produces a record to its COMMIT, on an idle topic, for 99 %", r.find("e2e/idle/committed_p99"), 10)
 	r.state("disk_bytes_per_key", "bytes on disk for each uuid4 key", r.find("storage/disk/idem/uuid4"), 155)
 	r.state("wal_bytes_per_key", "bytes of WAL for each uuid4 key, without a business write", r.find("storage/wal/idem/uuid4"), 300)

@@ -50,13 +50,13 @@ ON CONFLICT DO NOTHING RETURNING key::text`
 // openRawMark is openRaw with the offset in place of the claims.
 func openRawMark(ctx context.Context, j *job) (processor, func(), error) {
 	const (
-		create  = `INSERT INTO idem.partition_offsets (consumer_id, topic, partition) VALUES (0, 'raw', $1)`
-		advance = `UPDATE idem.partition_offsets SET next_offset = $1 WHERE consumer_id = 0 AND topic = 'raw' AND partition = $2 AND next_offset = $3`
+		create  = `INSERT INTO idem.checkpoints (consumer_id, topic, partition) VALUES (0, 'raw', $1)`
+		advance = `UPDATE idem.checkpoints SET next_offset = $1 WHERE consumer_id = 0 AND topic = 'raw' AND partition = $2 AND next_offset = $3`
 	)
 	offsets := make([]int64, j.workers)
 	for i := range offsets {
 		if _, err := j.pool.Exec(ctx, create, i); err != nil {
-			return nil, nil, fmt.Errorf("create a watermark: %w", err)
+			return nil, nil, fmt.Errorf("create a checkpoint: %w", err)
 		}
 	}
 
@@ -68,7 +68,7 @@ func openRawMark(ctx context.Context, j *job) (processor, func(), error) {
 		return func(results pgx.BatchResults) ([]event, error) {
 			tag, err := results.Exec()
 			if err == nil && tag.RowsAffected() != 1 {
-				err = errors.New("the watermark is elsewhere")
+				err = errors.New("the checkpoint is elsewhere")
 			}
 
 			return events, err

@@ -28,7 +28,7 @@ func (b *bench) retention(ctx context.Context) error {
 		return err
 	}
 	defer d.close()
-	if _, err := d.admin.Exec(ctx, `INSERT INTO idem.consumers (name, retention) VALUES ($1, make_interval(secs => $2))`, consumerName, s.Retention); err != nil {
+	if _, err := d.admin.Exec(ctx, `INSERT INTO idem.consumers (id, name, retention) VALUES (idem.consumer_id($1), $1, make_interval(secs => $2))`, consumerName, s.Retention); err != nil {
 		return fmt.Errorf("register the consumer: %w", err)
 	}
 	workers := s.Sessions[len(s.Sessions)/2]

@@ -11,17 +11,17 @@ import (
 
 // The names of the subjects, as they stand in the results.
 const (
-	seedName      = "seed"
-	markFirstName = "mark_first"
-	singleName    = "single"
-	execName      = "exec"
-	batchName     = "batch"
-	watermarkName = "watermark"
-	bothName      = "batch_watermark"
-	pgbenchName   = "pgbench"
-	pgxName       = "pgx"
-	rawName       = "raw_sql"
-	rawMarkName   = "raw_sql_watermark"
+	seedName       = "seed"
+	markFirstName  = "mark_first"
+	singleName     = "single"
+	execName       = "exec"
+	batchName      = "batch"
+	checkpointName = "watermark"
+	bothName       = "batch_watermark"
+	pgbenchName    = "pgbench"
+	pgxName        = "pgx"
+	rawName        = "raw_sql"
+	rawMarkName    = "raw_sql_watermark"
 )
 
 // subject is one way to process events.
@@ -119,7 +119,7 @@ func execSubject(workers int) subject {
 
 func batchSubject(name string, sessions, size int) subject {
 	open := map[string]opener{
-		batchName: openBatch, watermarkName: openWatermark, bothName: openBoth, rawName: openRaw, rawMarkName: openRawMark,
+		batchName: openBatch, checkpointName: openCheckpoint, bothName: openBoth, rawName: openRaw, rawMarkName: openRawMark,
 	}[name]
 
 	return subject{name: name, workers: sessions, size: size, open: open}
@@ -139,7 +139,7 @@ func baseSubjects(s settings, tools *limits) []subject {
 		all = append(all, tools.pgbenchSubject(s.Workers))
 	}
 	for _, sessions := range s.Sessions {
-		for _, name := range []string{bothName, batchName, rawName, rawMarkName, watermarkName} {
+		for _, name := range []string{bothName, batchName, rawName, rawMarkName, checkpointName} {
 			if sessions > 1 && (name == rawName || name == rawMarkName) {
 				continue
 			}

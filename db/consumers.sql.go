@@ -11,42 +11,82 @@ import (
 	"time"
 )
 
-const consumerByName = `-- name: ConsumerByName :one
-SELECT id, name, retention, created_at FROM idem.consumers WHERE name = $1
+const consumerBind = `-- name: ConsumerBind :execrows
+UPDATE idem.consumers SET bound_cluster = $1::text, bound_group = $2::text
+WHERE id = $3 AND (bound_group IS NULL OR bound_group = $2::text AND bound_cluster = $1::text)
 `
 
-// A name stands for one id for ever, so callers may keep the id.
+type ConsumerBindParams struct {
+	BoundCluster string
+	BoundGroup   string
+	ID           int64
+}
+
+// Binds a consumer to a group of a cluster, unless it is bound to another one.
+func (q *Queries) ConsumerBind(ctx context.Context, db DBTX, arg ConsumerBindParams) (int64, error) {
+	result, err := db.Exec(ctx, consumerBind, arg.BoundCluster, arg.BoundGroup, arg.ID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const consumerByName = `-- name: ConsumerByName :one
+SELECT id, retention, created_at, name, bound_cluster, bound_group FROM idem.consumers WHERE id = idem.consumer_id($1) AND name = $1
+`
+
 func (q *Queries) ConsumerByName(ctx context.Context, db DBTX, name string) (Consumer, error) {
 	row := db.QueryRow(ctx, consumerByName, name)
 	var i Consumer
 	err := row.Scan(
 		&i.ID,
-		&i.Name,
 		&i.Retention,
 		&i.CreatedAt,
+		&i.Name,
+		&i.BoundCluster,
+		&i.BoundGroup,
+	)
+	return i, err
+}
+
+const consumerGet = `-- name: ConsumerGet :one
+SELECT id, retention, created_at, name, bound_cluster, bound_group FROM idem.consumers WHERE id = $1
+`
+
+func (q *Queries) ConsumerGet(ctx context.Context, db DBTX, id int64) (Consumer, error) {
+	row := db.QueryRow(ctx, consumerGet, id)
+	var i Consumer
+	err := row.Scan(
+		&i.ID,
+		&i.Retention,
+		&i.CreatedAt,
+		&i.Name,
+		&i.BoundCluster,
+		&i.BoundGroup,
 	)
 	return i, err
 }
 
 const consumerInsert = `-- name: ConsumerInsert :exec
-INSERT INTO idem.consumers (name, retention)
-VALUES ($1, $2)
-ON CONFLICT (name) DO NOTHING
+INSERT INTO idem.consumers (id, name, retention)
+VALUES ($1, $2, $3)
+ON CONFLICT (id) DO NOTHING
 `
 
 type ConsumerInsertParams struct {
+	ID        int64
 	Name      string
 	Retention time.Duration
 }
 
 // The first registration wins: an existing row, and with it its retention, is left alone.
 func (q *Queries) ConsumerInsert(ctx context.Context, db DBTX, arg ConsumerInsertParams) error {
-	_, err := db.Exec(ctx, consumerInsert, arg.Name, arg.Retention)
+	_, err := db.Exec(ctx, consumerInsert, arg.ID, arg.Name, arg.Retention)
 	return err
 }
 
 const consumerList = `-- name: ConsumerList :many
-SELECT id, name, retention, created_at FROM idem.consumers ORDER BY name
+SELECT id, retention, created_at, name, bound_cluster, bound_group FROM idem.consumers ORDER BY name
 `
 
 // All of them: consumers are services, so there are few.
@@ -61,9 +101,11 @@ func (q *Queries) ConsumerList(ctx context.Context, db DBTX) ([]Consumer, error)
 		var i Consumer
 		if err := rows.Scan(
 			&i.ID,
-			&i.Name,
 			&i.Retention,
 			&i.CreatedAt,
+			&i.Name,
+			&i.BoundCluster,
+			&i.BoundGroup,
 		); err != nil {
 			return nil, err
 		}
@@ -76,7 +118,7 @@ func (q *Queries) ConsumerList(ctx context.Context, db DBTX) ([]Consumer, error)
 }
 
 const consumerSetRetention = `-- name: ConsumerSetRetention :execrows
-UPDATE idem.consumers SET retention = $1 WHERE name = $2
+UPDATE idem.consumers SET retention = $1 WHERE id = idem.consumer_id($2) AND name = $2
 `
 
 type ConsumerSetRetentionParams struct {

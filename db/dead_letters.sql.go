@@ -158,7 +158,7 @@ type DeadLetterGetRow struct {
 	ResolvedAt      *time.Time
 	ClaimID         uuid.UUID
 	TopicID         uuid.NullUUID
-	ConsumerID      int32
+	ConsumerID      int64
 	RecordPartition int32
 	Attempts        int32
 	Starts          int32
@@ -213,7 +213,7 @@ RETURNING id
 `
 
 type DeadLetterInsertParams struct {
-	ConsumerID      int32
+	ConsumerID      int64
 	State           string
 	Topic           string
 	RecordPartition int32
@@ -260,7 +260,7 @@ SELECT d.id, c.name AS consumer, d.topic, d.record_partition, d.record_offset, d
 FROM idem.dead_letters d JOIN idem.consumers c ON c.id = d.consumer_id
 WHERE d.state = ANY ($1::text[])
   AND ($2::bigint[] IS NULL OR d.id = ANY ($2::bigint[]))
-  AND ($3::integer IS NULL OR d.consumer_id = $3::integer)
+  AND ($3::bigint IS NULL OR d.consumer_id = $3::bigint)
   AND ($4::text IS NULL OR d.topic = $4::text)
   AND ($5::text IS NULL OR d.event_id = $5::text)
   AND ($6::text IS NULL OR strpos(d.error, $6::text) > 0)
@@ -274,7 +274,7 @@ LIMIT $10
 type DeadLetterListParams struct {
 	States        []string
 	Ids           []int64
-	ConsumerID    *int32
+	ConsumerID    *int64
 	Topic         *string
 	EventID       *string
 	ErrorPart     *string
@@ -361,7 +361,7 @@ RETURNING id, record_offset, record_time, failed_at, resolved_at, claim_id, topi
 `
 
 type DeadLetterNextParams struct {
-	ConsumerID      int32
+	ConsumerID      int64
 	Topic           string
 	RecordPartition int32
 }
@@ -416,7 +416,7 @@ WHERE consumer_id = $1 AND topic = $2 AND record_partition = $3
 `
 
 type DeadLetterParkedKeysParams struct {
-	ConsumerID      int32
+	ConsumerID      int64
 	Topic           string
 	RecordPartition int32
 }

@@ -11,13 +11,45 @@ import (
 	"github.com/google/uuid"
 )
 
+// How far each partition of a topic is processed.
+type Checkpoint struct {
+	// All records before this one have taken effect.
+	NextOffset int64
+	// How many owners there have been, for people.
+	Epoch      int64
+	ConsumerID int64
+	// When the latest owner acquired the partition.
+	AcquiredAt time.Time
+	// The record that an owner began with, to find records that kill processes.
+	StartedOffset *int64
+	// Random, of the latest owner; transactions of others are refused. Null after an operator has set the checkpoint.
+	OwnerToken uuid.NullUUID
+	// The token of the owner that did so last.
+	StartedBy uuid.NullUUID
+	// Kafka's id of the topic: another id is another topic of the same name.
+	TopicID   uuid.NullUUID
+	Partition int32
+	// How many owners have begun with it.
+	Starts int32
+	// Kafka's leader epoch of the record before next_offset, to find logs that were truncated.
+	LeaderEpoch *int32
+	Topic       string
+	// Host and process of the latest owner, for people.
+	Owner *string
+}
+
 // Who deduplicates: one row for each consumer name.
 type Consumer struct {
-	ID   int32
-	Name string
+	// consumer_id(name)
+	ID int64
 	// How long an event id is remembered after it was processed.
 	Retention time.Duration
 	CreatedAt time.Time
+	Name      string
+	// The id of the Kafka cluster of that group.
+	BoundCluster *string
+	// The only Kafka group that may use the consumer; null until one does.
+	BoundGroup *string
 }
 
 // Records that could not be processed, stored by the transactions that marked their events.
@@ -30,7 +62,7 @@ type DeadLetter struct {
 	// The claim that marked the event when the letter was stored.
 	ClaimID         uuid.UUID
 	TopicID         uuid.NullUUID
-	ConsumerID      int32
+	ConsumerID      int64
 	RecordPartition int32
 	// How often the handler has failed.
 	Attempts int32
@@ -52,7 +84,7 @@ type DeadLetter struct {
 type ProcessedEvent struct {
 	// Start of the transaction that processed the event, by this server's clock.
 	ProcessedAt time.Time
-	ConsumerID  int32
+	ConsumerID  int64
 	// event_key(event id)
 	Key uuid.UUID
 	// UUIDv7 of the call that claimed the event.

@@ -28,7 +28,7 @@ func (q *Queries) CleanupTryLead(ctx context.Context, db DBTX, lockClass int32) 
 const eventClaim = `-- name: EventClaim :many
 WITH claim AS (
     INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
-    SELECT $2::integer, c.key::uuid, CAST($3::text AS uuid), nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
+    SELECT $2::bigint, c.key::uuid, CAST($3::text AS uuid), nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
     FROM (
         SELECT unnest($1::text[]) AS key, unnest($4::text[]) AS event_id, unnest($5::text[]) AS metadata
     ) c
@@ -43,7 +43,7 @@ FROM claim
 
 type EventClaimParams struct {
 	Keys       []string
-	ConsumerID int32
+	ConsumerID int64
 	ClaimID    string
 	EventIds   []string
 	Metadata   []string
@@ -95,7 +95,7 @@ ON CONFLICT DO NOTHING
 `
 
 type EventClaimOneParams struct {
-	ConsumerID int32
+	ConsumerID int64
 	Key        string
 	ClaimID    string
 	EventID    string
@@ -124,7 +124,7 @@ VALUES ($1, CAST($2::text AS uuid), CAST($3::text AS uuid), nullif($4::text, '')
 `
 
 type EventClaimOrFailParams struct {
-	ConsumerID int32
+	ConsumerID int64
 	Key        string
 	ClaimID    string
 	EventID    string
@@ -143,6 +143,68 @@ func (q *Queries) EventClaimOrFail(ctx context.Context, db DBTX, arg EventClaimO
 		arg.Metadata,
 	)
 	return err
+}
+
+const eventClaimOwned = `-- name: EventClaimOwned :many
+WITH mine AS (
+    SELECT FROM idem.checkpoints
+    WHERE consumer_id = $1::bigint AND topic = $2 AND partition = $3
+      AND owner_token = CAST($4::text AS uuid)
+), claim AS (
+    INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
+    SELECT $1::bigint, CAST($5::text AS uuid), CAST($6::text AS uuid), nullif($7::text, ''), nullif($8::text, '')::jsonb
+    WHERE EXISTS (SELECT FROM mine)
+    ON CONFLICT DO NOTHING
+    RETURNING key
+)
+SELECT EXISTS (SELECT FROM mine) AS owned, count(*) AS claimed FROM claim
+`
+
+type EventClaimOwnedParams struct {
+	ConsumerID int64
+	Topic      string
+	Partition  int32
+	OwnerToken string
+	Key        string
+	ClaimID    string
+	EventID    string
+	Metadata   string
+}
+
+type EventClaimOwnedRow struct {
+	Owned   bool
+	Claimed int64
+}
+
+// EventClaimOne for the owner of a partition, who claims nothing once another one has acquired it. The
+// checkpoint stays where it is. One row, always.
+func (q *Queries) EventClaimOwned(ctx context.Context, db DBTX, arg EventClaimOwnedParams) ([]EventClaimOwnedRow, error) {
+	rows, err := db.Query(ctx, eventClaimOwned,
+		arg.ConsumerID,
+		arg.Topic,
+		arg.Partition,
+		arg.OwnerToken,
+		arg.Key,
+		arg.ClaimID,
+		arg.EventID,
+		arg.Metadata,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []EventClaimOwnedRow
+	for rows.Next() {
+		var i EventClaimOwnedRow
+		if err := rows.Scan(&i.Owned, &i.Claimed); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const eventCountExpired = `-- name: EventCountExpired :many
@@ -185,7 +247,7 @@ WHERE consumer_id = $1 AND processed_at < now() - $2::interval
 `
 
 type EventCountOlderParams struct {
-	ConsumerID int32
+	ConsumerID int64
 	MaxAge     time.Duration
 }
 
@@ -251,7 +313,7 @@ DELETE FROM idem.processed_events WHERE consumer_id = $1 AND key = ANY (CAST($2:
 `
 
 type EventForgetParams struct {
-	ConsumerID int32
+	ConsumerID int64
 	Keys       []string
 }
 
@@ -269,7 +331,7 @@ SELECT processed_at, consumer_id, key, claim_id, event_id, metadata FROM idem.pr
 `
 
 type EventGetParams struct {
-	ConsumerID int32
+	ConsumerID int64
 	Key        uuid.UUID
 }
 
@@ -307,7 +369,7 @@ SELECT claim_id FROM idem.processed_events WHERE consumer_id = $1 AND key = $2 F
 `
 
 type EventLockParams struct {
-	ConsumerID int32
+	ConsumerID int64
 	Key        uuid.UUID
 }
 
@@ -341,7 +403,7 @@ WHERE consumer_id = $2 AND key = $3
 
 type EventSetHandlerDurationParams struct {
 	HandlerMs  float64
-	ConsumerID int32
+	ConsumerID int64
 	Key        uuid.UUID
 }
 

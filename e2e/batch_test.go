@@ -33,14 +33,14 @@ func eachOf(handle kafkaadapter.Handler) kafkaadapter.BatchHandler {
 func TestBatches(t *testing.T) {
 	t.Parallel()
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
-		for name, mode := range map[string]kafkaadapter.Mode{"keys and offsets": kafkaadapter.KeysAndOffsets, "offsets": kafkaadapter.Offsets} {
+		for name, mode := range map[string]kafkaadapter.Mode{"keys and offsets": kafkaadapter.ByEventIDAndCheckpoint, "offsets": kafkaadapter.ByCheckpoint} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				s := setup(t, b, 2)
 				records := events(0, 1000, 2)
 				want, effects := []string{"100 open 3", "250 open 1"}, 998
 				records[200].Value, records[501].Value = []byte("poison"), []byte("poison for ever")
-				if mode != kafkaadapter.Offsets {
+				if mode != kafkaadapter.ByCheckpoint {
 					records = append(records, events(0, 10, 2)...)
 					records[300].Headers = nil
 					want, effects = []string{"100 open 3", "150 open 0", "250 open 1"}, 997
@@ -173,13 +173,13 @@ func TestParkedKeysInBatches(t *testing.T) {
 }
 
 // A group's offset beyond the end of the log does not make a policy process all of it again.
-func TestOffsetBeyondTheLogGoesOnAtTheWatermark(t *testing.T) {
+func TestOffsetBeyondTheLogGoesOnAtTheCheckpoint(t *testing.T) {
 	t.Parallel()
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
 		s := setup(t, b, 1)
 		b.Write(t, s.topic, events(0, 20, 1)...)
 		inMode := func(c *kafkaadapter.Config) {
-			c.Mode, c.OnOutOfRange = kafkaadapter.Offsets, kafkaadapter.SkipToEarliest
+			c.Mode, c.OnOutOfRange = kafkaadapter.ByCheckpoint, kafkaadapter.SkipToEarliest
 		}
 		m := s.start(t, inMode)
 		s.awaitCommitted(t, 20)

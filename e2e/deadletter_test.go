@@ -67,7 +67,7 @@ func TestDeadLetters(t *testing.T) {
 	t.Parallel()
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
 		for name, mode := range map[string]kafkaadapter.Mode{
-			"keys and offsets": kafkaadapter.KeysAndOffsets, "keys": kafkaadapter.Keys, "offsets": kafkaadapter.Offsets,
+			"keys and offsets": kafkaadapter.ByEventIDAndCheckpoint, "keys": kafkaadapter.ByEventID, "offsets": kafkaadapter.ByCheckpoint,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -75,7 +75,7 @@ func TestDeadLetters(t *testing.T) {
 				records := events(0, 10, 1)
 				records[2].Value, records[4].Value = []byte("poison"), []byte("poison for ever")
 				want := []string{"2 open 2", "4 open 1"}
-				if mode != kafkaadapter.Offsets {
+				if mode != kafkaadapter.ByCheckpoint {
 					records[5].Headers = nil
 					records[6].Headers[0].Value = []byte("\xff\x00")
 					want = append(want, "5 open 0", "6 open 0")

@@ -23,7 +23,7 @@ import (
 func inLanes(n int, handle kafkaadapter.Handler) func(*kafkaadapter.Config) {
 	return func(c *kafkaadapter.Config) {
 		c.Lanes = n
-		c.ReplayInterval = 50 * time.Millisecond // It is also how soon the watermark follows.
+		c.ReplayInterval = 50 * time.Millisecond // It is also how soon the checkpoint follows.
 		if handle != nil {
 			c.Handle = handle
 		}
@@ -95,10 +95,10 @@ func (s *bench) verifyKeys(t *testing.T, n int) {
 	s.verifyOrder(t, `"partition", event_id::int % `+strconv.Itoa(sharedKeys))
 }
 
-// watermark is where the watermark of partition 0 is.
-func (s *bench) watermark(t *testing.T) (next int64) {
+// checkpoint is where the checkpoint of partition 0 is.
+func (s *bench) checkpoint(t *testing.T) (next int64) {
 	t.Helper()
-	if err := s.pool.QueryRow(t.Context(), `SELECT coalesce(max(next_offset), 0) FROM idem.partition_offsets`).Scan(&next); err != nil {
+	if err := s.pool.QueryRow(t.Context(), `SELECT coalesce(max(next_offset), 0) FROM idem.checkpoints`).Scan(&next); err != nil {
 		t.Fatal(err)
 	}
 
@@ -110,7 +110,7 @@ func (s *bench) watermark(t *testing.T) (next int64) {
 func TestLanes(t *testing.T) {
 	t.Parallel()
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
-		for name, mode := range map[string]kafkaadapter.Mode{"keys and offsets": kafkaadapter.KeysAndOffsets, "keys": kafkaadapter.Keys} {
+		for name, mode := range map[string]kafkaadapter.Mode{"keys and offsets": kafkaadapter.ByEventIDAndCheckpoint, "keys": kafkaadapter.ByEventID} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				s := setup(t, b, 1)
@@ -131,8 +131,8 @@ func TestLanes(t *testing.T) {
 					c.Mode, c.MaxAttempts = mode, 2
 				})
 				s.awaitCommitted(t, 550)
-				if mode == kafkaadapter.KeysAndOffsets {
-					until(t, "the watermark", func() bool { return s.watermark(t) == 550 })
+				if mode == kafkaadapter.ByEventIDAndCheckpoint {
+					until(t, "the checkpoint", func() bool { return s.checkpoint(t) == 550 })
 				}
 				m.leave(t)
 				s.verifyOnce(t, 498)
@@ -151,7 +151,7 @@ func TestLanes(t *testing.T) {
 }
 
 // A record that takes long lets the others go on, but not too far, and keeps the place of the
-// group and the watermark. Another owner goes on there.
+// group and the checkpoint. Another owner goes on there.
 func TestLanesKeepTheFirstUnprocessedRecord(t *testing.T) {
 	t.Parallel()
 	s := setup(t, broker.InProcess(t), 1)
@@ -184,13 +184,13 @@ func TestLanesKeepTheFirstUnprocessedRecord(t *testing.T) {
 	if got := s.committed(t); got != 10 {
 		t.Errorf("the group is at %d, want 10", got)
 	}
-	if got := s.watermark(t); got > 10 {
-		t.Errorf("the watermark is at %d, want at most 10", got)
+	if got := s.checkpoint(t); got > 10 {
+		t.Errorf("the checkpoint is at %d, want at most 10", got)
 	}
 
 	slow.leave(t)
-	if got := s.watermark(t); got != 10 {
-		t.Errorf("the watermark is at %d after the end, want 10", got)
+	if got := s.checkpoint(t); got != 10 {
+		t.Errorf("the checkpoint is at %d after the end, want 10", got)
 	}
 	frozen.Store(false)
 	s.start(t, inLanes(4, handle)).leaveAt(t, s, 200)

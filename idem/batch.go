@@ -11,7 +11,7 @@ import (
 
 // BatchEvent is one event of a batch.
 type BatchEvent struct {
-	// ID is the event id. With a watermark it may be empty: then the offset alone tells
+	// ID is the event id. With a checkpoint it may be empty: then the offset alone tells
 	// whether the event is processed.
 	ID string
 
@@ -60,12 +60,12 @@ func (g *Guard) ProcessBatch(ctx context.Context, events []BatchEvent, fn BatchH
 }
 
 // ProcessBatchAt is ProcessBatch for records of a partition, in the order of their offsets: the
-// same transaction advances the watermark over them (WithWatermark). It stops at the first event
-// that cannot be processed, because the watermark must not go beyond it: deal with that event
+// same transaction advances the checkpoint over them (WithOwner). It stops at the first event
+// that cannot be processed, because the checkpoint must not go beyond it: deal with that event
 // (StoreDeadLetter, for instance) and call again with those behind it.
-func (g *Guard) ProcessBatchAt(ctx context.Context, w *Watermark, events []BatchEvent, fn BatchHandler, opts ...Option) ([]BatchResult, error) {
-	if w == nil || w.guard == nil {
-		return nil, fmt.Errorf("%w: the Watermark is not made by TakeOver", ErrInvalidConfig)
+func (g *Guard) ProcessBatchAt(ctx context.Context, o *Owner, events []BatchEvent, fn BatchHandler, opts ...Option) ([]BatchResult, error) {
+	if err := o.check(); err != nil {
+		return nil, err
 	}
 	for i := 1; i < len(events); i++ {
 		if events[i].Offset <= events[i-1].Offset {
@@ -73,10 +73,10 @@ func (g *Guard) ProcessBatchAt(ctx context.Context, w *Watermark, events []Batch
 		}
 	}
 
-	return g.processBatch(ctx, w, events, fn, opts)
+	return g.processBatch(ctx, o, events, fn, opts)
 }
 
-func (g *Guard) processBatch(ctx context.Context, w *Watermark, events []BatchEvent, fn BatchHandler, opts []Option) ([]BatchResult, error) {
+func (g *Guard) processBatch(ctx context.Context, o *Owner, events []BatchEvent, fn BatchHandler, opts []Option) ([]BatchResult, error) {
 	if err := g.check(); err != nil {
 		return nil, err
 	}
@@ -87,10 +87,10 @@ func (g *Guard) processBatch(ctx context.Context, w *Watermark, events []BatchEv
 	if err != nil {
 		return nil, err
 	}
-	if c.metadata != "" || c.recordDuration || c.watermark != nil {
+	if c.metadata != "" || c.recordDuration || c.owner != nil {
 		return nil, fmt.Errorf("%w: of the options a batch takes WithIsolation and WithRetry", ErrInvalidConfig)
 	}
-	c.watermark = w
+	c.owner, c.advances = o, o != nil
 	b := batch{guard: g, call: c, fn: fn, results: make([]BatchResult, len(events))}
 
 	return b.results, b.process(ctx, events)
@@ -133,7 +133,7 @@ func (b *batch) process(ctx context.Context, events []BatchEvent) error {
 			return err
 		case end == i+1:
 			b.results[i] = BatchResult{Err: err}
-			if b.call.watermark != nil {
+			if b.call.advances {
 				return nil
 			}
 			i, bad, size = end, 0, len(events)
@@ -159,10 +159,10 @@ func isEventsFault(err error) bool {
 	return errors.As(err, &handlerErr) && !handlerErr.transient && !errors.Is(err, ErrHandlerTx)
 }
 
-// passedError says that the watermark is beyond the first events of a part.
+// passedError says that the checkpoint is beyond the first events of a part.
 type passedError struct{ next int64 }
 
-func (e *passedError) Error() string { return fmt.Sprintf("the watermark is at %d", e.next) }
+func (e *passedError) Error() string { return fmt.Sprintf("the checkpoint is at %d", e.next) }
 
 // attempt processes a part in one transaction.
 func (b *batch) attempt(ctx context.Context, part []BatchEvent, results []BatchResult) error {
@@ -188,7 +188,9 @@ func (b *batch) attempt(ctx context.Context, part []BatchEvent, results []BatchR
 		return nil
 	})
 	if err == nil {
-		p.call.watermark.passed(p.call.next)
+		if p.call.advances {
+			p.call.owner.passed(p.call.next)
+		}
 	}
 
 	return err
@@ -213,13 +215,13 @@ func (b *batch) prepare(events []BatchEvent) (*part, error) {
 	if len(events) == 1 {
 		p.call.eventID = events[0].ID
 	}
-	if w := b.call.watermark; w != nil {
+	if b.call.advances {
 		p.call.offset, p.call.next = events[0].Offset, events[len(events)-1].Offset+1
 	}
 	p.call.batch = &keyed{}
 	seen := make(map[uuid.UUID]struct{}, len(events))
 	for i, e := range events {
-		if e.ID == "" && b.call.watermark != nil {
+		if e.ID == "" && b.call.advances {
 			continue
 		}
 		if err := validateEventID(e.ID); err != nil {
@@ -247,12 +249,11 @@ func at(i int, err error) error { return &EventError{Index: i, Err: err} }
 // try runs the transaction.
 func (p *part) try(ctx context.Context, results []BatchResult) error {
 	g := p.batch.guard
-	consumer, err := g.register(ctx)
-	if err != nil {
+	if err := g.register(ctx); err != nil {
 		return err
 	}
 
-	return g.begin(ctx, consumer, p.call, func(tx pgx.Tx, got claimed) error {
+	return g.begin(ctx, p.call, func(tx pgx.Tx, got claimed) error {
 		if !got.place {
 			return &passedError{got.next}
 		}
@@ -262,7 +263,7 @@ func (p *part) try(ctx context.Context, results []BatchResult) error {
 			if err != nil {
 				return err
 			}
-		} else if p.call.watermark == nil {
+		} else if !p.call.advances {
 			return nil
 		}
 

@@ -210,13 +210,13 @@ func TestBatchesAreAsOneByOne(t *testing.T) {
 				want.WriteString(outcomes([]idem.BatchResult{{Outcome: outcome, Err: err}}))
 			}
 
-			at := seed%3 == 0 // With a watermark.
+			at := seed%3 == 0 // With a checkpoint.
 			var got strings.Builder
 			events := batchOf(ids...)
-			var w *idem.Watermark
+			var w *idem.Owner
 			for len(events) > 0 {
 				if w == nil || random.IntN(5) == 0 {
-					w = takeOver(t, batched.guard)
+					w = acquire(t, batched.guard)
 				}
 				part := events[:min(len(events), 1+random.IntN(60))]
 				crash := random.IntN(4) == 0
@@ -274,7 +274,7 @@ func protect(call func() ([]idem.BatchResult, error)) (results []idem.BatchResul
 func TestProcessBatchAt(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	w := takeOver(t, b.guard)
+	w := acquire(t, b.guard)
 	handler := poisoned{poison: map[string]bool{"c": true}}
 	events := batchOf("a", "b", "c", "d", "a")
 	events[1].ID = "" // Known by its place alone.
@@ -282,20 +282,20 @@ func TestProcessBatchAt(t *testing.T) {
 	if err != nil || outcomes(results) != "PPE--" {
 		t.Errorf("%s, %v", outcomes(results), err)
 	}
-	if next := takeOver(t, b.guard).Next(); next != 2 || w.Next() != 2 {
-		t.Errorf("the watermark is at %d, for its owner at %d, want 2, before the poison", next, w.Next())
+	if next := acquire(t, b.guard).Next(); next != 2 || w.Next() != 2 {
+		t.Errorf("the checkpoint is at %d, for its owner at %d, want 2, before the poison", next, w.Next())
 	}
 	if _, err := b.guard.ProcessBatchAt(t.Context(), w, events[2:], handler.handle); !errors.Is(err, idem.ErrFenced) {
 		t.Errorf("former owner: %v", err)
 	}
-	w = takeOver(t, b.guard)
+	w = acquire(t, b.guard)
 	handler.poison = nil
 	results, err = b.guard.ProcessBatchAt(t.Context(), w, events, handler.handle) // From the start: it knows.
 	if err != nil || outcomes(results) != "AAPPA" {
 		t.Errorf("%s, %v", outcomes(results), err)
 	}
-	if next := takeOver(t, b.guard).Next(); next != 5 {
-		t.Errorf("the watermark is at %d, want 5", next)
+	if next := acquire(t, b.guard).Next(); next != 5 {
+		t.Errorf("the checkpoint is at %d, want 5", next)
 	}
 	if got := b.allEffects(t); !slices.Equal(got, []string{"a", "b", "c", "d"}) {
 		t.Errorf("effects %v", got)
@@ -312,7 +312,7 @@ func TestBatchCommitWithoutAnswer(t *testing.T) {
 		t.Run(expect.name, func(t *testing.T) {
 			t.Parallel()
 			c := setupCut(t, idem.RetryPolicy{})
-			w := takeOver(t, c.through)
+			w := acquire(t, c.through)
 			for round := range int64(30) {
 				var handler poisoned
 				events := batchOf(fmt.Sprint("a", round), fmt.Sprint("b", round))
@@ -347,7 +347,7 @@ func TestBatchMisuse(t *testing.T) {
 		"metadata": func() error {
 			return second(b.guard.ProcessBatch(t.Context(), batchOf("a"), handler.handle, idem.WithMetadata(idem.Metadata{Host: "h"})))
 		},
-		"no watermark": func() error { return second(b.guard.ProcessBatchAt(t.Context(), nil, batchOf("a"), handler.handle)) },
+		"no checkpoint": func() error { return second(b.guard.ProcessBatchAt(t.Context(), nil, batchOf("a"), handler.handle)) },
 		"nil guard": func() error {
 			return second((*idem.Guard)(nil).ProcessBatch(t.Context(), batchOf("a"), handler.handle))
 		},

@@ -53,9 +53,9 @@ type Claim struct {
 // (IsTransient reports true): roll back and begin anew. Claim several events in one
 // transaction always in the same order, or deadlocks will make some of them fail so.
 //
-// If the caller's COMMIT loses its connection, Resolve tells what became of it. Register must
-// have been called before, else ErrNotRegistered is returned. Of the options only
-// WithMetadata makes sense here.
+// If the caller's COMMIT loses its connection, Resolve tells what became of it. Of the options only
+// WithMetadata makes sense here. A consumer that is not registered yet is registered in the caller's
+// transaction; Register at start-up saves that look.
 func (g *Guard) ClaimTx(ctx context.Context, tx pgx.Tx, eventID string, opts ...Option) (Claim, error) {
 	if tx == nil {
 		return Claim{}, fmt.Errorf("%w: the transaction is nil", ErrInvalidConfig)
@@ -67,11 +67,11 @@ func (g *Guard) ClaimTx(ctx context.Context, tx pgx.Tx, eventID string, opts ...
 	if c.ownTransaction {
 		return Claim{}, fmt.Errorf("%w: ClaimTx takes only WithMetadata; the transaction is the caller's", ErrInvalidConfig)
 	}
-	consumer := g.consumerID.Load()
-	if consumer == 0 {
-		return Claim{}, ErrNotRegistered
+	conn := g.names.on(tx)
+	if err := g.registerIn(ctx, conn); err != nil {
+		return Claim{}, err
 	}
-	got, err := g.claim(ctx, g.names.on(tx), consumer, c)
+	got, err := g.claim(ctx, conn, c)
 	if err != nil {
 		return Claim{}, err
 	}
@@ -103,13 +103,13 @@ type call struct {
 	options
 
 	eventID string
-	key     uuid.UUID // zero for a record without an event id, which only its watermark claims
+	key     uuid.UUID // zero for a record without an event id, which only its checkpoint claims
 	claimID uuid.UUID
 	batch   *keyed // nil: the event alone
 }
 
 // claimParams are those of the statements that claim one event.
-func (c *call) claimParams(consumer int32) db.EventClaimOneParams {
+func (c *call) claimParams(consumer int64) db.EventClaimOneParams {
 	return db.EventClaimOneParams{
 		ConsumerID: consumer, Key: c.key.String(), ClaimID: c.claimID.String(), EventID: storedEventID(c.eventID), Metadata: c.metadata,
 	}
@@ -129,10 +129,10 @@ func (c *call) keyed() keyed {
 
 // claimed is the answer to a claim.
 type claimed struct {
-	place bool     // the watermark was advanced, or there is none
+	place bool     // the checkpoint was advanced, or there is none
 	count int      // of the keys that are the caller's to process
 	part  []string // those, unless they are all
-	next  int64    // where the watermark is, if it was not advanced
+	next  int64    // where the checkpoint is, if it was not advanced
 }
 
 // isNew reports whether the event of a call that is no batch is the caller's to process.
@@ -171,17 +171,17 @@ func (g *Guard) newOptions(opts []Option) (call, error) {
 }
 
 // claim inserts the claims of a call's events.
-func (g *Guard) claim(ctx context.Context, conn db.DBTX, consumer int32, c call) (claimed, error) {
+func (g *Guard) claim(ctx context.Context, conn db.DBTX, c call) (claimed, error) {
 	got := claimed{place: true}
 	var err error
 	if c.batch == nil {
 		var n int64
-		n, err = g.queries.EventClaimOne(ctx, conn, c.claimParams(consumer))
+		n, err = g.queries.EventClaimOne(ctx, conn, c.claimParams(g.consumer))
 		got.count = int(n)
 	} else {
 		var rows []db.EventClaimRow
 		rows, err = g.queries.EventClaim(ctx, conn, db.EventClaimParams{
-			ConsumerID: consumer, ClaimID: c.claimID.String(), Keys: c.batch.keys, EventIds: c.batch.eventIDs, Metadata: c.batch.metadata,
+			ConsumerID: g.consumer, ClaimID: c.claimID.String(), Keys: c.batch.keys, EventIds: c.batch.eventIDs, Metadata: c.batch.metadata,
 		})
 		if err == nil {
 			got.count, got.part = int(rows[0].Claimed), rows[0].Part
@@ -205,7 +205,7 @@ func (g *Guard) resolve(ctx context.Context, c call) (Outcome, error) {
 	err := c.retry.do(ctx, g.log, func() error {
 		var err error
 		if c.key == uuid.Nil {
-			outcome, err = g.probeOffset(ctx, c)
+			outcome, err = g.probeCheckpoint(ctx, c)
 		} else {
 			outcome, err = g.probe(ctx, c)
 		}
@@ -222,8 +222,7 @@ func (g *Guard) resolve(ctx context.Context, c call) (Outcome, error) {
 }
 
 func (g *Guard) probe(ctx context.Context, c call) (Outcome, error) {
-	consumer, err := g.register(ctx)
-	if err != nil {
+	if err := g.register(ctx); err != nil {
 		return 0, err
 	}
 	probeID, err := uuid.NewV7()
@@ -231,14 +230,14 @@ func (g *Guard) probe(ctx context.Context, c call) (Outcome, error) {
 		return 0, fmt.Errorf("idem: make a claim id: %w", err)
 	}
 	lost := c.claimID
-	c.claimID, c.isolation, c.watermark, c.batch = probeID, pgx.ReadCommitted, nil, nil
+	c.claimID, c.isolation, c.owner, c.advances, c.batch = probeID, pgx.ReadCommitted, nil, false, nil
 
 	var outcome Outcome
-	err = g.begin(ctx, consumer, c, func(tx pgx.Tx, got claimed) error {
+	err = g.begin(ctx, c, func(tx pgx.Tx, got claimed) error {
 		if got.isNew(c) {
 			return ErrNotFound
 		}
-		event, err := g.queries.EventGet(ctx, g.names.on(tx), db.EventGetParams{ConsumerID: consumer, Key: c.key})
+		event, err := g.queries.EventGet(ctx, g.names.on(tx), db.EventGetParams{ConsumerID: g.consumer, Key: c.key})
 		switch {
 		case errors.Is(err, pgx.ErrNoRows): // Forgotten in between.
 			return ErrNotFound

@@ -192,12 +192,6 @@ func TestClaimTxMisuse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // Only the connection is to be given back.
-	if _, err := b.guard.ClaimTx(ctx, tx, "e"); !errors.Is(err, idem.ErrNotRegistered) {
-		t.Errorf("before Register: %v", err)
-	}
-	if err := b.guard.Register(ctx); err != nil {
-		t.Fatal(err)
-	}
 	if _, err := b.guard.ClaimTx(ctx, nil, "e"); !errors.Is(err, idem.ErrInvalidConfig) {
 		t.Errorf("nil transaction: %v", err)
 	}
@@ -208,5 +202,42 @@ func TestClaimTxMisuse(t *testing.T) {
 		if _, err := b.guard.ClaimTx(ctx, tx, "e", opt); !errors.Is(err, idem.ErrInvalidConfig) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// The first call of ClaimTx registers the consumer in the caller's transaction, and again after that
+// is rolled back.
+func TestClaimTxRegisters(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	registered := func() (n int) {
+		if err := b.pool.QueryRow(t.Context(), `SELECT count(*) FROM idem.consumers`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+
+		return n
+	}
+	for _, commit := range []bool{false, true} {
+		tx, err := b.pool.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		claim, err := b.guard.ClaimTx(t.Context(), tx, "e")
+		if err != nil || !claim.New {
+			t.Fatalf("ClaimTx: %+v, %v", claim, err)
+		}
+		end := tx.Rollback
+		if commit {
+			end = tx.Commit
+		}
+		if err := end(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := registered(); n != map[bool]int{true: 1}[commit] {
+			t.Errorf("committed %v: %d consumers are registered", commit, n)
+		}
+	}
+	if ok, err := b.guard.IsProcessed(t.Context(), "e"); !ok || err != nil {
+		t.Errorf("processed: %v, %v", ok, err)
 	}
 }

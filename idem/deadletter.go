@@ -16,7 +16,7 @@ import (
 // DeadLetterState says what is to become of a dead letter, or what did.
 type DeadLetterState string
 
-// The states. Somebody takes a letter from open to replay or discarded ("idemctl dlq").
+// The states. Somebody takes a letter from open to replay or discarded ("idemctl deadletter").
 const (
 	DeadLetterOpen       DeadLetterState = "open"
 	DeadLetterParked     DeadLetterState = "parked" // it follows an open one of the same key
@@ -60,7 +60,7 @@ func (l *DeadLetter) eventID() string {
 
 // StoreDeadLetter marks the event of a record as processed and stores the record, in one
 // transaction: it is not delivered again, and not lost. An event id that is not valid counts as
-// none; with WithWatermark such a letter is claimed by its place alone. If the event was
+// none; with WithOwner such a letter is claimed by its place alone. If the event was
 // processed before, nothing is stored.
 func (g *Guard) StoreDeadLetter(ctx context.Context, letter DeadLetter, opts ...Option) (Outcome, error) {
 	if validateEventID(letter.EventID) != nil {
@@ -70,13 +70,13 @@ func (g *Guard) StoreDeadLetter(ctx context.Context, letter DeadLetter, opts ...
 	if err != nil {
 		return 0, err
 	}
-	if letter.EventID == "" && c.watermark != nil {
+	if letter.EventID == "" && c.advances {
 		c.key = uuid.Nil
 	}
 	params := letter.params(c.claimID)
+	params.ConsumerID = g.consumer
 
 	return g.process(ctx, c, func(ctx context.Context, tx pgx.Tx) error {
-		params.ConsumerID = g.consumerID.Load() // The claim has registered it.
 		_, err := g.queries.DeadLetterInsert(ctx, g.names.on(tx), params)
 		if err != nil {
 			return fmt.Errorf("store the dead letter: %w", explain(err))
@@ -114,10 +114,10 @@ func (l *DeadLetter) params(claimID uuid.UUID) db.DeadLetterInsertParams {
 // returns ErrNotFound if there is none. Each call counts as a start of that letter's replay.
 func (g *Guard) NextDeadLetter(ctx context.Context, p Partition) (DeadLetter, error) {
 	var rows []db.DeadLetter
-	err := g.onPool(ctx, func(conn db.DBTX, consumer int32) error {
+	err := g.onPool(ctx, func(conn db.DBTX) error {
 		var err error
 		rows, err = g.queries.DeadLetterNext(ctx, conn, db.DeadLetterNextParams{
-			ConsumerID: consumer, Topic: p.Topic, RecordPartition: p.Number,
+			ConsumerID: g.consumer, Topic: p.Topic, RecordPartition: p.Number,
 		})
 
 		return err //nolint:wrapcheck // onPool wraps it.
@@ -161,8 +161,8 @@ func (g *Guard) ReplayDeadLetter(ctx context.Context, letter DeadLetter, fn Hand
 	if err != nil {
 		return 0, err
 	}
-	if c.watermark != nil {
-		return 0, fmt.Errorf("%w: a replay moves no watermark", ErrInvalidConfig)
+	if c.advances {
+		return 0, fmt.Errorf("%w: a replay moves no checkpoint, use WithHold", ErrInvalidConfig)
 	}
 	var outcome Outcome
 	// A COMMIT without an answer needs no search for its outcome: the next try sees the letter.
@@ -176,15 +176,14 @@ func (g *Guard) ReplayDeadLetter(ctx context.Context, letter DeadLetter, fn Hand
 }
 
 func (g *Guard) replay(ctx context.Context, c call, letter DeadLetter, fn Handler) (Outcome, error) {
-	consumer, err := g.register(ctx)
-	if err != nil {
+	if err := g.register(ctx); err != nil {
 		return 0, err
 	}
 	outcome := AlreadyProcessed
-	err = g.begin(ctx, consumer, c, func(tx pgx.Tx, got claimed) error {
+	err := g.begin(ctx, c, func(tx pgx.Tx, got claimed) error {
 		conn, state := g.names.on(tx), DeadLetterReplayed
 		if !got.isNew(c) {
-			claimID, err := g.queries.EventLock(ctx, conn, db.EventLockParams{ConsumerID: consumer, Key: c.key})
+			claimID, err := g.queries.EventLock(ctx, conn, db.EventLockParams{ConsumerID: g.consumer, Key: c.key})
 			if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 				return fmt.Errorf("idem: look up claim: %w", explain(err))
 			}
@@ -221,7 +220,7 @@ func (g *Guard) replay(ctx context.Context, c call, letter DeadLetter, fn Handle
 // ReopenDeadLetter notes that a replay failed, after so many more attempts: the letter is open
 // again, for somebody to decide.
 func (g *Guard) ReopenDeadLetter(ctx context.Context, letter DeadLetter, attempts int, cause error) error {
-	return g.onPool(ctx, func(conn db.DBTX, _ int32) error {
+	return g.onPool(ctx, func(conn db.DBTX) error {
 		_, err := g.queries.DeadLetterFail(ctx, conn, db.DeadLetterFailParams{
 			ID: letter.ID, Attempts: int32(attempts), Error: cleanText(cause.Error()), //nolint:gosec // Nobody tries that often.
 		})
@@ -234,10 +233,10 @@ func (g *Guard) ReopenDeadLetter(ctx context.Context, letter DeadLetter, attempt
 // order of a key's records parks the later ones behind them.
 func (g *Guard) ParkedKeys(ctx context.Context, p Partition) ([][]byte, error) {
 	var keys [][]byte
-	err := g.onPool(ctx, func(conn db.DBTX, consumer int32) error {
+	err := g.onPool(ctx, func(conn db.DBTX) error {
 		var err error
 		keys, err = g.queries.DeadLetterParkedKeys(ctx, conn, db.DeadLetterParkedKeysParams{
-			ConsumerID: consumer, Topic: p.Topic, RecordPartition: p.Number,
+			ConsumerID: g.consumer, Topic: p.Topic, RecordPartition: p.Number,
 		})
 
 		return err //nolint:wrapcheck // onPool wraps it.

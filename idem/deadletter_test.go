@@ -63,16 +63,16 @@ func (b *bundle) wantNone(t *testing.T) {
 func TestDeadLetterIsStoredWhole(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	w := takeOver(t, b.guard)
+	w := acquire(t, b.guard)
 	stored := letter("e", 7)
-	outcome, err := b.guard.StoreDeadLetter(t.Context(), stored, idem.WithWatermark(w, 7))
+	outcome, err := b.guard.StoreDeadLetter(t.Context(), stored, idem.WithOwner(w, 7))
 	want(t, "store", outcome, err, idem.Processed)
-	outcome, err = b.guard.StoreDeadLetter(t.Context(), stored, idem.WithWatermark(w, 7))
+	outcome, err = b.guard.StoreDeadLetter(t.Context(), stored, idem.WithOwner(w, 7))
 	want(t, "store again", outcome, err, idem.AlreadyProcessed)
 	outcome, err = b.guard.ProcessIfNew(t.Context(), "e", effect("e"))
 	want(t, "its event", outcome, err, idem.AlreadyProcessed)
-	if next := takeOver(t, b.guard).Next(); next != 8 {
-		t.Errorf("the watermark is at %d, want 8", next)
+	if next := acquire(t, b.guard).Next(); next != 8 {
+		t.Errorf("the checkpoint is at %d, want 8", next)
 	}
 	b.wantNone(t) // It is open.
 
@@ -100,11 +100,11 @@ func TestDeadLetterCommitWithoutAnswer(t *testing.T) {
 		t.Run(expect.name, func(t *testing.T) {
 			t.Parallel()
 			c := setupCut(t, idem.RetryPolicy{})
-			w := takeOver(t, c.through)
+			w := acquire(t, c.through)
 			const rounds = 20
 			for round := range int64(rounds) {
 				c.proxy.CutNextCommit(mode)
-				outcome, err := c.through.StoreDeadLetter(t.Context(), letter(fmt.Sprint("event-", round), round), idem.WithWatermark(w, round))
+				outcome, err := c.through.StoreDeadLetter(t.Context(), letter(fmt.Sprint("event-", round), round), idem.WithOwner(w, round))
 				want(t, "store", outcome, err, idem.Processed)
 			}
 			var letters, marked int
@@ -116,12 +116,12 @@ func TestDeadLetterCommitWithoutAnswer(t *testing.T) {
 	}
 }
 
-// Letters without an event id are claimed by their place: by the watermark, or by a key of it.
+// Letters without an event id are claimed by their place: by the checkpoint, or by a key of it.
 func TestDeadLetterWithoutEventID(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	w := takeOver(t, b.guard)
-	for i, opts := range [][]idem.Option{{idem.WithWatermark(w, 0)}, nil} {
+	w := acquire(t, b.guard)
+	for i, opts := range [][]idem.Option{{idem.WithOwner(w, 0)}, nil} {
 		l := letter("", int64(i))
 		for _, wanted := range []idem.Outcome{idem.Processed, idem.AlreadyProcessed} {
 			outcome, err := b.guard.StoreDeadLetter(t.Context(), l, opts...)
@@ -171,8 +171,8 @@ func TestReplay(t *testing.T) {
 		t.Errorf("state %s", b.states(t))
 	}
 	b.wantNone(t)
-	if _, err := b.guard.ReplayDeadLetter(t.Context(), l, effect("e"), idem.WithWatermark(takeOver(t, b.guard), 0)); !errors.Is(err, idem.ErrInvalidConfig) {
-		t.Errorf("with a watermark: %v", err)
+	if _, err := b.guard.ReplayDeadLetter(t.Context(), l, effect("e"), idem.WithOwner(acquire(t, b.guard), 0)); !errors.Is(err, idem.ErrInvalidConfig) {
+		t.Errorf("with a checkpoint: %v", err)
 	}
 }
 

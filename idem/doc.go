@@ -20,8 +20,8 @@
 //   - No outcome is guessed. If the connection is lost during COMMIT, the claim's own id tells
 //     on another connection whether it took effect; where that cannot be found out, the call
 //     says so (ErrOutcomeUnknown).
-//   - A record of a partition takes effect once for ever where a Watermark is advanced in the
-//     same transaction (WithWatermark, ProcessBatchAt), and only its latest owner can do that.
+//   - A record of a partition takes effect once for ever where a Checkpoint is advanced in the
+//     same transaction (WithOwner, ProcessBatchAt), and only its latest owner can do that.
 //   - A batch has the effect of its events one by one.
 //   - A missing or impossible event id is an error, never a pass.
 //

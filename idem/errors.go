@@ -25,12 +25,6 @@ var (
 	// Resolve returns it when the claim did not take effect and nobody else's did.
 	ErrNotFound = errors.New("idem: event not found")
 
-	// ErrNotRegistered is returned by ClaimTx before the guard has registered its consumer.
-	// Call Register once at start-up. (ClaimTx cannot do it by itself: inside the caller's
-	// transaction it could be rolled back, and outside it might wait for ever for the
-	// connection that the caller holds.)
-	ErrNotRegistered = errors.New("idem: consumer not registered, call Register first")
-
 	// ErrNotMigrated is returned when the guard's tables are not there. Run
 	// "idemctl migrate up", or check Config.Schema.
 	ErrNotMigrated = errors.New("idem: tables not found, run \"idemctl migrate up\" or check the schema's name")
@@ -77,4 +71,20 @@ type RetentionConflictError struct {
 func (e *RetentionConflictError) Error() string {
 	return fmt.Sprintf("idem: consumer %q is registered with a retention of %v but configured with %v; to change it for all its processes run: idemctl consumer set-retention %s %v",
 		e.Consumer, e.Registered, e.Configured, e.Consumer, e.Configured)
+}
+
+// BindingError is returned by Bind when the consumer is bound to another Kafka group, or to a group
+// of another cluster. Give each group a consumer name of its own (Config.Consumer). If the group was
+// renamed or moved for good, run "idemctl consumer rebind".
+type BindingError struct {
+	Consumer string
+	// Cluster and Group are those that asked for it.
+	Cluster, Group string
+	// BoundCluster and BoundGroup are those that have it.
+	BoundCluster, BoundGroup string
+}
+
+func (e *BindingError) Error() string {
+	return fmt.Sprintf("idem: consumer %q belongs to the Kafka group %q of cluster %q, not to %q of %q; give each group a consumer name of its own, or run: idemctl consumer rebind %s",
+		e.Consumer, e.BoundGroup, e.BoundCluster, e.Group, e.Cluster, e.Consumer)
 }

@@ -50,9 +50,9 @@ func (g *Guard) Lookup(ctx context.Context, eventID string) (Record, error) {
 		return Record{}, err
 	}
 	var event db.ProcessedEvent
-	err := g.onPool(ctx, func(conn db.DBTX, consumer int32) error {
+	err := g.onPool(ctx, func(conn db.DBTX) error {
 		var err error
-		event, err = g.queries.EventGet(ctx, conn, db.EventGetParams{ConsumerID: consumer, Key: Key(eventID)})
+		event, err = g.queries.EventGet(ctx, conn, db.EventGetParams{ConsumerID: g.consumer, Key: Key(eventID)})
 
 		return err //nolint:wrapcheck // onPool wraps it.
 	})
@@ -84,10 +84,10 @@ func (g *Guard) MarkAllProcessed(ctx context.Context, eventIDs []string) (int64,
 			return marked, fmt.Errorf("idem: make a claim id: %w", err)
 		}
 		var rows []db.EventClaimRow
-		err = g.onPool(ctx, func(conn db.DBTX, consumer int32) error {
+		err = g.onPool(ctx, func(conn db.DBTX) error {
 			var err error
 			rows, err = g.queries.EventClaim(ctx, conn, db.EventClaimParams{
-				ConsumerID: consumer, ClaimID: claimID.String(),
+				ConsumerID: g.consumer, ClaimID: claimID.String(),
 				Keys: part.keys, EventIds: part.eventIDs, Metadata: part.metadata,
 			})
 
@@ -113,8 +113,8 @@ func (g *Guard) Forget(ctx context.Context, eventIDs ...string) (int64, error) {
 	var forgotten int64
 	for len(keys.keys) > 0 {
 		part := keys.take(chunk)
-		err := g.onPool(ctx, func(conn db.DBTX, consumer int32) error {
-			n, err := g.queries.EventForget(ctx, conn, db.EventForgetParams{ConsumerID: consumer, Keys: part.keys})
+		err := g.onPool(ctx, func(conn db.DBTX) error {
+			n, err := g.queries.EventForget(ctx, conn, db.EventForgetParams{ConsumerID: g.consumer, Keys: part.keys})
 			forgotten += n
 
 			return err //nolint:wrapcheck // onPool wraps it.
@@ -128,17 +128,16 @@ func (g *Guard) Forget(ctx context.Context, eventIDs ...string) (int64, error) {
 }
 
 // onPool runs one statement for the registered consumer, with retries.
-func (g *Guard) onPool(ctx context.Context, statement func(conn db.DBTX, consumer int32) error) error {
+func (g *Guard) onPool(ctx context.Context, statement func(conn db.DBTX) error) error {
 	if err := g.check(); err != nil {
 		return err
 	}
 
 	return g.config.Retry.do(ctx, g.log, func() error {
-		consumer, err := g.register(ctx)
-		if err != nil {
+		if err := g.register(ctx); err != nil {
 			return err
 		}
-		err = g.onConn(ctx, func(conn db.DBTX) error { return statement(conn, consumer) })
+		err := g.onConn(ctx, statement)
 		if err != nil {
 			return fmt.Errorf("idem: %w", err)
 		}

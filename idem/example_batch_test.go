@@ -52,8 +52,8 @@ func ExampleGuard_ProcessBatch() {
 	// <nil> balance: 30
 }
 
-// The watermark of a partition outlives the event ids, and only its latest owner can advance it.
-func ExampleGuard_TakeOver() {
+// The checkpoint of a partition outlives the event ids, and only its latest owner can advance it.
+func ExampleGuard_Acquire() {
 	ctx := context.Background()
 	pool, done := connect()
 	defer done()
@@ -64,7 +64,7 @@ func ExampleGuard_TakeOver() {
 		return
 	}
 	partition := idem.Partition{Topic: "orders", Number: 3}
-	process := func(w *idem.Watermark, offset int64) {
+	process := func(w *idem.Owner, offset int64) {
 		results, err := guard.ProcessBatchAt(ctx, w, []idem.BatchEvent{{Offset: offset}}, pay)
 		if errors.Is(err, idem.ErrFenced) {
 			fmt.Println(offset, "fenced")
@@ -73,7 +73,7 @@ func ExampleGuard_TakeOver() {
 		}
 	}
 
-	former, err := guard.TakeOver(ctx, partition, time.Second)
+	former, err := guard.Acquire(ctx, partition, idem.AcquireOptions{Patience: time.Second})
 	if err != nil {
 		fmt.Println(err)
 
@@ -81,7 +81,7 @@ func ExampleGuard_TakeOver() {
 	}
 	process(former, 41)
 	process(former, 41)
-	owner, err := guard.TakeOver(ctx, partition, time.Second) // After a rebalance, in another process.
+	owner, err := guard.Acquire(ctx, partition, idem.AcquireOptions{Patience: time.Second}) // After a rebalance, in another process.
 	if err != nil {
 		fmt.Println(err)
 
@@ -101,7 +101,7 @@ func ExampleGuard_TakeOver() {
 }
 
 // A record that cannot be processed is stored, and its event counts as processed. Once somebody
-// wants it replayed ("idemctl dlq replay") it is processed in the transaction that resolves it.
+// wants it replayed ("idemctl deadletter replay") it is processed in the transaction that resolves it.
 func ExampleGuard_StoreDeadLetter() {
 	ctx := context.Background()
 	pool, done := connect()
@@ -118,7 +118,7 @@ func ExampleGuard_StoreDeadLetter() {
 	}))
 	fmt.Println(guard.IsProcessed(ctx, "payment-4711"))
 
-	if _, err := pool.Exec(ctx, `UPDATE idem.dead_letters SET state = 'replay'`); err != nil { // idemctl dlq replay
+	if _, err := pool.Exec(ctx, `UPDATE idem.dead_letters SET state = 'replay'`); err != nil { // idemctl deadletter replay
 		fmt.Println(err)
 
 		return

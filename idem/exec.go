@@ -46,8 +46,8 @@ func (g *Guard) ExecIfNew(ctx context.Context, eventID string, queue func(b *pgx
 		return 0, fmt.Errorf("%w: the function that queues the statements is nil", ErrInvalidConfig)
 	case c.recordDuration:
 		return 0, fmt.Errorf("%w: ExecIfNew has no handler whose duration could be recorded", ErrInvalidConfig)
-	case c.watermark != nil:
-		return 0, fmt.Errorf("%w: ExecIfNew advances no watermark; use ProcessIfNew", ErrInvalidConfig)
+	case c.owner != nil:
+		return 0, fmt.Errorf("%w: ExecIfNew advances no checkpoint; use ProcessIfNew", ErrInvalidConfig)
 	}
 
 	unanswered := false
@@ -83,11 +83,10 @@ func (g *Guard) attemptExec(ctx context.Context, c call, queue func(b *pgx.Batch
 	if err := queue(business); err != nil {
 		return 0, statementsFailed(c, err)
 	}
-	consumer, err := g.register(ctx)
-	if err != nil {
+	if err := g.register(ctx); err != nil {
 		return 0, err
 	}
-	p, err := g.newPipeline(ctx, consumer, c, business)
+	p, err := g.newPipeline(ctx, c, business)
 	if err != nil {
 		return 0, err
 	}
@@ -117,10 +116,10 @@ type pipeline struct {
 // too: that one would have the isolation level of the session, and a procedure that commits would
 // split it. The savepoint is there because it needs a transaction: it fails if a statement has
 // ended the one that the claim is in.
-func (g *Guard) newPipeline(ctx context.Context, consumer int32, c call, business *pgx.Batch) (*pipeline, error) {
+func (g *Guard) newPipeline(ctx context.Context, c call, business *pgx.Batch) (*pipeline, error) {
 	p := &pipeline{call: c, batch: &pgx.Batch{}, statements: business.Len()}
 	p.batch.BeginTx(pgx.TxOptions{IsoLevel: c.isolation})
-	err := g.queries.EventClaimOrFail(ctx, g.names.on(queuer{batch: p.batch}), db.EventClaimOrFailParams(c.claimParams(consumer)))
+	err := g.queries.EventClaimOrFail(ctx, g.names.on(queuer{batch: p.batch}), db.EventClaimOrFailParams(c.claimParams(g.consumer)))
 	if err != nil {
 		return nil, fmt.Errorf("idem: claim: %w", err)
 	}

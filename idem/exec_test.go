@@ -208,7 +208,7 @@ func TestExecIfNewQueueThatFails(t *testing.T) {
 func TestExecIfNewRefuses(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	w := takeOver(t, b.guard)
+	w := acquire(t, b.guard)
 	callback := func(add func(*pgx.QueuedQuery)) queue {
 		return func(batch *pgx.Batch) error {
 			add(batch.Queue(`INSERT INTO public.effects VALUES ('e') RETURNING event_id`))
@@ -220,9 +220,9 @@ func TestExecIfNewRefuses(t *testing.T) {
 		queue  queue
 		option idem.Option
 	}{
-		"nil":       {nil, idem.WithIsolation(pgx.ReadCommitted)},
-		"watermark": {queued("e"), idem.WithWatermark(w, 0)},
-		"duration":  {queued("e"), idem.WithHandlerDuration()},
+		"nil":        {nil, idem.WithIsolation(pgx.ReadCommitted)},
+		"checkpoint": {queued("e"), idem.WithOwner(w, 0)},
+		"duration":   {queued("e"), idem.WithHandlerDuration()},
 		"callback: Exec": {callback(func(q *pgx.QueuedQuery) {
 			q.Exec(func(pgconn.CommandTag) error { return nil })
 		}), idem.WithIsolation(pgx.ReadCommitted)},

@@ -101,7 +101,7 @@ func suite(t *testing.T, db *pgtest.DB, schemaName string, options ...pgtest.Poo
 	if err := b.guard.Register(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []func(*testing.T, string){b.suiteProcess, b.suiteFailures, b.suiteRecords, b.suiteClaimTx, b.suiteWatermark} {
+	for _, part := range []func(*testing.T, string){b.suiteProcess, b.suiteFailures, b.suiteRecords, b.suiteClaimTx, b.suiteCheckpoint} {
 		part(t, prefix)
 	}
 	b.suiteCleanup(t, prefix, schemaName)
@@ -248,17 +248,17 @@ func (b *bundle) suiteClaimTx(t *testing.T, prefix string) {
 	}
 }
 
-func (b *bundle) suiteWatermark(t *testing.T, prefix string) {
+func (b *bundle) suiteCheckpoint(t *testing.T, prefix string) {
 	t.Helper()
-	takeOver(t, b.guard)
-	w := takeOver(t, b.guard)
+	acquire(t, b.guard)
+	w := acquire(t, b.guard)
 	id := prefix + "placed"
 	for _, wanted := range []idem.Outcome{idem.Processed, idem.AlreadyProcessed} {
-		outcome, err := b.guard.ProcessIfNew(t.Context(), id, effect(id), idem.WithWatermark(w, 0))
+		outcome, err := b.guard.ProcessIfNew(t.Context(), id, effect(id), idem.WithOwner(w, 0))
 		want(t, id, outcome, err, wanted)
-		outcome, err = b.guard.ProcessOffset(t.Context(), w, 1, effect(id+" too"))
+		outcome, err = b.guard.ProcessAt(t.Context(), w, 1, effect(id+" too"))
 		want(t, id+" too", outcome, err, wanted)
-		outcome, err = b.guard.StoreDeadLetter(t.Context(), letter(prefix+"dead", 2), idem.WithWatermark(w, 2))
+		outcome, err = b.guard.StoreDeadLetter(t.Context(), letter(prefix+"dead", 2), idem.WithOwner(w, 2))
 		want(t, "dead letter", outcome, err, wanted)
 	}
 	b.wantProcessed(t, id, true)

@@ -10,8 +10,9 @@ type options struct {
 	isolation      pgx.TxIsoLevel
 	retry          RetryPolicy
 	recordDuration bool
-	watermark      *Watermark // nil: none
-	offset, next   int64      // of the first record that the watermark advances over, and behind the last
+	owner          *Owner // nil: none
+	advances       bool   // the owner's checkpoint, from offset to next
+	offset, next   int64
 
 	// ownTransaction is set by options that make sense only where the guard begins the
 	// transaction.

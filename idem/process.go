@@ -68,8 +68,8 @@ func (g *Guard) settle(ctx context.Context, c call, attempt func() (Outcome, err
 
 		return resolveErr
 	})
-	if err == nil && outcome == Processed {
-		c.watermark.passed(c.next)
+	if err == nil && outcome == Processed && c.advances {
+		c.owner.passed(c.next)
 	}
 
 	return outcome, err
@@ -93,11 +93,10 @@ func (g *Guard) MarkProcessed(ctx context.Context, eventID string, opts ...Optio
 
 // attempt is one transaction: claim, handler, COMMIT.
 func (g *Guard) attempt(ctx context.Context, c call, fn Handler) (outcome Outcome, err error) {
-	consumer, err := g.register(ctx)
-	if err != nil {
+	if err := g.register(ctx); err != nil {
 		return 0, err
 	}
-	err = g.begin(ctx, consumer, c, func(tx pgx.Tx, got claimed) error {
+	err = g.begin(ctx, c, func(tx pgx.Tx, got claimed) error {
 		if !got.isNew(c) {
 			outcome = AlreadyProcessed
 
@@ -108,7 +107,7 @@ func (g *Guard) attempt(ctx context.Context, c call, fn Handler) (outcome Outcom
 			return err
 		}
 		if c.recordDuration {
-			if err := g.recordDuration(ctx, tx, consumer, c, time.Since(started)); err != nil {
+			if err := g.recordDuration(ctx, tx, c, time.Since(started)); err != nil {
 				return err
 			}
 		}
@@ -129,7 +128,7 @@ func (g *Guard) attempt(ctx context.Context, c call, fn Handler) (outcome Outcom
 // begin runs fn in a new transaction in which c has been claimed, and rolls the transaction
 // back, if fn has not committed it, whichever way fn ends: by an error, a panic or
 // runtime.Goexit. The connection is back in the pool when begin returns.
-func (g *Guard) begin(ctx context.Context, consumer int32, c call, fn func(tx pgx.Tx, got claimed) error) error {
+func (g *Guard) begin(ctx context.Context, c call, fn func(tx pgx.Tx, got claimed) error) error {
 	conn, err := g.pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("idem: acquire a connection: %w", err)
@@ -143,10 +142,10 @@ func (g *Guard) begin(ctx context.Context, consumer int32, c call, fn func(tx pg
 		}
 	}()
 	var got claimed
-	if c.watermark == nil {
-		got, err = g.claim(ctx, g.names.on(b), consumer, c)
+	if c.owner == nil {
+		got, err = g.claim(ctx, g.names.on(b), c)
 	} else {
-		got, err = g.claimAt(ctx, g.names.on(b), func() db.DBTX { return g.names.on(b.tx) }, consumer, c)
+		got, err = g.claimOwned(ctx, b, c)
 	}
 	if err != nil {
 		closeReadOnly(ctx, conn, err)
@@ -194,9 +193,9 @@ func (g *Guard) handle(ctx context.Context, tx pgx.Tx, c call, fn Handler) error
 	return &HandlerError{EventID: c.eventID, Err: err, transient: transient}
 }
 
-func (g *Guard) recordDuration(ctx context.Context, tx pgx.Tx, consumer int32, c call, d time.Duration) error {
+func (g *Guard) recordDuration(ctx context.Context, tx pgx.Tx, c call, d time.Duration) error {
 	err := g.queries.EventSetHandlerDuration(ctx, g.names.on(tx), db.EventSetHandlerDurationParams{
-		HandlerMs: float64(d) / float64(time.Millisecond), ConsumerID: consumer, Key: c.key,
+		HandlerMs: float64(d) / float64(time.Millisecond), ConsumerID: g.consumer, Key: c.key,
 	})
 	if err != nil {
 		return fmt.Errorf("idem: record the handler's duration: %w", err)

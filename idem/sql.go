@@ -61,20 +61,26 @@ type beginner struct {
 	*pgx.Conn
 
 	options pgx.TxOptions
-	tx      pgx.Tx // set by Exec and Query, unless nothing could be sent
+	first   pgx.Batch // statements that travel between BEGIN and that one, by way of a queuer
+	tx      pgx.Tx    // set by Exec and Query, unless nothing could be sent
 }
 
 // send returns the results of a batch from the statement on.
 func (b *beginner) send(ctx context.Context, sql string, args []any) (pgx.BatchResults, error) {
 	batch := &pgx.Batch{}
 	batch.BeginTx(b.options)
+	for _, query := range b.first.QueuedQueries {
+		batch.Queue(query.SQL, query.Arguments...)
+	}
 	batch.Queue(sql, args...)
 	results := b.SendBatch(ctx, batch)
 	b.tx = results.Tx()
-	if _, err := results.Exec(); err != nil { // BEGIN
-		_ = results.Close()
+	for range 1 + b.first.Len() {
+		if _, err := results.Exec(); err != nil {
+			_ = results.Close()
 
-		return nil, err //nolint:wrapcheck // It stands for the connection.
+			return nil, err //nolint:wrapcheck // It stands for the connection.
+		}
 	}
 
 	return results, nil

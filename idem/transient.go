@@ -21,6 +21,9 @@ var (
 	// errCutShort marks a statement of the guard's own that a limit of time ended.
 	errCutShort = errors.New("cut short, most likely while it waited for another transaction")
 
+	// errMoved says that a COMMIT of unknown outcome took effect after all: the checkpoint is known anew.
+	errMoved = errors.New("the checkpoint was moved by an earlier call")
+
 	// errReadOnly marks a statement of the guard's own on a server that takes no writes.
 	errReadOnly = errors.New("the server takes no writes")
 )
@@ -67,7 +70,7 @@ func verdict(err error) (transient, known bool) {
 	case errors.As(err, &handler):
 		return handler.transient, true
 	case errors.Is(err, ErrOutcomeUnknown), errors.Is(err, errCommitUnanswered), errors.Is(err, errConnectionLost),
-		errors.Is(err, errCutShort), errors.Is(err, errReadOnly):
+		errors.Is(err, errCutShort), errors.Is(err, errMoved), errors.Is(err, errReadOnly):
 		return true, true
 	case errors.As(err, &pgErr):
 		return transientSQL(pgErr), true

@@ -21,11 +21,11 @@ type BatchHandler func(ctx context.Context, tx pgx.Tx, batch []Message) error
 // processSome processes the first of the records, and says how many: a batch of them, or one
 // that must stand alone. It returns none if the partition is revoked.
 func (w *worker) processSome(revoked, work context.Context, records []kafka.Message) (int, error) {
-	if w.lanes != nil && w.singly == 0 {
+	if w.lanes != nil && w.isolated == 0 {
 		return w.dispatch(revoked, records[0])
 	}
-	if w.config.HandleBatch == nil || w.singly > 0 {
-		w.singly = max(0, w.singly-1)
+	if w.config.HandleBatch == nil || w.isolated > 0 {
+		w.isolated = max(0, w.isolated-1)
 
 		return 1, w.process(revoked, work, records[0])
 	}
@@ -38,7 +38,7 @@ func (w *worker) processSome(revoked, work context.Context, records []kafka.Mess
 	} else if starts > 1 {
 		// The former owner began with this record, too, and did not live to end its batch. One
 		// by one it will show which record that is.
-		w.singly = w.config.BatchSize
+		w.isolated = w.config.BatchSize
 
 		return 0, nil
 	}
@@ -80,7 +80,7 @@ func (w *worker) gather(records []kafka.Message) []Message {
 		if record.Key != nil && w.parked[string(record.Key)] {
 			break
 		}
-		if w.config.Mode != Offsets {
+		if w.config.Mode != ByCheckpoint {
 			var err error
 			if m.EventID, err = w.config.EventID(record); err != nil {
 				break
@@ -98,12 +98,12 @@ func (w *worker) processBatch(work context.Context, batch []Message) (int, error
 	events := make([]idem.BatchEvent, len(batch))
 	for i, m := range batch {
 		events[i] = idem.BatchEvent{ID: m.EventID, Offset: m.Offset, Data: &batch[i]}
-		if w.config.StoreMetadata && w.config.Mode != Offsets {
+		if w.config.StoreMetadata && w.config.Mode != ByCheckpoint {
 			events[i].Metadata = w.metadata(m)
 		}
 	}
 	started := time.Now()
-	results, err := w.guard.ProcessBatchAt(work, w.mark, events, func(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEvent) error {
+	results, err := w.guard.ProcessBatchAt(work, w.owner, events, func(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEvent) error {
 		messages := batch
 		if len(fresh) < len(batch) {
 			messages = make([]Message, len(fresh))

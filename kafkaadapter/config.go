@@ -50,7 +50,7 @@ type Config struct {
 	Brokers []string
 
 	// Group is the consumer group. Its members share the partitions. A consumer name of package
-	// idem belongs to one group (of one cluster): two groups would take the watermarks from
+	// idem belongs to one group (of one cluster): two groups would take the checkpoints from
 	// each other.
 	Group string
 
@@ -82,8 +82,8 @@ type Config struct {
 	// Lanes is how many records of a partition are processed at the same time, for handlers that
 	// wait for something slow. Those of one key keep their order; those without a key have none.
 	// A lane needs a connection of the guard's pool. What is processed behind a record that is
-	// not is known by event ids alone until that one is, as in Mode Keys. Not with HandleBatch,
-	// ParkKeys or Mode Offsets. Default 1.
+	// not is known by event ids alone until that one is, as in Mode ByEventID. Not with HandleBatch,
+	// ParkKeys or Mode ByCheckpoint. Default 1.
 	Lanes int
 
 	// LookAhead is how many records behind the first one that is not processed yet the lanes
@@ -97,7 +97,7 @@ type Config struct {
 	// kafka.FirstOffset or kafka.LastOffset. Default kafka.FirstOffset.
 	StartOffset int64
 
-	// Mode says what tells that a record is processed already. Default KeysAndOffsets.
+	// Mode says what tells that a record is processed already. Default ByEventIDAndCheckpoint.
 	Mode Mode
 
 	// MaxAttempts is how often the handler may fail for one record. Pauses between the attempts
@@ -243,7 +243,7 @@ func (c Config) validate() error {
 		return fmt.Errorf("%w: Topics names a topic twice", ErrInvalidConfig)
 	case (c.Handle == nil) == (c.HandleBatch == nil):
 		return fmt.Errorf("%w: give either Handle or HandleBatch", ErrInvalidConfig)
-	case c.HandleBatch != nil && c.Mode == Keys:
+	case c.HandleBatch != nil && c.Mode == ByEventID:
 		return fmt.Errorf("%w: HandleBatch needs a Mode with offsets", ErrInvalidConfig)
 	case c.BatchSize < 0 || c.BatchBytes < 0:
 		return fmt.Errorf("%w: BatchSize or BatchBytes is negative", ErrInvalidConfig)
@@ -251,19 +251,19 @@ func (c Config) validate() error {
 		return fmt.Errorf("%w: Linger is %v; give HandleBatch a Linger that is not negative, Handle none", ErrInvalidConfig, c.Linger)
 	case c.Lanes < 1 || c.LookAhead < 1:
 		return fmt.Errorf("%w: Lanes or LookAhead is negative", ErrInvalidConfig)
-	case c.Lanes > 1 && (c.HandleBatch != nil || c.ParkKeys || c.Mode == Offsets):
-		return fmt.Errorf("%w: Lanes does not go with HandleBatch, ParkKeys or Mode Offsets", ErrInvalidConfig)
+	case c.Lanes > 1 && (c.HandleBatch != nil || c.ParkKeys || c.Mode == ByCheckpoint):
+		return fmt.Errorf("%w: Lanes does not go with HandleBatch, ParkKeys or Mode ByCheckpoint", ErrInvalidConfig)
 	case c.StartOffset != kafka.FirstOffset && c.StartOffset != kafka.LastOffset:
 		return fmt.Errorf("%w: StartOffset is %d; use kafka.FirstOffset or kafka.LastOffset", ErrInvalidConfig, c.StartOffset)
 	case c.MaxAttempts < 0:
 		return fmt.Errorf("%w: MaxAttempts is negative (%d)", ErrInvalidConfig, c.MaxAttempts)
 	case c.MaxStarts < 0:
 		return fmt.Errorf("%w: MaxStarts is negative (%d)", ErrInvalidConfig, c.MaxStarts)
-	case c.Mode > Offsets || c.OnFailure > StopOnFailure || c.OnOutOfRange > SkipToLatest:
+	case c.Mode > ByCheckpoint || c.OnFailure > StopOnFailure || c.OnOutOfRange > SkipToLatest:
 		return fmt.Errorf("%w: Mode, OnFailure or OnOutOfRange is none of the constants", ErrInvalidConfig)
 	case c.DeadLetterSuffix != "" && c.OnFailure != StoreDeadLetter:
 		return fmt.Errorf("%w: DeadLetterSuffix needs OnFailure StoreDeadLetter", ErrInvalidConfig)
-	case c.ParkKeys && (c.Mode == Keys || c.OnFailure != StoreDeadLetter):
+	case c.ParkKeys && (c.Mode == ByEventID || c.OnFailure != StoreDeadLetter):
 		return fmt.Errorf("%w: ParkKeys needs a Mode with offsets and OnFailure StoreDeadLetter", ErrInvalidConfig)
 	case c.MaxBytes < 0 || c.MaxBytes > math.MaxInt32:
 		return fmt.Errorf("%w: MaxBytes is %d; use 1 to %d", ErrInvalidConfig, c.MaxBytes, math.MaxInt32)

@@ -25,15 +25,15 @@ func (w *worker) fail(revoked, work context.Context, m Message, err error) error
 		return err
 	}
 
-	return w.bury(revoked, work, m, idem.DeadLetterOpen, err)
+	return w.store(revoked, work, m, idem.DeadLetterOpen, err)
 }
 
-// bury stores a record as a dead letter, in the transaction that marks its event.
-func (w *worker) bury(revoked, work context.Context, m Message, state idem.DeadLetterState, reason error) error {
+// store stores a record as a dead letter, in the transaction that marks its event.
+func (w *worker) store(revoked, work context.Context, m Message, state idem.DeadLetterState, reason error) error {
 	letter := newLetter(w.partition, m, state, reason)
 	var options []idem.Option
-	if w.mark != nil {
-		options = append(options, idem.WithWatermark(w.mark, m.Offset))
+	if w.owner != nil {
+		options = append(options, idem.WithOwner(w.owner, m.Offset))
 	}
 	started := time.Now()
 	var outcome idem.Outcome
@@ -65,7 +65,7 @@ func (w *worker) bury(revoked, work context.Context, m Message, state idem.DeadL
 	if w.config.ParkKeys && m.Key != nil {
 		w.parked[string(m.Key)] = true
 	}
-	w.begun, w.alive, w.behind = none, w.alive || state == idem.DeadLetterOpen && w.singly == 0, false
+	w.begun, w.alive, w.behind = none, w.alive || state == idem.DeadLetterOpen && w.isolated == 0, false
 	w.done(m.Offset + 1)
 	w.observe(Event{Kind: kind, Offset: m.Offset, Err: reason})
 

@@ -3,7 +3,7 @@
 //
 // A Consumer is a member of a consumer group. For each record of the partitions that it is
 // assigned it runs the Handler in a transaction that also claims the record's event id (see
-// EventID) and advances the partition's watermark. The offset is committed to Kafka only after
+// EventID) and advances the partition's checkpoint. The offset is committed to Kafka only after
 // that transaction, and only by the generation of the group that processed the record, so that
 // a late commit cannot set the group back.
 //
@@ -17,10 +17,10 @@
 //     retention.
 //   - The records of a partition are processed one by one in their order; with Config.Lanes those
 //     of one key are. A member that has lost a partition without knowing is refused by PostgreSQL
-//     (with lanes, or in Mode Keys, what it may still process is known by its event id).
+//     (with lanes, or in Mode ByEventID, what it may still process is known by its event id).
 //   - Records of aborted transactions are not delivered.
 //   - A record that cannot be processed is stored whole, in the transaction that marks its
-//     event, and can be replayed ("idemctl dlq"). Config.OnFailure can have Run end instead.
+//     event, and can be replayed ("idemctl deadletter"). Config.OnFailure can have Run end instead.
 //   - A log that has lost records, or has become another one, is never taken for the old one
 //     silently.
 //

@@ -24,8 +24,8 @@ var (
 	// ErrOffsetOutOfRange is returned by Run when the log of a partition does not reach to
 	// where the group has come: records have expired unread, or the topic was deleted and
 	// created again. Decide where to go on: set Config.OnOutOfRange, or reset the group's
-	// offset ("kafka-consumer-groups.sh --reset-offsets") and the watermark ("idemctl
-	// watermark reset").
+	// offset ("kafka-consumer-groups.sh --reset-offsets") and the checkpoint ("idemctl
+	// checkpoint reset").
 	ErrOffsetOutOfRange = errors.New("kafkaadapter: offset out of range")
 
 	// ErrUnreadable is returned by Run when a broker's answers could not be decoded, several

@@ -10,16 +10,16 @@ import (
 
 // lanes process the records of one partition in several goroutines: those of one key always in
 // the same and in their order. Each lane is a worker that claims by event ids alone, so that
-// none waits for another at the watermark, and says which of its records are done with. What
+// none waits for another at the checkpoint, and says which of its records are done with. What
 // counts for the partition is the prefix of the log that is done with as a whole: that is
-// committed to Kafka, and the watermark is advanced to there. Records behind it that are done
+// committed to Kafka, and the checkpoint is advanced to there. Records behind it that are done
 // with are known by their event ids, should another owner get them.
 //
 // The dispatcher is the worker of the partition. How far it may be ahead of the prefix is bounded
 // by Config.LookAhead and Config.BatchBytes.
 type lanes struct {
 	config  *Config
-	queues  []chan *flight
+	queues  []chan *inFlight
 	seed    maphash.Seed
 	keyless uint64 // counts the records without a key, which any lane can take
 	done    func(next int64)
@@ -30,28 +30,28 @@ type lanes struct {
 	room    chan struct{} // holds a token after the prefix has moved
 
 	mu     sync.Mutex
-	window []*flight // what is behind the prefix, in the order of the log
-	bytes  int       // of the records in it
-	next   int64     // where the prefix ends; none before the first record
-	err    error     // why the first lane failed
+	window []*inFlight // what is behind the prefix, in the order of the log
+	bytes  int         // of the records in it
+	next   int64       // where the prefix ends; none before the first record
+	err    error       // why the first lane failed
 }
 
-// flight is a record on its way through a lane, or a place in the log without one.
-type flight struct {
-	record kafka.Message
-	next   int64 // the offset behind it
-	bytes  int
-	landed bool
+// inFlight is a record on its way through a lane, or a place in the log without one.
+type inFlight struct {
+	record    kafka.Message
+	next      int64 // the offset behind it
+	bytes     int
+	completed bool
 }
 
 func newLanes(revoked, work context.Context, w *worker) *lanes {
 	lost, cancel := context.WithCancel(revoked)
 	l := &lanes{
-		config: w.config, queues: make([]chan *flight, w.config.Lanes), seed: maphash.MakeSeed(), done: w.done,
+		config: w.config, queues: make([]chan *inFlight, w.config.Lanes), seed: maphash.MakeSeed(), done: w.done,
 		lost: lost, cancel: cancel, room: make(chan struct{}, 1), next: none,
 	}
 	for i := range l.queues {
-		queue := make(chan *flight, w.config.LookAhead) // It can always take what the window can.
+		queue := make(chan *inFlight, w.config.LookAhead) // It can always take what the window can.
 		l.queues[i] = queue
 		l.running.Go(func() { l.run(work, w, queue) })
 	}
@@ -60,9 +60,9 @@ func newLanes(revoked, work context.Context, w *worker) *lanes {
 }
 
 // run is a lane.
-func (l *lanes) run(work context.Context, partition *worker, queue <-chan *flight) {
-	var current *flight
-	w := partition.lane(func(int64) { l.land(current) })
+func (l *lanes) run(work context.Context, partition *worker, queue <-chan *inFlight) {
+	var current *inFlight
+	w := partition.lane(func(int64) { l.complete(current) })
 	for current = range queue {
 		if l.lost.Err() != nil {
 			continue // The next owner of the partition takes care of it.
@@ -76,7 +76,7 @@ func (l *lanes) run(work context.Context, partition *worker, queue <-chan *fligh
 // dispatch gives a record to its lane, as soon as it may be so far ahead. It returns false if
 // the partition is revoked or a lane has failed.
 func (l *lanes) dispatch(record kafka.Message) bool {
-	f := &flight{record: record, next: record.Offset + 1, bytes: len(record.Key) + len(record.Value)}
+	f := &inFlight{record: record, next: record.Offset + 1, bytes: len(record.Key) + len(record.Value)}
 	for !l.enter(f) {
 		select {
 		case <-l.room:
@@ -96,7 +96,7 @@ func (l *lanes) dispatch(record kafka.Message) bool {
 }
 
 // enter appends a record to the window, if there is room.
-func (l *lanes) enter(f *flight) bool {
+func (l *lanes) enter(f *inFlight) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.window) > 0 && (len(l.window) >= l.config.LookAhead || l.bytes+f.bytes > l.config.BatchBytes) {
@@ -111,27 +111,27 @@ func (l *lanes) enter(f *flight) bool {
 // reach says that the log has no other records before next than those that were dispatched.
 func (l *lanes) reach(next int64) {
 	l.mu.Lock()
-	l.window = append(l.window, &flight{next: next})
+	l.window = append(l.window, &inFlight{next: next})
 	last := l.window[len(l.window)-1]
 	l.mu.Unlock()
-	l.land(last)
+	l.complete(last)
 }
 
-// land notes that a record is done with, and moves the prefix if it was the first that was not.
-func (l *lanes) land(f *flight) {
+// complete notes that a record is done with, and moves the prefix if it was the first that was not.
+func (l *lanes) complete(f *inFlight) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	f.landed, f.record = true, kafka.Message{}
-	landed := 0
-	for landed < len(l.window) && l.window[landed].landed {
-		l.bytes -= l.window[landed].bytes
-		l.next = l.window[landed].next
-		landed++
+	f.completed, f.record = true, kafka.Message{}
+	completed := 0
+	for completed < len(l.window) && l.window[completed].completed {
+		l.bytes -= l.window[completed].bytes
+		l.next = l.window[completed].next
+		completed++
 	}
-	if landed == 0 {
+	if completed == 0 {
 		return
 	}
-	l.window = l.window[landed:]
+	l.window = l.window[completed:]
 	l.done(l.next) // With the lock, so that it never goes back.
 	select {
 	case l.room <- struct{}{}:
@@ -178,7 +178,7 @@ func (l *lanes) close() {
 // is done with.
 func (w *worker) lane(done func(next int64)) *worker {
 	config := *w.config
-	config.Mode = Keys
+	config.Mode = ByEventID
 
 	return &worker{
 		generation: w.generation, config: &config, guard: w.guard, partition: w.partition,
@@ -197,7 +197,7 @@ func (w *worker) dispatch(revoked context.Context, record kafka.Message) (int, e
 		if starts > 1 {
 			// It did not live to end that one, or one that was in another lane. One by one they
 			// will show which.
-			w.singly = w.config.LookAhead
+			w.isolated = w.config.LookAhead
 
 			return 0, nil
 		}
@@ -211,7 +211,7 @@ func (w *worker) dispatch(revoked context.Context, record kafka.Message) (int, e
 
 // settleLanes notes how far the lanes have come.
 func (w *worker) settleLanes(ctx context.Context) error {
-	if w.lanes == nil || w.mark == nil {
+	if w.lanes == nil || w.owner == nil {
 		return nil
 	}
 	prefix := w.lanes.prefix()

@@ -22,14 +22,14 @@ type worker struct {
 	assigned   int64 // the group's offset, or kafka.FirstOffset or kafka.LastOffset
 	log        *slog.Logger
 
-	once   idem.Option     // Repeating is up to the worker, which knows of the revocation.
-	mark   *idem.Watermark // nil in mode Keys
-	behind bool            // the watermark is behind the last record, a duplicate
-	begun  int64           // the first record, while it is not known to leave the process alive; or none
-	alive  bool            // it did
-	singly int             // so many records are not to be in batches or lanes
-	parked map[string]bool // record keys with unresolved dead letters
-	lanes  *lanes          // nil without Config.Lanes
+	once     idem.Option     // Repeating is up to the worker, which knows of the revocation.
+	owner    *idem.Owner     // nil in mode ByEventID
+	behind   bool            // the checkpoint is behind the last record, a duplicate
+	begun    int64           // the first record, while it is not known to leave the process alive; or none
+	alive    bool            // it did
+	isolated int             // so many records are not to be in batches or lanes
+	parked   map[string]bool // record keys with unresolved dead letters
+	lanes    *lanes          // nil without Config.Lanes
 
 	// done says that the record before an offset is done with, and all before it.
 	done func(next int64)
@@ -55,7 +55,7 @@ func newWorker(g *generation, topic string, assigned kafka.PartitionAssignment) 
 // or an error that must end the consumer. Handlers run with the context work: they finish what
 // they have begun after the revocation.
 func (w *worker) run(revoked, work context.Context) error {
-	offset, err := w.takeOver(revoked)
+	offset, err := w.acquire(revoked)
 	if err == nil && revoked.Err() == nil {
 		w.observe(Event{Kind: EventAssigned, Offset: offset})
 		defer w.observe(Event{Kind: EventRevoked})
@@ -132,24 +132,24 @@ func (w *worker) processAll(revoked, work context.Context, response *fetch.Respo
 		return w.settleLanes(revoked)
 	}
 	w.done(response.Next)
-	if w.mark == nil || !w.behind {
+	if w.owner == nil || !w.behind {
 		return nil
 	}
 
-	// Duplicates cost no transaction each, but when their keys are forgotten the watermark has
+	// Duplicates cost no transaction each, but when their keys are forgotten the checkpoint has
 	// to know them.
 	return w.advance(revoked, response.Next)
 }
 
-// advance sets the watermark forward to what is processed. If that cannot be done now, it waits
+// advance sets the checkpoint forward to what is processed. If that cannot be done now, it waits
 // for the next time.
 func (w *worker) advance(ctx context.Context, next int64) error {
-	err := w.mark.Advance(ctx, next)
+	err := w.owner.Advance(ctx, next)
 	switch {
 	case errors.Is(err, idem.ErrFenced):
 		return err //nolint:wrapcheck // The caller judges it.
 	case err != nil:
-		w.log.WarnContext(ctx, "kafkaadapter: watermark not advanced, trying again later", "offset", next, "error", err)
+		w.log.WarnContext(ctx, "kafkaadapter: checkpoint not advanced, trying again later", "offset", next, "error", err)
 	default:
 		w.behind = false
 	}

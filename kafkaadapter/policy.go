@@ -6,19 +6,19 @@ import "errors"
 type Mode uint8
 
 const (
-	// KeysAndOffsets uses both: the event id, and the record's place by a watermark that is kept
+	// ByEventIDAndCheckpoint uses both: the event id, and the record's place by a checkpoint that is kept
 	// in PostgreSQL, in the same transaction. A record that is delivered again is never
 	// processed again, however late; one that is produced again is not within the retention.
-	KeysAndOffsets Mode = iota
+	ByEventIDAndCheckpoint Mode = iota
 
-	// Keys uses the event id alone. A member that has lost its partition without knowing can
+	// ByEventID uses the event id alone. A member that has lost its partition without knowing can
 	// still process records, though none that another one has; one that hangs in a transaction
 	// holds its event for as long (idle_in_transaction_session_timeout limits that).
-	Keys
+	ByEventID
 
-	// Offsets uses the place alone. Nothing is stored for each record, which makes it the
+	// ByCheckpoint uses the place alone. Nothing is stored for each record, which makes it the
 	// fastest; an event that is produced twice is processed twice. Config.EventID is not asked.
-	Offsets
+	ByCheckpoint
 )
 
 // FailurePolicy says what becomes of a record that cannot be processed.
@@ -26,7 +26,7 @@ type FailurePolicy uint8
 
 const (
 	// StoreDeadLetter stores the record in the table dead_letters, in the transaction that
-	// marks its event as processed, and goes on. "idemctl dlq" lists, replays and discards.
+	// marks its event as processed, and goes on. "idemctl deadletter" lists, replays and discards.
 	StoreDeadLetter FailurePolicy = iota
 
 	// StopOnFailure ends Run with a *RecordError.
@@ -41,7 +41,7 @@ const (
 	FailOutOfRange OutOfRangePolicy = iota
 
 	// SkipToEarliest goes on with the first record that is left. What has expired is lost. If
-	// the offset is beyond the log's end it goes on at the watermark or at the end.
+	// the offset is beyond the log's end it goes on at the checkpoint or at the end.
 	SkipToEarliest
 
 	// SkipToLatest goes on behind the last record. All that is there is skipped.

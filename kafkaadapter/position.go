@@ -12,16 +12,16 @@ import (
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 )
 
-// takeOver makes this member the owner of the partition, also in PostgreSQL, and returns where
-// to go on: at the watermark or at the group's offset, whichever is greater. The group's is
-// committed later than the watermark is, and can be set forward on purpose.
-func (w *worker) takeOver(revoked context.Context) (int64, error) {
-	if w.config.Mode == Keys {
+// acquire makes this member the owner of the partition, also in PostgreSQL, and returns where
+// to go on: at the checkpoint or at the group's offset, whichever is greater. The group's is
+// committed later than the checkpoint is, and can be set forward on purpose.
+func (w *worker) acquire(revoked context.Context) (int64, error) {
+	if w.config.Mode == ByEventID {
 		return w.assigned, nil
 	}
 	err := w.persist(revoked, "take over the partition", func() error {
 		var err error
-		w.mark, err = w.guard.TakeOver(revoked, w.partition, w.config.DrainTimeout)
+		w.owner, err = w.guard.Acquire(revoked, w.partition, idem.AcquireOptions{Patience: w.config.DrainTimeout})
 
 		return err //nolint:wrapcheck // Wrapped below.
 	})
@@ -34,11 +34,11 @@ func (w *worker) takeOver(revoked context.Context) (int64, error) {
 	case err != nil:
 		return 0, fmt.Errorf("kafkaadapter: take over %v: %w", w.partition, err)
 	}
-	if w.mark.Recreated() {
-		return w.skip(revoked, &outOfRangeError{offset: w.mark.Next()})
+	if w.owner.Recreated() {
+		return w.skip(revoked, &outOfRangeError{offset: w.owner.Next()})
 	}
 	offset := w.assigned
-	if next := w.mark.Next(); next > max(offset, 0) {
+	if next := w.owner.Next(); next > max(offset, 0) {
 		offset = next
 		w.done(next) // Else the group seems to lag until the next record comes.
 	}
@@ -74,7 +74,7 @@ func (w *worker) skip(revoked context.Context, away *outOfRangeError) (int64, er
 		return 0, err
 	}
 
-	recreated := w.mark != nil && w.mark.Recreated()
+	recreated := w.owner != nil && w.owner.Recreated()
 	var reason string
 	switch {
 	case recreated:
@@ -87,7 +87,7 @@ func (w *worker) skip(revoked context.Context, away *outOfRangeError) (int64, er
 		return away.offset, nil // The log has moved on meanwhile.
 	}
 	if w.config.OnOutOfRange == FailOutOfRange {
-		return 0, fmt.Errorf("%w: %v at offset %d: %s; the log holds %d to %d; decide where to go on: set Config.OnOutOfRange, or reset the group's offset (kafka-consumer-groups.sh --reset-offsets) and the watermark (idemctl watermark reset)",
+		return 0, fmt.Errorf("%w: %v at offset %d: %s; the log holds %d to %d; decide where to go on: set Config.OnOutOfRange, or reset the group's offset (kafka-consumer-groups.sh --reset-offsets) and the checkpoint (idemctl checkpoint reset)",
 			ErrOffsetOutOfRange, w.partition, away.offset, reason, first, last)
 	}
 	to := first
@@ -95,23 +95,23 @@ func (w *worker) skip(revoked context.Context, away *outOfRangeError) (int64, er
 	case w.config.OnOutOfRange == SkipToLatest:
 		to = last
 	case !recreated && away.offset > last:
-		// What is in the log is processed, as far as the watermark or the group has come.
+		// What is in the log is processed, as far as the checkpoint or the group has come.
 		to = last
-		if w.mark != nil && w.mark.Next() >= first && w.mark.Next() <= last {
-			to = w.mark.Next()
+		if w.owner != nil && w.owner.Next() >= first && w.owner.Next() <= last {
+			to = w.owner.Next()
 		}
 	}
 	w.log.ErrorContext(revoked, "kafkaadapter: offset out of range, going on elsewhere", "offset", away.offset, "reason", reason, "to", to)
 
-	return to, w.moveTo(revoked, to, recreated || w.mark != nil && w.mark.Next() > to)
+	return to, w.moveTo(revoked, to, recreated || w.owner != nil && w.owner.Next() > to)
 }
 
 // moveTo makes the place where to go on last. The group comes first: whoever crashes in between
-// finds the watermark as it was, and comes here again.
+// finds the checkpoint as it was, and comes here again.
 func (w *worker) moveTo(revoked context.Context, to int64, reset bool) error {
 	err := w.generation.commitNow(revoked, w.partition.Topic, int(w.partition.Number), to)
 	if err == nil && reset {
-		err = w.persist(revoked, "reset the watermark", func() error { return w.mark.Reset(revoked, to) })
+		err = w.persist(revoked, "reset the checkpoint", func() error { return w.owner.Reset(revoked, to) })
 	}
 	switch {
 	case errors.Is(err, idem.ErrFenced):

@@ -23,12 +23,12 @@ const endTimeout = time.Second
 func (w *worker) process(revoked, work context.Context, record kafka.Message) error {
 	m := Message{Message: record}
 	var idErr error
-	if w.config.Mode != Offsets {
+	if w.config.Mode != ByCheckpoint {
 		m.EventID, idErr = w.config.EventID(record)
 	}
 	switch {
 	case record.Key != nil && w.parked[string(record.Key)]:
-		return w.bury(revoked, work, m, idem.DeadLetterParked, errors.Join(errParked, idErr))
+		return w.store(revoked, work, m, idem.DeadLetterParked, errors.Join(errParked, idErr))
 	case idErr != nil:
 		return w.fail(revoked, work, m, idErr)
 	}
@@ -80,16 +80,16 @@ func unfit(err error) bool {
 // processOnce tries once; repeating is up to process, which knows of the revocation.
 func (w *worker) processOnce(work context.Context, m Message, ran *bool) (idem.Outcome, error) {
 	options := []idem.Option{w.once}
-	if w.config.StoreMetadata && w.config.Mode != Offsets {
+	if w.config.StoreMetadata && w.config.Mode != ByCheckpoint {
 		options = append(options, idem.WithMetadata(*w.metadata(m)))
 	}
 	handler := w.handler(m, ran)
 	switch w.config.Mode {
-	case Offsets:
-		return w.guard.ProcessOffset(work, w.mark, m.Offset, handler, options...) //nolint:wrapcheck // refuse wraps it.
-	case KeysAndOffsets:
-		options = append(options, idem.WithWatermark(w.mark, m.Offset))
-	case Keys:
+	case ByCheckpoint:
+		return w.guard.ProcessAt(work, w.owner, m.Offset, handler, options...) //nolint:wrapcheck // refuse wraps it.
+	case ByEventIDAndCheckpoint:
+		options = append(options, idem.WithOwner(w.owner, m.Offset))
+	case ByEventID:
 	}
 
 	return w.guard.ProcessIfNew(work, m.EventID, handler, options...) //nolint:wrapcheck // refuse wraps it.
@@ -117,7 +117,7 @@ func (w *worker) settleOne(ctx context.Context, m Message, outcome idem.Outcome,
 		return nil
 	}
 	w.settle(m, 0, 1, took)
-	w.behind = w.mark != nil
+	w.behind = w.owner != nil
 	if !w.behind || w.alive {
 		return nil
 	}
@@ -131,7 +131,7 @@ func (w *worker) settle(m Message, processed, duplicates int, took time.Duration
 	w.behind, w.begun = false, none
 	w.done(m.Offset + 1)
 	if processed > 0 {
-		w.alive = w.singly == 0
+		w.alive = w.isolated == 0
 		w.observe(Event{Kind: EventProcessed, Offset: m.Offset, Records: processed, Lag: m.Lag(), Duration: took})
 	}
 	if duplicates > 0 {
@@ -144,11 +144,11 @@ func (w *worker) settle(m Message, processed, duplicates int, took time.Duration
 // later ones need no note: whoever is killed by one of them leaves it to the next owner as its
 // first.
 func (w *worker) begin(revoked context.Context, offset int64) (starts int, err error) {
-	if w.mark == nil || w.alive {
+	if w.owner == nil || w.alive {
 		return 0, nil
 	}
 	err = w.persist(revoked, "note the start", func() error {
-		starts, err = w.mark.Begin(revoked, offset)
+		starts, err = w.owner.Begin(revoked, offset)
 
 		return err //nolint:wrapcheck // The caller judges it.
 	})
@@ -166,7 +166,7 @@ func (w *worker) endInOrder(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
-	if err := w.mark.End(ctx, w.begun); err != nil {
+	if err := w.owner.End(ctx, w.begun); err != nil {
 		w.log.WarnContext(ctx, "kafkaadapter: start of a record not taken back", "offset", w.begun, "error", err)
 	}
 }

@@ -1,16 +1,23 @@
+-- name: ConsumerGet :one
+SELECT * FROM idem.consumers WHERE id = @id;
+
 -- name: ConsumerByName :one
--- A name stands for one id for ever, so callers may keep the id.
-SELECT * FROM idem.consumers WHERE name = @name;
+SELECT * FROM idem.consumers WHERE id = idem.consumer_id(@name) AND name = @name;
 
 -- name: ConsumerInsert :exec
 -- The first registration wins: an existing row, and with it its retention, is left alone.
-INSERT INTO idem.consumers (name, retention)
-VALUES (@name, @retention)
-ON CONFLICT (name) DO NOTHING;
+INSERT INTO idem.consumers (id, name, retention)
+VALUES (@id, @name, @retention)
+ON CONFLICT (id) DO NOTHING;
+
+-- name: ConsumerBind :execrows
+-- Binds a consumer to a group of a cluster, unless it is bound to another one.
+UPDATE idem.consumers SET bound_cluster = @bound_cluster::text, bound_group = @bound_group::text
+WHERE id = @id AND (bound_group IS NULL OR bound_group = @bound_group::text AND bound_cluster = @bound_cluster::text);
 
 -- name: ConsumerSetRetention :execrows
 -- Changes how long ids are remembered from now on; what is forgotten already stays so.
-UPDATE idem.consumers SET retention = @retention WHERE name = @name;
+UPDATE idem.consumers SET retention = @retention WHERE id = idem.consumer_id(@name) AND name = @name;
 
 -- name: ConsumerList :many
 -- All of them: consumers are services, so there are few.

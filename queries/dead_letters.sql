@@ -52,7 +52,7 @@ SELECT d.id, c.name AS consumer, d.topic, d.record_partition, d.record_offset, d
 FROM idem.dead_letters d JOIN idem.consumers c ON c.id = d.consumer_id
 WHERE d.state = ANY (@states::text[])
   AND (sqlc.narg(ids)::bigint[] IS NULL OR d.id = ANY (sqlc.narg(ids)::bigint[]))
-  AND (sqlc.narg(consumer_id)::integer IS NULL OR d.consumer_id = sqlc.narg(consumer_id)::integer)
+  AND (sqlc.narg(consumer_id)::bigint IS NULL OR d.consumer_id = sqlc.narg(consumer_id)::bigint)
   AND (sqlc.narg(topic)::text IS NULL OR d.topic = sqlc.narg(topic)::text)
   AND (sqlc.narg(event_id)::text IS NULL OR d.event_id = sqlc.narg(event_id)::text)
   AND (sqlc.narg(error_part)::text IS NULL OR strpos(d.error, sqlc.narg(error_part)::text) > 0)

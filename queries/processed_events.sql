@@ -9,7 +9,7 @@
 -- times as long.
 WITH claim AS (
     INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
-    SELECT @consumer_id::integer, c.key::uuid, CAST(@claim_id::text AS uuid), nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
+    SELECT @consumer_id::bigint, c.key::uuid, CAST(@claim_id::text AS uuid), nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
     FROM (
         SELECT unnest(@keys::text[]) AS key, unnest(@event_ids::text[]) AS event_id, unnest(@metadata::text[]) AS metadata
     ) c
@@ -27,6 +27,22 @@ FROM claim;
 INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
 VALUES (@consumer_id, CAST(@key::text AS uuid), CAST(@claim_id::text AS uuid), nullif(@event_id::text, ''), nullif(@metadata::text, '')::jsonb)
 ON CONFLICT DO NOTHING;
+
+-- name: EventClaimOwned :many
+-- EventClaimOne for the owner of a partition, who claims nothing once another one has acquired it. The
+-- checkpoint stays where it is. One row, always.
+WITH mine AS (
+    SELECT FROM idem.checkpoints
+    WHERE consumer_id = @consumer_id::bigint AND topic = @topic AND partition = @partition
+      AND owner_token = CAST(@owner_token::text AS uuid)
+), claim AS (
+    INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
+    SELECT @consumer_id::bigint, CAST(@key::text AS uuid), CAST(@claim_id::text AS uuid), nullif(@event_id::text, ''), nullif(@metadata::text, '')::jsonb
+    WHERE EXISTS (SELECT FROM mine)
+    ON CONFLICT DO NOTHING
+    RETURNING key
+)
+SELECT EXISTS (SELECT FROM mine) AS owned, count(*) AS claimed FROM claim;
 
 -- name: EventClaimOrFail :exec
 -- EventClaimOne that fails with unique_violation (23505) where the event is not the caller's to

@@ -1,16 +1,35 @@
 -- +goose Up
 
+-- consumer_id maps the name of a consumer to its id: the first 8 bytes of SHA-256, big-endian. The
+-- id follows from the name, and from nothing that a database hands out, so that after a restore, in
+-- a replica or in another shard no consumer ever gets the claims or checkpoints of another.
+-- The Go package idem computes the same; a test holds the two equal.
+CREATE FUNCTION idem.consumer_id(name text) RETURNS bigint
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN ('x' || pg_catalog.encode(pg_catalog.substring(pg_catalog.sha256(
+        '\x6964656d2e636f6e73756d657200'::bytea || pg_catalog.convert_to(name, 'UTF8'::name)), 1, 8), 'hex'))::bit(64)::bigint;
+
+COMMENT ON FUNCTION idem.consumer_id(text) IS 'The id of the consumer of that name.';
+
 -- A consumer is the scope of deduplication: two services that share a database and see
--- the same event must each process it, so each has a name of its own here.
+-- the same event must each process it, so each has a name of its own here. Two names with one id
+-- cannot both be registered.
 CREATE TABLE idem.consumers (
-    id         integer     GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    name       text        COLLATE "C" NOT NULL UNIQUE
-                           CHECK (octet_length(name) BETWEEN 1 AND 255),
-    retention  interval    NOT NULL CHECK (retention > interval '0'),
-    created_at timestamptz NOT NULL DEFAULT now()
+    id            bigint      PRIMARY KEY,
+    retention     interval    NOT NULL CHECK (retention > interval '0'),
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    name          text        COLLATE "C" NOT NULL
+                              CHECK (octet_length(name) BETWEEN 1 AND 255),
+    bound_cluster text        COLLATE "C",
+    bound_group   text        COLLATE "C",
+    CONSTRAINT consumers_id_of_name CHECK (id = idem.consumer_id(name)),
+    CHECK ((bound_cluster IS NULL) = (bound_group IS NULL))
 );
 
 COMMENT ON TABLE  idem.consumers IS 'Who deduplicates: one row for each consumer name.';
+COMMENT ON COLUMN idem.consumers.id IS 'consumer_id(name)';
+COMMENT ON COLUMN idem.consumers.bound_group IS 'The only Kafka group that may use the consumer; null until one does.';
+COMMENT ON COLUMN idem.consumers.bound_cluster IS 'The id of the Kafka cluster of that group.';
 COMMENT ON COLUMN idem.consumers.retention IS 'How long an event id is remembered after it was processed.';
 
 -- One row for each (consumer, event) that was processed. Rows are inserted and deleted,
@@ -27,7 +46,7 @@ COMMENT ON COLUMN idem.consumers.retention IS 'How long an event id is remembere
 -- Its other settings stay the server's.
 CREATE TABLE idem.processed_events (
     processed_at timestamptz NOT NULL DEFAULT now(),
-    consumer_id  integer     NOT NULL,
+    consumer_id  bigint      NOT NULL,
     key          uuid        NOT NULL,
     claim_id     uuid        NOT NULL,
     event_id     text        COLLATE "C",
@@ -54,9 +73,10 @@ CREATE FUNCTION idem.event_key(event_id text) RETURNS uuid
         WHEN event_id COLLATE "C" ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-79a-f][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$'
              AND event_id <> '00000000-0000-0000-0000-000000000000'
             THEN event_id::uuid
-        ELSE encode(set_byte(set_byte(substring(sha256(convert_to(event_id, 'UTF8')) FROM 1 FOR 16),
-                 6, get_byte(sha256(convert_to(event_id, 'UTF8')), 6) & 15 | 128),
-                 8, get_byte(sha256(convert_to(event_id, 'UTF8')), 8) & 63 | 128), 'hex')::uuid
+        ELSE pg_catalog.encode(pg_catalog.set_byte(pg_catalog.set_byte(
+                 pg_catalog.substring(pg_catalog.sha256(pg_catalog.convert_to(event_id, 'UTF8'::name)), 1, 16),
+                 6, pg_catalog.get_byte(pg_catalog.sha256(pg_catalog.convert_to(event_id, 'UTF8'::name)), 6) & 15 | 128),
+                 8, pg_catalog.get_byte(pg_catalog.sha256(pg_catalog.convert_to(event_id, 'UTF8'::name)), 8) & 63 | 128), 'hex')::uuid
     END;
 
 COMMENT ON FUNCTION idem.event_key(text) IS 'The key under which processed_events holds an event id.';
@@ -74,3 +94,4 @@ DROP VIEW idem.events;
 DROP FUNCTION idem.event_key(text);
 DROP TABLE idem.processed_events;
 DROP TABLE idem.consumers;
+DROP FUNCTION idem.consumer_id(text);

@@ -15,7 +15,7 @@ CREATE TABLE idem.dead_letters (
     resolved_at      timestamptz,
     claim_id         uuid        NOT NULL,
     topic_id         uuid,
-    consumer_id      integer     NOT NULL,
+    consumer_id      bigint      NOT NULL,
     record_partition integer     NOT NULL,
     attempts         integer     NOT NULL,
     starts           integer     NOT NULL DEFAULT 0,

@@ -12,15 +12,17 @@ GRANT USAGE ON SCHEMA idem TO role;
 -- Every call looks up the consumer. Its registration needs INSERT; without that the consumer has
 -- to be registered beforehand ("idemctl consumer register").
 GRANT SELECT ON idem.consumers TO role;
-GRANT INSERT (name, retention) ON idem.consumers TO role;
+GRANT INSERT (id, name, retention) ON idem.consumers TO role;
+-- The binding to a Kafka group.
+GRANT UPDATE (bound_cluster, bound_group) ON idem.consumers TO role;
 -- The claim.
 GRANT SELECT, INSERT ON idem.processed_events TO role;
 -- WithHandlerDuration.
 GRANT UPDATE (metadata) ON idem.processed_events TO role;
 -- Forget and cleanup.
 GRANT DELETE ON idem.processed_events TO role;
--- Watermarks.
-GRANT SELECT, INSERT, UPDATE ON idem.partition_offsets TO role;
+-- Checkpoints.
+GRANT SELECT, INSERT, UPDATE ON idem.checkpoints TO role;
 -- Dead letters.
 GRANT SELECT, INSERT ON idem.dead_letters TO role;
 GRANT UPDATE (state, attempts, starts, error, failed_at, resolved_at) ON idem.dead_letters TO role;

@@ -32,7 +32,7 @@ func mustExec(t *testing.T, pool *pgxpool.Pool, sql string) {
 
 func TestEachDatabaseIsFreshAndMigrated(t *testing.T) {
 	t.Parallel()
-	const insert = "INSERT INTO idem.consumers (name, retention) VALUES ('a', '1 day')"
+	const insert = "INSERT INTO idem.consumers (id, name, retention) VALUES (idem.consumer_id('a'), 'a', '1 day')"
 	for range 2 {
 		pool := NewDB(t).Pool(t)
 		if n := count(t, pool, "SELECT count(*) FROM idem.consumers"); n != 0 {

@@ -64,7 +64,7 @@ WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped`
 // importer takes over the rows of one table for one consumer.
 type importer struct {
 	store    *store
-	consumer int32
+	consumer int64
 	table    pgx.Identifier
 }
 

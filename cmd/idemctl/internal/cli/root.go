@@ -19,7 +19,7 @@ Flags always win over the environment.
 Output: data on stdout, everything else on stderr; a progress bar only on a terminal. With
 --json every command prints one JSON document: names in snake_case, lists that are empty as
 [], times in RFC 3339, durations as numbers of seconds (…_seconds). What comes from records is
-printed with control characters escaped, but for "dlq show --raw-value".
+printed with control characters escaped, but for "deadletter show --raw-value".
 
 Commands that lose something ask first. Where nobody can answer they need --yes.
 
@@ -38,9 +38,9 @@ const rootExample = `  export IDEM_DATABASE_URL=postgres://me@db.example.com/sho
   idemctl show 4711 --consumer orders            was this event processed?
   idemctl forget 4711 --consumer orders          let it be processed again
   idemctl cleanup --dry-run                      what retention would delete
-  idemctl dlq list                               what could not be processed?
-  idemctl dlq replay --all --dry-run             what would be tried again
-  idemctl watermark list                         how far is each partition?`
+  idemctl deadletter list                               what could not be processed?
+  idemctl deadletter replay --all --dry-run             what would be tried again
+  idemctl checkpoint list                         how far is each partition?`
 
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
@@ -74,8 +74,8 @@ func newRoot(a *app) *cobra.Command {
 		newForget(a),
 		newCleanup(a),
 		newConsumer(a),
-		newDLQ(a),
-		newWatermark(a),
+		newDeadLetter(a),
+		newCheckpoint(a),
 		newImport(a),
 		newVersion(a),
 	)

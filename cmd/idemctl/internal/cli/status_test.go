@@ -21,7 +21,7 @@ func TestStatus(t *testing.T) {
 	b.register(t, "idle", "36h")
 	b.register(t, "orders", "1000h")
 	b.age(t, "orders", 1500)
-	b.exec(t, `INSERT INTO idem.consumers (name, retention) VALUES (E'evil\x1b[31m', '1 day')`)
+	b.exec(t, `INSERT INTO idem.consumers (id, name, retention) VALUES (idem.consumer_id(E'evil\x1b[31m'), E'evil\x1b[31m', '1 day')`)
 	text := b.ok(t, "status")
 	contains(t, text, "1,500 (501 expired)", "41d16h", `"evil\x1b[31m"`, "KiB",
 		"To do (see docs/operations.md):\n- 501 events of orders should be forgotten, the oldest since 20d")

@@ -58,7 +58,7 @@ func setupLetters(t *testing.T) *bundle {
 	return b
 }
 
-// listed runs "dlq list" and returns the ids.
+// listed runs "deadletter list" and returns the ids.
 func (b *bundle) listed(t *testing.T, args ...string) string {
 	t.Helper()
 	var ids []string

@@ -43,9 +43,9 @@ func TestModes(t *testing.T) {
 		mode                 kafkaadapter.Mode
 		produced, redelivery int // how often the events take effect after the former, after the latter
 	}{
-		"keys and offsets": {kafkaadapter.KeysAndOffsets, 10, 10},
-		"keys":             {kafkaadapter.Keys, 10, 20},
-		"offsets":          {kafkaadapter.Offsets, 20, 20},
+		"keys and offsets": {kafkaadapter.ByEventIDAndCheckpoint, 10, 10},
+		"keys":             {kafkaadapter.ByEventID, 10, 20},
+		"offsets":          {kafkaadapter.ByCheckpoint, 20, 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -73,7 +73,7 @@ func TestModes(t *testing.T) {
 
 // A former owner was killed after a transaction and before its commit to Kafka. The next one has
 // nothing to do, but the group must not seem to lag for ever.
-func TestWatermarkAheadOfTheGroup(t *testing.T) {
+func TestCheckpointAheadOfTheGroup(t *testing.T) {
 	t.Parallel()
 	s := setup(t, broker.InProcess(t), 1)
 	s.broker.Write(t, s.topic, events(0, 10, 1)...)
@@ -92,7 +92,7 @@ func TestWatermarkAheadOfTheGroup(t *testing.T) {
 func TestHangingMemberIsFenced(t *testing.T) {
 	t.Parallel()
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
-		for name, mode := range map[string]kafkaadapter.Mode{"keys and offsets": kafkaadapter.KeysAndOffsets, "offsets": kafkaadapter.Offsets} {
+		for name, mode := range map[string]kafkaadapter.Mode{"keys and offsets": kafkaadapter.ByEventIDAndCheckpoint, "offsets": kafkaadapter.ByCheckpoint} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				s := setup(t, b, 1)
@@ -139,7 +139,7 @@ func TestHangingMemberIsFenced(t *testing.T) {
 }
 
 // The topic is deleted and created again while nobody looks, and its log has grown beyond the
-// watermark: only the topic's id tells that these are other records.
+// checkpoint: only the topic's id tells that these are other records.
 func TestRecreatedTopic(t *testing.T) {
 	t.Parallel()
 	for name, policy := range map[string]struct {

@@ -18,7 +18,7 @@ func TestDLQReplay(t *testing.T) {
 	// Letters that are named are not asked about.
 	r := b.run(t, "dlq", "replay", "1", "2", "3", "4", "99", "1")
 	r.want(t, exitFailure, "there is no dead letter 99")
-	contains(t, r.stdout, "1 dead letter set to be replayed.", "within seconds", "idemctl dlq list --state replay",
+	contains(t, r.stdout, "1 dead letter set to be replayed.", "within seconds", "idemctl deadletter list --state replay",
 		"Dead letter 2 is left alone: it is parked, and follows by itself", "Dead letter 3 is left alone: it is to be replayed already",
 		"Dead letter 4 is left alone: it is replayed already")
 	if got := b.states(t); got != "replay parked replay replayed discarded superseded open" {
@@ -48,8 +48,8 @@ func TestDLQReplay(t *testing.T) {
 	contains(t, b.ok(t, "dlq", "replay", "-c", "mails", "-y"), "1 dead letter set to be replayed")
 	contains(t, b.ok(t, "dlq", "replay", "--all"), "No dead letter was changed.")
 	for line, want := range map[string]string{
-		"dlq replay --all --json":     `{changed:float64 complete:bool letters:float64 unchanged:[] unknown:[]}`,
-		"dlq discard --all -n --json": `{letters:[{attempts:float64 consumer:string error:string event_id:null failed_at:string id:float64 offset:float64 partition:float64 record_time:string resolved_at:null state:string topic:string}] unchanged:[] unknown:[]}`,
+		"deadletter replay --all --json":     `{changed:float64 complete:bool letters:float64 unchanged:[] unknown:[]}`,
+		"deadletter discard --all -n --json": `{letters:[{attempts:float64 consumer:string error:string event_id:null failed_at:string id:float64 offset:float64 partition:float64 record_time:string resolved_at:null state:string topic:string}] unchanged:[] unknown:[]}`,
 	} {
 		if got := shape(decode[any](t, b.ok(t, strings.Fields(line)...))); got != want {
 			t.Errorf("%s: %s", line, got)

@@ -14,17 +14,20 @@ import (
 	"github.com/nova-events/idempotent-consumer/idem"
 )
 
-func newDLQ(a *app) *cobra.Command {
-	return group("dlq", "List dead letters, have them processed again, give them up",
+func newDeadLetter(a *app) *cobra.Command {
+	command := group("deadletter", "List dead letters, have them processed again, give them up",
 		`Dead letters are records that could not be processed. Their states:
-    open        waits for somebody to decide: "dlq replay" or "dlq discard"
+    open        waits for somebody to decide: "deadletter replay" or "deadletter discard"
     parked      waits behind an unresolved letter of the same record key, and follows by itself
     replay      will be processed again by the consumer that owns the partition
     replayed    has been processed since
     discarded   was given up by somebody
     superseded  was not replayed, because another delivery of its event was processed
 The first three are unresolved.`,
-		newDLQList(a), newDLQShow(a), newDLQReplay(a), newDLQDiscard(a))
+		newDeadLetterList(a), newDeadLetterShow(a), newDeadLetterReplay(a), newDeadLetterDiscard(a))
+	command.Aliases = []string{"dlq"}
+
+	return command
 }
 
 // unresolvedStates and allStates are what --state takes besides the states themselves.

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func newDLQDiscard(a *app) *cobra.Command {
+func newDeadLetterDiscard(a *app) *cobra.Command {
 	return a.letterChangeCommand(&cobra.Command{
 		Use:   "discard [ID...]",
 		Short: "Give unresolved dead letters up",
@@ -16,8 +16,8 @@ marked as processed. The letters themselves are kept. Parked letters that waited
 are released: the consumer processes them. Always asks before it does so.
 
 ` + chooseHelp,
-		Example: `  idemctl dlq discard 17
-  idemctl dlq discard --consumer orders --topic payments --since 2h --dry-run`,
+		Example: `  idemctl deadletter discard 17
+  idemctl deadletter discard --consumer orders --topic payments --since 2h --dry-run`,
 	}, letterChange{
 		from:       unresolvedStates,
 		done:       "discarded",

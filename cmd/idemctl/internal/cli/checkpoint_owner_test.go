@@ -32,24 +32,24 @@ func TestResetFencesTheOwner(t *testing.T) {
 	b := setup(t)
 	guard := b.guard(t, "payments")
 	partition := idem.Partition{Topic: "orders", Number: 3, TopicID: uuid.New()}
-	takeOver := func() *idem.Watermark {
-		mark, err := guard.TakeOver(t.Context(), partition, time.Minute)
+	acquire := func() *idem.Owner {
+		mark, err := guard.Acquire(t.Context(), partition, idem.AcquireOptions{Patience: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}
 
 		return mark
 	}
-	owner := takeOver()
+	owner := acquire()
 	if err := owner.Advance(t.Context(), 500); err != nil {
 		t.Fatal(err)
 	}
-	contains(t, b.ok(t, "watermark", "reset", "-c", "payments", "-t", "orders", "-p", "3", "--to", "100", "-y"), "500    100")
+	contains(t, b.ok(t, "checkpoint", "reset", "-c", "payments", "-t", "orders", "-p", "3", "--to", "100", "-y"), "500    100")
 	if err := owner.Advance(t.Context(), 501); !errors.Is(err, idem.ErrFenced) {
 		t.Errorf("the owner was not fenced: %v", err)
 	}
 	partition.TopicID = uuid.New()
-	if next := takeOver(); next.Next() != 100 || next.Recreated() {
+	if next := acquire(); next.Next() != 100 || next.Recreated() {
 		t.Errorf("the next owner begins at %d, recreated: %t", next.Next(), next.Recreated())
 	}
 }

@@ -8,20 +8,20 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func newDLQList(a *app) *cobra.Command {
+func newDeadLetterList(a *app) *cobra.Command {
 	var filter letterFilter
 	command := &cobra.Command{
 		Use:   "list",
 		Short: "List dead letters, newest first",
 		Long: `Lists the dead letters that pass all filters, those that were stored last first. FAILED is when
 the last attempt failed. If there are more than --limit, a line on stderr says so.`,
-		Example: `  idemctl dlq list --consumer orders
-  idemctl dlq list --state open --error "connection refused" --since 2h
-  idemctl dlq list --event-id 4711 --state all`,
+		Example: `  idemctl deadletter list --consumer orders
+  idemctl deadletter list --state open --error "connection refused" --since 2h
+  idemctl deadletter list --event-id 4711 --state all`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return a.listLetters(command, filter) },
 	}
-	a.letterFlags(command, &filter, "unresolved", "a `STATE` of those that \"idemctl dlq --help\" lists, or unresolved, or all",
+	a.letterFlags(command, &filter, "unresolved", "a `STATE` of those that \"idemctl deadletter --help\" lists, or unresolved, or all",
 		100, "list at most `N` (0: all)")
 
 	return command

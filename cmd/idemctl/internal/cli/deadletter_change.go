@@ -14,7 +14,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/idem"
 )
 
-const chooseHelp = `Letters are chosen by their ids, or by the filters of "dlq list"; --all stands for no filter.
+const chooseHelp = `Letters are chosen by their ids, or by the filters of "deadletter list"; --all stands for no filter.
 What the filters choose is looked up once: letters that are stored meanwhile are not taken.
 A letter in another state, or that somebody else changes meanwhile, is left alone and reported.`
 

@@ -8,7 +8,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/idem"
 )
 
-func newDLQReplay(a *app) *cobra.Command {
+func newDeadLetterReplay(a *app) *cobra.Command {
 	return a.letterChangeCommand(&cobra.Command{
 		Use:   "replay [ID...]",
 		Short: "Have open dead letters processed again",
@@ -19,9 +19,9 @@ follow by themselves.
 
 ` + chooseHelp + `
 It asks before it replays what filters have chosen; letters that are named it replays at once.`,
-		Example: `  idemctl dlq replay 17 18
-  idemctl dlq replay --consumer orders --error "connection refused" --dry-run
-  idemctl dlq replay --all --yes`,
+		Example: `  idemctl deadletter replay 17 18
+  idemctl deadletter replay --consumer orders --error "connection refused" --dry-run
+  idemctl deadletter replay --all --yes`,
 	}, letterChange{
 		from: []idem.DeadLetterState{idem.DeadLetterOpen},
 		done: "set to be replayed",
@@ -34,8 +34,8 @@ It asks before it replays what filters have chosen; letters that are named it re
 		after: func(s *store) string {
 			return lines(
 				"The consumer that owns their partitions picks them up within seconds, if it runs. To watch:",
-				"    idemctl dlq list --state replay"+s.schemaArgument()+"   those that wait for it",
-				"    idemctl dlq list --state open"+s.schemaArgument()+"     those that failed again") + "\n"
+				"    idemctl deadletter list --state replay"+s.schemaArgument()+"   those that wait for it",
+				"    idemctl deadletter list --state open"+s.schemaArgument()+"     those that failed again") + "\n"
 		},
 	})
 }

@@ -5,52 +5,52 @@ import (
 	"testing"
 )
 
-// watermarks makes watermarks of a registered consumer for the partitions 0, 1, … of a topic.
-func (b *bundle) watermarks(t *testing.T, consumer, topic string, next ...int64) {
+// checkpoints makes checkpoints of a registered consumer for the partitions 0, 1, … of a topic.
+func (b *bundle) checkpoints(t *testing.T, consumer, topic string, next ...int64) {
 	t.Helper()
 	for partition, offset := range next {
-		b.exec(t, `INSERT INTO idem.partition_offsets (consumer_id, topic, partition, next_offset, epoch, owner, topic_id, started_offset, starts)
+		b.exec(t, `INSERT INTO idem.checkpoints (consumer_id, topic, partition, next_offset, epoch, owner, topic_id, started_offset, starts)
 			SELECT id, $2, $3, $4, 7, E'host\x1b[31m/1', gen_random_uuid(), $4, 2 FROM idem.consumers WHERE name = $1`, consumer, topic, partition, offset)
 	}
 }
 
-func TestWatermarkList(t *testing.T) {
+func TestCheckpointList(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	contains(t, b.ok(t, "watermark", "list"), "There is no watermark")
-	if out := b.ok(t, "watermark", "list", "--json"); out != "[]\n" {
+	contains(t, b.ok(t, "checkpoint", "list"), "There is no checkpoint")
+	if out := b.ok(t, "checkpoint", "list", "--json"); out != "[]\n" {
 		t.Error(out)
 	}
 	b.register(t, "orders", "7d")
 	b.register(t, "mails", "7d")
-	b.watermarks(t, "orders", "payments", 1200, 0)
-	b.watermarks(t, "mails", "evil\x1b[31m", 5)
-	text := b.ok(t, "watermark", "list")
+	b.checkpoints(t, "orders", "payments", 1200, 0)
+	b.checkpoints(t, "mails", "evil\x1b[31m", 5)
+	text := b.ok(t, "checkpoint", "list")
 	contains(t, text, "CONSUMER  TOPIC", `mails     "evil\x1b[31m"`, `"host\x1b[31m/1"`, "1200      7  ")
 	if strings.Contains(text, "\x1b") {
 		t.Errorf("%q", text)
 	}
-	list := decode[watermarkList](t, b.ok(t, "watermark", "list", "-c", "orders", "--topic", "payments", "--json"))
+	list := decode[checkpointList](t, b.ok(t, "checkpoint", "list", "-c", "orders", "--topic", "payments", "--json"))
 	if len(list) != 2 || list[0].NextOffset != 1200 || list[0].Epoch != 7 || list[1].Partition != 1 || list[0].TopicID == nil {
 		t.Errorf("%+v", list)
 	}
-	if out := b.ok(t, "watermark", "list", "-c", "mails", "-t", "payments", "--json"); out != "[]\n" {
+	if out := b.ok(t, "checkpoint", "list", "-c", "mails", "-t", "payments", "--json"); out != "[]\n" {
 		t.Error(out)
 	}
-	b.run(t, "watermark", "list", "-c", "order").want(t, exitFailure, "not registered")
+	b.run(t, "checkpoint", "list", "-c", "order").want(t, exitFailure, "not registered")
 }
 
-func TestWatermarkReset(t *testing.T) {
+func TestCheckpointReset(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.register(t, "orders", "7d")
 	b.register(t, "mails", "7d")
-	b.watermarks(t, "orders", "payments", 1200, 10, 50)
-	b.watermarks(t, "orders", "refunds", 1)
-	b.watermarks(t, "mails", "payments", 1200)
-	const untouched = `SELECT count(*) FROM idem.partition_offsets WHERE epoch = 7 AND topic_id IS NOT NULL AND starts = 2`
+	b.checkpoints(t, "orders", "payments", 1200, 10, 50)
+	b.checkpoints(t, "orders", "refunds", 1)
+	b.checkpoints(t, "mails", "payments", 1200)
+	const untouched = `SELECT count(*) FROM idem.checkpoints WHERE epoch = 7 AND topic_id IS NOT NULL AND starts = 2`
 
-	line := []string{"watermark", "reset", "-c", "orders", "-t", "payments", "-p", "0", "--to", "1000"}
+	line := []string{"checkpoint", "reset", "-c", "orders", "-t", "payments", "-p", "0", "--to", "1000"}
 	r := b.run(t, line...)
 	r.want(t, exitUnconfirmed, "of orders for partition 0 of payments will be set from 1200 to 1000", "1 goes back", "processed again, unless their event ids are known",
 		"kafka-consumer-groups.sh --reset-offsets", "fenced", "--yes")
@@ -58,13 +58,13 @@ func TestWatermarkReset(t *testing.T) {
 		t.Fatal("it was done without a confirmation", r.stderr)
 	}
 	text := b.ok(t, append(line, "--yes")...)
-	contains(t, text, "1 watermark of orders for payments reset.", "PARTITION  BEFORE  AFTER  EPOCH", "        0    1200   1000      8")
-	if b.one(t, untouched) != 4 || b.one(t, `SELECT count(*) FROM idem.partition_offsets WHERE next_offset = 1000 AND epoch = 8 AND topic_id IS NULL AND starts = 0`) != 1 {
+	contains(t, text, "1 checkpoint of orders for payments reset.", "PARTITION  BEFORE  AFTER  EPOCH", "        0    1200   1000      8")
+	if b.one(t, untouched) != 4 || b.one(t, `SELECT count(*) FROM idem.checkpoints WHERE next_offset = 1000 AND epoch = 8 AND topic_id IS NULL AND starts = 0`) != 1 {
 		t.Error("another row was changed, or not all of this one")
 	}
 
-	line = []string{"watermark", "reset", "-c", "orders", "-t", "payments", "--all-partitions", "--to", "50"}
-	b.run(t, line...).want(t, exitUnconfirmed, "3 watermarks of orders for payments will be set to 50", "1 goes back", "1 goes forward: the records before are never processed")
+	line = []string{"checkpoint", "reset", "-c", "orders", "-t", "payments", "--all-partitions", "--to", "50"}
+	b.run(t, line...).want(t, exitUnconfirmed, "3 checkpoints of orders for payments will be set to 50", "1 goes back", "1 goes forward: the records before are never processed")
 	got := decode[resetReport](t, b.ok(t, append(line, "-y", "--json")...))
 	if len(got.Partitions) != 3 || got.Partitions[0] != (resetPartition{Partition: 0, NextOffset: 50, PreviousOffset: 1000, Epoch: 9, PreviousEpoch: 8}) ||
 		got.Partitions[1] != (resetPartition{Partition: 1, NextOffset: 50, PreviousOffset: 10, Epoch: 8, PreviousEpoch: 7}) {
@@ -75,19 +75,19 @@ func TestWatermarkReset(t *testing.T) {
 	}
 }
 
-func TestWatermarkResetOfWhatIsNotThere(t *testing.T) {
+func TestCheckpointResetOfWhatIsNotThere(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.register(t, "orders", "7d")
 	b.register(t, "idle", "7d")
-	b.watermarks(t, "orders", "payments", 1, 2)
+	b.checkpoints(t, "orders", "payments", 1, 2)
 	for line, want := range map[string]string{
-		"-c orders -t payments -p 7 --to 0":             "no watermark for partition 7 of payments; it has one for: 0, 1",
-		"-c orders -t payment --all-partitions --to 0":  "no watermark for the topic payment; it has some for: payments",
-		"-c idle -t payments --all-partitions --to 0":   "idle has no watermarks",
+		"-c orders -t payments -p 7 --to 0":             "no checkpoint for partition 7 of payments; it has one for: 0, 1",
+		"-c orders -t payment --all-partitions --to 0":  "no checkpoint for the topic payment; it has some for: payments",
+		"-c idle -t payments --all-partitions --to 0":   "idle has no checkpoints",
 		"-c orderz -t payments --all-partitions --to 0": "orderz is not registered",
 	} {
-		b.run(t, append([]string{"watermark", "reset", "--yes"}, strings.Fields(line)...)...).want(t, exitFailure, want)
+		b.run(t, append([]string{"checkpoint", "reset", "--yes"}, strings.Fields(line)...)...).want(t, exitFailure, want)
 	}
 	for line, want := range map[string]string{
 		"-t payments -p 0 --to 0":                              "which consumer?",
@@ -99,9 +99,9 @@ func TestWatermarkResetOfWhatIsNotThere(t *testing.T) {
 		"-c orders -t payments -p=-1 --to 1":                   "negative",
 		"-c orders -t payments --all-partitions --to earliest": "earliest",
 	} {
-		b.run(t, append([]string{"watermark", "reset", "--yes"}, strings.Fields(line)...)...).want(t, exitUsage, want)
+		b.run(t, append([]string{"checkpoint", "reset", "--yes"}, strings.Fields(line)...)...).want(t, exitUsage, want)
 	}
-	if b.one(t, `SELECT sum(epoch)::bigint FROM idem.partition_offsets`) != 14 {
+	if b.one(t, `SELECT sum(epoch)::bigint FROM idem.checkpoints`) != 14 {
 		t.Error("something was reset")
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 )
 
-func newDLQShow(a *app) *cobra.Command {
+func newDeadLetterShow(a *app) *cobra.Command {
 	var raw bool
 	command := &cobra.Command{
 		Use:   "show ID",
@@ -25,8 +25,8 @@ With --raw-value it writes the bytes of the value to stdout and nothing else; on
 may do anything. A value that is null is written as nothing.
 
 The exit status is 3 if there is no such letter.`,
-		Example: `  idemctl dlq show 17
-  idemctl dlq show 17 --raw-value > value.bin`,
+		Example: `  idemctl deadletter show 17
+  idemctl deadletter show 17 --raw-value > value.bin`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			id, err := parseLetterID(args[0])
@@ -48,7 +48,7 @@ The exit status is 3 if there is no such letter.`,
 func parseLetterID(text string) (int64, error) {
 	id, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || id <= 0 {
-		return 0, fail(exitUsage, "%s is not the id of a dead letter: \"idemctl dlq list\" prints numbers", printable(shorten(text)))
+		return 0, fail(exitUsage, "%s is not the id of a dead letter: \"idemctl deadletter list\" prints numbers", printable(shorten(text)))
 	}
 
 	return id, nil
@@ -116,7 +116,7 @@ func (a *app) showLetter(command *cobra.Command, id int64, raw bool) error {
 		row, err := s.queries.DeadLetterGet(ctx, s.conn, id)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
-			return fail(exitNotFound, "there is no dead letter %d; \"idemctl dlq list --state all%s\" lists them", id, s.schemaArgument())
+			return fail(exitNotFound, "there is no dead letter %d; \"idemctl deadletter list --state all%s\" lists them", id, s.schemaArgument())
 		case err != nil:
 			return fmt.Errorf("read the dead letter: %w", err)
 		case raw:

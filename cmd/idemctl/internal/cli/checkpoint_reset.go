@@ -12,7 +12,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 )
 
-// resetChoice says what "watermark reset" is to set.
+// resetChoice says what "checkpoint reset" is to set.
 type resetChoice struct {
 	topic     string
 	partition int32
@@ -20,31 +20,31 @@ type resetChoice struct {
 	to        int64
 }
 
-func newWatermarkReset(a *app) *cobra.Command {
+func newCheckpointReset(a *app) *cobra.Command {
 	var choice resetChoice
 	command := &cobra.Command{
 		Use:   "reset",
-		Short: "Set watermarks back or forward",
-		Long: `Sets the watermark of a partition, or of all partitions of a topic that have one. A consumer
+		Short: "Set checkpoints back or forward",
+		Long: `Sets the checkpoint of a partition, or of all partitions of a topic that have one. A consumer
 that runs is fenced: its next transaction is refused, and it begins anew. A record that was
 refused because it killed one process after the other is tried again. Asks before it does so.
 
 Set back, the records from there on are processed again, unless their event ids are known (see
 "idemctl forget"). Set forward, the records before are never processed.
 
-A consumer starts at the greater of the watermark and its group's committed offset. To read
+A consumer starts at the greater of the checkpoint and its group's committed offset. To read
 records again, reset the group's offsets too while the consumer is stopped:
     kafka-consumer-groups.sh --reset-offsets --group G --topic T --to-offset N --execute …`,
-		Example: `  idemctl watermark reset --consumer orders --topic payments --partition 3 --to 1200
-  idemctl watermark reset --consumer orders --topic payments --all-partitions --to 0`,
+		Example: `  idemctl checkpoint reset --consumer orders --topic payments --partition 3 --to 1200
+  idemctl checkpoint reset --consumer orders --topic payments --all-partitions --to 0`,
 		Args: cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error { return a.resetWatermarks(command, choice) },
+		RunE: func(command *cobra.Command, _ []string) error { return a.resetCheckpoints(command, choice) },
 	}
 	a.consumerFlag(command, "`NAME` of the consumer")
 	flags := command.Flags()
 	flags.StringVarP(&choice.topic, "topic", "t", "", "`TOPIC` of the partitions")
 	flags.Int32VarP(&choice.partition, "partition", "p", 0, "`NUMBER` of the partition")
-	flags.BoolVar(&choice.all, "all-partitions", false, "all partitions that have a watermark")
+	flags.BoolVar(&choice.all, "all-partitions", false, "all partitions that have a checkpoint")
 	flags.Int64Var(&choice.to, "to", 0, "`OFFSET` of the first record that is to count as not processed")
 	a.yesFlag(command)
 
@@ -55,7 +55,7 @@ records again, reset the group's offsets too while the consumer is stopped:
 func (c resetChoice) check(given func(flag string) bool) error {
 	switch {
 	case c.topic == "":
-		return fail(exitUsage, "which topic? name it with --topic; \"idemctl watermark list\" lists them")
+		return fail(exitUsage, "which topic? name it with --topic; \"idemctl checkpoint list\" lists them")
 	case given("partition") == c.all:
 		return fail(exitUsage, "which partition? give either --partition or --all-partitions")
 	case c.partition < 0:
@@ -91,10 +91,10 @@ func (r resetReport) text() string {
 		t.row(decimal(p.Partition), decimal(p.PreviousOffset), decimal(p.NextOffset), decimal(p.Epoch))
 	}
 
-	return fmt.Sprintf("%s of %s for %s reset.\n\n", plural(int64(len(r.Partitions)), "watermark"), printable(r.Consumer), printable(r.Topic)) + t.String()
+	return fmt.Sprintf("%s of %s for %s reset.\n\n", plural(int64(len(r.Partitions)), "checkpoint"), printable(r.Consumer), printable(r.Topic)) + t.String()
 }
 
-func (a *app) resetWatermarks(command *cobra.Command, choice resetChoice) error {
+func (a *app) resetCheckpoints(command *cobra.Command, choice resetChoice) error {
 	if err := choice.check(command.Flags().Changed); err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (a *app) resetWatermarks(command *cobra.Command, choice resetChoice) error 
 		if err != nil {
 			return err
 		}
-		known, err := s.watermarks(ctx, consumer.Name, "")
+		known, err := s.checkpoints(ctx, consumer.Name, "")
 		if err != nil {
 			return err
 		}
@@ -118,20 +118,20 @@ func (a *app) resetWatermarks(command *cobra.Command, choice resetChoice) error 
 		if err := a.confirm(ctx, choice.warning(consumer.Name, chosen)); err != nil {
 			return err
 		}
-		params := db.OffsetSetParams{NextOffset: choice.to, ConsumerID: consumer.ID, Topic: choice.topic}
+		params := db.CheckpointSetParams{NextOffset: choice.to, ConsumerID: consumer.ID, Topic: choice.topic}
 		if !choice.all {
 			params.Partition = &choice.partition
 		}
-		rows, err := s.queries.OffsetSet(ctx, s.conn, params)
+		rows, err := s.queries.CheckpointSet(ctx, s.conn, params)
 		if err != nil {
-			return fmt.Errorf("set the watermarks: %w", err)
+			return fmt.Errorf("set the checkpoints: %w", err)
 		}
 
 		return a.print(newResetReport(consumer.Name, choice.topic, rows))
 	})
 }
 
-func newResetReport(consumer, topic string, rows []db.OffsetSetRow) resetReport {
+func newResetReport(consumer, topic string, rows []db.CheckpointSetRow) resetReport {
 	r := resetReport{Consumer: consumer, Topic: topic, Partitions: make([]resetPartition, len(rows))}
 	for i, row := range rows {
 		r.Partitions[i] = resetPartition{
@@ -144,11 +144,11 @@ func newResetReport(consumer, topic string, rows []db.OffsetSetRow) resetReport 
 	return r
 }
 
-// of returns the watermarks of a consumer that are chosen. A watermark that is not there is not
+// of returns the checkpoints of a consumer that are chosen. A checkpoint that is not there is not
 // made: the topic or the partition may be mistyped.
-func (c resetChoice) of(consumer string, known watermarkList) (watermarkList, error) {
+func (c resetChoice) of(consumer string, known checkpointList) (checkpointList, error) {
 	var topics, partitions []string
-	var chosen watermarkList
+	var chosen checkpointList
 	for _, w := range known {
 		topics = append(topics, printable(w.Topic))
 		if w.Topic != c.topic {
@@ -163,29 +163,29 @@ func (c resetChoice) of(consumer string, known watermarkList) (watermarkList, er
 	case len(chosen) > 0:
 		return chosen, nil
 	case len(partitions) > 0:
-		return nil, fmt.Errorf("%s has no watermark for partition %d of %s; it has one for: %s",
+		return nil, fmt.Errorf("%s has no checkpoint for partition %d of %s; it has one for: %s",
 			printable(consumer), c.partition, printable(c.topic), strings.Join(partitions, ", "))
 	case len(topics) > 0:
-		return nil, fmt.Errorf("%s has no watermark for the topic %s; it has some for: %s",
+		return nil, fmt.Errorf("%s has no checkpoint for the topic %s; it has some for: %s",
 			printable(consumer), printable(c.topic), strings.Join(slices.Compact(topics), ", "))
 	default:
-		return nil, fmt.Errorf("%s has no watermarks: nothing is to be reset", printable(consumer))
+		return nil, fmt.Errorf("%s has no checkpoints: nothing is to be reset", printable(consumer))
 	}
 }
 
 // warning says what the reset does.
-func (c resetChoice) warning(consumer string, chosen watermarkList) string {
-	back := count(chosen, func(w listedWatermark) bool { return w.NextOffset > c.to })
-	forward := count(chosen, func(w listedWatermark) bool { return w.NextOffset < c.to })
-	about := fmt.Sprintf("%s of %s for %s will be set to %d.", plural(int64(len(chosen)), "watermark"), printable(consumer), printable(c.topic), c.to)
+func (c resetChoice) warning(consumer string, chosen checkpointList) string {
+	back := count(chosen, func(w listedCheckpoint) bool { return w.NextOffset > c.to })
+	forward := count(chosen, func(w listedCheckpoint) bool { return w.NextOffset < c.to })
+	about := fmt.Sprintf("%s of %s for %s will be set to %d.", plural(int64(len(chosen)), "checkpoint"), printable(consumer), printable(c.topic), c.to)
 	if len(chosen) == 1 {
-		about = fmt.Sprintf("The watermark of %s for partition %d of %s will be set from %d to %d.",
+		about = fmt.Sprintf("The checkpoint of %s for partition %d of %s will be set from %d to %d.",
 			printable(consumer), chosen[0].Partition, printable(c.topic), chosen[0].NextOffset, c.to)
 	}
 	var goesBack, group, goesForward string
 	if back > 0 {
 		goesBack = move(back) + " back: the records from there on are processed again, unless their event ids are known."
-		group = "The consumer starts at the greater of the watermark and its group's committed offset: to read records again, reset that too " +
+		group = "The consumer starts at the greater of the checkpoint and its group's committed offset: to read records again, reset that too " +
 			"(kafka-consumer-groups.sh --reset-offsets) while the consumer is stopped."
 	}
 	if forward > 0 {
@@ -195,7 +195,7 @@ func (c resetChoice) warning(consumer string, chosen watermarkList) string {
 	return lines(about, goesBack, group, goesForward, "A consumer that runs is fenced at its next record and begins anew.")
 }
 
-// move is the beginning of a sentence about so many watermarks.
+// move is the beginning of a sentence about so many checkpoints.
 func move(n int) string {
 	if n == 1 {
 		return "1 goes"

@@ -9,23 +9,23 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func newWatermark(a *app) *cobra.Command {
-	return group("watermark", "List and reset how far each partition is processed",
-		`A watermark says how far a consumer has processed a partition: all records before NEXT have
+func newCheckpoint(a *app) *cobra.Command {
+	return group("checkpoint", "List and reset how far each partition is processed",
+		`A checkpoint says how far a consumer has processed a partition: all records before NEXT have
 taken effect. It advances in the transactions that process the records, and only by the latest
 owner of the partition, whose number is EPOCH.`,
-		newWatermarkList(a), newWatermarkReset(a))
+		newCheckpointList(a), newCheckpointReset(a))
 }
 
-func newWatermarkList(a *app) *cobra.Command {
+func newCheckpointList(a *app) *cobra.Command {
 	var topic string
 	command := &cobra.Command{
 		Use:   "list",
-		Short: "List the watermarks",
-		Long: `Lists the watermarks of all consumers and topics, or of those that are named. TAKEN is when the
-latest owner took over, OWNER its host and process.`,
+		Short: "List the checkpoints",
+		Long: `Lists the checkpoints of all consumers and topics, or of those that are named. ACQUIRED is when
+the latest owner acquired the partition, OWNER its host and process.`,
 		Args: cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error { return a.listWatermarks(command, topic) },
+		RunE: func(command *cobra.Command, _ []string) error { return a.listCheckpoints(command, topic) },
 	}
 	a.consumerFlag(command, "`NAME` of the consumer to look at (default: all)")
 	command.Flags().StringVarP(&topic, "topic", "t", "", "`TOPIC` to look at (default: all)")
@@ -33,31 +33,31 @@ latest owner took over, OWNER its host and process.`,
 	return command
 }
 
-type watermarkList []listedWatermark
+type checkpointList []listedCheckpoint
 
-type listedWatermark struct {
+type listedCheckpoint struct {
 	Consumer   string    `json:"consumer"`
 	Topic      string    `json:"topic"`
 	Partition  int32     `json:"partition"`
 	NextOffset int64     `json:"next_offset"`
 	Epoch      int64     `json:"epoch"`
-	TakenAt    time.Time `json:"taken_at"`
+	AcquiredAt time.Time `json:"acquired_at"`
 	Owner      *string   `json:"owner"`    // null if it did not tell
 	TopicID    *string   `json:"topic_id"` // null if Kafka's id of the topic is not known
 }
 
-func (l watermarkList) text() string {
+func (l checkpointList) text() string {
 	if len(l) == 0 {
-		return "There is no watermark: a consumer that keeps them makes one for each partition that it takes over.\n"
+		return "There is no checkpoint: a consumer that keeps them makes one for each partition that it takes over.\n"
 	}
 	t := table{columns: []column{
 		consumerColumn, {name: "TOPIC"}, {name: "PARTITION", number: true}, {name: "NEXT", number: true},
-		{name: "EPOCH", number: true}, {name: "TAKEN"}, {name: "OWNER"},
+		{name: "EPOCH", number: true}, {name: "ACQUIRED"}, {name: "OWNER"},
 	}}
 	for _, w := range l {
 		// Offsets and epochs are numbers to copy, so they have no commas.
 		t.row(printable(w.Consumer), printable(w.Topic), decimal(w.Partition), decimal(w.NextOffset),
-			decimal(w.Epoch), timestamp(w.TakenAt), optional(w.Owner))
+			decimal(w.Epoch), timestamp(w.AcquiredAt), optional(w.Owner))
 	}
 
 	return t.String()
@@ -75,14 +75,14 @@ func optional(text *string) string {
 	return printable(*text)
 }
 
-func (a *app) listWatermarks(command *cobra.Command, topic string) error {
+func (a *app) listCheckpoints(command *cobra.Command, topic string) error {
 	return a.withStore(command, func(ctx context.Context, s *store) error {
 		if a.settings.consumer != "" {
 			if _, err := s.consumer(ctx, a.settings.consumer); err != nil {
 				return err
 			}
 		}
-		list, err := s.watermarks(ctx, a.settings.consumer, topic)
+		list, err := s.checkpoints(ctx, a.settings.consumer, topic)
 		if err != nil {
 			return err
 		}
@@ -91,20 +91,20 @@ func (a *app) listWatermarks(command *cobra.Command, topic string) error {
 	})
 }
 
-// watermarks are those of a consumer and a topic; an empty name stands for all.
-func (s *store) watermarks(ctx context.Context, consumer, topic string) (watermarkList, error) {
-	rows, err := s.queries.OffsetList(ctx, s.conn)
+// checkpoints are those of a consumer and a topic; an empty name stands for all.
+func (s *store) checkpoints(ctx context.Context, consumer, topic string) (checkpointList, error) {
+	rows, err := s.queries.CheckpointList(ctx, s.conn)
 	if err != nil {
-		return nil, fmt.Errorf("list the watermarks: %w", err)
+		return nil, fmt.Errorf("list the checkpoints: %w", err)
 	}
-	list := watermarkList{}
+	list := checkpointList{}
 	for _, row := range rows {
 		if consumer != "" && row.Consumer != consumer || topic != "" && row.Topic != topic {
 			continue
 		}
-		w := listedWatermark{
+		w := listedCheckpoint{
 			Consumer: row.Consumer, Topic: row.Topic, Partition: row.Partition, NextOffset: row.NextOffset,
-			Epoch: row.Epoch, TakenAt: row.TakenAt.UTC(), Owner: row.Owner,
+			Epoch: row.Epoch, AcquiredAt: row.AcquiredAt.UTC(), Owner: row.Owner,
 		}
 		if row.TopicID.Valid {
 			id := row.TopicID.UUID.String()

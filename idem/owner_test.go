@@ -18,9 +18,9 @@ import (
 
 var partition = idem.Partition{Topic: "orders", Number: 3}
 
-func takeOver(t *testing.T, guard *idem.Guard) *idem.Watermark {
+func acquire(t *testing.T, guard *idem.Guard) *idem.Owner {
 	t.Helper()
-	w, err := guard.TakeOver(t.Context(), partition, time.Minute)
+	w, err := guard.Acquire(t.Context(), partition, idem.AcquireOptions{Patience: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,14 +29,14 @@ func takeOver(t *testing.T, guard *idem.Guard) *idem.Watermark {
 }
 
 // A record is processed once by its place, even when its key is forgotten.
-func TestWatermarkOutlivesTheKey(t *testing.T) {
+func TestCheckpointOutlivesTheKey(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	w := takeOver(t, b.guard)
+	w := acquire(t, b.guard)
 	if w.Next() != 0 || w.Recreated() {
-		t.Errorf("a new watermark: next %d, recreated %v", w.Next(), w.Recreated())
+		t.Errorf("a new checkpoint: next %d, recreated %v", w.Next(), w.Recreated())
 	}
-	outcome, err := b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithWatermark(w, 7))
+	outcome, err := b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithOwner(w, 7))
 	want(t, "first", outcome, err, idem.Processed)
 	if w.Next() != 8 {
 		t.Errorf("the owner is at %d after it has processed 7", w.Next())
@@ -44,16 +44,16 @@ func TestWatermarkOutlivesTheKey(t *testing.T) {
 	if _, err := b.guard.Forget(t.Context(), "e"); err != nil {
 		t.Fatal(err)
 	}
-	outcome, err = b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithWatermark(w, 7))
+	outcome, err = b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithOwner(w, 7))
 	want(t, "again", outcome, err, idem.AlreadyProcessed)
 
-	again := takeOver(t, b.guard)
+	again := acquire(t, b.guard)
 	if again.Next() != 8 {
 		t.Errorf("the next owner goes on at %d, want 8", again.Next())
 	}
-	outcome, err = b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithWatermark(again, 8))
+	outcome, err = b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithOwner(again, 8))
 	want(t, "produced again", outcome, err, idem.Processed)
-	outcome, err = b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithWatermark(again, 9))
+	outcome, err = b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithOwner(again, 9))
 	want(t, "a duplicate", outcome, err, idem.AlreadyProcessed)
 	if n := b.effects(t, "e"); n != 2 {
 		t.Errorf("it took effect %d times, want 2", n)
@@ -63,25 +63,25 @@ func TestWatermarkOutlivesTheKey(t *testing.T) {
 func TestProcessOffset(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	w := takeOver(t, b.guard)
+	w := acquire(t, b.guard)
 	for offset, wanted := range []idem.Outcome{0: idem.Processed, 1: idem.Processed} {
 		id := fmt.Sprint("offset ", offset)
-		outcome, err := b.guard.ProcessOffset(t.Context(), w, int64(offset), effect(id))
+		outcome, err := b.guard.ProcessAt(t.Context(), w, int64(offset), effect(id))
 		want(t, id, outcome, err, wanted)
-		outcome, err = b.guard.ProcessOffset(t.Context(), w, int64(offset), effect(id))
+		outcome, err = b.guard.ProcessAt(t.Context(), w, int64(offset), effect(id))
 		want(t, id+" again", outcome, err, idem.AlreadyProcessed)
 		if n := b.effects(t, id); n != 1 {
 			t.Errorf("%s took effect %d times", id, n)
 		}
 	}
-	_, err := b.guard.ProcessOffset(t.Context(), w, 2, func(ctx context.Context, tx pgx.Tx) error {
+	_, err := b.guard.ProcessAt(t.Context(), w, 2, func(ctx context.Context, tx pgx.Tx) error {
 		return errors.Join(effect("fails")(ctx, tx), errBoom)
 	})
 	var handlerErr *idem.HandlerError
 	if !errors.As(err, &handlerErr) || handlerErr.EventID != "orders/3/2" || !errors.Is(err, errBoom) {
 		t.Errorf("a failing handler: %v", err)
 	}
-	outcome, err := b.guard.ProcessOffset(t.Context(), w, 2, effect("works"))
+	outcome, err := b.guard.ProcessAt(t.Context(), w, 2, effect("works"))
 	want(t, "after a failure", outcome, err, idem.Processed)
 	if n := b.effects(t, "fails"); n != 0 {
 		t.Errorf("the failed handler took effect %d times", n)
@@ -96,21 +96,21 @@ func TestProcessOffset(t *testing.T) {
 func TestFormerOwnerIsFenced(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	zombie := takeOver(t, b.guard)
-	owner := takeOver(t, b.guard)
+	zombie := acquire(t, b.guard)
+	owner := acquire(t, b.guard)
 	for name, try := range map[string]func() error{
 		"ProcessIfNew": func() error {
-			_, err := b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithWatermark(zombie, 0))
+			_, err := b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithOwner(zombie, 0))
 
 			return err
 		},
-		"ProcessOffset": func() error {
-			_, err := b.guard.ProcessOffset(t.Context(), zombie, 0, effect("e"))
+		"ProcessAt": func() error {
+			_, err := b.guard.ProcessAt(t.Context(), zombie, 0, effect("e"))
 
 			return err
 		},
 		"StoreDeadLetter": func() error {
-			_, err := b.guard.StoreDeadLetter(t.Context(), idem.DeadLetter{Partition: partition}, idem.WithWatermark(zombie, 0))
+			_, err := b.guard.StoreDeadLetter(t.Context(), idem.DeadLetter{Partition: partition}, idem.WithOwner(zombie, 0))
 
 			return err
 		},
@@ -127,7 +127,7 @@ func TestFormerOwnerIsFenced(t *testing.T) {
 		}
 	}
 	b.wantProcessed(t, "e", false)
-	outcome, err := b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithWatermark(owner, 0))
+	outcome, err := b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithOwner(owner, 0))
 	want(t, "the owner", outcome, err, idem.Processed)
 }
 
@@ -139,10 +139,10 @@ func TestTakeOverDuringATransaction(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
-			zombie := takeOver(t, b.guard)
+			zombie := acquire(t, b.guard)
 			other := newGuard(t, b.db.Pool(t), idem.Config{Consumer: "orders"})
 			type taken struct {
-				*idem.Watermark
+				*idem.Owner
 				error
 			}
 			next := make(chan taken, 1)
@@ -150,7 +150,7 @@ func TestTakeOverDuringATransaction(t *testing.T) {
 			outcome, err := b.guard.ProcessIfNew(t.Context(), "e", func(ctx context.Context, tx pgx.Tx) error {
 				runs++
 				go func() {
-					w, err := other.TakeOver(ctx, partition, patience)
+					w, err := other.Acquire(ctx, partition, idem.AcquireOptions{Patience: patience})
 					next <- taken{w, err}
 				}()
 				if patience == 0 {
@@ -161,7 +161,7 @@ func TestTakeOverDuringATransaction(t *testing.T) {
 				}
 
 				return effect("e")(ctx, tx)
-			}, idem.WithWatermark(zombie, 4))
+			}, idem.WithOwner(zombie, 4))
 			owner := <-next
 			if owner.error != nil {
 				t.Fatal(owner.error)
@@ -180,7 +180,7 @@ func TestTakeOverDuringATransaction(t *testing.T) {
 			if runs != 1 {
 				t.Errorf("the former owner's handler ran %d times", runs)
 			}
-			outcome, err = other.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithWatermark(owner.Watermark, 4))
+			outcome, err = other.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithOwner(owner.Owner, 4))
 			if patience == 0 {
 				want(t, "the new owner", outcome, err, idem.Processed)
 			} else {
@@ -197,12 +197,12 @@ func TestOffsetCommitWithoutAnswer(t *testing.T) {
 		t.Run(expect.name, func(t *testing.T) {
 			t.Parallel()
 			c := setupCut(t, idem.RetryPolicy{})
-			w := takeOver(t, c.through)
+			w := acquire(t, c.through)
 			for offset := range int64(30) {
 				id := fmt.Sprint("offset ", offset)
 				c.runs.Store(0)
 				c.proxy.CutNextCommit(mode)
-				outcome, err := c.through.ProcessOffset(t.Context(), w, offset, c.handler(id))
+				outcome, err := c.through.ProcessAt(t.Context(), w, offset, c.handler(id))
 				want(t, id, outcome, err, idem.Processed)
 				if n := c.runs.Load(); n < expect.least || n > expect.most {
 					t.Fatalf("%s: the handler ran %d times, want %d to %d", id, n, expect.least, expect.most)
@@ -216,7 +216,7 @@ func TestOffsetCommitWithoutAnswer(t *testing.T) {
 }
 
 // The COMMIT gets no answer, and before its outcome is looked up somebody takes over: whether it
-// landed cannot be told by the watermark then, so it must not be guessed.
+// landed cannot be told by the checkpoint then, so it must not be guessed.
 func TestOffsetCommitWithoutAnswerBeforeATakeOver(t *testing.T) {
 	t.Parallel()
 	var cut atomic.Bool
@@ -226,14 +226,14 @@ func TestOffsetCommitWithoutAnswerBeforeATakeOver(t *testing.T) {
 			if !cut.Load() {
 				return nil
 			}
-			_, err := c.guard.TakeOver(ctx, partition, time.Minute)
+			_, err := c.guard.Acquire(ctx, partition, idem.AcquireOptions{Patience: time.Minute})
 
 			return err
 		}
 	})
-	w := takeOver(t, c.through)
+	w := acquire(t, c.through)
 	c.proxy.CutNextCommit(pgtest.DropAfterCommit)
-	outcome, err := c.through.ProcessOffset(t.Context(), w, 0, func(ctx context.Context, tx pgx.Tx) error {
+	outcome, err := c.through.ProcessAt(t.Context(), w, 0, func(ctx context.Context, tx pgx.Tx) error {
 		cut.Store(true)
 
 		return c.handler("e")(ctx, tx)
@@ -246,24 +246,24 @@ func TestOffsetCommitWithoutAnswerBeforeATakeOver(t *testing.T) {
 	}
 }
 
-func TestWatermarkMoves(t *testing.T) {
+func TestCheckpointMoves(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	for _, step := range []struct {
 		name     string
-		move     func(*idem.Watermark, context.Context, int64) error
+		move     func(*idem.Owner, context.Context, int64) error
 		to, want int64
 	}{
-		{"forward", (*idem.Watermark).Advance, 10, 10},
-		{"not back", (*idem.Watermark).Advance, 5, 10},
-		{"back by a reset", (*idem.Watermark).Reset, 3, 3},
-		{"forward again", (*idem.Watermark).Advance, 4, 4},
+		{"forward", (*idem.Owner).Advance, 10, 10},
+		{"not back", (*idem.Owner).Advance, 5, 10},
+		{"back by a reset", (*idem.Owner).Reset, 3, 3},
+		{"forward again", (*idem.Owner).Advance, 4, 4},
 	} {
-		w := takeOver(t, b.guard)
+		w := acquire(t, b.guard)
 		if err := step.move(w, t.Context(), step.to); err != nil {
 			t.Fatalf("%s: %v", step.name, err)
 		}
-		if next := takeOver(t, b.guard).Next(); w.Next() != step.want || next != step.want {
+		if next := acquire(t, b.guard).Next(); w.Next() != step.want || next != step.want {
 			t.Errorf("%s: at %d, and at %d for the next owner; want %d", step.name, w.Next(), next, step.want)
 		}
 	}
@@ -273,9 +273,9 @@ func TestWatermarkMoves(t *testing.T) {
 func TestBeginCounts(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	begin := func(offset int64, wanted int) *idem.Watermark {
+	begin := func(offset int64, wanted int) *idem.Owner {
 		t.Helper()
-		w := takeOver(t, b.guard)
+		w := acquire(t, b.guard)
 		for range 2 { // The second time as if the answer had been lost.
 			if n, err := w.Begin(t.Context(), offset); n != wanted || err != nil {
 				t.Errorf("begun with %d: %d times, %v; want %d", offset, n, err, wanted)
@@ -301,9 +301,9 @@ func TestRecreatedTopic(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	first, second := uuid.New(), uuid.New()
-	take := func(id uuid.UUID, recreated bool) *idem.Watermark {
+	take := func(id uuid.UUID, recreated bool) *idem.Owner {
 		t.Helper()
-		w, err := b.guard.TakeOver(t.Context(), idem.Partition{Topic: "orders", TopicID: id}, time.Minute)
+		w, err := b.guard.Acquire(t.Context(), idem.Partition{Topic: "orders", TopicID: id}, idem.AcquireOptions{Patience: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -331,10 +331,10 @@ func TestRecreatedTopic(t *testing.T) {
 // second returns the error of a call that returns two values.
 func second[T any](_ T, err error) error { return err }
 
-func TestWatermarkMisuse(t *testing.T) {
+func TestCheckpointMisuse(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	w := takeOver(t, b.guard)
+	w := acquire(t, b.guard)
 	other := newGuard(t, b.pool, idem.Config{Consumer: "other"})
 	tx, err := b.pool.Begin(t.Context())
 	if err != nil {
@@ -347,15 +347,15 @@ func TestWatermarkMisuse(t *testing.T) {
 		return err
 	}
 	for name, try := range map[string]func() error{
-		"no watermark":     func() error { return process(b.guard, idem.WithWatermark(nil, 0)) },
-		"zero watermark":   func() error { return process(b.guard, idem.WithWatermark(&idem.Watermark{}, 0)) },
-		"negative offset":  func() error { return process(b.guard, idem.WithWatermark(w, -1)) },
-		"another guard":    func() error { return process(other, idem.WithWatermark(w, 0)) },
-		"in a ClaimTx":     func() error { return second(b.guard.ClaimTx(t.Context(), tx, "e", idem.WithWatermark(w, 0))) },
-		"offset, nil":      func() error { return second(b.guard.ProcessOffset(t.Context(), nil, 0, effect("e"))) },
-		"no topic":         func() error { return second(b.guard.TakeOver(t.Context(), idem.Partition{}, 0)) },
-		"nil guard":        func() error { return second((*idem.Guard)(nil).TakeOver(t.Context(), partition, 0)) },
-		"nil guard offset": func() error { return second((*idem.Guard)(nil).ProcessOffset(t.Context(), w, 0, effect("e"))) },
+		"no checkpoint":    func() error { return process(b.guard, idem.WithOwner(nil, 0)) },
+		"zero checkpoint":  func() error { return process(b.guard, idem.WithOwner(&idem.Owner{}, 0)) },
+		"negative offset":  func() error { return process(b.guard, idem.WithOwner(w, -1)) },
+		"another guard":    func() error { return process(other, idem.WithOwner(w, 0)) },
+		"in a ClaimTx":     func() error { return second(b.guard.ClaimTx(t.Context(), tx, "e", idem.WithOwner(w, 0))) },
+		"offset, nil":      func() error { return second(b.guard.ProcessAt(t.Context(), nil, 0, effect("e"))) },
+		"no topic":         func() error { return second(b.guard.Acquire(t.Context(), idem.Partition{}, idem.AcquireOptions{})) },
+		"nil guard":        func() error { return second((*idem.Guard)(nil).Acquire(t.Context(), partition, idem.AcquireOptions{})) },
+		"nil guard offset": func() error { return second((*idem.Guard)(nil).ProcessAt(t.Context(), w, 0, effect("e"))) },
 	} {
 		if err := try(); !errors.Is(err, idem.ErrInvalidConfig) {
 			t.Errorf("%s: %v, want ErrInvalidConfig", name, err)

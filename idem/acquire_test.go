@@ -1,0 +1,128 @@
+package idem_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+// hold returns once a session of its own has executed sql in a transaction, and the function that
+// ends it.
+func (b *bundle) hold(t *testing.T, sql string, args ...any) (release func()) {
+	t.Helper()
+	tx, err := b.db.Pool(t).Begin(t.Context())
+	if err == nil {
+		_, err = tx.Exec(t.Context(), sql, args...)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return func() {
+		if err := tx.Rollback(t.Context()); err != nil {
+			t.Errorf("a session that holds nothing of the partition was ended: %v", err)
+		}
+	}
+}
+
+// Somebody else has locked the row: Acquire must not end a session that processes nothing of the
+// partition, must say who it may be, and go on as soon as it can.
+func TestAcquireWaitsForStrangersAndSaysSo(t *testing.T) {
+	t.Parallel()
+	for name, lock := range map[string]string{
+		"FOR UPDATE":              `SELECT FROM idem.checkpoints FOR UPDATE`,
+		"FOR SHARE, by two":       `SELECT FROM idem.checkpoints FOR SHARE`,
+		"a checkpoint of another": `INSERT INTO idem.checkpoints (consumer_id, topic, partition, acquired_at) SELECT consumer_id, topic, 3, now() FROM idem.consumers, (VALUES ('orders')) t(topic), LATERAL (SELECT id) i(consumer_id)`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			if strings.HasPrefix(lock, "INSERT") {
+				if err := b.guard.Register(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				acquire(t, b.guard)
+			}
+			releases := []func(){b.hold(t, lock)}
+			if strings.Contains(name, "two") {
+				releases = append(releases, b.hold(t, lock))
+			}
+			told := make(chan error, 100)
+			done := make(chan error, 1)
+			go func() {
+				_, err := b.guard.Acquire(t.Context(), partition, idem.AcquireOptions{Waiting: func(reason error) { told <- reason }})
+				done <- err
+			}()
+			if reason := <-told; !strings.Contains(reason.Error(), "pid ") {
+				t.Errorf("it says that it waits for: %v", reason)
+			}
+			for _, release := range releases {
+				release()
+			}
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// The end of the context ends a wait, with what it waited for.
+func TestAcquireThatWaitsEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	acquire(t, b.guard)
+	defer b.hold(t, `SELECT FROM idem.checkpoints FOR UPDATE`)()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, err := b.guard.Acquire(ctx, partition, idem.AcquireOptions{Waiting: func(error) { cancel() }})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A former owner that hangs before its first checkpoint is committed, or in a transaction that does not
+// touch the checkpoint, is ended all the same; what it did is not committed.
+func TestAcquireEndsTheFormerOwnersTransaction(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	former := acquire(t, b.guard)
+	other := newGuard(t, b.db.Pool(t), idem.Config{Consumer: "orders"})
+	outcome, err := b.guard.ProcessIfNew(t.Context(), "e", func(ctx context.Context, tx pgx.Tx) error {
+		if _, err := other.Acquire(ctx, partition, idem.AcquireOptions{Patience: 200 * time.Millisecond}); err != nil {
+			t.Error(err)
+		}
+
+		return effect("e")(ctx, tx)
+	}, idem.WithHold(former))
+	if outcome != 0 || !errors.Is(err, idem.ErrFenced) {
+		t.Errorf("a held transaction of the former owner: %v, %v; want ErrFenced", outcome, err)
+	}
+	b.wantProcessed(t, "e", false)
+}
+
+// Records that are processed out of their order leave the checkpoint alone, and only the owner
+// processes them.
+func TestHold(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	former := acquire(t, b.guard)
+	outcome, err := b.guard.ProcessIfNew(t.Context(), "a", effect("a"), idem.WithHold(former))
+	want(t, "first", outcome, err, idem.Processed)
+	outcome, err = b.guard.ProcessIfNew(t.Context(), "a", effect("a"), idem.WithHold(former))
+	want(t, "again", outcome, err, idem.AlreadyProcessed)
+	owner := acquire(t, b.guard)
+	if owner.Next() != 0 {
+		t.Errorf("the checkpoint moved to %d", owner.Next())
+	}
+	if outcome, err := b.guard.ProcessIfNew(t.Context(), "b", effect("b"), idem.WithHold(former)); !errors.Is(err, idem.ErrFenced) {
+		t.Errorf("the former owner: %v, %v", outcome, err)
+	}
+	b.wantProcessed(t, "b", false)
+}

@@ -1,0 +1,117 @@
+package idem
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/db"
+)
+
+// consumerID returns the id of a consumer's rows in all tables: the first 8 bytes, big-endian, of
+// SHA-256. It follows from the name alone, so that no restore, replica or shard can give it to
+// another consumer. The SQL function consumer_id computes the same.
+func consumerID(name string) int64 {
+	hash := sha256.Sum256([]byte("idem.consumer\x00" + name))
+
+	return int64(binary.BigEndian.Uint64(hash[:8])) //nolint:gosec // All 64 bits are meant.
+}
+
+// Register writes the consumer's name and retention to the database, or checks them where the
+// name is known already. Calling it at start-up finds mistakes early: ErrNotMigrated, a
+// *RetentionConflictError, a database that does not answer. Calling it again costs nothing.
+func (g *Guard) Register(ctx context.Context) error {
+	if err := g.check(); err != nil {
+		return err
+	}
+
+	return g.config.Retry.do(ctx, g.log, func() error { return g.register(ctx) })
+}
+
+// register registers the consumer, once.
+func (g *Guard) register(ctx context.Context) error {
+	if g.registered.Load() {
+		return nil
+	}
+	err := g.onConn(ctx, func(conn db.DBTX) error {
+		_, err := g.registerOn(ctx, conn)
+
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("idem: register consumer: %w", err)
+	}
+	g.registered.Store(true)
+
+	return nil
+}
+
+// registerIn registers the consumer in the caller's transaction, if that may be rolled back.
+func (g *Guard) registerIn(ctx context.Context, tx db.DBTX) error {
+	if g.registered.Load() {
+		return nil
+	}
+	found, err := g.registerOn(ctx, tx)
+	if err != nil {
+		return fmt.Errorf("idem: register consumer: %w", explain(err))
+	}
+	if found {
+		g.registered.Store(true)
+	}
+
+	return nil
+}
+
+// registerOn reports whether the consumer was there. It reads before it writes, so that a role
+// without the right to insert consumers can use those that are registered.
+func (g *Guard) registerOn(ctx context.Context, conn db.DBTX) (found bool, err error) {
+	row, err := g.queries.ConsumerGet(ctx, conn, g.consumer)
+	found = err == nil
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = g.queries.ConsumerInsert(ctx, conn, db.ConsumerInsertParams{
+			ID: g.consumer, Name: g.config.Consumer, Retention: cmp.Or(g.config.Retention, DefaultRetention),
+		})
+		if err == nil {
+			row, err = g.queries.ConsumerGet(ctx, conn, g.consumer)
+		}
+	}
+	want := g.config.Retention
+	switch {
+	case err != nil:
+		return false, err //nolint:wrapcheck // The caller wraps it.
+	case row.Name != g.config.Consumer:
+		return false, fmt.Errorf("%w: the names %q and %q make the same id; choose another name for one of the consumers",
+			ErrInvalidConfig, g.config.Consumer, row.Name)
+	case want != 0 && want != row.Retention:
+		return false, &RetentionConflictError{Consumer: g.config.Consumer, Configured: want, Registered: row.Retention}
+	}
+
+	return found, nil
+}
+
+// Bind binds the consumer to a Kafka group of a cluster, or checks that it is bound to it. The first
+// call decides. Two groups that share a consumer's name would take each other's events for their own
+// and process a part each. The error is a *BindingError if the consumer is bound elsewhere.
+func (g *Guard) Bind(ctx context.Context, cluster, group string) error {
+	return g.onPool(ctx, func(conn db.DBTX) error {
+		n, err := g.queries.ConsumerBind(ctx, conn, db.ConsumerBindParams{ID: g.consumer, BoundCluster: cluster, BoundGroup: group})
+		if err != nil || n > 0 {
+			return err //nolint:wrapcheck // onPool wraps it.
+		}
+		row, err := g.queries.ConsumerGet(ctx, conn, g.consumer)
+		if err != nil {
+			return err //nolint:wrapcheck // onPool wraps it.
+		}
+		bound := &BindingError{Consumer: g.config.Consumer, Cluster: cluster, Group: group}
+		if row.BoundCluster != nil && row.BoundGroup != nil {
+			bound.BoundCluster, bound.BoundGroup = *row.BoundCluster, *row.BoundGroup
+		}
+
+		return bound
+	})
+}

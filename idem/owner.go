@@ -1,0 +1,246 @@
+package idem
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/nova-events/idempotent-consumer/db"
+)
+
+var (
+	// ErrFenced is returned when another owner has acquired the partition: nothing was committed
+	// (unless the error also wraps ErrOutcomeUnknown), and nothing of this owner ever will be. Stop
+	// working on the partition; Acquire begins anew.
+	ErrFenced = errors.New("idem: another owner has acquired the partition")
+
+	// ErrRewound is returned when the checkpoint stands lower than this owner has left it: the
+	// database has lost its latest commits, by a failover to a standby without them for instance.
+	// The effects and claims behind the checkpoint are lost with it, and nothing was committed. Call
+	// Acquire and read again from Owner.Next.
+	ErrRewound = errors.New("idem: the database went back in time")
+
+	// ErrCheckpointGone is returned when the checkpoint of the owner's partition is not there any
+	// more: the tables were made anew, or the database is another one. Nothing was committed. Check
+	// which database it is before you go on.
+	ErrCheckpointGone = errors.New("idem: the partition's checkpoint is gone")
+)
+
+// Owner owns a partition. It alone advances the partition's checkpoint: how far the consumer has
+// processed the partition, kept in PostgreSQL and advanced in the transactions that process its
+// records (WithOwner, ProcessAt, ProcessBatchAt). A record before the checkpoint is never processed
+// again, however old it is.
+//
+// Acquire gives each owner a random token, and a transaction of an earlier owner fails with
+// ErrFenced: the fencing token of Martin Kleppmann, "How to do distributed locking", 2016. The
+// checkpoint moves only from where the owner last saw it, so that a database that has lost commits
+// is noticed (ErrRewound).
+//
+// An Owner may be used by one goroutine at a time, but WithHold by any number.
+type Owner struct {
+	guard     *Guard
+	partition Partition
+	lockKey   int64
+	token     string // a UUID
+
+	seen        int64 // the checkpoint, as this owner knows it
+	topicID     uuid.NullUUID
+	leaderEpoch *int32 // stored with the checkpoint
+
+	isNew, setByOperator bool
+}
+
+// Next is where to go on: the first offset that this owner does not know to be processed.
+func (o *Owner) Next() int64 { return o.seen }
+
+// Token tells this owner from all others, of whatever partition.
+func (o *Owner) Token() string { return o.token }
+
+// IsNew reports whether Acquire has made the checkpoint (AcquireOptions.Start).
+func (o *Owner) IsNew() bool { return o.isNew }
+
+// SetByOperator reports whether an operator has set the checkpoint since somebody last owned the
+// partition, or noted where it is to begin.
+func (o *Owner) SetByOperator() bool { return o.setByOperator }
+
+// Recreated reports whether the checkpoint belongs to another topic that had the same name. Call
+// Reset to bind the checkpoint to the new topic.
+func (o *Owner) Recreated() bool {
+	known := o.partition.TopicID != uuid.Nil && o.topicID.Valid
+
+	return known && o.topicID.UUID != o.partition.TopicID
+}
+
+// LeaderEpoch returns Kafka's leader epoch of the record before Next, or -1 if it is not known. A log
+// that was truncated and filled anew has another epoch there (KIP-320).
+func (o *Owner) LeaderEpoch() int32 {
+	if o.leaderEpoch == nil {
+		return -1
+	}
+
+	return *o.leaderEpoch
+}
+
+// SetLeaderEpoch says in which leader epoch the records that follow were written. It is stored with
+// the checkpoint, the next time that this advances. -1 stands for not known.
+func (o *Owner) SetLeaderEpoch(epoch int32) {
+	if epoch >= 0 && epoch != o.LeaderEpoch() {
+		o.leaderEpoch = &epoch
+	}
+}
+
+// passed notes that this owner has committed the records before next.
+func (o *Owner) passed(next int64) {
+	if o != nil {
+		o.seen = max(o.seen, next)
+	}
+}
+
+// Advance moves the checkpoint forward to next, for records that needed no transaction: duplicates,
+// or places in the log without a record. It does nothing if it is there already.
+func (o *Owner) Advance(ctx context.Context, next int64) error {
+	if next <= o.seen {
+		return nil
+	}
+	g := o.guard
+	err := g.onPool(ctx, func(conn db.DBTX) error {
+		n, err := g.queries.CheckpointAdvance(ctx, conn, db.CheckpointAdvanceParams{
+			NextOffset: next, SeenOffset: o.seen, LeaderEpoch: o.leaderEpoch,
+			ConsumerID: g.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.token,
+		})
+		if err != nil || n == 1 {
+			return err //nolint:wrapcheck // onPool wraps it.
+		}
+		at, err := g.readCheckpoint(ctx, conn, o)
+		if err == nil && at < next {
+			err = ErrFenced // An operator's doing, between the statements.
+		}
+
+		return err
+	})
+	if err == nil {
+		o.passed(next)
+	}
+
+	return err
+}
+
+// readCheckpoint returns where the checkpoint is, once a transaction that moves it has ended, and an
+// error if it is not this owner's, or behind where the owner has left it. While the owner is the
+// latest nobody else can have moved it forward.
+func (g *Guard) readCheckpoint(ctx context.Context, conn db.DBTX, o *Owner) (int64, error) {
+	rows, err := g.queries.CheckpointLock(ctx, conn, o.lockParams())
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("idem: read the checkpoint: %w", explain(err))
+	case len(rows) == 0:
+		return 0, fmt.Errorf("%w: %v", ErrCheckpointGone, o.partition)
+	case !rows[0].OwnerToken.Valid || rows[0].OwnerToken.UUID.String() != o.token:
+		return 0, ErrFenced
+	case rows[0].NextOffset < o.seen:
+		return 0, fmt.Errorf("%w: the checkpoint of %v was at %d and is at %d", ErrRewound, o.partition, o.seen, rows[0].NextOffset)
+	default:
+		return rows[0].NextOffset, nil
+	}
+}
+
+func (o *Owner) lockParams() db.CheckpointLockParams {
+	return db.CheckpointLockParams{ConsumerID: o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number}
+}
+
+// Reset sets the checkpoint to next, even back, for a log that has become another one, or for a place
+// that an operator has chosen: records from there on are processed, unless their event ids are known.
+func (o *Owner) Reset(ctx context.Context, next int64) error {
+	id := nullable(o.partition.TopicID)
+	err := o.update(ctx, func(conn db.DBTX) (int64, error) {
+		return o.guard.queries.CheckpointReset(ctx, conn, db.CheckpointResetParams{
+			NextOffset: next, TopicID: id,
+			ConsumerID: o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.token,
+		})
+	})
+	if err == nil {
+		o.seen, o.topicID, o.leaderEpoch = next, id, nil
+	}
+
+	return err
+}
+
+// Begin notes that this owner begins with the record at offset and returns how many owners in a
+// row have, this one included, each counted once. An owner that ended while it processed its
+// first record shows here: a record that kills its process is begun by one after the other. Call
+// it for the first record after Acquire. End clears the mark after an orderly stop.
+func (o *Owner) Begin(ctx context.Context, offset int64) (int, error) {
+	var starts int32
+	err := o.update(ctx, func(conn db.DBTX) (int64, error) {
+		rows, err := o.guard.queries.CheckpointStart(ctx, conn, db.CheckpointStartParams{
+			StartedOffset: &offset,
+			ConsumerID:    o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.token,
+		})
+		if len(rows) == 1 {
+			starts = rows[0]
+		}
+
+		return int64(len(rows)), err
+	})
+
+	return int(starts), err
+}
+
+// End clears the mark set by Begin after an orderly stop.
+func (o *Owner) End(ctx context.Context, offset int64) error {
+	return o.guard.onPool(ctx, func(conn db.DBTX) error {
+		return o.guard.queries.CheckpointTakeBackStart(ctx, conn, db.CheckpointTakeBackStartParams{
+			StartedOffset: &offset,
+			ConsumerID:    o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.token,
+		})
+	})
+}
+
+// update changes the checkpoint's row, which is there only for its owner.
+func (o *Owner) update(ctx context.Context, statement func(conn db.DBTX) (int64, error)) error {
+	var rows int64
+	err := o.guard.onPool(ctx, func(conn db.DBTX) error {
+		var err error
+		rows, err = statement(conn)
+
+		return err
+	})
+	if err == nil && rows == 0 {
+		return ErrFenced
+	}
+
+	return err
+}
+
+// InsertStarts notes where the partitions of a topic begin, by their numbers, unless a partition of
+// the topic has a checkpoint already. So members that start at the same time agree on which partitions
+// were there when the consumer first came to the topic, and a partition that is added later is known
+// to be new (KnowsTopic).
+func (g *Guard) InsertStarts(ctx context.Context, topic string, topicID uuid.UUID, starts map[int32]int64) error {
+	params := db.CheckpointInsertStartsParams{ConsumerID: g.consumer, Topic: topic, TopicID: nullable(topicID)}
+	for partition, offset := range starts {
+		params.Partitions = append(params.Partitions, partition)
+		params.NextOffsets = append(params.NextOffsets, offset)
+	}
+
+	return g.onPool(ctx, func(conn db.DBTX) error {
+		_, err := g.queries.CheckpointInsertStarts(ctx, conn, params)
+
+		return err //nolint:wrapcheck // onPool wraps it.
+	})
+}
+
+// KnowsTopic reports whether a partition of the topic has a checkpoint.
+func (g *Guard) KnowsTopic(ctx context.Context, topic string) (bool, error) {
+	known := false
+	err := g.onPool(ctx, func(conn db.DBTX) error {
+		var err error
+		known, err = g.queries.CheckpointKnowsTopic(ctx, conn, db.CheckpointKnowsTopicParams{ConsumerID: g.consumer, Topic: topic})
+
+		return err //nolint:wrapcheck // onPool wraps it.
+	})
+
+	return known, err
+}

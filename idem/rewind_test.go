@@ -1,0 +1,146 @@
+package idem_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+// goBack makes the database what it was when the checkpoint stood at next: what a failover to a
+// standby without the latest commits does.
+func (b *bundle) goBack(t *testing.T, next int) {
+	t.Helper()
+	b.exec(t, `UPDATE idem.checkpoints SET next_offset = $1`, next)
+	b.exec(t, `DELETE FROM public.effects WHERE event_id::int >= $1`, next)
+	b.exec(t, `DELETE FROM idem.processed_events WHERE event_id::int >= $1`, next)
+}
+
+// The owner runs on while the database loses its latest commits: it must notice at its next
+// record, whatever form that takes, and commit nothing.
+func TestDatabaseGoesBackUnderAnOwner(t *testing.T) {
+	t.Parallel()
+	for name, process := range map[string]func(b *bundle, ctx context.Context, o *idem.Owner, offset int) error{
+		"single": func(b *bundle, ctx context.Context, o *idem.Owner, offset int) error {
+			id := fmt.Sprint(offset)
+			_, err := b.guard.ProcessIfNew(ctx, id, effect(id), idem.WithOwner(o, int64(offset)))
+
+			return err
+		},
+		"without an id": func(b *bundle, ctx context.Context, o *idem.Owner, offset int) error {
+			_, err := b.guard.ProcessAt(ctx, o, int64(offset), effect(fmt.Sprint(offset)))
+
+			return err
+		},
+		"batch": func(b *bundle, ctx context.Context, o *idem.Owner, offset int) error {
+			id := fmt.Sprint(offset)
+			_, err := b.guard.ProcessBatchAt(ctx, o, []idem.BatchEvent{{ID: id, Offset: int64(offset)}},
+				func(ctx context.Context, tx pgx.Tx, _ []idem.BatchEvent) error { return effect(id)(ctx, tx) })
+
+			return err
+		},
+		"dead letter": func(b *bundle, ctx context.Context, o *idem.Owner, offset int) error {
+			_, err := b.guard.StoreDeadLetter(ctx, idem.DeadLetter{Partition: partition, Offset: int64(offset), EventID: fmt.Sprint(offset), Error: "bad"},
+				idem.WithOwner(o, int64(offset)))
+
+			return err
+		},
+		"advance": func(_ *bundle, ctx context.Context, o *idem.Owner, offset int) error {
+			return o.Advance(ctx, int64(offset)+1)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			o := acquire(t, b.guard)
+			for offset := range 20 {
+				if err := process(b, t.Context(), o, offset); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.goBack(t, 10)
+			for range 2 {
+				if err := process(b, t.Context(), o, 20); !errors.Is(err, idem.ErrRewound) || idem.IsTransient(err) {
+					t.Fatalf("after the database went back: %v, want ErrRewound", err)
+				}
+			}
+			if n := b.effects(t, "20"); n != 0 {
+				t.Errorf("the record behind the gap took effect %d times", n)
+			}
+			o = acquire(t, b.guard)
+			if o.Next() != 10 {
+				t.Fatalf("the owner goes on at %d, want 10", o.Next())
+			}
+			for offset := 10; offset <= 20; offset++ {
+				if err := process(b, t.Context(), o, offset); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if o.Next() != 21 {
+				t.Errorf("the owner has come to %d, want 21", o.Next())
+			}
+		})
+	}
+}
+
+// The commit that made this owner the owner is lost too: the row has the token of the one before,
+// or is not there at all.
+func TestDatabaseGoesBackBehindTheOwner(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	o := acquire(t, b.guard)
+	b.exec(t, `UPDATE idem.checkpoints SET owner_token = gen_random_uuid()`)
+	_, err := b.guard.ProcessIfNew(t.Context(), "0", effect("0"), idem.WithOwner(o, 0))
+	if !errors.Is(err, idem.ErrFenced) {
+		t.Errorf("another token: %v, want ErrFenced", err)
+	}
+	b.exec(t, `DELETE FROM idem.checkpoints`)
+	_, err = b.guard.ProcessIfNew(t.Context(), "0", effect("0"), idem.WithOwner(o, 0))
+	if !errors.Is(err, idem.ErrCheckpointGone) || idem.IsTransient(err) {
+		t.Errorf("no row: %v, want ErrCheckpointGone", err)
+	}
+	b.wantNothing(t)
+}
+
+// A partition that has no checkpoint begins where AcquireOptions.Start says; its error leaves no row
+// behind, which the next owner would take for a partition that has begun.
+func TestStartOfAPartition(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	start := func(next int64, err error) idem.AcquireOptions {
+		return idem.AcquireOptions{Start: func(context.Context) (int64, error) { return next, err }}
+	}
+	if _, err := b.guard.Acquire(t.Context(), partition, start(0, errBoom)); !errors.Is(err, errBoom) {
+		t.Fatalf("got %v, want the error of Start", err)
+	}
+	o, err := b.guard.Acquire(t.Context(), partition, start(40, nil))
+	if err != nil || o.Next() != 40 || !o.IsNew() || o.SetByOperator() {
+		t.Fatalf("the first owner: %v, %v", o, err)
+	}
+	o, err = b.guard.Acquire(t.Context(), partition, start(0, errBoom))
+	if err != nil || o.Next() != 40 || o.IsNew() || o.SetByOperator() {
+		t.Fatalf("the next owner: %v, %v", o, err)
+	}
+	if err := b.guard.InsertStarts(t.Context(), "orders", partition.TopicID, map[int32]int64{3: 1, 4: 7}); err != nil {
+		t.Fatal(err)
+	}
+	added := partition
+	added.Number = 4
+	if o, err = b.guard.Acquire(t.Context(), added, start(99, nil)); err != nil || o.Next() != 99 {
+		t.Errorf("a partition that was added to a known topic begins at %v, %v", o.Next(), err)
+	}
+	if err := b.guard.InsertStarts(t.Context(), "mails", partition.TopicID, map[int32]int64{0: 5, 1: 7}); err != nil {
+		t.Fatal(err)
+	}
+	o, err = b.guard.Acquire(t.Context(), idem.Partition{Topic: "mails", Number: 1}, start(0, errBoom))
+	if err != nil || o.Next() != 7 || o.SetByOperator() {
+		t.Errorf("a partition whose start was noted: %v, %v", o, err)
+	}
+	if known, err := b.guard.KnowsTopic(t.Context(), "nothing"); known || err != nil {
+		t.Errorf("an unknown topic: %v, %v", known, err)
+	}
+}

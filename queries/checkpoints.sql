@@ -1,0 +1,151 @@
+-- name: PartitionHold :exec
+-- Every transaction that processes records of a partition holds this lock, so that a new owner waits
+-- for it, and knows by pg_locks whose it is. It travels with BEGIN and the claim.
+SELECT pg_catalog.pg_advisory_xact_lock_shared(@lock_key::bigint);
+
+-- name: PartitionLimitWait :exec
+-- For PartitionHoldAlone and CheckpointLock, in the same transaction.
+SELECT pg_catalog.set_config('lock_timeout', @milliseconds::text, true);
+
+-- name: PartitionHoldAlone :exec
+-- Waits for the transactions that hold the partition.
+SELECT pg_catalog.pg_advisory_xact_lock(@lock_key::bigint);
+
+-- name: PartitionHolders :many
+-- The sessions in a transaction that processes records of the partition.
+SELECT l.pid::integer AS pid, coalesce(a.usename::text, '')::text AS role, coalesce(a.application_name, '')::text AS application
+FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+  AND (l.classid::bigint << 32 | l.objid::bigint) = @lock_key::bigint;
+
+-- name: PartitionEndHolder :many
+-- Ends such a session, if it still is one.
+SELECT pg_catalog.pg_terminate_backend(l.pid) AS ended
+FROM pg_catalog.pg_locks l
+WHERE l.pid = @pid::integer AND l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+  AND (l.classid::bigint << 32 | l.objid::bigint) = @lock_key::bigint;
+
+-- name: CheckpointLockers :many
+-- The sessions that may have locked a row of checkpoints although they hold no partition.
+SELECT DISTINCT l.pid::integer AS pid, coalesce(a.usename::text, '')::text AS role, coalesce(a.application_name, '')::text AS application
+FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+WHERE l.relation = 'idem.checkpoints'::regclass AND l.granted AND l.mode <> 'AccessShareLock'
+  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+  AND l.pid <> pg_catalog.pg_backend_pid()
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_locks h WHERE h.pid = l.pid AND h.locktype = 'advisory' AND h.granted);
+
+-- name: CheckpointLock :many
+-- The checkpoint once the transaction that changes it has ended. At most one row.
+SELECT * FROM idem.checkpoints
+WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition
+FOR UPDATE;
+
+-- name: CheckpointAcquire :one
+-- Makes the caller the owner of a checkpoint that there is: transactions of the former owner find
+-- another token from now on, and are refused. The row is locked.
+UPDATE idem.checkpoints
+SET owner_token = CAST(@owner_token::text AS uuid), epoch = epoch + 1, acquired_at = now(), owner = @owner, topic_id = coalesce(topic_id, sqlc.narg(topic_id))
+WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition
+RETURNING *;
+
+-- name: CheckpointInsert :execrows
+-- Begins a partition. No row if somebody else did.
+INSERT INTO idem.checkpoints (consumer_id, topic, partition, topic_id, next_offset, owner, owner_token, acquired_at)
+VALUES (@consumer_id, @topic, @partition, sqlc.narg(topic_id), @next_offset, @owner, CAST(@owner_token::text AS uuid), now())
+ON CONFLICT DO NOTHING;
+
+-- name: CheckpointInsertStarts :execrows
+-- Notes where the partitions of a topic begin, before anybody owns them, if none of them is known.
+INSERT INTO idem.checkpoints (consumer_id, topic, partition, topic_id, next_offset, epoch, acquired_at)
+SELECT @consumer_id::bigint, @topic::text, s.partition, sqlc.narg(topic_id)::uuid, s.next_offset, 0, now()
+FROM (SELECT pg_catalog.unnest(@partitions::integer[]) AS partition, pg_catalog.unnest(@next_offsets::bigint[]) AS next_offset) s
+WHERE NOT EXISTS (SELECT FROM idem.checkpoints c WHERE c.consumer_id = @consumer_id::bigint AND c.topic = @topic::text)
+ON CONFLICT DO NOTHING;
+
+-- name: CheckpointKnowsTopic :one
+-- Whether a partition of the topic has a checkpoint.
+SELECT EXISTS (SELECT FROM idem.checkpoints WHERE consumer_id = @consumer_id AND topic = @topic) AS known;
+
+-- name: CheckpointClaim :many
+-- Claims records by their places and their event ids in one statement. The checkpoint is advanced
+-- only by its owner, only from where the owner last saw it and only over what is not processed; unless that happens nothing is
+-- claimed. Keys are as in EventClaim; without any, the checkpoint alone decides. One row, always.
+WITH mark AS (
+    UPDATE idem.checkpoints SET next_offset = @next_offset, leader_epoch = coalesce(sqlc.narg(leader_epoch), leader_epoch)
+    WHERE consumer_id = @consumer_id::bigint AND topic = @topic AND partition = @partition
+      AND owner_token = CAST(@owner_token::text AS uuid) AND next_offset = @seen_offset AND next_offset <= @first_offset
+    RETURNING next_offset
+), claim AS (
+    INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
+    SELECT @consumer_id::bigint, c.key::uuid, CAST(@claim_id::text AS uuid), nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
+    FROM (
+        SELECT pg_catalog.unnest(@keys::text[]) AS key, pg_catalog.unnest(@event_ids::text[]) AS event_id, pg_catalog.unnest(@metadata::text[]) AS metadata
+    ) c
+    WHERE EXISTS (SELECT FROM mark)
+    ORDER BY c.key::uuid
+    ON CONFLICT DO NOTHING
+    RETURNING key
+)
+SELECT EXISTS (SELECT FROM mark) AS advanced, count(*) AS claimed,
+       CASE WHEN count(*) < pg_catalog.cardinality(@keys::text[]) THEN coalesce(pg_catalog.array_agg(key::text), '{}') ELSE '{}' END::text[] AS part
+FROM claim;
+
+-- name: CheckpointAdvance :execrows
+-- For records that need no transaction of their own, such as duplicates.
+UPDATE idem.checkpoints SET next_offset = @next_offset, leader_epoch = coalesce(sqlc.narg(leader_epoch), leader_epoch)
+WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition
+  AND owner_token = CAST(@owner_token::text AS uuid) AND next_offset = @seen_offset;
+
+-- name: CheckpointReset :execrows
+-- Sets the checkpoint anywhere, also back, for a log that has become another one or for the place that
+-- an operator chose.
+UPDATE idem.checkpoints
+SET next_offset = @next_offset, topic_id = sqlc.narg(topic_id), leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0
+WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND owner_token = CAST(@owner_token::text AS uuid);
+
+-- name: CheckpointStart :many
+-- Counts the owners that have begun with a record, each once, however often it says so. Those
+-- before it do not disturb the count: an owner that finds only duplicates there begins with one
+-- after the other. No row if the caller is not the owner.
+UPDATE idem.checkpoints
+SET starts = CASE WHEN started_offset > @started_offset THEN starts
+                  WHEN started_offset = @started_offset AND started_by = owner_token THEN starts
+                  WHEN started_offset = @started_offset THEN starts + 1
+                  ELSE 1 END,
+    started_by = CASE WHEN started_offset > @started_offset THEN started_by ELSE owner_token END,
+    started_offset = greatest(started_offset, @started_offset)
+WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND owner_token = CAST(@owner_token::text AS uuid)
+RETURNING CASE WHEN started_offset = @started_offset THEN starts ELSE 1 END::integer AS starts;
+
+-- name: CheckpointTakeBackStart :exec
+-- Takes CheckpointStart back, for an owner that ended in order; once, however often it says so.
+UPDATE idem.checkpoints SET starts = starts - 1, started_by = NULL
+WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND owner_token = CAST(@owner_token::text AS uuid)
+  AND started_offset = @started_offset AND started_by = owner_token;
+
+-- name: CheckpointList :many
+-- All checkpoints: there are as many as partitions.
+SELECT c.name AS consumer, p.*
+FROM idem.checkpoints p JOIN idem.consumers c ON c.id = p.consumer_id
+ORDER BY c.name, p.topic, p.partition;
+
+-- name: CheckpointSet :many
+-- For an operator: sets the checkpoints of a topic, or of one partition of it, from outside. Without a
+-- token the partition belongs to nobody until the next owner acquires it, so that no transaction
+-- that began before can move it again, and that owner knows that it was moved on purpose.
+-- What was known of the log, and of records that kill processes, is for the next owner to find out.
+WITH former AS (
+    SELECT partition, next_offset, epoch FROM idem.checkpoints
+    WHERE consumer_id = @consumer_id AND topic = @topic
+      AND (sqlc.narg(partition)::integer IS NULL OR partition = sqlc.narg(partition)::integer)
+    ORDER BY partition
+    FOR UPDATE
+)
+UPDATE idem.checkpoints p
+SET next_offset = @next_offset, epoch = p.epoch + 1, owner_token = NULL, topic_id = NULL, leader_epoch = NULL,
+    started_offset = NULL, started_by = NULL, starts = 0
+FROM former f
+WHERE p.consumer_id = @consumer_id AND p.topic = @topic AND p.partition = f.partition
+RETURNING p.partition, f.next_offset AS former_next_offset, p.next_offset, f.epoch AS former_epoch, p.epoch;

@@ -1,0 +1,37 @@
+-- +goose Up
+
+-- The checkpoint of a partition: all its records before next_offset have taken effect. It is
+-- advanced in the transactions that process them, only by the latest owner, whose token is
+-- owner_token, and only from where that owner last saw it. One row for each partition, updated all
+-- the time: the free space keeps the updates within their page (HOT), and vacuum comes early.
+CREATE TABLE idem.checkpoints (
+    next_offset    bigint      NOT NULL DEFAULT 0 CHECK (next_offset >= 0),
+    epoch          bigint      NOT NULL DEFAULT 1,
+    consumer_id    bigint      NOT NULL,
+    acquired_at    timestamptz NOT NULL DEFAULT now(),
+    started_offset bigint,
+    owner_token    uuid,
+    started_by     uuid,
+    topic_id       uuid,
+    partition      integer     NOT NULL CHECK (partition >= 0),
+    starts         integer     NOT NULL DEFAULT 0,
+    leader_epoch   integer,
+    topic          text        COLLATE "C" NOT NULL,
+    owner          text,
+    PRIMARY KEY (consumer_id, topic, partition)
+) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+COMMENT ON TABLE  idem.checkpoints IS 'How far each partition of a topic is processed.';
+COMMENT ON COLUMN idem.checkpoints.next_offset IS 'All records before this one have taken effect.';
+COMMENT ON COLUMN idem.checkpoints.owner_token IS 'Random, of the latest owner; transactions of others are refused. Null after an operator has set the checkpoint.';
+COMMENT ON COLUMN idem.checkpoints.epoch IS 'How many owners there have been, for people.';
+COMMENT ON COLUMN idem.checkpoints.acquired_at IS 'When the latest owner acquired the partition.';
+COMMENT ON COLUMN idem.checkpoints.started_offset IS 'The record that an owner began with, to find records that kill processes.';
+COMMENT ON COLUMN idem.checkpoints.started_by IS 'The token of the owner that did so last.';
+COMMENT ON COLUMN idem.checkpoints.starts IS 'How many owners have begun with it.';
+COMMENT ON COLUMN idem.checkpoints.topic_id IS 'Kafka''s id of the topic: another id is another topic of the same name.';
+COMMENT ON COLUMN idem.checkpoints.leader_epoch IS 'Kafka''s leader epoch of the record before next_offset, to find logs that were truncated.';
+COMMENT ON COLUMN idem.checkpoints.owner IS 'Host and process of the latest owner, for people.';
+
+-- +goose Down
+DROP TABLE idem.checkpoints;
