@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-const consumerBind = `-- name: ConsumerBind :execrows
+const consumerBind = `-- name: ConsumerBind :exec
 UPDATE idem.consumers SET bound_cluster = $1::text, bound_group = $2::text
-WHERE id = $3 AND (bound_group IS NULL OR bound_group = $2::text AND bound_cluster = $1::text)
+WHERE id = $3 AND bound_group IS NULL
 `
 
 type ConsumerBindParams struct {
@@ -22,13 +22,10 @@ type ConsumerBindParams struct {
 	ID           int64
 }
 
-// Binds a consumer to a group of a cluster, unless it is bound to another one.
-func (q *Queries) ConsumerBind(ctx context.Context, db DBTX, arg ConsumerBindParams) (int64, error) {
-	result, err := db.Exec(ctx, consumerBind, arg.BoundCluster, arg.BoundGroup, arg.ID)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+// Binds a consumer to a group of a cluster, unless it is bound already.
+func (q *Queries) ConsumerBind(ctx context.Context, db DBTX, arg ConsumerBindParams) error {
+	_, err := db.Exec(ctx, consumerBind, arg.BoundCluster, arg.BoundGroup, arg.ID)
+	return err
 }
 
 const consumerByName = `-- name: ConsumerByName :one

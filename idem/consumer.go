@@ -99,19 +99,31 @@ func (g *Guard) registerOn(ctx context.Context, conn db.DBTX) (found bool, err e
 // and process a part each. The error is a *BindingError if the consumer is bound elsewhere.
 func (g *Guard) Bind(ctx context.Context, cluster, group string) error {
 	return g.onPool(ctx, func(conn db.DBTX) error {
-		n, err := g.queries.ConsumerBind(ctx, conn, db.ConsumerBindParams{ID: g.consumer, BoundCluster: cluster, BoundGroup: group})
-		if err != nil || n > 0 {
-			return err //nolint:wrapcheck // onPool wraps it.
-		}
 		row, err := g.queries.ConsumerGet(ctx, conn, g.consumer)
-		if err != nil {
+		if err == nil && row.BoundGroup == nil {
+			if err = g.queries.ConsumerBind(ctx, conn, db.ConsumerBindParams{ID: g.consumer, BoundCluster: cluster, BoundGroup: group}); err == nil {
+				row, err = g.queries.ConsumerGet(ctx, conn, g.consumer) // Somebody else may have been first.
+			}
+		}
+		switch {
+		case err != nil:
 			return err //nolint:wrapcheck // onPool wraps it.
+		case row.BoundCluster == nil || row.BoundGroup == nil || *row.BoundCluster != cluster || *row.BoundGroup != group:
+			return &BindingError{
+				Consumer: g.config.Consumer, Cluster: cluster, Group: group,
+				BoundCluster: textOf(row.BoundCluster), BoundGroup: textOf(row.BoundGroup),
+			}
+		default:
+			return nil
 		}
-		bound := &BindingError{Consumer: g.config.Consumer, Cluster: cluster, Group: group}
-		if row.BoundCluster != nil && row.BoundGroup != nil {
-			bound.BoundCluster, bound.BoundGroup = *row.BoundCluster, *row.BoundGroup
-		}
-
-		return bound
 	})
+}
+
+// textOf returns text from the database, or "" for null.
+func textOf(text *string) string {
+	if text == nil {
+		return ""
+	}
+
+	return *text
 }

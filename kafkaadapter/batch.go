@@ -2,7 +2,6 @@ package kafkaadapter
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -54,8 +53,8 @@ func (w *worker) processSome(revoked, work context.Context, records []kafka.Mess
 		}
 		transient := idem.IsTransient(err)
 		switch {
-		case errors.Is(err, idem.ErrFenced):
-			return 0, idem.ErrFenced
+		case disowned(err):
+			return 0, err
 		case work.Err() != nil, transient && revoked.Err() != nil:
 			return 0, nil //nolint:nilerr // The next owner of the partition takes care of them.
 		case !transient:

@@ -135,6 +135,11 @@ type Config struct {
 	// Default FailOutOfRange.
 	OnOutOfRange OutOfRangePolicy
 
+	// OnDatabaseRewind says what happens if the database has lost its latest commits, by a failover
+	// to a standby without them for instance: the checkpoint then stands before what this group has
+	// committed to Kafka. Default RewindToCheckpoint. Not in Mode ByEventID, which cannot know.
+	OnDatabaseRewind RewindPolicy
+
 	// StoreMetadata stores with each claim where its record comes from: topic, partition,
 	// offset, key, time and attempt (idem.Metadata). Default false: it about doubles the
 	// size of a row.
@@ -259,8 +264,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("%w: MaxAttempts is negative (%d)", ErrInvalidConfig, c.MaxAttempts)
 	case c.MaxStarts < 0:
 		return fmt.Errorf("%w: MaxStarts is negative (%d)", ErrInvalidConfig, c.MaxStarts)
-	case c.Mode > ByCheckpoint || c.OnFailure > StopOnFailure || c.OnOutOfRange > SkipToLatest:
-		return fmt.Errorf("%w: Mode, OnFailure or OnOutOfRange is none of the constants", ErrInvalidConfig)
+	case c.Mode > ByCheckpoint || c.OnFailure > StopOnFailure || c.OnOutOfRange > SkipToLatest || c.OnDatabaseRewind > FailOnRewind:
+		return fmt.Errorf("%w: Mode, OnFailure, OnOutOfRange or OnDatabaseRewind is none of the constants", ErrInvalidConfig)
 	case c.DeadLetterSuffix != "" && c.OnFailure != StoreDeadLetter:
 		return fmt.Errorf("%w: DeadLetterSuffix needs OnFailure StoreDeadLetter", ErrInvalidConfig)
 	case c.ParkKeys && (c.Mode == ByEventID || c.OnFailure != StoreDeadLetter):

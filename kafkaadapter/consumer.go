@@ -51,7 +51,7 @@ func New(guard *idem.Guard, config Config) (*Consumer, error) {
 // (Config.DrainTimeout), commits their offsets and leaves the group. PostgreSQL or Kafka being
 // away does not end it; it waits for them and goes on. What no retry can heal ends it with an
 // error: *RecordError, ErrUnknownTopic, ErrOffsetOutOfRange, ErrUnreadable, a kafka.Error by
-// which the broker refuses the configuration or the user, or those of idem.Guard.Register.
+// which the broker refuses the configuration or the user, or those of idem.Guard.Register and Bind.
 func (c *Consumer) Run(ctx context.Context) error {
 	if !c.running.CompareAndSwap(false, true) {
 		return ErrRunning
@@ -64,11 +64,14 @@ func (c *Consumer) Run(ctx context.Context) error {
 	connections := newConnections()
 	defer func() { connections.cut(time.Now()) }() // Fetches under way would end only after MaxWait.
 	for {
-		topics, err := c.awaitTopics(ctx, connections)
+		cluster, err := c.awaitTopics(ctx, connections)
 		if err != nil || ctx.Err() != nil {
 			return err
 		}
-		if err := c.consume(ctx, connections, topics); err != nil || ctx.Err() != nil {
+		if err := c.bind(ctx, cluster.ID); err != nil || ctx.Err() != nil {
+			return err
+		}
+		if err := c.consume(ctx, connections, cluster.Topics); err != nil || ctx.Err() != nil {
 			return err
 		}
 	}
@@ -95,22 +98,33 @@ func (c *Consumer) consume(ctx context.Context, connections *connections, topics
 		case err != nil:
 			return err
 		}
-		topics, err = c.awaitTopics(ctx, connections)
-		if err != nil || ctx.Err() != nil || !slices.Equal(names, topicNames(topics)) {
+		cluster, err := c.awaitTopics(ctx, connections)
+		if err != nil || ctx.Err() != nil || !slices.Equal(names, topicNames(cluster.Topics)) {
 			return err
 		}
+		topics = cluster.Topics
 	}
 }
 
 // register finds mistakes before the first record does, and waits for PostgreSQL to come up.
 func (c *Consumer) register(ctx context.Context) error {
+	return c.await(ctx, func() error { return c.guard.Register(ctx) }) //nolint:wrapcheck // It is documented as the guard's.
+}
+
+// bind makes sure that no other group uses the guard's consumer.
+func (c *Consumer) bind(ctx context.Context, cluster string) error {
+	return c.await(ctx, func() error { return c.guard.Bind(ctx, cluster, c.config.Group) }) //nolint:wrapcheck // It is documented as the guard's.
+}
+
+// await waits for PostgreSQL to come up.
+func (c *Consumer) await(ctx context.Context, try func() error) error {
 	for failed := 1; ; failed++ {
-		err := c.guard.Register(ctx)
+		err := try()
 		switch {
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // It was told to stop.
 		case err == nil || !idem.IsTransient(err):
-			return err //nolint:wrapcheck // It is documented as the guard's.
+			return err
 		}
 		c.config.Logger.WarnContext(ctx, "kafkaadapter: waiting for PostgreSQL", "error", err)
 		backoff.Sleep(ctx, retryPauses.Pause(failed))

@@ -65,7 +65,7 @@ func (w *worker) store(revoked, work context.Context, m Message, state idem.Dead
 	if w.config.ParkKeys && m.Key != nil {
 		w.parked[string(m.Key)] = true
 	}
-	w.begun, w.alive, w.behind = none, w.alive || state == idem.DeadLetterOpen && w.isolated == 0, false
+	w.begun, w.alive = none, w.alive || state == idem.DeadLetterOpen && w.isolated == 0
 	w.done(m.Offset + 1)
 	w.observe(Event{Kind: kind, Offset: m.Offset, Err: reason})
 

@@ -24,9 +24,7 @@ type fetcher struct {
 	err       error                // why it ended, other than by its context
 	ended     chan struct{}
 
-	start      int64 // an offset, or kafka.FirstOffset or kafka.LastOffset
 	offset     int64
-	relative   bool      // no record has been read yet since the start was relative
 	missing    time.Time // since when the topic is missing
 	unreadable int       // responses in a row that were
 }
@@ -34,7 +32,7 @@ type fetcher struct {
 func newFetcher(w *worker, offset int64) *fetcher {
 	return &fetcher{
 		worker: w, transport: w.generation.transport(),
-		responses: make(chan *fetch.Response), ended: make(chan struct{}), offset: offset, start: offset,
+		responses: make(chan *fetch.Response), ended: make(chan struct{}), offset: offset,
 	}
 }
 
@@ -56,7 +54,7 @@ func (f *fetcher) run(ctx context.Context) {
 		if response.Next == f.offset {
 			continue
 		}
-		f.offset, f.relative = response.Next, false
+		f.offset = response.Next
 		fetched := time.Now()
 		select {
 		case f.responses <- response:
@@ -69,34 +67,12 @@ func (f *fetcher) run(ctx context.Context) {
 	}
 }
 
-// next fetches once. A start that is relative to the log is made an offset first, and that is
-// committed: else the next owner of the partition would start somewhere else, and records
-// between the two places would be lost.
+// next fetches once.
 func (f *fetcher) next(ctx context.Context) (*fetch.Response, error) {
-	if f.offset < 0 {
-		offset, err := f.resolve(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if err := f.generation.commitNow(ctx, f.partition.Topic, int(f.partition.Number), offset); err != nil {
-			return nil, fmt.Errorf("commit where the log begins or ends: %w", err)
-		}
-		f.offset, f.relative = offset, true
-	}
-
 	return fetch.Fetch(ctx, f.transport, f.generation.consumer.brokers, fetch.Request{ //nolint:wrapcheck // judge wraps it.
 		Topic: f.partition.Topic, Partition: int(f.partition.Number), Offset: f.offset,
 		MaxBytes: f.config.MaxBytes, MaxWait: f.config.MaxWait, ClientID: f.config.ClientID,
 	})
-}
-
-func (f *fetcher) resolve(ctx context.Context) (int64, error) {
-	first, last, err := f.ends(ctx)
-	if f.offset == kafka.LastOffset {
-		return last, err
-	}
-
-	return first, err
 }
 
 // judge returns the error that must end the consumer because of err, or nil if it may pass.
@@ -106,8 +82,6 @@ func (f *fetcher) judge(ctx context.Context, err error) error {
 	}
 	where := fmt.Sprintf("fetch %v at offset %d", f.partition, f.offset)
 	switch {
-	case errors.Is(err, kafka.OffsetOutOfRange) && f.relative:
-		f.offset = f.start // The log has moved on since its end was asked for.
 	case errors.Is(err, kafka.OffsetOutOfRange):
 		return &outOfRangeError{offset: f.offset}
 	case unknownTopic(err):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash/maphash"
 	"sync"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 )
@@ -27,6 +28,9 @@ type lanes struct {
 	lost    context.Context //nolint:containedctx // It is theirs: it ends when the partition is revoked or a lane has failed.
 	cancel  context.CancelFunc
 	running sync.WaitGroup
+
+	settling *time.Ticker
+	settle   func() error // is called when settling ticks
 	room    chan struct{} // holds a token after the prefix has moved
 
 	mu     sync.Mutex
@@ -47,7 +51,8 @@ type inFlight struct {
 func newLanes(revoked, work context.Context, w *worker) *lanes {
 	lost, cancel := context.WithCancel(revoked)
 	l := &lanes{
-		config: w.config, queues: make([]chan *inFlight, w.config.Lanes), seed: maphash.MakeSeed(), done: w.done,
+		config: w.config, queues: make([]chan *inFlight, w.config.Lanes), seed: maphash.MakeSeed(), done: w.prefixDone,
+		settling: w.settling, settle: func() error { return w.settleLanes(revoked) },
 		lost: lost, cancel: cancel, room: make(chan struct{}, 1), next: none,
 	}
 	for i := range l.queues {
@@ -82,6 +87,10 @@ func (l *lanes) dispatch(record kafka.Message) bool {
 		case <-l.room:
 		case <-l.lost.Done():
 			return false
+		case <-l.settling.C:
+			if err := l.settle(); err != nil {
+				l.fail(err)
+			}
 		}
 	}
 	lane := l.keyless
@@ -183,6 +192,14 @@ func (w *worker) lane(done func(next int64)) *worker {
 	return &worker{
 		generation: w.generation, config: &config, guard: w.guard, partition: w.partition,
 		log: w.log, once: w.once, begun: none, done: done,
+	}
+}
+
+// prefixDone commits the prefix to Kafka where there is no checkpoint. Else settleLanes does, once the
+// checkpoint is there.
+func (w *worker) prefixDone(next int64) {
+	if w.owner == nil {
+		w.commit(next)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -14,11 +15,10 @@ const (
 	// joinBackoff is the pause after a failed attempt to join the group.
 	joinBackoff = 500 * time.Millisecond
 
-	// partitionWatchInterval is how often the group looks for new partitions.
-	partitionWatchInterval = 5 * time.Second
-
-	// topicWatchInterval is how often it looks for new or recreated topics.
+	// topicWatchInterval is how often the group looks for new or recreated topics, and for new
+	// partitions; firstTopicWatch is when it does so first in a generation.
 	topicWatchInterval = 5 * time.Second
+	firstTopicWatch    = time.Second
 
 	// leaveTimeout is how long an orderly leave may take before connections are cut: longer
 	// only if kafka-go is in the middle of joining, which it does not interrupt, or if the
@@ -32,30 +32,55 @@ type membership struct {
 	connections *connections
 	memberID    string // of the latest generation
 
+	// dealt are the numbers of partitions, by topic, that this member as the group's leader has dealt
+	// out for the next generation.
+	dealt atomic.Pointer[map[string]int]
+
 	leaving sync.Once
 	left    chan struct{} // closed when it is done
 }
 
 func join(config Config, topics []string, connections *connections) (*membership, error) {
+	m := &membership{connections: connections, left: make(chan struct{})}
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
-		ID:                     config.Group,
-		Brokers:                config.Brokers,
-		Topics:                 topics,
-		Dialer:                 connections.forGroup(config),
-		HeartbeatInterval:      config.HeartbeatInterval,
-		SessionTimeout:         config.SessionTimeout,
-		RebalanceTimeout:       config.RebalanceTimeout,
-		JoinGroupBackoff:       joinBackoff,
-		StartOffset:            config.StartOffset,
-		WatchPartitionChanges:  true,
-		PartitionWatchInterval: partitionWatchInterval,
-		ErrorLogger:            kafkaLogger(config.Logger),
+		ID:                config.Group,
+		Brokers:           config.Brokers,
+		Topics:            topics,
+		Dialer:            connections.forGroup(config),
+		HeartbeatInterval: config.HeartbeatInterval,
+		SessionTimeout:    config.SessionTimeout,
+		RebalanceTimeout:  config.RebalanceTimeout,
+		JoinGroupBackoff:  joinBackoff,
+		StartOffset:       config.StartOffset,
+		GroupBalancers:    []kafka.GroupBalancer{dealer{kafka.RangeGroupBalancer{}, m}, dealer{kafka.RoundRobinGroupBalancer{}, m}},
+		ErrorLogger:       kafkaLogger(config.Logger),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
 	}
+	m.group = group
 
-	return &membership{group: group, connections: connections, left: make(chan struct{})}, nil
+	return m, nil
+}
+
+// dealer is a balancer that remembers how many partitions it has dealt out. Only the group's leader
+// is asked to deal. What the leader is told of the topics can be too little, and kafka-go takes it as
+// it is: then partitions belong to nobody (watchTopics).
+type dealer struct {
+	kafka.GroupBalancer
+
+	member *membership
+}
+
+// AssignGroups implements kafka.GroupBalancer.
+func (d dealer) AssignGroups(members []kafka.GroupMember, partitions []kafka.Partition) kafka.GroupMemberAssignments {
+	dealt := make(map[string]int)
+	for _, p := range partitions {
+		dealt[p.Topic]++
+	}
+	d.member.dealt.Store(&dealt)
+
+	return d.GroupBalancer.AssignGroups(members, partitions)
 }
 
 // next returns the next generation once the one before has ended.

@@ -24,7 +24,8 @@ const (
 	EventReplayed                           // a dead letter is processed: Offset, Duration
 	EventCommitted                          // offsets are committed to Kafka: Duration; no partition
 	EventFenced                             // another owner has taken over, of which the group has not told yet
-	EventSkipped                            // Config.OnOutOfRange goes on elsewhere: Offset
+	EventSkipped                            // records are skipped, by Config.OnOutOfRange or an operator: Offset, where it goes on
+	EventRewound                            // the database went back in time: Offset of the checkpoint, Records lost and read again, Err
 )
 
 // Event is something that a metric may want to count. See the kinds for the fields that are set.

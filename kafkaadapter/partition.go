@@ -19,17 +19,18 @@ type worker struct {
 	config     *Config
 	guard      *idem.Guard
 	partition  idem.Partition
-	assigned   int64 // the group's offset, or kafka.FirstOffset or kafka.LastOffset
+	start      int64 // where the partition began, if this owner is the first; or none
 	log        *slog.Logger
 
 	once     idem.Option     // Repeating is up to the worker, which knows of the revocation.
 	owner    *idem.Owner     // nil in mode ByEventID
-	behind   bool            // the checkpoint is behind the last record, a duplicate
+	reached  int64           // all records before it are done with; the checkpoint is behind over duplicates and holes in the log
 	begun    int64           // the first record, while it is not known to leave the process alive; or none
 	alive    bool            // it did
 	isolated int             // so many records are not to be in batches or lanes
 	parked   map[string]bool // record keys with unresolved dead letters
 	lanes    *lanes          // nil without Config.Lanes
+	settling *time.Ticker    // when the checkpoint is to be taken along (settleAll)
 
 	// done says that the record before an offset is done with, and all before it.
 	done func(next int64)
@@ -41,17 +42,17 @@ func newWorker(g *generation, topic string, assigned kafka.PartitionAssignment) 
 	w := &worker{
 		generation: g, config: &g.consumer.config, guard: g.consumer.guard,
 		partition: idem.Partition{Topic: topic, Number: int32(assigned.ID), TopicID: topicID(g.topics, topic)}, //nolint:gosec // Kafka's partitions have 32 bits.
-		assigned:  assigned.Offset,
+		start:     none,
 		log:       g.log.With("topic", topic, "partition", assigned.ID),
 		once:      idem.WithRetry(idem.RetryPolicy{MaxAttempts: 1, ResolveTimeout: g.consumer.config.DrainTimeout}),
 		begun:     none,
 	}
-	w.done = func(next int64) { g.done(topic, assigned.ID, next) }
+	w.done = w.reach
 
 	return w
 }
 
-// run returns nil once the partition is revoked, idem.ErrFenced if another owner has taken over,
+// run returns nil once the partition is revoked, idem.ErrFenced if another owner has acquired it,
 // or an error that must end the consumer. Handlers run with the context work: they finish what
 // they have begun after the revocation.
 func (w *worker) run(revoked, work context.Context) error {
@@ -64,8 +65,12 @@ func (w *worker) run(revoked, work context.Context) error {
 		if err = w.consume(revoked, work, offset); err == nil {
 			break
 		}
-		if away, ok := errors.AsType[*outOfRangeError](err); ok {
+		var away *outOfRangeError
+		switch {
+		case errors.As(err, &away):
 			offset, err = w.skip(revoked, away)
+		case errors.Is(err, idem.ErrRewound):
+			offset, err = w.rewind(revoked)
 		}
 	}
 	// Not deferred: a panic must leave it as it is.
@@ -85,6 +90,9 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 	}()
 	replay := time.NewTicker(w.config.ReplayInterval)
 	defer replay.Stop()
+	w.settling = time.NewTicker(w.config.CommitInterval)
+	defer w.settling.Stop()
+	defer func() { w.settleAtEnd(revoked) }()
 	var failed <-chan struct{}
 	if w.config.Lanes > 1 {
 		w.lanes = newLanes(revoked, work, w)
@@ -107,7 +115,8 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 			if err := w.replay(revoked, work); err != nil {
 				return err
 			}
-			if err := w.settleLanes(revoked); err != nil {
+		case <-w.settling.C:
+			if err := w.settleAll(revoked); err != nil {
 				return err
 			}
 		}
@@ -122,6 +131,13 @@ func (w *worker) processAll(revoked, work context.Context, response *fetch.Respo
 			return err
 		}
 		records = records[n:]
+		select {
+		case <-w.settling.C:
+			if err := w.settleAll(revoked); err != nil {
+				return err
+			}
+		default:
+		}
 	}
 	if revoked.Err() != nil {
 		return nil //nolint:nilerr // The next owner of the partition goes on.
@@ -132,29 +148,65 @@ func (w *worker) processAll(revoked, work context.Context, response *fetch.Respo
 		return w.settleLanes(revoked)
 	}
 	w.done(response.Next)
-	if w.owner == nil || !w.behind {
-		return nil
+
+	return nil
+}
+
+// reach notes that the records before next are done with. The group's offset never passes the
+// checkpoint: where it does, the database has lost commits.
+func (w *worker) reach(next int64) {
+	w.reached = next
+	if w.owner == nil || w.owner.Next() >= next {
+		w.commit(next)
+	}
+}
+
+// commit has the offset committed to Kafka, soon.
+func (w *worker) commit(next int64) {
+	w.generation.commits.done(w.partition.Topic, int(w.partition.Number), w.place(next))
+}
+
+// settleAll takes the checkpoint along over what needed no transaction: duplicates, holes in the
+// log, and what lanes have done with as a whole. Duplicates cost no transaction each, but when
+// their event ids are forgotten the checkpoint has to know them.
+func (w *worker) settleAll(ctx context.Context) error {
+	if w.lanes != nil {
+		return w.settleLanes(ctx)
 	}
 
-	// Duplicates cost no transaction each, but when their keys are forgotten the checkpoint has
-	// to know them.
-	return w.advance(revoked, response.Next)
+	return w.advance(ctx, w.reached)
+}
+
+// settleAtEnd is settleAll for the last time.
+func (w *worker) settleAtEnd(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	_ = w.settleAll(ctx) // Whoever goes on sees what is processed, or does what is not again.
 }
 
 // advance sets the checkpoint forward to what is processed. If that cannot be done now, it waits
 // for the next time.
 func (w *worker) advance(ctx context.Context, next int64) error {
+	if w.owner == nil || next <= w.owner.Next() {
+		return nil
+	}
 	err := w.owner.Advance(ctx, next)
 	switch {
-	case errors.Is(err, idem.ErrFenced):
+	case disowned(err):
 		return err //nolint:wrapcheck // The caller judges it.
 	case err != nil:
 		w.log.WarnContext(ctx, "kafkaadapter: checkpoint not advanced, trying again later", "offset", next, "error", err)
 	default:
-		w.behind = false
+		w.commit(next)
 	}
 
 	return nil
+}
+
+// disowned reports whether err says that the partition is not this owner's any more, or not as this
+// owner knew it: it must be acquired anew.
+func disowned(err error) bool {
+	return errors.Is(err, idem.ErrFenced) || errors.Is(err, idem.ErrRewound) || errors.Is(err, idem.ErrCheckpointGone)
 }
 
 func (w *worker) observe(e Event) {
@@ -167,7 +219,7 @@ func (w *worker) observe(e Event) {
 func (w *worker) persist(ctx context.Context, what string, try func() error) error {
 	for failed := 1; ; failed++ {
 		err := try()
-		if err == nil || !idem.IsTransient(err) || errors.Is(err, idem.ErrFenced) {
+		if err == nil || !idem.IsTransient(err) || disowned(err) {
 			return err
 		}
 		if !w.pause(ctx, failed, Event{Kind: EventPaused, Offset: none, Err: err}, "waiting for PostgreSQL to "+what) {

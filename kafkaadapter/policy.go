@@ -48,6 +48,18 @@ const (
 	SkipToLatest
 )
 
+// RewindPolicy says what happens if the database has lost its latest commits.
+type RewindPolicy uint8
+
+const (
+	// RewindToCheckpoint goes on at the checkpoint: Kafka still has the records, and what they did
+	// is lost together with the checkpoint. Loud: log at error, EventRewound.
+	RewindToCheckpoint RewindPolicy = iota
+
+	// FailOnRewind ends Run with an error that wraps idem.ErrRewound.
+	FailOnRewind
+)
+
 // Permanent wraps an error of a handler that no other attempt can change: the record fails at
 // once (Config.OnFailure).
 func Permanent(err error) error {

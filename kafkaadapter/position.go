@@ -2,26 +2,33 @@ package kafkaadapter
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/segmentio/kafka-go"
 
 	"github.com/nova-events/idempotent-consumer/idem"
-	"github.com/nova-events/idempotent-consumer/internal/backoff"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 )
 
-// acquire makes this member the owner of the partition, also in PostgreSQL, and returns where
-// to go on: at the checkpoint or at the group's offset, whichever is greater. The group's is
-// committed later than the checkpoint is, and can be set forward on purpose.
+// acquire makes this member the owner of the partition, also in PostgreSQL, and returns where to go
+// on. The checkpoint decides: effects, claims and checkpoint are lost together or not at all. The
+// group's offset counts only where there is no checkpoint, or where somebody else has committed it.
 func (w *worker) acquire(revoked context.Context) (int64, error) {
-	if w.config.Mode == ByEventID {
-		return w.assigned, nil
+	topic, number := w.partition.Topic, int(w.partition.Number)
+	err := w.askBroker(revoked, "read the group's offsets", func() error { return w.generation.committed.read(revoked) })
+	if err != nil || revoked.Err() != nil {
+		return 0, err
 	}
-	err := w.persist(revoked, "take over the partition", func() error {
+	group := w.generation.committed.of(topic, number)
+	if w.config.Mode == ByEventID {
+		return w.startWithoutCheckpoint(revoked, group)
+	}
+	err = w.persist(revoked, "acquire the partition", func() error {
 		var err error
-		w.owner, err = w.guard.Acquire(revoked, w.partition, idem.AcquireOptions{Patience: w.config.DrainTimeout})
+		w.owner, err = w.guard.Acquire(revoked, w.partition, idem.AcquireOptions{
+			Patience: w.config.DrainTimeout,
+			Start:    func(context.Context) (int64, error) { return w.firstOffset(revoked, group) },
+			Waiting:  func(reason error) { w.observe(Event{Kind: EventPaused, Offset: none, Err: reason}) },
+		})
 
 		return err //nolint:wrapcheck // Wrapped below.
 	})
@@ -32,133 +39,201 @@ func (w *worker) acquire(revoked context.Context) (int64, error) {
 	case revoked.Err() != nil:
 		return 0, nil //nolint:nilerr // It no longer matters.
 	case err != nil:
-		return 0, fmt.Errorf("kafkaadapter: take over %v: %w", w.partition, err)
+		return 0, fmt.Errorf("kafkaadapter: acquire %v: %w", w.partition, err)
 	}
 	if w.owner.Recreated() {
 		return w.skip(revoked, &outOfRangeError{offset: w.owner.Next()})
 	}
-	offset := w.assigned
-	if next := w.owner.Next(); next > max(offset, 0) {
-		offset = next
-		w.done(next) // Else the group seems to lag until the next record comes.
+
+	return w.reconcile(revoked, group)
+}
+
+// reconcile compares the checkpoint with the group's offset and returns where to go on.
+func (w *worker) reconcile(revoked context.Context, group committedOffset) (int64, error) {
+	next := w.owner.Next()
+	switch {
+	case w.owner.IsNew():
+		w.start = next
+	case group.offset == none, group.offset == next:
+	case hasToken(group.metadata) && group.offset > next && w.owner.SetByOperator():
+		w.log.InfoContext(revoked, "kafkaadapter: an operator has set the checkpoint back", "checkpoint", next, "group", group.offset)
+	case hasToken(group.metadata) && group.offset > next:
+		return next, w.rewound(revoked, group.offset)
+	case hasToken(group.metadata): // The commit to Kafka comes later, and a crash can come between.
+	case group.offset > next:
+		w.log.WarnContext(revoked, "kafkaadapter: an operator has moved the group forward: records are skipped", "checkpoint", next, "group", group.offset)
+
+		return group.offset, w.moveTo(revoked, group.offset, false)
+	default:
+		w.log.WarnContext(revoked, "kafkaadapter: an operator has moved the group back, which the checkpoint overrules; to process the records again run: "+
+			fmt.Sprintf("idemctl checkpoint reset --consumer %q --topic %q --partition %d --to %d", w.guard.Consumer(), w.partition.Topic, w.partition.Number, group.offset),
+			"checkpoint", next, "group", group.offset)
+	}
+	w.done(next) // Else the group seems to be elsewhere until the next record comes.
+
+	return next, nil
+}
+
+// rewound tells that the database has lost its latest commits, up to those of the record before
+// last. Kafka still has the records: the partition goes on at the checkpoint.
+func (w *worker) rewound(revoked context.Context, last int64) error {
+	next := w.owner.Next()
+	err := fmt.Errorf("%w: the checkpoint of %v was at %d and is at %d", idem.ErrRewound, w.partition, last, next)
+	if w.config.OnDatabaseRewind == FailOnRewind {
+		return fmt.Errorf("kafkaadapter: %w; find out which commits are lost, then let Config.OnDatabaseRewind read the records again or move the checkpoint (idemctl checkpoint reset)", err)
+	}
+	w.log.ErrorContext(revoked, "kafkaadapter: the database went back in time, reading again from the checkpoint", "checkpoint", next, "was", last)
+	w.observe(Event{Kind: EventRewound, Offset: next, Records: int(last - next), Err: err})
+	w.done(next)
+
+	return nil
+}
+
+// rewind begins anew at the checkpoint, because the database has lost commits of this owner.
+func (w *worker) rewind(revoked context.Context) (int64, error) {
+	last := w.owner.Next()
+	w.begun, w.alive, w.isolated = none, false, 0
+	err := w.persist(revoked, "acquire the partition", func() error {
+		owner, err := w.guard.Acquire(revoked, w.partition, idem.AcquireOptions{
+			Patience: w.config.DrainTimeout,
+			Start:    func(context.Context) (int64, error) { return 0, w.gone(last) },
+			Waiting:  func(reason error) { w.observe(Event{Kind: EventPaused, Offset: none, Err: reason}) },
+		})
+		if err == nil {
+			w.owner = owner
+		}
+
+		return err //nolint:wrapcheck // Wrapped below.
+	})
+	if err == nil {
+		err = w.readParked(revoked)
+	}
+	switch {
+	case revoked.Err() != nil:
+		return 0, nil //nolint:nilerr // It no longer matters.
+	case err != nil:
+		return 0, fmt.Errorf("kafkaadapter: acquire %v: %w", w.partition, err)
+	}
+	if next := w.owner.Next(); next >= last {
+		return next, nil // The database has come forward again.
+	}
+
+	return w.owner.Next(), w.rewound(revoked, last)
+}
+
+// firstOffset returns where a partition begins that has no checkpoint.
+func (w *worker) firstOffset(revoked context.Context, group committedOffset) (int64, error) {
+	switch {
+	case group.offset != none && hasToken(group.metadata):
+		return 0, w.gone(group.offset)
+	case group.offset != none:
+		return group.offset, nil
+	case w.config.StartOffset == kafka.FirstOffset:
+		return w.logStart(revoked)
+	}
+	known, err := w.guard.KnowsTopic(revoked, w.partition.Topic)
+	if err != nil {
+		return 0, err //nolint:wrapcheck // The caller wraps it.
+	}
+	if !known && !w.generation.committed.any(w.partition.Topic) {
+		if err := w.insertStarts(revoked); err != nil {
+			return 0, err
+		}
+	}
+	// If it was not among those that have been noted, it was added since, and nobody has seen what
+	// it holds.
+	return w.logStart(revoked)
+}
+
+// insertStarts notes where the partitions of the topic end now: there the group begins. All at once,
+// so that a partition that is added later is known to be new.
+func (w *worker) insertStarts(revoked context.Context) error {
+	var numbers []int32
+	for _, t := range w.generation.topics {
+		for number := range int32(t.Partitions) { //nolint:gosec // Kafka's partitions have 32 bits.
+			if t.Name == w.partition.Topic {
+				numbers = append(numbers, number)
+			}
+		}
+	}
+	starts := make(map[int32]int64, len(numbers))
+	err := w.askBroker(revoked, "find the ends of the log", func() error {
+		ends, err := w.endsOf(revoked, numbers...)
+		for number, p := range ends {
+			starts[number] = p.LastOffset
+		}
+
+		return err
+	})
+	if err == nil {
+		err = revoked.Err()
+	}
+	if err != nil {
+		return err
+	}
+
+	return w.guard.InsertStarts(revoked, w.partition.Topic, w.partition.TopicID, starts) //nolint:wrapcheck // The caller wraps it.
+}
+
+func (w *worker) logStart(revoked context.Context) (int64, error) {
+	var first int64
+	err := w.askBroker(revoked, "find the beginning of the log", func() error {
+		var err error
+		first, _, err = w.ends(revoked)
+
+		return err
+	})
+	if err == nil {
+		err = revoked.Err()
+	}
+
+	return first, err
+}
+
+// gone is the error for a partition that has no checkpoint although it once had one.
+func (w *worker) gone(offset int64) error {
+	return fmt.Errorf("%w: the group %q has come to offset %d of %v with a checkpoint; if the tables are in another database or schema, "+
+		"correct the connection; if they were made anew on purpose, say where to go on with kafka-consumer-groups.sh --reset-offsets "+
+		"(--to-current goes on where the group has come)", idem.ErrCheckpointGone, w.config.Group, offset, w.partition)
+}
+
+// startWithoutCheckpoint returns where to go on in mode ByEventID, in which only the group knows.
+func (w *worker) startWithoutCheckpoint(revoked context.Context, group committedOffset) (int64, error) {
+	if group.offset != none {
+		return group.offset, nil
+	}
+	offset, err := int64(0), error(nil)
+	if w.config.StartOffset == kafka.LastOffset && !w.generation.committed.any(w.partition.Topic) {
+		err = w.askBroker(revoked, "find the end of the log", func() error {
+			var err error
+			_, offset, err = w.ends(revoked)
+
+			return err
+		})
+	} else {
+		offset, err = w.logStart(revoked)
+	}
+	if revoked.Err() != nil {
+		return 0, nil //nolint:nilerr // It no longer matters.
+	}
+	w.start = offset
+	if err == nil {
+		// Else the next owner would start somewhere else, and records between the two places would
+		// be lost.
+		err = w.generation.commits.now(revoked, w.partition.Topic, int(w.partition.Number), w.place(offset))
+	}
+	if err != nil && revoked.Err() == nil {
+		return 0, fmt.Errorf("kafkaadapter: start %v: %w", w.partition, err)
 	}
 
 	return offset, nil
 }
 
-// outOfRangeError ends a fetcher whose offset is not in the log.
-type outOfRangeError struct{ offset int64 }
-
-func (e *outOfRangeError) Error() string { return fmt.Sprintf("offset %d is out of range", e.offset) }
-
-// errOtherTopic ends a generation in which a topic has become another one of the same name.
-var errOtherTopic = errors.New("the topic was deleted and created again")
-
-// skip finds out why an offset is not in the log, and goes on elsewhere, if Config.OnOutOfRange
-// says so.
-func (w *worker) skip(revoked context.Context, away *outOfRangeError) (int64, error) {
-	var first, last int64
-	err := w.askBroker(revoked, func() error {
-		topics, err := fetch.Topics(revoked, w.generation.transport(), w.generation.consumer.brokers, w.config.ClientID, w.partition.Topic)
-		switch {
-		case err != nil:
-			return err //nolint:wrapcheck // It says what was tried.
-		case len(topics) == 1 && topics[0].Err == nil && topics[0].ID != w.partition.TopicID:
-			return errOtherTopic
-		}
-		first, last, err = w.ends(revoked)
-
-		return err
-	})
-	if err != nil || revoked.Err() != nil {
-		return 0, err
+// place is an offset of the partition as it is committed to Kafka.
+func (w *worker) place(offset int64) place {
+	if w.owner == nil {
+		return place{offset: offset, leaderEpoch: none}
 	}
 
-	recreated := w.owner != nil && w.owner.Recreated()
-	var reason string
-	switch {
-	case recreated:
-		reason = errOtherTopic.Error()
-	case away.offset < first:
-		reason = fmt.Sprintf("%d offsets have expired unread", first-away.offset)
-	case away.offset > last:
-		reason = "the log has lost its end, or the group's offset was set beyond it"
-	default:
-		return away.offset, nil // The log has moved on meanwhile.
-	}
-	if w.config.OnOutOfRange == FailOutOfRange {
-		return 0, fmt.Errorf("%w: %v at offset %d: %s; the log holds %d to %d; decide where to go on: set Config.OnOutOfRange, or reset the group's offset (kafka-consumer-groups.sh --reset-offsets) and the checkpoint (idemctl checkpoint reset)",
-			ErrOffsetOutOfRange, w.partition, away.offset, reason, first, last)
-	}
-	to := first
-	switch {
-	case w.config.OnOutOfRange == SkipToLatest:
-		to = last
-	case !recreated && away.offset > last:
-		// What is in the log is processed, as far as the checkpoint or the group has come.
-		to = last
-		if w.owner != nil && w.owner.Next() >= first && w.owner.Next() <= last {
-			to = w.owner.Next()
-		}
-	}
-	w.log.ErrorContext(revoked, "kafkaadapter: offset out of range, going on elsewhere", "offset", away.offset, "reason", reason, "to", to)
-
-	return to, w.moveTo(revoked, to, recreated || w.owner != nil && w.owner.Next() > to)
-}
-
-// moveTo makes the place where to go on last. The group comes first: whoever crashes in between
-// finds the checkpoint as it was, and comes here again.
-func (w *worker) moveTo(revoked context.Context, to int64, reset bool) error {
-	err := w.generation.commitNow(revoked, w.partition.Topic, int(w.partition.Number), to)
-	if err == nil && reset {
-		err = w.persist(revoked, "reset the checkpoint", func() error { return w.owner.Reset(revoked, to) })
-	}
-	switch {
-	case errors.Is(err, idem.ErrFenced):
-		return idem.ErrFenced
-	case err != nil && revoked.Err() == nil:
-		return fmt.Errorf("kafkaadapter: go on at offset %d of %v: %w", to, w.partition, err)
-	case err == nil:
-		w.observe(Event{Kind: EventSkipped, Offset: to})
-	}
-
-	return nil
-}
-
-// askBroker repeats a request until it is answered, refused for good or no longer wanted.
-func (w *worker) askBroker(revoked context.Context, request func() error) error {
-	for failed := 1; ; failed++ {
-		err := request()
-		if err == nil || revoked.Err() != nil {
-			return nil //nolint:nilerr // The caller looks at the context.
-		}
-		if errors.Is(err, errOtherTopic) {
-			return err
-		}
-		if err := fatal(err); err != nil {
-			return fmt.Errorf("%v: %w", w.partition, err)
-		}
-		w.log.WarnContext(revoked, "kafkaadapter: the log's ends are not known, trying again", "error", err)
-		backoff.Sleep(revoked, retryPauses.Pause(failed))
-	}
-}
-
-// ends returns the offsets of the first record and behind the last one.
-func (w *worker) ends(ctx context.Context) (first, last int64, err error) {
-	number := int(w.partition.Number)
-	response, err := w.generation.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{
-		Topics: map[string][]kafka.OffsetRequest{w.partition.Topic: {kafka.FirstOffsetOf(number), kafka.LastOffsetOf(number)}},
-	})
-	if err != nil {
-		return 0, 0, fmt.Errorf("read the ends of the log: %w", err)
-	}
-	partitions := response.Topics[w.partition.Topic]
-	if len(partitions) == 0 {
-		return 0, 0, fmt.Errorf("read the ends of the log: %w", kafka.UnknownTopicOrPartition)
-	}
-	if err := partitions[0].Error; err != nil {
-		return 0, 0, fmt.Errorf("read the ends of the log: %w", err)
-	}
-
-	return partitions[0].FirstOffset, partitions[0].LastOffset, nil
+	return place{offset: offset, leaderEpoch: w.owner.LeaderEpoch(), token: w.owner.Token()}
 }

@@ -52,8 +52,8 @@ func (w *worker) process(revoked, work context.Context, record kafka.Message) er
 		switch {
 		case err == nil:
 			return w.settleOne(revoked, m, outcome, time.Since(started))
-		case errors.Is(err, idem.ErrFenced):
-			return idem.ErrFenced
+		case disowned(err):
+			return err
 		case work.Err() != nil, transient && revoked.Err() != nil:
 			return nil //nolint:nilerr // The next owner of the partition takes care of it.
 		case !transient && !ran && !unfit(err):
@@ -117,8 +117,7 @@ func (w *worker) settleOne(ctx context.Context, m Message, outcome idem.Outcome,
 		return nil
 	}
 	w.settle(m, 0, 1, took)
-	w.behind = w.owner != nil
-	if !w.behind || w.alive {
+	if w.alive {
 		return nil
 	}
 
@@ -128,7 +127,7 @@ func (w *worker) settleOne(ctx context.Context, m Message, outcome idem.Outcome,
 
 // settle notes that the records up to m are done with.
 func (w *worker) settle(m Message, processed, duplicates int, took time.Duration) {
-	w.behind, w.begun = false, none
+	w.begun = none
 	w.done(m.Offset + 1)
 	if processed > 0 {
 		w.alive = w.isolated == 0
@@ -174,8 +173,8 @@ func (w *worker) endInOrder(ctx context.Context) {
 // endOf judges an error of a statement that has nothing to do with the handler.
 func (w *worker) endOf(revoked context.Context, m Message, err error) error {
 	switch {
-	case errors.Is(err, idem.ErrFenced):
-		return idem.ErrFenced
+	case disowned(err):
+		return err
 	case err == nil, revoked.Err() != nil:
 		return nil //nolint:nilerr // The next owner of the partition takes care of it.
 	default:

@@ -16,20 +16,20 @@ import (
 
 // awaitTopics returns the topics to consume once all exist, or one at least that matches
 // Config.TopicPattern. kafka-go's group would spin without them.
-func (c *Consumer) awaitTopics(ctx context.Context, connections *connections) ([]fetch.Topic, error) {
+func (c *Consumer) awaitTopics(ctx context.Context, connections *connections) (fetch.Cluster, error) {
 	transport := connections.transport(c.config, []string{})
 	defer transport.CloseIdleConnections()
 	deadline := time.Now().Add(c.config.TopicGrace)
 	for failed := 1; ; failed++ {
-		topics, err := c.findTopics(ctx, transport)
+		cluster, err := c.findTopics(ctx, transport)
 		switch {
 		case err == nil || ctx.Err() != nil:
-			return topics, nil // All is there, or it was told to stop.
+			return cluster, nil // All is there, or it was told to stop.
 		case unknownTopic(err) && time.Now().After(deadline):
-			return nil, fmt.Errorf("%w: %w; create it or correct Config.Topics or TopicPattern", ErrUnknownTopic, err)
+			return fetch.Cluster{}, fmt.Errorf("%w: %w; create it or correct Config.Topics or TopicPattern", ErrUnknownTopic, err)
 		case !unknownTopic(err):
 			if err := fatal(err); err != nil {
-				return nil, err
+				return fetch.Cluster{}, err
 			}
 			deadline = time.Now().Add(c.config.TopicGrace) // Nobody has said that it is missing.
 		}
@@ -39,11 +39,12 @@ func (c *Consumer) awaitTopics(ctx context.Context, connections *connections) ([
 }
 
 // findTopics returns the topics in the order of their names.
-func (c *Consumer) findTopics(ctx context.Context, transport *kafka.Transport) ([]fetch.Topic, error) {
-	topics, err := fetch.Topics(ctx, transport, c.brokers, c.config.ClientID, c.config.Topics...)
+func (c *Consumer) findTopics(ctx context.Context, transport *kafka.Transport) (fetch.Cluster, error) {
+	cluster, err := fetch.Metadata(ctx, transport, c.brokers, c.config.ClientID, c.config.Topics...)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // It says what was tried.
+		return fetch.Cluster{}, err //nolint:wrapcheck // It says what was tried.
 	}
+	topics := cluster.Topics
 	if pattern := c.config.TopicPattern; pattern != nil {
 		dead := c.config.DeadLetterSuffix
 		topics = slices.DeleteFunc(topics, func(t fetch.Topic) bool {
@@ -51,19 +52,20 @@ func (c *Consumer) findTopics(ctx context.Context, transport *kafka.Transport) (
 		})
 	}
 	if topics, err = c.withDeadLetterTopics(ctx, transport, topics); err != nil {
-		return nil, err
+		return fetch.Cluster{}, err
 	}
 	if len(topics) == 0 {
-		return nil, fmt.Errorf("%w: none matches %v", kafka.UnknownTopicOrPartition, c.config.TopicPattern)
+		return fetch.Cluster{}, fmt.Errorf("%w: none matches %v", kafka.UnknownTopicOrPartition, c.config.TopicPattern)
 	}
 	for _, t := range topics {
 		if t.Err != nil {
-			return nil, fmt.Errorf("topic %q: %w", t.Name, t.Err)
+			return fetch.Cluster{}, fmt.Errorf("topic %q: %w", t.Name, t.Err)
 		}
 	}
 	slices.SortFunc(topics, func(a, b fetch.Topic) int { return strings.Compare(a.Name, b.Name) })
+	cluster.Topics = topics
 
-	return topics, nil
+	return cluster, nil
 }
 
 // withDeadLetterTopics checks that topics have one for their dead letters. One that was found by
@@ -73,12 +75,12 @@ func (c *Consumer) withDeadLetterTopics(ctx context.Context, transport *kafka.Tr
 	if len(names) == 0 {
 		return topics, nil
 	}
-	found, err := fetch.Topics(ctx, transport, c.brokers, c.config.ClientID, names...)
+	found, err := fetch.Metadata(ctx, transport, c.brokers, c.config.ClientID, names...)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // It says what was tried.
 	}
 	missing := make(map[string]error)
-	for _, t := range found {
+	for _, t := range found.Topics {
 		if t.Err != nil {
 			missing[t.Name] = t.Err
 		}
@@ -114,11 +116,24 @@ func (c *Consumer) deadLetterTopics(topics []string) []string {
 	return names
 }
 
-// watchTopics returns when there are other topics than those, be it of the same name.
-func (c *Consumer) watchTopics(ctx context.Context, transport *kafka.Transport, topics []fetch.Topic) {
-	for backoff.Sleep(ctx, topicWatchInterval) {
-		found, err := c.findTopics(ctx, transport)
-		if err == nil && !slices.Equal(topics, found) {
+// watchTopics returns when there are other topics than those, be it of the same name, or other
+// partitions, or if this member has dealt out other partitions than there are. Then the members must
+// join again.
+func (c *Consumer) watchTopics(ctx context.Context, transport *kafka.Transport, topics []fetch.Topic, dealt map[string]int) {
+	for interval := firstTopicWatch; backoff.Sleep(ctx, interval); interval = topicWatchInterval {
+		cluster, err := c.findTopics(ctx, transport)
+		if err != nil {
+			continue
+		}
+		for _, t := range cluster.Topics {
+			if n, ok := dealt[t.Name]; dealt != nil && (!ok || n != t.Partitions) {
+				c.config.Logger.WarnContext(ctx, "kafkaadapter: partitions belong to nobody, joining again to deal them out",
+					"topic", t.Name, "partitions", t.Partitions, "dealt", n)
+
+				return
+			}
+		}
+		if !slices.Equal(topics, cluster.Topics) {
 			return
 		}
 	}

@@ -10,10 +10,10 @@ INSERT INTO idem.consumers (id, name, retention)
 VALUES (@id, @name, @retention)
 ON CONFLICT (id) DO NOTHING;
 
--- name: ConsumerBind :execrows
--- Binds a consumer to a group of a cluster, unless it is bound to another one.
+-- name: ConsumerBind :exec
+-- Binds a consumer to a group of a cluster, unless it is bound already.
 UPDATE idem.consumers SET bound_cluster = @bound_cluster::text, bound_group = @bound_group::text
-WHERE id = @id AND (bound_group IS NULL OR bound_group = @bound_group::text AND bound_cluster = @bound_cluster::text);
+WHERE id = @id AND bound_group IS NULL;
 
 -- name: ConsumerSetRetention :execrows
 -- Changes how long ids are remembered from now on; what is forgotten already stays so.

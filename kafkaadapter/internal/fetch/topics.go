@@ -25,19 +25,27 @@ type Topic struct {
 	ID       uuid.UUID // tells it from another topic of that name, before or after
 	Internal bool      // one of Kafka's own
 	Err      error     // why nothing more is known
+
+	Partitions int // how many it has
 }
 
-// Topics asks a broker for the topics of these names, or with none for all that the user may
+// Cluster is what a broker says of its cluster.
+type Cluster struct {
+	ID     string
+	Topics []Topic
+}
+
+// Metadata asks a broker for its cluster and the topics of these names, or with none for all that the user may
 // see. It needs Kafka 2.8.
-func Topics(ctx context.Context, transport *kafka.Transport, brokers net.Addr, clientID string, names ...string) ([]Topic, error) {
+func Metadata(ctx context.Context, transport *kafka.Transport, brokers net.Addr, clientID string, names ...string) (Cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, netTimeout)
 	defer cancel()
 	response, err := transport.RoundTrip(ctx, brokers, &topicsRequest{clientID: clientID, names: names})
 	if err != nil {
-		return nil, fmt.Errorf("ask for the topics: %w", err)
+		return Cluster{}, fmt.Errorf("ask for the topics: %w", err)
 	}
 
-	return response.(*topicsResponse).topics, nil //nolint:forcetypeassert // RawExchange returns nothing else.
+	return response.(*topicsResponse).cluster, nil //nolint:forcetypeassert // RawExchange returns nothing else.
 }
 
 type topicsRequest struct {
@@ -45,7 +53,7 @@ type topicsRequest struct {
 	names    []string
 }
 
-type topicsResponse struct{ topics []Topic }
+type topicsResponse struct{ cluster Cluster }
 
 // metadataKey stands for the request in both directions.
 const metadataKey = protocol.Metadata
@@ -79,12 +87,12 @@ func (r *topicsRequest) RawExchange(connection io.ReadWriter) (protocol.Message,
 	if len(body) < int(size) {
 		return nil, io.ErrUnexpectedEOF
 	}
-	topics, err := decodeTopics(body)
+	cluster, err := decodeCluster(body)
 	if err != nil {
 		return nil, err
 	}
 
-	return &topicsResponse{topics}, nil
+	return &topicsResponse{cluster}, nil
 }
 
 // correlation numbers the request: one at a time travels on a connection.
@@ -117,10 +125,10 @@ func (r *topicsRequest) encode() []byte {
 	return b
 }
 
-func decodeTopics(body []byte) ([]Topic, error) {
+func decodeCluster(body []byte) (Cluster, error) {
 	c := &cursor{data: body}
 	if got := c.int32(); got != topicsCorrelation {
-		return nil, fmt.Errorf("%w: it answers request %d, not %d", ErrMalformed, got, topicsCorrelation)
+		return Cluster{}, fmt.Errorf("%w: it answers request %d, not %d", ErrMalformed, got, topicsCorrelation)
 	}
 	c.tags()
 	c.int32() // throttle time
@@ -131,9 +139,8 @@ func decodeTopics(body []byte) ([]Topic, error) {
 		c.compactBytes() // rack
 		c.tags()
 	}
-	c.compactBytes() // cluster
-	c.int32()        // controller
-	var topics []Topic
+	cluster := Cluster{ID: string(c.compactBytes())}
+	c.int32() // controller
 	for n := c.count(); n > 0 && !c.bad; n-- {
 		var t Topic
 		if code := c.int16(); code != 0 {
@@ -142,22 +149,24 @@ func decodeTopics(body []byte) ([]Topic, error) {
 		t.Name = string(c.compactBytes())
 		copy(t.ID[:], c.bytes(len(t.ID)))
 		t.Internal = c.int8() != 0
-		c.skipPartitions()
+		t.Partitions = c.skipPartitions()
 		c.int32() // rights
 		c.tags()
-		topics = append(topics, t)
+		cluster.Topics = append(cluster.Topics, t)
 	}
 	c.int32() // rights
 	c.tags()
 	if c.bad {
-		return nil, fmt.Errorf("%w: the metadata end too early", ErrMalformed)
+		return Cluster{}, fmt.Errorf("%w: the metadata end too early", ErrMalformed)
 	}
 
-	return topics, nil
+	return cluster, nil
 }
 
-func (c *cursor) skipPartitions() {
-	for n := c.count(); n > 0 && !c.bad; n-- {
+// skipPartitions returns how many there are.
+func (c *cursor) skipPartitions() int {
+	count := c.count()
+	for n := count; n > 0 && !c.bad; n-- {
 		c.int16()     // error
 		c.bytes(12)   // number, leader, its epoch
 		for range 3 { // replicas, those in sync, those offline
@@ -165,6 +174,8 @@ func (c *cursor) skipPartitions() {
 		}
 		c.tags()
 	}
+
+	return count
 }
 
 // uvarint reads a number of variable length without a sign.

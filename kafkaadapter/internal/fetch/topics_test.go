@@ -34,13 +34,13 @@ func metadata(id uuid.UUID) []byte {
 func TestDecodeTopics(t *testing.T) {
 	t.Parallel()
 	id := uuid.New()
-	got, err := decodeTopics(metadata(id))
-	want := []Topic{{Name: "orders", ID: id, Internal: true}, {Name: "gone", Err: kafka.UnknownTopicOrPartition}}
-	if err != nil || !slices.Equal(got, want) {
+	got, err := decodeCluster(metadata(id))
+	want := []Topic{{Name: "orders", ID: id, Internal: true, Partitions: 1}, {Name: "gone", Err: kafka.UnknownTopicOrPartition}}
+	if err != nil || got.ID != "id" || !slices.Equal(got.Topics, want) {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
 	for n := range len(metadata(id)) {
-		if _, err := decodeTopics(metadata(id)[:n]); !errors.Is(err, ErrMalformed) {
+		if _, err := decodeCluster(metadata(id)[:n]); !errors.Is(err, ErrMalformed) {
 			t.Errorf("cut to %d bytes: %v", n, err)
 		}
 	}
@@ -49,9 +49,9 @@ func TestDecodeTopics(t *testing.T) {
 func FuzzTopics(f *testing.F) {
 	f.Add(metadata(uuid.New()))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		topics, err := decodeTopics(body)
-		if err == nil && len(topics) > len(body) {
-			t.Errorf("%d topics out of %d bytes", len(topics), len(body))
+		cluster, err := decodeCluster(body)
+		if err == nil && len(cluster.Topics) > len(body) {
+			t.Errorf("%d topics out of %d bytes", len(cluster.Topics), len(body))
 		}
 	})
 }

@@ -1,0 +1,151 @@
+package kafkaadapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/segmentio/kafka-go"
+
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
+)
+
+// outOfRangeError ends a fetcher whose offset is not in the log.
+type outOfRangeError struct{ offset int64 }
+
+func (e *outOfRangeError) Error() string { return fmt.Sprintf("offset %d is out of range", e.offset) }
+
+// errOtherTopic ends a generation in which a topic has become another one of the same name.
+var errOtherTopic = errors.New("the topic was deleted and created again")
+
+// skip finds out why an offset is not in the log, and goes on elsewhere, if Config.OnOutOfRange
+// says so.
+func (w *worker) skip(revoked context.Context, away *outOfRangeError) (int64, error) {
+	var first, last int64
+	err := w.askBroker(revoked, "find the ends of the log", func() error {
+		cluster, err := fetch.Metadata(revoked, w.generation.transport(), w.generation.consumer.brokers, w.config.ClientID, w.partition.Topic)
+		switch {
+		case err != nil:
+			return err //nolint:wrapcheck // It says what was tried.
+		case len(cluster.Topics) == 1 && cluster.Topics[0].Err == nil && cluster.Topics[0].ID != w.partition.TopicID:
+			return errOtherTopic
+		}
+		first, last, err = w.ends(revoked)
+
+		return err
+	})
+	if err != nil || revoked.Err() != nil {
+		return 0, err
+	}
+
+	recreated := w.owner != nil && w.owner.Recreated()
+	var reason string
+	switch {
+	case recreated:
+		reason = errOtherTopic.Error()
+	case away.offset < first:
+		reason = fmt.Sprintf("%d offsets have expired unread", first-away.offset)
+	case away.offset > last:
+		reason = "the log has lost its end, or the group's offset was set beyond it"
+	default:
+		return away.offset, nil // The log has moved on meanwhile.
+	}
+	if away.offset == w.start && away.offset < first {
+		return first, w.moveTo(revoked, first, false) // The log has moved on since its beginning was asked for.
+	}
+	if w.config.OnOutOfRange == FailOutOfRange {
+		return 0, fmt.Errorf("%w: %v at offset %d: %s; the log holds %d to %d; decide where to go on: set Config.OnOutOfRange, or reset the group's offset (kafka-consumer-groups.sh --reset-offsets) and the checkpoint (idemctl checkpoint reset)",
+			ErrOffsetOutOfRange, w.partition, away.offset, reason, first, last)
+	}
+	to := first
+	switch {
+	case w.config.OnOutOfRange == SkipToLatest:
+		to = last
+	case !recreated && away.offset > last:
+		// What is in the log is processed, as far as the checkpoint or the group has come.
+		to = last
+		if w.owner != nil && w.owner.Next() >= first && w.owner.Next() <= last {
+			to = w.owner.Next()
+		}
+	}
+	w.log.ErrorContext(revoked, "kafkaadapter: offset out of range, going on elsewhere", "offset", away.offset, "reason", reason, "to", to)
+
+	return to, w.moveTo(revoked, to, recreated || w.owner != nil && w.owner.Next() > to)
+}
+
+// moveTo makes the place where to go on last. The checkpoint comes first: it decides.
+func (w *worker) moveTo(revoked context.Context, to int64, reset bool) error {
+	var err error
+	switch {
+	case w.owner == nil:
+	case reset:
+		err = w.persist(revoked, "reset the checkpoint", func() error { return w.owner.Reset(revoked, to) })
+	default:
+		err = w.persist(revoked, "advance the checkpoint", func() error { return w.owner.Advance(revoked, to) })
+	}
+	if err == nil {
+		err = w.generation.commits.now(revoked, w.partition.Topic, int(w.partition.Number), w.place(to))
+	}
+	switch {
+	case disowned(err):
+		return err //nolint:wrapcheck // The caller judges it.
+	case err != nil && revoked.Err() == nil:
+		return fmt.Errorf("kafkaadapter: go on at offset %d of %v: %w", to, w.partition, err)
+	case err == nil:
+		w.observe(Event{Kind: EventSkipped, Offset: to})
+	}
+
+	return nil
+}
+
+// askBroker repeats a request until it is answered, refused for good or no longer wanted.
+func (w *worker) askBroker(revoked context.Context, what string, request func() error) error {
+	for failed := 1; ; failed++ {
+		err := request()
+		if err == nil || revoked.Err() != nil {
+			return nil //nolint:nilerr // The caller looks at the context.
+		}
+		if errors.Is(err, errOtherTopic) {
+			return err
+		}
+		if err := fatal(err); err != nil {
+			return fmt.Errorf("%v: %w", w.partition, err)
+		}
+		w.pause(revoked, failed, Event{Kind: EventPaused, Offset: none, Err: err}, "waiting for Kafka to "+what)
+	}
+}
+
+// ends returns the offsets of the first record and behind the last one.
+func (w *worker) ends(ctx context.Context) (first, last int64, err error) {
+	number := w.partition.Number
+	all, err := w.endsOf(ctx, number)
+
+	return all[number].FirstOffset, all[number].LastOffset, err
+}
+
+// endsOf returns the ends of several partitions of the topic, by their numbers.
+func (w *worker) endsOf(ctx context.Context, numbers ...int32) (map[int32]kafka.PartitionOffsets, error) {
+	topic := w.partition.Topic
+	request := make([]kafka.OffsetRequest, 0, 2*len(numbers))
+	for _, number := range numbers {
+		request = append(request, kafka.FirstOffsetOf(int(number)), kafka.LastOffsetOf(int(number)))
+	}
+	response, err := w.generation.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: request}})
+	if err != nil {
+		return nil, fmt.Errorf("read the ends of the log: %w", err)
+	}
+	all := make(map[int32]kafka.PartitionOffsets, len(numbers))
+	for _, p := range response.Topics[topic] {
+		if p.Error != nil {
+			return nil, fmt.Errorf("read the ends of the log: %s/%d: %w", topic, p.Partition, p.Error)
+		}
+		all[int32(p.Partition)] = p //nolint:gosec // Kafka's partitions have 32 bits.
+	}
+	for _, number := range numbers {
+		if p, ok := all[number]; !ok || p.FirstOffset < 0 || p.LastOffset < p.FirstOffset {
+			return nil, fmt.Errorf("read the ends of the log: %s/%d: %w", topic, number, kafka.UnknownTopicOrPartition)
+		}
+	}
+
+	return all, nil
+}
