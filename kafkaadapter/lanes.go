@@ -30,8 +30,8 @@ type lanes struct {
 	running sync.WaitGroup
 
 	settling *time.Ticker
-	settle   func() error // is called when settling ticks
-	room    chan struct{} // holds a token after the prefix has moved
+	settle   func() error  // is called when settling ticks
+	room     chan struct{} // holds a token after the prefix has moved
 
 	mu     sync.Mutex
 	window []*inFlight // what is behind the prefix, in the order of the log
