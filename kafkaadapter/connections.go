@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 )
 
 const (
@@ -24,6 +26,9 @@ const (
 // the only way to end such a wait.
 type connections struct {
 	dialer net.Dialer
+
+	quota     fetch.Quota // what brokers say of the client's quotas
+	throttled oncePer     // when that was logged
 
 	mu   sync.Mutex
 	open map[*connection]struct{}

@@ -51,6 +51,9 @@ func (f *fetcher) run(ctx context.Context) {
 			continue
 		}
 		failed, f.missing, f.unreadable = 0, time.Time{}, 0
+		if response.Throttle > 0 {
+			f.tellThrottled(ctx, response.Throttle)
+		}
 		if response.Next == f.offset {
 			continue
 		}
@@ -72,7 +75,20 @@ func (f *fetcher) next(ctx context.Context) (*fetch.Response, error) {
 	return fetch.Fetch(ctx, f.transport, f.generation.consumer.brokers, fetch.Request{ //nolint:wrapcheck // judge wraps it.
 		Topic: f.partition.Topic, Partition: int(f.partition.Number), Offset: f.offset,
 		MaxBytes: f.config.MaxBytes, MaxWait: f.config.MaxWait, ClientID: f.config.ClientID,
+		Quota: &f.connections().quota,
 	})
+}
+
+// connections are those of the consumer.
+func (f *fetcher) connections() *connections { return f.generation.member.connections }
+
+// tellThrottled tells that the broker wants this client to wait, which fetch.Fetch does. A client
+// over its quota is told so again and again: one line a minute says it.
+func (f *fetcher) tellThrottled(ctx context.Context, wait time.Duration) {
+	f.observe(Event{Kind: EventThrottled, Offset: f.offset, Duration: wait})
+	if f.connections().throttled.due(time.Minute) {
+		f.log.WarnContext(ctx, "kafkaadapter: the broker throttles this client, which is over its quota", "client", f.config.ClientID, "wait", wait)
+	}
 }
 
 // judge returns the error that must end the consumer because of err, or nil if it may pass.

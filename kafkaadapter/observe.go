@@ -26,6 +26,7 @@ const (
 	EventFenced                             // another owner has taken over, of which the group has not told yet
 	EventSkipped                            // records are skipped, by Config.OnOutOfRange or an operator: Offset, where it goes on
 	EventRewound                            // the database went back in time: Offset of the checkpoint, Records lost and read again, Err
+	EventThrottled                          // the client is over a quota of the broker and waits: Offset, Duration
 )
 
 // Event is something that a metric may want to count. See the kinds for the fields that are set.
@@ -36,7 +37,7 @@ type Event struct {
 	Offset    int64
 	Records   int
 	Lag       int64         // records behind this one when it was fetched
-	Duration  time.Duration // of the transaction, with the handler; or of the commit
+	Duration  time.Duration // of the transaction, with the handler; of the commit; or of the wait
 	Err       error
 }
 

@@ -57,19 +57,39 @@ type Request struct {
 	MaxWait time.Duration
 	// ClientID names the client in the broker's logs, metrics and quotas.
 	ClientID string
+	// Quota is shared by all requests of a client. Nil: what a broker says of quotas is not
+	// heeded.
+	Quota *Quota
 }
 
-// Fetch returns the next committed records. An error that the broker reports is a kafka.Error.
-// The end of ctx ends the call at once.
+// Fetch returns the next committed records. It first waits for as long as the partition's
+// leader has told the client to. An error that the broker reports is a kafka.Error. The end of
+// ctx ends the call at once.
 func Fetch(ctx context.Context, transport *kafka.Transport, brokers net.Addr, request Request) (*Response, error) {
+	for {
+		response, err := fetchOnce(ctx, transport, brokers, request)
+		throttled, ok := errors.AsType[*throttledError](err)
+		if !ok {
+			return response, err
+		}
+		if err := throttled.wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func fetchOnce(ctx context.Context, transport *kafka.Transport, brokers net.Addr, request Request) (*Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, request.MaxWait+netTimeout)
 	defer cancel()
-	response, err := transport.RoundTrip(ctx, brokers, &exchange{Request: request})
+	e := &exchange{Request: request}
+	message, err := transport.RoundTrip(ctx, brokers, e)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // The caller wraps it.
 	}
+	response := message.(*Response) //nolint:forcetypeassert // RawExchange returns nothing else.
+	request.Quota.throttle(e.leader, response.Throttle)
 
-	return response.(*Response), nil //nolint:forcetypeassert // RawExchange returns nothing else.
+	return response, nil
 }
 
 // exchange is a Request on its way through kafka-go's Transport.
@@ -77,6 +97,7 @@ type exchange struct {
 	Request
 
 	version int16
+	leader  int32
 }
 
 var (
@@ -87,9 +108,28 @@ var (
 // ApiKey implements protocol.Message.
 func (e *exchange) ApiKey() protocol.ApiKey { return protocol.Fetch } //nolint:revive // kafka-go's spelling.
 
-// Broker implements protocol.BrokerMessage: the leader of the partition.
+// Broker implements protocol.BrokerMessage: the leader of the partition. It is called before
+// the request is given to a connection.
 func (e *exchange) Broker(cluster protocol.Cluster) (protocol.Broker, error) {
-	return e.encode().Broker(cluster) //nolint:wrapcheck // It is kafka-go's own.
+	leader, err := leaderOf(cluster, e.Topic, e.Partition)
+	if err != nil {
+		return leader, err
+	}
+	if left := e.Quota.left(leader.ID); left > 0 {
+		return leader, &throttledError{left}
+	}
+	e.leader = leader.ID
+
+	return leader, nil
+}
+
+// leaderOf returns the broker that leads a partition.
+func leaderOf(cluster protocol.Cluster, topic string, partition int) (protocol.Broker, error) {
+	request := protocolfetch.Request{Topics: []protocolfetch.RequestTopic{{
+		Topic: topic, Partitions: []protocolfetch.RequestPartition{{Partition: int32(partition)}}, //nolint:gosec // The broker has assigned it.
+	}}}
+
+	return request.Broker(cluster) //nolint:wrapcheck // It is kafka-go's own.
 }
 
 // Required implements protocol.RawExchanger. It is called with what the connection speaks.
@@ -104,7 +144,6 @@ func (e *exchange) RawExchange(connection io.ReadWriter) (protocol.Message, erro
 	if e.version < minVersion {
 		return nil, fmt.Errorf("%w: the broker speaks version %d of the fetch request, %d is needed (Kafka 0.11)", ErrUnsupported, e.version, minVersion)
 	}
-	const correlation = 1 // One request at a time travels on a connection.
 	if err := protocol.WriteRequest(connection, e.version, correlation, e.ClientID, e.encode()); err != nil {
 		return nil, err //nolint:wrapcheck // The caller wraps it.
 	}

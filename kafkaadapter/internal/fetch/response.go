@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
@@ -24,6 +25,9 @@ type Response struct {
 	LastStable    int64
 	// LogStart is the offset of the first record that is left, or -1 from an old broker.
 	LogStart int64
+	// Throttle is how long the broker wants this client to wait before it asks again, because
+	// it is over its quota. Then there may be no records although the log has some.
+	Throttle time.Duration
 
 	shared bool // messages share memory with the response's body
 }
@@ -39,14 +43,18 @@ type abortedTransaction struct {
 // decode reads the body of a response to a request for one partition.
 func decode(request Request, version int16, body []byte) (*Response, error) {
 	c := &cursor{data: body}
-	c.int32() // throttle time
+	response := &Response{Next: request.Offset, LogStart: -1}
+	response.Throttle = time.Duration(max(0, c.int32())) * time.Millisecond
 	if version >= 7 {
 		if code := c.int16(); code != 0 {
 			return nil, kafka.Error(code) //nolint:wrapcheck // The caller wraps it.
 		}
 		c.int32() // session id
 	}
-	if n := c.int32(); n != 1 {
+	switch n := c.int32(); {
+	case n == 0 && !c.bad && response.Throttle > 0:
+		return response, nil
+	case n != 1:
 		return nil, fmt.Errorf("%w: it has %d topics", ErrMalformed, n)
 	}
 	c.bytes(int(c.int16())) // topic
@@ -55,7 +63,6 @@ func decode(request Request, version int16, body []byte) (*Response, error) {
 	}
 	c.int32() // partition
 	code := c.int16()
-	response := &Response{Next: request.Offset, LogStart: -1}
 	response.HighWatermark = c.int64()
 	response.LastStable = c.int64()
 	if version >= 5 {

@@ -16,9 +16,6 @@ import (
 // (Kafka 2.8, KIP-516). kafka-go knows only older ones.
 const metadataVersion = 10
 
-// maxMetadataBytes bounds the answer: some hundred thousand partitions.
-const maxMetadataBytes = 64 << 20
-
 // Topic is what a broker says of a topic.
 type Topic struct {
 	Name     string
@@ -69,25 +66,11 @@ func (*topicsRequest) Required(map[protocol.ApiKey]int16) bool { return true }
 
 // RawExchange implements protocol.RawExchanger.
 func (r *topicsRequest) RawExchange(connection io.ReadWriter) (protocol.Message, error) { //nolint:ireturn // kafka-go's interface.
-	if _, err := connection.Write(r.encode()); err != nil {
-		return nil, err //nolint:wrapcheck // The caller wraps it.
-	}
-	var header [4]byte
-	if _, err := io.ReadFull(connection, header[:]); err != nil {
-		return nil, err //nolint:wrapcheck // The caller wraps it.
-	}
-	size := binary.BigEndian.Uint32(header[:])
-	if size > maxMetadataBytes {
-		return nil, fmt.Errorf("metadata of %d bytes: %w, %d are allowed", size, ErrTooLarge, maxMetadataBytes)
-	}
-	body, err := io.ReadAll(io.LimitReader(connection, int64(size)))
+	answer, err := ask(connection, r.encode())
 	if err != nil {
-		return nil, err //nolint:wrapcheck // The caller wraps it.
+		return nil, err
 	}
-	if len(body) < int(size) {
-		return nil, io.ErrUnexpectedEOF
-	}
-	cluster, err := decodeCluster(body)
+	cluster, err := decodeCluster(answer)
 	if err != nil {
 		return nil, err
 	}
@@ -95,18 +78,9 @@ func (r *topicsRequest) RawExchange(connection io.ReadWriter) (protocol.Message,
 	return &topicsResponse{cluster}, nil
 }
 
-// correlation numbers the request: one at a time travels on a connection.
-const topicsCorrelation = 1
-
 // encode makes the request, in the "flexible" form of KIP-482.
 func (r *topicsRequest) encode() []byte {
-	b := make([]byte, 4, 256)
-	b = binary.BigEndian.AppendUint16(b, uint16(metadataKey))
-	b = binary.BigEndian.AppendUint16(b, metadataVersion)
-	b = binary.BigEndian.AppendUint32(b, topicsCorrelation)
-	clientID := r.clientID[:min(len(r.clientID), 1<<15-1)]
-	b = binary.BigEndian.AppendUint16(b, uint16(len(clientID))) //nolint:gosec // Cut above.
-	b = append(b, clientID...)
+	b := beginRequest(metadataKey, metadataVersion, r.clientID)
 	b = append(b, 0) // no tagged fields
 	if len(r.names) == 0 {
 		b = append(b, 0) // null: all topics
@@ -119,17 +93,11 @@ func (r *topicsRequest) encode() []byte {
 		b = append(b, name...)
 		b = append(b, 0)
 	}
-	b = append(b, 0, 0, 0, 0)                       // do not create topics, tell no rights of cluster and topics, no tagged fields
-	binary.BigEndian.PutUint32(b, uint32(len(b)-4)) //nolint:gosec // Names are short.
 
-	return b
+	return append(b, 0, 0, 0, 0) // do not create topics, tell no rights of cluster and topics, no tagged fields
 }
 
-func decodeCluster(body []byte) (Cluster, error) {
-	c := &cursor{data: body}
-	if got := c.int32(); got != topicsCorrelation {
-		return Cluster{}, fmt.Errorf("%w: it answers request %d, not %d", ErrMalformed, got, topicsCorrelation)
-	}
+func decodeCluster(c *cursor) (Cluster, error) {
 	c.tags()
 	c.int32() // throttle time
 	for n := c.count(); n > 0 && !c.bad; n-- {

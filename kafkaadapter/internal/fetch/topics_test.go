@@ -1,7 +1,6 @@
 package fetch
 
 import (
-	"encoding/binary"
 	"errors"
 	"slices"
 	"testing"
@@ -12,8 +11,7 @@ import (
 
 // metadata is an answer with one broker and two topics, the second of which is missing.
 func metadata(id uuid.UUID) []byte {
-	b := binary.BigEndian.AppendUint32(nil, topicsCorrelation)
-	b = append(b, 1, 7, 2, 'x', 'y')                             // a tagged field
+	b := []byte{1, 7, 2, 'x', 'y'}                               // a tagged field
 	b = append(b, 0, 0, 0, 0)                                    // throttle time
 	b = append(b, 2, 0, 0, 0, 1, 2, 'h', 0, 0, 0x23, 0x84, 0, 0) // a broker, without a rack
 	b = append(b, 3, 'i', 'd', 0, 0, 0, 1)                       // cluster and controller
@@ -34,13 +32,13 @@ func metadata(id uuid.UUID) []byte {
 func TestDecodeTopics(t *testing.T) {
 	t.Parallel()
 	id := uuid.New()
-	got, err := decodeCluster(metadata(id))
+	got, err := decodeCluster(&cursor{data: metadata(id)})
 	want := []Topic{{Name: "orders", ID: id, Internal: true, Partitions: 1}, {Name: "gone", Err: kafka.UnknownTopicOrPartition}}
 	if err != nil || got.ID != "id" || !slices.Equal(got.Topics, want) {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
 	for n := range len(metadata(id)) {
-		if _, err := decodeCluster(metadata(id)[:n]); !errors.Is(err, ErrMalformed) {
+		if _, err := decodeCluster(&cursor{data: metadata(id)[:n]}); !errors.Is(err, ErrMalformed) {
 			t.Errorf("cut to %d bytes: %v", n, err)
 		}
 	}
@@ -49,7 +47,7 @@ func TestDecodeTopics(t *testing.T) {
 func FuzzTopics(f *testing.F) {
 	f.Add(metadata(uuid.New()))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		cluster, err := decodeCluster(body)
+		cluster, err := decodeCluster(&cursor{data: body})
 		if err == nil && len(cluster.Topics) > len(body) {
 			t.Errorf("%d topics out of %d bytes", len(cluster.Topics), len(body))
 		}
