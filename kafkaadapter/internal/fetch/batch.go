@@ -28,6 +28,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // batch is the header of a record batch of Kafka's message format version 2.
 type batch struct {
 	base, last         int64 // offsets
+	leaderEpoch        int32 // of the partition's leader that wrote it
 	attributes         int16
 	firstTime, maxTime int64 // milliseconds
 	producer           int64
@@ -84,7 +85,7 @@ func parseBatch(raw []byte) (batch, error) {
 	c := &cursor{data: raw}
 	b := batch{base: c.int64()}
 	c.int32() // length
-	c.int32() // leader epoch
+	b.leaderEpoch = c.int32()
 	if magic := c.int8(); magic != magic2 {
 		return batch{}, fmt.Errorf("message format %d: %w; it is that of producers before Kafka 0.11", magic, ErrUnsupported)
 	}
@@ -109,7 +110,7 @@ func parseBatch(raw []byte) (batch, error) {
 // add adds the batch's records unless they are markers or aborted. The next fetch starts
 // behind the batch's last offset, which can be that of a record which compaction has removed.
 func (d *decoder) add(b batch) error {
-	d.response.Next = max(d.response.Next, b.last+1)
+	d.response.Next, d.response.LeaderEpoch = max(d.response.Next, b.last+1), b.leaderEpoch
 	for len(d.aborted) > 0 && d.aborted[0].first <= b.last {
 		if d.aborting == nil {
 			d.aborting = make(map[int64]bool)

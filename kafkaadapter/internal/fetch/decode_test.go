@@ -132,6 +132,21 @@ func TestAbortedTransactionsAreDropped(t *testing.T) {
 	}
 }
 
+func TestLeaderEpochIsThatOfTheLastBatch(t *testing.T) {
+	t.Parallel()
+	first := testBatch{base: 0, values: []string{"a"}, epoch: 4}
+	cut := testBatch{base: 2, values: []string{"c"}, epoch: 6}.encode(t)
+	records := append(encodeAll(t, first, testBatch{base: 1, values: []string{"b"}, epoch: 5}), cut[:len(cut)-1]...)
+	r, err := decode(Request{}, 11, testResponse(nil, 0, records))
+	if err != nil || r.LeaderEpoch != 5 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	r, err = decode(Request{}, 11, testResponse(nil, 0, nil))
+	if err != nil || r.LeaderEpoch != -1 {
+		t.Errorf("nothing was fetched: %+v, %v", r, err)
+	}
+}
+
 func TestOnlyMarkersMoveOn(t *testing.T) {
 	t.Parallel()
 	r, err := decodeBatches(t, 4, nil, marker(4, 8, true))

@@ -23,6 +23,7 @@ type testBatch struct {
 	count      int32 // zero: len(values)
 	key        []byte
 	headers    []kafka.Header
+	epoch      int32 // of the leader
 }
 
 func (b testBatch) encode(t testing.TB) []byte {
@@ -75,7 +76,7 @@ func (b testBatch) encode(t testing.TB) []byte {
 
 	raw := binary.BigEndian.AppendUint64(nil, uint64(b.base))
 	raw = binary.BigEndian.AppendUint32(raw, uint32(9+len(body)))
-	raw = binary.BigEndian.AppendUint32(raw, 0) // leader epoch
+	raw = appendInt32(raw, b.epoch)
 	raw = append(raw, magic2)
 	raw = binary.BigEndian.AppendUint32(raw, crc32.Checksum(body, castagnoli))
 

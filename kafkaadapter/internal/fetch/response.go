@@ -25,6 +25,9 @@ type Response struct {
 	LastStable    int64
 	// LogStart is the offset of the first record that is left, or -1 from an old broker.
 	LogStart int64
+	// LeaderEpoch is the partition leader's epoch in which the last batch was written (KIP-320),
+	// or -1 if there is none.
+	LeaderEpoch int32
 	// Throttle is how long the broker wants this client to wait before it asks again, because
 	// it is over its quota. Then there may be no records although the log has some.
 	Throttle time.Duration
@@ -43,7 +46,7 @@ type abortedTransaction struct {
 // decode reads the body of a response to a request for one partition.
 func decode(request Request, version int16, body []byte) (*Response, error) {
 	c := &cursor{data: body}
-	response := &Response{Next: request.Offset, LogStart: -1}
+	response := &Response{Next: request.Offset, LogStart: -1, LeaderEpoch: -1}
 	response.Throttle = time.Duration(max(0, c.int32())) * time.Millisecond
 	if version >= 7 {
 		if code := c.int16(); code != 0 {
