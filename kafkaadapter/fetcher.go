@@ -99,7 +99,7 @@ func (f *fetcher) judge(ctx context.Context, err error) error {
 	where := fmt.Sprintf("fetch %v at offset %d", f.partition, f.offset)
 	switch {
 	case errors.Is(err, kafka.OffsetOutOfRange):
-		return &outOfRangeError{offset: f.offset}
+		return &outOfRangeError{offset: f.offset, truncated: none}
 	case unknownTopic(err):
 		if f.missing.IsZero() {
 			f.missing = time.Now()

@@ -10,10 +10,19 @@ import (
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 )
 
-// outOfRangeError ends a fetcher whose offset is not in the log.
-type outOfRangeError struct{ offset int64 }
+// outOfRangeError says that what comes next at an offset is not in the log.
+type outOfRangeError struct {
+	offset    int64
+	truncated int64 // where the log was truncated, before the offset, and filled anew; or none
+}
 
 func (e *outOfRangeError) Error() string { return fmt.Sprintf("offset %d is out of range", e.offset) }
+
+func asOutOfRange(err error) (away *outOfRangeError, ok bool) {
+	ok = errors.As(err, &away)
+
+	return away, ok
+}
 
 // errOtherTopic ends a generation in which a topic has become another one of the same name.
 var errOtherTopic = errors.New("the topic was deleted and created again")
@@ -39,38 +48,64 @@ func (w *worker) skip(revoked context.Context, away *outOfRangeError) (int64, er
 	}
 
 	recreated := w.owner != nil && w.owner.Recreated()
-	var reason string
+	var (
+		reason   string
+		earliest = first // where SkipToEarliest goes on
+	)
 	switch {
 	case recreated:
 		reason = errOtherTopic.Error()
+	case away.offset < first && away.offset == w.start:
+		return first, w.moveTo(revoked, first, false) // The log has moved on since its beginning was asked for.
 	case away.offset < first:
 		reason = fmt.Sprintf("%d offsets have expired unread", first-away.offset)
+	case away.truncated != none:
+		reason = fmt.Sprintf("the log was truncated at offset %d, before what is processed, and filled anew", away.truncated)
+		earliest = max(first, away.truncated)
 	case away.offset > last:
 		reason = "the log has lost its end, or the group's offset was set beyond it"
+		// What is in the log is processed, as far as the checkpoint or the group has come.
+		earliest = last
+		if w.owner != nil && w.owner.Next() >= first && w.owner.Next() <= last {
+			earliest = w.owner.Next()
+		}
 	default:
 		return away.offset, nil // The log has moved on meanwhile.
 	}
-	if away.offset == w.start && away.offset < first {
-		return first, w.moveTo(revoked, first, false) // The log has moved on since its beginning was asked for.
-	}
-	if w.config.OnOutOfRange == FailOutOfRange {
-		return 0, fmt.Errorf("%w: %v at offset %d: %s; the log holds %d to %d; decide where to go on: set Config.OnOutOfRange, or reset the group's offset (kafka-consumer-groups.sh --reset-offsets) and the checkpoint (idemctl checkpoint reset)",
+	to := earliest
+	switch w.config.OnOutOfRange {
+	case FailOutOfRange:
+		return 0, fmt.Errorf("%w: %v at offset %d: %s; the log holds %d to %d; decide where to go on: set Config.OnOutOfRange, or set the checkpoint (idemctl checkpoint reset), in Mode ByEventID the group's offset (kafka-consumer-groups.sh --reset-offsets)",
 			ErrOffsetOutOfRange, w.partition, away.offset, reason, first, last)
-	}
-	to := first
-	switch {
-	case w.config.OnOutOfRange == SkipToLatest:
+	case SkipToLatest:
 		to = last
-	case !recreated && away.offset > last:
-		// What is in the log is processed, as far as the checkpoint or the group has come.
-		to = last
-		if w.owner != nil && w.owner.Next() >= first && w.owner.Next() <= last {
-			to = w.owner.Next()
-		}
+	case SkipToEarliest:
 	}
 	w.log.ErrorContext(revoked, "kafkaadapter: offset out of range, going on elsewhere", "offset", away.offset, "reason", reason, "to", to)
 
 	return to, w.moveTo(revoked, to, recreated || w.owner != nil && w.owner.Next() > to)
+}
+
+// checkEpoch finds out whether the log still has what is processed: an unclean election can have
+// truncated it, and producers filled it anew beyond the checkpoint (KIP-320). Then it returns an
+// *outOfRangeError.
+func (w *worker) checkEpoch(revoked context.Context) error {
+	if w.owner.LeaderEpoch() < 0 {
+		return nil
+	}
+	next, epoch, end := w.owner.Next(), int32(none), int64(none)
+	err := w.askBroker(revoked, "check that the log was not truncated", func() error {
+		var err error
+		epoch, end, err = fetch.EndOffsetForLeaderEpoch(revoked, w.generation.transport(), w.generation.consumer.brokers,
+			w.config.ClientID, w.partition.Topic, int(w.partition.Number), none, w.owner.LeaderEpoch())
+
+		return err //nolint:wrapcheck // It says what was tried.
+	})
+	if err == nil && epoch >= 0 && end >= 0 && end < next {
+		return &outOfRangeError{offset: next, truncated: end}
+	}
+
+	return err
 }
 
 // moveTo makes the place where to go on last. The checkpoint comes first: it decides.

@@ -65,9 +65,9 @@ func (w *worker) run(revoked, work context.Context) error {
 		if err = w.consume(revoked, work, offset); err == nil {
 			break
 		}
-		var away *outOfRangeError
+		away, outOfRange := asOutOfRange(err)
 		switch {
-		case errors.As(err, &away):
+		case outOfRange:
 			offset, err = w.skip(revoked, away)
 		case errors.Is(err, idem.ErrRewound):
 			offset, err = w.rewind(revoked)
@@ -125,6 +125,9 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 
 func (w *worker) processAll(revoked, work context.Context, response *fetch.Response) error {
 	w.observe(Event{Kind: EventFetched, Offset: response.Next, Records: len(response.Messages), Lag: max(0, response.HighWatermark-response.Next)})
+	if w.owner != nil {
+		w.owner.SetLeaderEpoch(response.LeaderEpoch)
+	}
 	for records := response.Messages; len(records) > 0 && revoked.Err() == nil; {
 		n, err := w.processSome(revoked, work, records)
 		if err != nil {

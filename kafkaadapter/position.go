@@ -42,7 +42,7 @@ func (w *worker) acquire(revoked context.Context) (int64, error) {
 		return 0, fmt.Errorf("kafkaadapter: acquire %v: %w", w.partition, err)
 	}
 	if w.owner.Recreated() {
-		return w.skip(revoked, &outOfRangeError{offset: w.owner.Next()})
+		return w.skip(revoked, &outOfRangeError{offset: w.owner.Next(), truncated: none})
 	}
 
 	return w.reconcile(revoked, group)
@@ -68,6 +68,13 @@ func (w *worker) reconcile(revoked context.Context, group committedOffset) (int6
 		w.log.WarnContext(revoked, "kafkaadapter: an operator has moved the group back, which the checkpoint overrules; to process the records again run: "+
 			fmt.Sprintf("idemctl checkpoint reset --consumer %q --topic %q --partition %d --to %d", w.guard.Consumer(), w.partition.Topic, w.partition.Number, group.offset),
 			"checkpoint", next, "group", group.offset)
+	}
+	if err := w.checkEpoch(revoked); err != nil {
+		if away, ok := asOutOfRange(err); ok {
+			return w.skip(revoked, away)
+		}
+
+		return 0, err
 	}
 	w.done(next) // Else the group seems to be elsewhere until the next record comes.
 

@@ -1,0 +1,60 @@
+package e2e_test
+
+import (
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+)
+
+// While nobody looked, the log was truncated at offset 15 by an unclean election and has been filled
+// anew to offset 40, beyond the checkpoint at 20: records 15 to 19 are others than those that were
+// processed. Only the leader epoch tells.
+func TestTruncatedLog(t *testing.T) {
+	t.Parallel()
+	s := setup(t, broker.InProcess(t), 1)
+	s.broker.Write(t, s.topic, events(0, 20, 1)...)
+	m := s.start(t, nil)
+	s.awaitCommitted(t, 20)
+	m.leave(t)
+	var stored int
+	if err := s.pool.QueryRow(t.Context(), `SELECT leader_epoch FROM idem.checkpoints`).Scan(&stored); err != nil {
+		t.Fatalf("the leader epoch is not kept: %v", err)
+	}
+	s.broker.Write(t, s.topic, events(20, 20, 1)...)
+	var asked atomic.Int32
+	asked.Store(-1)
+	s.broker.Fake.ControlKey(int16(kmsg.OffsetForLeaderEpoch), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		s.broker.Fake.KeepControl()
+		r := request.(*kmsg.OffsetForLeaderEpochRequest)
+		asked.Store(r.Topics[0].Partitions[0].LeaderEpoch)
+		response := r.ResponseKind().(*kmsg.OffsetForLeaderEpochResponse)
+		topic, partition := kmsg.NewOffsetForLeaderEpochResponseTopic(), kmsg.NewOffsetForLeaderEpochResponseTopicPartition()
+		topic.Topic, partition.Partition, partition.LeaderEpoch, partition.EndOffset = r.Topics[0].Topic, 0, 0, 15
+		topic.Partitions = append(topic.Partitions, partition)
+		response.Topics = append(response.Topics, topic)
+
+		return response, nil, true
+	})
+	err := s.start(t, nil).wait(t)
+	if !errors.Is(err, kafkaadapter.ErrOffsetOutOfRange) || !strings.Contains(err.Error(), "truncated at offset 15") {
+		t.Errorf("without a policy Run returned %v", err)
+	}
+	if int(asked.Load()) != stored {
+		t.Errorf("it asked for epoch %d, want %d", asked.Load(), stored)
+	}
+	var h heard
+	m = s.start(t, func(c *kafkaadapter.Config) { c.OnOutOfRange = kafkaadapter.SkipToEarliest; h.config(c) })
+	s.awaitEffects(t, 40)
+	s.awaitCommitted(t, 40)
+	m.leave(t)
+	s.verify(t, 40) // 15 to 19 are the same events here, and known by their ids.
+	if told := h.of(kafkaadapter.EventSkipped); len(told) != 1 || told[0].Offset != 15 {
+		t.Errorf("it said %+v", told)
+	}
+}
