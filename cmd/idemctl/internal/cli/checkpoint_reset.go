@@ -32,9 +32,7 @@ refused because it killed one process after the other is tried again. Asks befor
 Set back, the records from there on are processed again, unless their event ids are known (see
 "idemctl forget"). Set forward, the records before are never processed.
 
-A consumer starts at the greater of the checkpoint and its group's committed offset. To read
-records again, reset the group's offsets too while the consumer is stopped:
-    kafka-consumer-groups.sh --reset-offsets --group G --topic T --to-offset N --execute …`,
+The offset that the group has committed to Kafka follows by itself.`,
 		Example: `  idemctl checkpoint reset --consumer orders --topic payments --partition 3 --to 1200
   idemctl checkpoint reset --consumer orders --topic payments --all-partitions --to 0`,
 		Args: cobra.NoArgs,
@@ -182,17 +180,15 @@ func (c resetChoice) warning(consumer string, chosen checkpointList) string {
 		about = fmt.Sprintf("The checkpoint of %s for partition %d of %s will be set from %d to %d.",
 			printable(consumer), chosen[0].Partition, printable(c.topic), chosen[0].NextOffset, c.to)
 	}
-	var goesBack, group, goesForward string
+	var goesBack, goesForward string
 	if back > 0 {
 		goesBack = move(back) + " back: the records from there on are processed again, unless their event ids are known."
-		group = "The consumer starts at the greater of the checkpoint and its group's committed offset: to read records again, reset that too " +
-			"(kafka-consumer-groups.sh --reset-offsets) while the consumer is stopped."
 	}
 	if forward > 0 {
 		goesForward = move(forward) + " forward: the records before are never processed."
 	}
 
-	return lines(about, goesBack, group, goesForward, "A consumer that runs is fenced at its next record and begins anew.")
+	return lines(about, goesBack, goesForward, "A consumer that runs is fenced at its next record and begins anew.")
 }
 
 // move is the beginning of a sentence about so many checkpoints.

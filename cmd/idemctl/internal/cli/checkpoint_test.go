@@ -52,8 +52,7 @@ func TestCheckpointReset(t *testing.T) {
 
 	line := []string{"checkpoint", "reset", "-c", "orders", "-t", "payments", "-p", "0", "--to", "1000"}
 	r := b.run(t, line...)
-	r.want(t, exitUnconfirmed, "of orders for partition 0 of payments will be set from 1200 to 1000", "1 goes back", "processed again, unless their event ids are known",
-		"kafka-consumer-groups.sh --reset-offsets", "fenced", "--yes")
+	r.want(t, exitUnconfirmed, "of orders for partition 0 of payments will be set from 1200 to 1000", "1 goes back", "processed again, unless their event ids are known", "fenced", "--yes")
 	if strings.Contains(r.stderr, "forward") || b.one(t, untouched) != 5 {
 		t.Fatal("it was done without a confirmation", r.stderr)
 	}
