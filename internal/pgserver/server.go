@@ -22,7 +22,10 @@ import (
 	"github.com/nova-events/idempotent-consumer/internal/daemon"
 )
 
-const superuser = "postgres"
+const (
+	superuser = "postgres"
+	off       = "off" // of a setting
+)
 
 // Config says how the server runs. The zero value is right for tests.
 type Config struct {
@@ -58,47 +61,65 @@ type Server struct {
 // (always these if IDEM_TEST_PG is "embedded", or "embedded-14" to "embedded-17" for one of the
 // versions).
 func Start(ctx context.Context, cfg Config) (*Server, error) {
-	if cfg.Progress == nil {
-		cfg.Progress = os.Stderr
-	}
-	bin, err := binaries(ctx, cfg.Progress)
+	s, err := create(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("pgserver: %w", err)
 	}
-	home, err := daemon.NewHome(parentFolder(cfg.Durable), "idem-postgresql-")
-	if err != nil {
-		return nil, fmt.Errorf("pgserver: %w", err)
-	}
-
-	s := &Server{bin: bin, settings: settings(cfg), home: home, password: rand.Text()}
-	err = s.createCluster(ctx)
-	if err == nil {
-		err = daemon.OnFreePort(ctx, func(port int) error {
-			s.port = port
-
-			return s.launch(ctx)
-		})
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("pgserver: %w", err), home.Close())
+	if err := s.launchOnFreePort(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("pgserver: %w", err), s.home.Close())
 	}
 
 	return s, nil
 }
 
+// create makes a server that does not run yet, with a new data folder.
+func create(ctx context.Context, cfg Config) (*Server, error) {
+	s, err := prepare(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.createCluster(ctx); err != nil {
+		return nil, errors.Join(err, s.home.Close())
+	}
+
+	return s, nil
+}
+
+// prepare makes a server that has no data folder yet.
+func prepare(ctx context.Context, cfg Config) (*Server, error) {
+	if cfg.Progress == nil {
+		cfg.Progress = os.Stderr
+	}
+	bin, err := binaries(ctx, cfg.Progress)
+	if err != nil {
+		return nil, err
+	}
+	home, err := daemon.NewHome(parentFolder(cfg.Durable), "idem-postgresql-")
+	if err != nil {
+		return nil, err //nolint:wrapcheck // It says what it was about.
+	}
+
+	return &Server{bin: bin, settings: settings(cfg), home: home, password: rand.Text()}, nil
+}
+
 // DSN is the connection URL of a database, for the superuser. The database "postgres"
 // exists from the start.
-func (s *Server) DSN(database string) string {
+func (s *Server) DSN(database string) string { return s.dsnAt(s.address(), database) }
+
+// dsnAt is DSN for an address that leads to the server.
+func (s *Server) dsnAt(address, database string) string {
 	dsn := url.URL{
 		Scheme:   "postgres",
 		User:     url.UserPassword(superuser, s.password),
-		Host:     net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)),
+		Host:     address,
 		Path:     database,
 		RawQuery: "sslmode=disable",
 	}
 
 	return dsn.String()
 }
+
+func (s *Server) address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
 // Stop stops the server and removes its data. The Server cannot be used again.
 func (s *Server) Stop() error {
@@ -154,6 +175,14 @@ func (s *Server) createCluster(ctx context.Context) error {
 	return nil
 }
 
+func (s *Server) launchOnFreePort(ctx context.Context) error {
+	return daemon.OnFreePort(ctx, func(port int) error { //nolint:wrapcheck // It says what it was about.
+		s.port = port
+
+		return s.launch(ctx)
+	})
+}
+
 func (s *Server) launch(ctx context.Context) error {
 	args := append([]string{"-D", s.dataDir(), "-p", strconv.Itoa(s.port)}, s.settings...)
 	process, err := s.home.Start(ctx, s.letsIn, "postgres", filepath.Join(s.bin, "postgres"), args...)
@@ -185,11 +214,11 @@ func settings(cfg Config) []string {
 		"unix_socket_directories":   "",
 		"max_connections":           "300",
 		"max_prepared_transactions": "10",
-		"log_checkpoints":           "off",
+		"log_checkpoints":           off,
 	}
 	if !cfg.Durable {
 		// synchronous_commit stays on: without it Crash would lose commits.
-		values["fsync"], values["full_page_writes"] = "off", "off"
+		values["fsync"], values["full_page_writes"] = off, off
 	}
 	maps.Copy(values, cfg.Settings)
 
