@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,7 @@ type crew struct {
 	leaving []*worker
 	started int
 	killed  int
+	rewinds counter    // rewinds that workers have told
 	failed  chan error // holds the error of a worker that ended by itself
 }
 
@@ -53,7 +55,7 @@ func (c *crew) start(ctx context.Context) (int, error) {
 	// The context's end must not kill the worker: it is to leave in order.
 	w.command = exec.CommandContext(context.WithoutCancel(ctx), program, workerCommand)
 	w.command.Env = append(os.Environ(), "GOMAXPROCS=1") // They share the machine.
-	w.command.Stdout, w.command.Stderr = &w.messages, &w.messages
+	w.command.Stdout, w.command.Stderr = &c.rewinds, &w.messages
 	if w.lifeline, err = w.command.StdinPipe(); err != nil {
 		return 0, fmt.Errorf("make a pipe to a consumer: %w", err)
 	}
@@ -137,6 +139,15 @@ func (c *crew) close(ctx context.Context) error {
 
 func (w *worker) failure(what string) error {
 	return fmt.Errorf("consumer %d %s: %w\n%s", w.number, what, w.err, w.messages)
+}
+
+// counter counts the lines that are written to it.
+type counter struct{ lines atomic.Int64 }
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.lines.Add(int64(bytes.Count(p, []byte("\n"))))
+
+	return len(p), nil
 }
 
 // tail is a writer that keeps the end of what is written to it.

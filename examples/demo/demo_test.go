@@ -30,16 +30,16 @@ type verdict struct {
 	DuplicatesStopped int     `json:"duplicates_stopped"`
 	NaiveDoubled      int     `json:"naive_doubled"`
 	NaiveLost         int     `json:"naive_lost"`
+	Rewinds           int     `json:"rewinds"`
 	Seconds           float64 `json:"seconds"`
 }
 
 // perform runs a small demo and returns the last line of its output.
-func perform(t *testing.T, dsn string, breakGuard bool) (verdict, error) {
+func perform(t *testing.T, s settings) (verdict, error) {
 	t.Helper()
+	s.broker, s.events, s.partitions, s.batch, s.seed, s.json = inprocess, 3_000, 8, 20, 1, true
 	var out, messages bytes.Buffer
-	runErr := run(t.Context(), settings{
-		broker: inprocess, dsn: dsn, events: 3_000, partitions: 8, batch: 20, seed: 1, json: true, breakGuard: breakGuard,
-	}, &out, &messages)
+	runErr := run(t.Context(), s, &out, &messages)
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	decoder := json.NewDecoder(strings.NewReader(lines[len(lines)-1]))
 	var v verdict
@@ -53,7 +53,7 @@ func perform(t *testing.T, dsn string, breakGuard bool) (verdict, error) {
 func TestGuardKeepsTheLedgerRight(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewEmptyDB(t)
-	got, err := perform(t, db.DSN, false)
+	got, err := perform(t, settings{dsn: db.DSN})
 	if err != nil {
 		t.Error(err)
 	}
@@ -83,7 +83,7 @@ func TestGuardKeepsTheLedgerRight(t *testing.T) {
 // A demo that cannot fail proves nothing.
 func TestBrokenGuardFails(t *testing.T) {
 	t.Parallel()
-	got, err := perform(t, pgtest.NewEmptyDB(t).DSN, true)
+	got, err := perform(t, settings{dsn: pgtest.NewEmptyDB(t).DSN, breakGuard: true})
 	if !errors.Is(err, errWrongLedger) || got.Doubled == 0 {
 		t.Errorf("error = %v, report = %+v, want doubled payments to be noticed", err, got)
 	}

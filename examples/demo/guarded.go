@@ -31,6 +31,7 @@ func consumeGuarded(ctx context.Context, j job, pool *pgxpool.Pool, log *slog.Lo
 		RebalanceTimeout: j.SessionTimeout,
 		Logger:           log,
 		CommitInterval:   pollInterval, // So that the progress is seen.
+		Observe:          tellRewinds,
 		BatchSize:        j.BatchSize,
 		HandleBatch:      applyBatch,
 	}
@@ -47,4 +48,12 @@ func consumeGuarded(ctx context.Context, j job, pool *pgxpool.Pool, log *slog.Lo
 	}
 
 	return consumer.Run(ctx)
+}
+
+// tellRewinds tells the demo, line by line, that PostgreSQL has lost commits and where the consumer
+// reads again.
+func tellRewinds(e kafkaadapter.Event) {
+	if e.Kind == kafkaadapter.EventRewound {
+		fmt.Printf("partition %d rewound to %d\n", e.Partition, e.Offset)
+	}
 }

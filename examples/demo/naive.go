@@ -10,11 +10,13 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/segmentio/kafka-go"
+
+	"github.com/nova-events/idempotent-consumer/idem"
 )
 
 // consumeNaively is the consumer that most services begin with: fetch, write, then commit the
-// offset. It loses nothing, but whatever is delivered again is applied again. It is a careful
-// one: it finishes the message at hand before it leaves.
+// offset. As long as PostgreSQL keeps its commits it loses nothing, but whatever is delivered again
+// is applied again. It is a careful one: it finishes the message at hand before it leaves.
 func consumeNaively(ctx context.Context, j job, pool *pgxpool.Pool, log *slog.Logger) (err error) {
 	reader := kafka.NewReader(kafka.ReaderConfig{
 		Brokers:           j.Brokers,
@@ -40,12 +42,22 @@ func consumeNaively(ctx context.Context, j job, pool *pgxpool.Pool, log *slog.Lo
 			continue
 		}
 		ctx := context.WithoutCancel(ctx)
-		err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return apply(ctx, tx, message) })
-		if err != nil {
+		if err := applyInTransaction(ctx, pool, message); err != nil {
 			return fmt.Errorf("apply: %w", err)
 		}
 		if err := reader.CommitMessages(ctx, message); err != nil {
 			log.WarnContext(ctx, "the offset is not committed, so the message will come again", "error", err)
 		}
+	}
+}
+
+// applyInTransaction tries again for as long as PostgreSQL is away.
+func applyInTransaction(ctx context.Context, pool *pgxpool.Pool, message kafka.Message) error {
+	for {
+		err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return apply(ctx, tx, message) })
+		if err == nil || !idem.IsTransient(err) {
+			return err
+		}
+		time.Sleep(pollInterval)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/nova-events/idempotent-consumer/schema/migrate"
 )
 
@@ -15,18 +17,17 @@ const (
 	naiveConsumer   = "naive"
 )
 
-// demo is what both phases have in common.
+// demo is what both consumers have in common.
 type demo struct {
 	settings
 
 	servers  *servers
 	topic    *topic
-	records  int64
-	payments []payment
+	sent     stream
 	messages io.Writer
 }
 
-// result is what a phase did.
+// result is what a consumer did.
 type result struct {
 	audit
 
@@ -34,38 +35,62 @@ type result struct {
 	Elapsed time.Duration
 }
 
-// phase lets one consumer consume the whole topic, with tables and a group of its own, and
-// reads its ledger.
-func (d demo) phase(ctx context.Context, consumer string) (r result, err error) {
-	name := d.topic.group(consumer) // of the group and of the schema
-	defer func() { err = errors.Join(err, dropSchema(ctx, d.servers.dsn, name)) }()
-	pool, err := connect(ctx, d.servers.dsn, name)
+// side is one of the two consumers, with tables and a group of its own.
+type side struct {
+	name string // of the group and of the schema
+	dsn  string
+	pool *pgxpool.Pool
+	crew *crew
+}
+
+// open prepares a consumer that nobody works for yet.
+func (d demo) open(ctx context.Context, consumer string) (_ *side, err error) {
+	s := &side{name: d.topic.group(consumer), dsn: d.servers.dsn}
+	if s.pool, err = connect(ctx, s.dsn, s.name); err != nil {
+		return nil, err
+	}
+	s.crew = newCrew(job{
+		Guarded: consumer == guardedConsumer, DSN: s.dsn, Schema: s.name,
+		Brokers: d.servers.brokers, Topic: d.topic.name, Group: s.name,
+		SessionTimeout: d.servers.sessionTimeout, BatchSize: d.batch, BreakGuard: d.breakGuard,
+	}, d.seed)
+	err = createTables(ctx, s.pool, s.name, d.sent.events)
+	if err == nil && consumer == guardedConsumer {
+		if err = migrate.Up(ctx, s.dsn, s.name); err != nil {
+			err = fmt.Errorf("create the guard's tables: %w", err)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.close(ctx))
+	}
+
+	return s, nil
+}
+
+// close removes all that the consumer has made in the database.
+func (s *side) close(ctx context.Context) error {
+	err := s.crew.close(ctx)
+	s.pool.Close()
+
+	return errors.Join(err, dropSchema(ctx, s.dsn, s.name))
+}
+
+// phase lets one consumer consume the whole topic, and reads its ledger.
+func (d demo) phase(ctx context.Context, consumer string, records int64) (r result, err error) {
+	s, err := d.open(ctx, consumer)
 	if err != nil {
 		return r, err
 	}
-	defer pool.Close()
-	if err := createTables(ctx, pool, name, d.payments); err != nil {
-		return r, err
-	}
-	if consumer == guardedConsumer {
-		if err := migrate.Up(ctx, d.servers.dsn, name); err != nil {
-			return r, fmt.Errorf("create the guard's tables: %w", err)
-		}
-	}
+	defer func() { err = errors.Join(err, s.close(ctx)) }()
 
-	crew := newCrew(job{
-		Guarded: consumer == guardedConsumer, DSN: d.servers.dsn, Schema: name,
-		Brokers: d.servers.brokers, Topic: d.topic.name, Group: name,
-		SessionTimeout: d.servers.sessionTimeout, BatchSize: d.batch, BreakGuard: d.breakGuard,
-	}, d.seed)
-	c := chaos{crew: crew, topic: d.topic, records: d.records, progress: newProgress(d.messages, consumer, d.records)}
+	c := chaos{crew: s.crew, topic: d.topic, records: records, progress: newProgress(d.messages, consumer, records)}
 	began := time.Now()
 	err = c.run(ctx)
-	r.Killed, r.Elapsed = crew.killed, time.Since(began)
-	if err := errors.Join(err, crew.close(ctx)); err != nil {
+	r.Killed, r.Elapsed = s.crew.killed, time.Since(began)
+	if err := errors.Join(err, s.crew.close(ctx)); err != nil {
 		return r, err
 	}
-	r.audit, err = readAudit(ctx, pool)
+	r.audit, err = readAudit(ctx, s.pool)
 
 	return r, err
 }

@@ -16,7 +16,6 @@ var errWrongLedger = errors.New("the ledger behind the guard is wrong")
 // run carries out the demo and reports to out; progress goes to messages.
 func run(ctx context.Context, s settings, out, messages io.Writer) (err error) {
 	began := time.Now()
-	say := func(what string) { _, _ = fmt.Fprintln(messages, what) }
 	servers, err := startServers(ctx, s, messages)
 	if err != nil {
 		return err
@@ -32,24 +31,46 @@ func run(ctx context.Context, s settings, out, messages io.Writer) (err error) {
 		defer func() { err = errors.Join(err, topic.remove(ctx)) }()
 	}
 
-	sent := newStream(s.seed, s.events)
-	say(fmt.Sprintf("producing %d records (seed %d)", len(sent.records), s.seed))
-	if err := topic.produce(ctx, sent.records); err != nil {
-		return err
-	}
+	d := demo{settings: s, servers: servers, topic: topic, sent: newStream(s.seed, s.events), messages: messages}
 	r := report{Broker: servers.broker, Postgres: servers.postgres, Events: int64(s.events), Seed: s.seed}
-	if r.Records, err = topic.end(ctx); err != nil {
-		return err
-	}
+	if s.failover {
+		f := failoverReport{report: r}
+		if err := d.failOver(ctx, &f); err != nil {
+			return err
+		}
+		f.Elapsed = time.Since(began)
 
-	d := demo{settings: s, servers: servers, topic: topic, records: r.Records, payments: sent.events, messages: messages}
-	if r.Guarded, err = d.phase(ctx, guardedConsumer); err != nil {
-		return fmt.Errorf("guarded: %w", err)
+		return f.write(out, s.json)
 	}
-	if r.Naive, err = d.phase(ctx, naiveConsumer); err != nil {
-		return fmt.Errorf("naive: %w", err)
+	if err := d.consumeTwice(ctx, &r); err != nil {
+		return err
 	}
 	r.Elapsed = time.Since(began)
 
 	return r.write(out, s.json)
+}
+
+// consumeTwice produces all records and lets one consumer after the other consume them.
+func (d demo) consumeTwice(ctx context.Context, r *report) error {
+	d.sayf("producing %d records (seed %d)", len(d.sent.records), d.seed)
+	if err := d.topic.produce(ctx, d.sent.records); err != nil {
+		return err
+	}
+	var err error
+	if r.Records, err = d.topic.end(ctx); err != nil {
+		return err
+	}
+	if r.Guarded, err = d.phase(ctx, guardedConsumer, r.Records); err != nil {
+		return fmt.Errorf("guarded: %w", err)
+	}
+	if r.Naive, err = d.phase(ctx, naiveConsumer, r.Records); err != nil {
+		return fmt.Errorf("naive: %w", err)
+	}
+
+	return nil
+}
+
+// sayf tells what is going on.
+func (d demo) sayf(format string, args ...any) {
+	_, _ = fmt.Fprintf(d.messages, format+"\n", args...)
 }

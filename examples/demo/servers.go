@@ -18,7 +18,8 @@ import (
 // servers are the PostgreSQL and the brokers of the demo: temporary ones, or the user's own.
 type servers struct {
 	dsn            string
-	postgres       string // what it is, for people
+	pair           *pgserver.Pair // of a demo with a failover
+	postgres       string         // what it is, for people
 	brokers        []string
 	broker         string // what it is, for people
 	sessionTimeout time.Duration
@@ -56,9 +57,19 @@ func (all *servers) stop() error {
 // on the disk before it is acknowledged.
 func (all *servers) startPostgres(ctx context.Context, s settings, messages io.Writer) error {
 	all.dsn = s.dsn
-	if s.dsn == "" {
+	config := pgserver.Config{Durable: true, Progress: messages}
+	switch {
+	case s.failover:
+		_, _ = fmt.Fprintln(messages, "starting PostgreSQL and a standby")
+		pair, err := pgserver.StartPair(ctx, config)
+		if err != nil {
+			return fmt.Errorf("start PostgreSQL: %w", err)
+		}
+		all.stops = append(all.stops, pair.Stop)
+		all.pair, all.dsn = pair, pair.DSN("postgres")
+	case s.dsn == "":
 		_, _ = fmt.Fprintln(messages, "starting PostgreSQL")
-		server, err := pgserver.Start(ctx, pgserver.Config{Durable: true, Progress: messages})
+		server, err := pgserver.Start(ctx, config)
 		if err != nil {
 			return fmt.Errorf("start PostgreSQL: %w", err)
 		}
