@@ -78,6 +78,44 @@ func TestDatabaseThatLosesCommitsOfIdlePartition(t *testing.T) {
 	}
 }
 
+// Lanes have done with records over which the checkpoint is not advanced yet: it stands in the database
+// where the member has left it, but the effects behind it are lost.
+func TestLanesLoseCommitsAheadOfTheCheckpoint(t *testing.T) {
+	t.Parallel()
+	for database := range lossyDatabases {
+		t.Run(database, func(t *testing.T) {
+			t.Parallel()
+			b := broker.InProcess(t)
+			l := setupLossy(t, b, database, 1)
+			held := make(chan struct{})
+			m := l.start(t, func(c *kafkaadapter.Config) {
+				c.CommitInterval = time.Hour // The checkpoint follows when records come.
+				modes["lanes"](c, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+					if m.Offset >= 10 {
+						select {
+						case <-held:
+						case <-ctx.Done():
+						}
+					}
+
+					return record(ctx, tx, m)
+				})
+			})
+			b.Write(t, l.topic, events(0, 30, 1)...)
+			l.awaitEffects(t, 10)
+			l.holds(t)
+			close(held)
+			l.awaitEffects(t, 30)
+			l.loses(t, func() {})
+			b.Write(t, l.topic, events(30, 10, 1)...)
+			l.awaitEffects(t, 40)
+			m.leave(t)
+			l.verifyIn(t, "lanes", 40)
+			l.verifyRewound(t, 1)
+		})
+	}
+}
+
 // Transactions are under way, batches full and lanes busy when the standby is cut off and when the
 // primary dies.
 func TestFailoverUnderLoad(t *testing.T) {
