@@ -247,7 +247,8 @@ func TestLanesStopAtAFailure(t *testing.T) {
 		c.OnFailure = kafkaadapter.StopOnFailure
 	})
 	err := m.wait(t)
-	if failed, ok := errors.AsType[*kafkaadapter.RecordError](err); !ok || failed.Offset != 30 || !errors.Is(err, cause) {
+	var failed *kafkaadapter.RecordError
+	if !errors.As(err, &failed) || failed.Offset != 30 || !errors.Is(err, cause) {
 		t.Errorf("error %v, want the record at offset 30", err)
 	}
 	if got := s.committed(t); got > 30 {

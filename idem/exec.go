@@ -70,7 +70,8 @@ func (g *Guard) ExecIfNew(ctx context.Context, eventID string, queue func(b *pgx
 
 // mayBeLate makes an error one that does not say that nothing took effect, as a HandlerError does.
 func mayBeLate(err error) error {
-	if handlerErr, ok := errors.AsType[*HandlerError](err); ok {
+	var handlerErr *HandlerError
+	if errors.As(err, &handlerErr) {
 		return handlerErr.Err
 	}
 

@@ -32,7 +32,8 @@ func (w *worker) copyLetter(revoked context.Context, m Message, reason error) er
 		if err := fatal(err); err != nil {
 			return w.refuse(m, err)
 		}
-		if code, ok := errors.AsType[kafka.Error](err); ok && !code.Temporary() && !code.Timeout() || errors.Is(err, protocol.ErrNoPartition) {
+		var code kafka.Error
+		if errors.As(err, &code) && !code.Temporary() && !code.Timeout() || errors.Is(err, protocol.ErrNoPartition) {
 			w.log.ErrorContext(revoked, "kafkaadapter: dead letter not copied, only stored in the table", "offset", m.Offset, "error", err)
 
 			return nil

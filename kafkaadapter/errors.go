@@ -70,7 +70,8 @@ var advice = map[kafka.Error]string{
 
 // fatal returns err with advice if no retry can heal it, else nil.
 func fatal(err error) error {
-	if code, ok := errors.AsType[kafka.Error](err); ok {
+	var code kafka.Error
+	if errors.As(err, &code) {
 		if what, ok := advice[code]; ok {
 			return fmt.Errorf("kafkaadapter: the broker refuses: %w: %s", err, what)
 		}

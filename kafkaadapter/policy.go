@@ -75,7 +75,7 @@ type permanentError struct{ error }
 func (e *permanentError) Unwrap() error { return e.error }
 
 func permanent(err error) bool {
-	_, ok := errors.AsType[*permanentError](err)
+	var permanent *permanentError
 
-	return ok
+	return errors.As(err, &permanent)
 }

@@ -1,6 +1,6 @@
 module github.com/nova-events/idempotent-consumer/internal/embeddedpg
 
-go 1.26.0
+go 1.25.0
 
 require github.com/fergusstrange/embedded-postgres v1.34.0
 

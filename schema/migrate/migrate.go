@@ -145,7 +145,8 @@ func (m *Migrator) To(ctx context.Context, version int64) ([]Migration, error) {
 
 // finish returns the steps that were taken, also where a later one failed.
 func finish(results []*goose.MigrationResult, err error) ([]Migration, error) {
-	if partial, ok := errors.AsType[*goose.PartialError](err); ok {
+	var partial *goose.PartialError
+	if errors.As(err, &partial) {
 		results = partial.Applied
 	}
 	if err != nil {

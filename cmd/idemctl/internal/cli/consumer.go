@@ -99,7 +99,8 @@ func (a *app) register(command *cobra.Command, name string, retention time.Durat
 			return fail(exitUsage, "%w", err)
 		}
 		err = guard.Register(ctx)
-		if conflict, ok := errors.AsType[*idem.RetentionConflictError](err); ok {
+		var conflict *idem.RetentionConflictError
+		if errors.As(err, &conflict) {
 			return fmt.Errorf("%s is registered already, with a retention of %s; to change it run \"idemctl consumer set-retention %s %s%s\"",
 				printable(name), duration(conflict.Registered), shellWord(name), duration(retention), s.schemaArgument())
 		}
