@@ -13,12 +13,15 @@ SQLC   := CGO_ENABLED=0 go tool -modfile=tools/sqlc/go.mod sqlc
 LINT   := go tool -modfile="$(CURDIR)/tools/lint/go.mod" golangci-lint
 WITHPG := go run ./internal/withpg
 
+# The go directive's release; the go command downloads it.
+OLDEST_GO = go$(shell go list -m -f '{{.GoVersion}}')
+
 # The race detector needs a C compiler. Without one go says that cgo is off.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' Makefile
 
 .PHONY: demo
 demo: ## Show what the guard does (BROKER=kafka for Apache Kafka; ARGS=--help for more)
@@ -33,9 +36,14 @@ test: ## Run the tests of all modules, with the race detector
 test-fast: ## Run the tests of the root module, without the race detector
 	$(WITHPG) go test ./...
 
+.PHONY: test-oldest-go
+test-oldest-go: ## Build with the oldest Go that is supported, and run the tests of idem and kafkaadapter
+	GOTOOLCHAIN=$(OLDEST_GO) go build ./...
+	GOTOOLCHAIN=$(OLDEST_GO) $(WITHPG) go test -count=1 ./idem ./kafkaadapter/...
+
 .PHONY: test-versions
-test-versions: ## Run the tests of idem and schema on PostgreSQL 14, 15, 16 and 17
-	@failed=0; for version in 14 15 16 17; do \
+test-versions: ## Run the tests of idem and schema on PostgreSQL 14, 15, 16, 17 and 18
+	@failed=0; for version in 14 15 16 17 18; do \
 		echo "PostgreSQL $$version"; \
 		IDEM_TEST_DATABASE_URL= IDEM_TEST_PG=embedded-$$version $(WITHPG) go test -count=1 ./idem ./schema/... || failed=1; \
 	done; exit $$failed

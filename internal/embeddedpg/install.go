@@ -23,12 +23,14 @@ var versions = map[string]embeddedpostgres.PostgresVersion{
 	"15": embeddedpostgres.V15,
 	"16": embeddedpostgres.V16,
 	"17": embeddedpostgres.V17,
+	"18": embeddedpostgres.V18,
 }
 
 // install returns the folder of the server's binaries in the cache, where it puts them if
 // they are missing. Several processes may do so at once: one downloads, the others wait, and
-// what is in its final place is complete.
-func install(ctx context.Context, cache string, version embeddedpostgres.PostgresVersion) (bin string, err error) {
+// what is in its final place is complete. The Maven repository is the
+// library's if none is named.
+func install(ctx context.Context, cache string, version embeddedpostgres.PostgresVersion, repository string) (bin string, err error) {
 	folder := filepath.Join(cache, "postgresql-"+strings.TrimSuffix(string(version), ".0"))
 	bin = filepath.Join(folder, "bin")
 	if installed(bin) {
@@ -53,7 +55,7 @@ func install(ctx context.Context, cache string, version embeddedpostgres.Postgre
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(staging)) }()
 	fmt.Fprintf(os.Stderr, "downloading PostgreSQL %s to %s\n", version, folder)
-	if err := download(ctx, staging, version); err != nil {
+	if err := download(ctx, staging, version, repository); err != nil {
 		return "", err
 	}
 	if err := os.Rename(filepath.Join(staging, "postgresql"), folder); err != nil {
@@ -74,7 +76,8 @@ func installed(bin string) bool {
 // The library has no call that only downloads; it does so on the way to starting a server.
 // It is given a data folder that claims to be initialized but is empty, so that the start
 // fails once the binaries are there. What tells success is that they run.
-func download(ctx context.Context, staging string, version embeddedpostgres.PostgresVersion) error {
+func download(ctx context.Context, staging string, version embeddedpostgres.PostgresVersion, repository string) error {
+	needChecksums()
 	target, data := filepath.Join(staging, "postgresql"), filepath.Join(staging, "data")
 	if err := os.MkdirAll(data, 0o755); err != nil { //nolint:gosec // There is nothing in it.
 		return fmt.Errorf("create the staging folder: %w", err)
@@ -88,7 +91,11 @@ func download(ctx context.Context, staging string, version embeddedpostgres.Post
 		return err
 	}
 
-	server := embeddedpostgres.NewDatabase(embeddedpostgres.DefaultConfig().
+	config := embeddedpostgres.DefaultConfig()
+	if repository != "" {
+		config = config.BinaryRepositoryURL(repository)
+	}
+	server := embeddedpostgres.NewDatabase(config.
 		Version(version).
 		CachePath(filepath.Join(staging, "archive")).
 		RuntimePath(filepath.Join(staging, "runtime")).

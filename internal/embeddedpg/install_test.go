@@ -21,7 +21,7 @@ func TestInstall(t *testing.T) {
 	var processes sync.WaitGroup
 	for range 3 {
 		processes.Go(func() {
-			bin, err := install(t.Context(), cache, versions[defaultMajor])
+			bin, err := install(t.Context(), cache, versions[defaultMajor], "")
 			if err != nil {
 				t.Error(err)
 
@@ -44,7 +44,7 @@ func TestInstall(t *testing.T) {
 func TestUsage(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"13"}, {""}, {"17.5"}, {"14", "15"}} {
-		if bin, err := run(t.Context(), args); err == nil || err.Error() != "usage: embeddedpg [14|15|16|17]" {
+		if bin, err := run(t.Context(), args); err == nil || err.Error() != "usage: embeddedpg [14|15|16|17|18]" {
 			t.Errorf("%q: %q, %v", args, bin, err)
 		}
 	}

@@ -1,7 +1,7 @@
 // Embeddedpg downloads the PostgreSQL server, unless that was done before, and prints the
 // folder of its binaries:
 //
-//	go run . [14|15|16|17]
+//	go run . [14|15|16|17|18]
 //
 // It is a module of its own so that what it needs does not become a requirement of the
 // services that import the guard. Package pgserver runs it.
@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string) (string, error) {
 		return "", err
 	}
 
-	return install(ctx, cache, version)
+	return install(ctx, cache, version, "")
 }
 
 // cacheFolder is in the user's cache. That of root is closed to the user as which the server
