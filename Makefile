@@ -59,6 +59,7 @@ lint: ## Run golangci-lint
 .PHONY: generate
 generate: ## Generate db/ from queries/ and schema/
 	$(SQLC) generate
+	CGO_ENABLED=0 go run -C internal/qualifysql . "$(CURDIR)/db"
 
 .PHONY: bench
 bench: ## Compare the guard with its predecessor and its limits (15 minutes; ARGS=--help for more)

@@ -13,10 +13,7 @@ import (
 )
 
 const checkpointAcquire = `-- name: CheckpointAcquire :one
-UPDATE idem.checkpoints
-SET owner_token = CAST($1::text AS uuid), epoch = epoch + 1, acquired_at = now(), owner = $2, topic_id = coalesce(topic_id, $3)
-WHERE consumer_id = $4 AND topic = $5 AND partition = $6
-RETURNING next_offset, epoch, consumer_id, acquired_at, started_offset, owner_token, started_by, topic_id, partition, starts, leader_epoch, topic, owner
+UPDATE idem.checkpoints SET owner_token = $1::pg_catalog.text::pg_catalog.uuid, epoch = epoch OPERATOR(pg_catalog.+) 1, acquired_at = pg_catalog.now(), owner = $2, topic_id = COALESCE(topic_id, $3) WHERE consumer_id OPERATOR(pg_catalog.=) $4 AND topic OPERATOR(pg_catalog.=) $5 AND partition OPERATOR(pg_catalog.=) $6 RETURNING next_offset, epoch, consumer_id, acquired_at, started_offset, owner_token, started_by, topic_id, partition, starts, leader_epoch, topic, owner
 `
 
 type CheckpointAcquireParams struct {
@@ -59,9 +56,7 @@ func (q *Queries) CheckpointAcquire(ctx context.Context, db DBTX, arg Checkpoint
 }
 
 const checkpointAdvance = `-- name: CheckpointAdvance :execrows
-UPDATE idem.checkpoints SET next_offset = $1, leader_epoch = coalesce($2, leader_epoch)
-WHERE consumer_id = $3 AND topic = $4 AND partition = $5
-  AND owner_token = CAST($6::text AS uuid) AND next_offset = $7
+UPDATE idem.checkpoints SET next_offset = $1, leader_epoch = COALESCE($2, leader_epoch) WHERE consumer_id OPERATOR(pg_catalog.=) $3 AND topic OPERATOR(pg_catalog.=) $4 AND partition OPERATOR(pg_catalog.=) $5 AND owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid AND next_offset OPERATOR(pg_catalog.=) $7
 `
 
 type CheckpointAdvanceParams struct {
@@ -92,25 +87,7 @@ func (q *Queries) CheckpointAdvance(ctx context.Context, db DBTX, arg Checkpoint
 }
 
 const checkpointClaim = `-- name: CheckpointClaim :many
-WITH mark AS (
-    UPDATE idem.checkpoints SET next_offset = $2, leader_epoch = coalesce($3, leader_epoch)
-    WHERE consumer_id = $4::bigint AND topic = $5 AND partition = $6
-      AND owner_token = CAST($7::text AS uuid) AND next_offset = $8 AND next_offset <= $9
-    RETURNING next_offset
-), claim AS (
-    INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
-    SELECT $4::bigint, c.key::uuid, CAST($10::text AS uuid), nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
-    FROM (
-        SELECT pg_catalog.unnest($1::text[]) AS key, pg_catalog.unnest($11::text[]) AS event_id, pg_catalog.unnest($12::text[]) AS metadata
-    ) c
-    WHERE EXISTS (SELECT FROM mark)
-    ORDER BY c.key::uuid
-    ON CONFLICT DO NOTHING
-    RETURNING key
-)
-SELECT EXISTS (SELECT FROM mark) AS advanced, count(*) AS claimed,
-       CASE WHEN count(*) < pg_catalog.cardinality($1::text[]) THEN coalesce(pg_catalog.array_agg(key::text), '{}') ELSE '{}' END::text[] AS part
-FROM claim
+WITH mark AS (UPDATE idem.checkpoints SET next_offset = $2, leader_epoch = COALESCE($3, leader_epoch) WHERE consumer_id OPERATOR(pg_catalog.=) $4::bigint AND topic OPERATOR(pg_catalog.=) $5 AND partition OPERATOR(pg_catalog.=) $6 AND owner_token OPERATOR(pg_catalog.=) $7::pg_catalog.text::pg_catalog.uuid AND next_offset OPERATOR(pg_catalog.=) $8 AND next_offset OPERATOR(pg_catalog.<=) $9 RETURNING next_offset), claim AS (INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata) SELECT $4::bigint, c.key::pg_catalog.uuid, $10::pg_catalog.text::pg_catalog.uuid, CASE WHEN c.event_id OPERATOR(pg_catalog.=) '' THEN NULL ELSE c.event_id END, CASE WHEN c.metadata OPERATOR(pg_catalog.=) '' THEN NULL ELSE c.metadata END::pg_catalog.jsonb FROM (SELECT pg_catalog.unnest($1::pg_catalog.text[]) AS key, pg_catalog.unnest($11::pg_catalog.text[]) AS event_id, pg_catalog.unnest($12::pg_catalog.text[]) AS metadata) c WHERE EXISTS (SELECT FROM mark) ORDER BY c.key::pg_catalog.uuid ON CONFLICT DO NOTHING RETURNING key) SELECT EXISTS (SELECT FROM mark) AS advanced, pg_catalog.count(*) AS claimed, CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.<) pg_catalog.cardinality($1::pg_catalog.text[]) THEN COALESCE(pg_catalog.array_agg(key::pg_catalog.text), '{}') ELSE '{}' END::pg_catalog.text[] AS part FROM claim
 `
 
 type CheckpointClaimParams struct {
@@ -171,9 +148,7 @@ func (q *Queries) CheckpointClaim(ctx context.Context, db DBTX, arg CheckpointCl
 }
 
 const checkpointInsert = `-- name: CheckpointInsert :execrows
-INSERT INTO idem.checkpoints (consumer_id, topic, partition, topic_id, next_offset, owner, owner_token, acquired_at)
-VALUES ($1, $2, $3, $4, $5, $6, CAST($7::text AS uuid), now())
-ON CONFLICT DO NOTHING
+INSERT INTO idem.checkpoints (consumer_id, topic, partition, topic_id, next_offset, owner, owner_token, acquired_at) VALUES ($1, $2, $3, $4, $5, $6, $7::pg_catalog.text::pg_catalog.uuid, pg_catalog.now()) ON CONFLICT DO NOTHING
 `
 
 type CheckpointInsertParams struct {
@@ -204,11 +179,7 @@ func (q *Queries) CheckpointInsert(ctx context.Context, db DBTX, arg CheckpointI
 }
 
 const checkpointInsertStarts = `-- name: CheckpointInsertStarts :execrows
-INSERT INTO idem.checkpoints (consumer_id, topic, partition, topic_id, next_offset, epoch, acquired_at)
-SELECT $1::bigint, $2::text, s.partition, $3::uuid, s.next_offset, 0, now()
-FROM (SELECT pg_catalog.unnest($4::integer[]) AS partition, pg_catalog.unnest($5::bigint[]) AS next_offset) s
-WHERE NOT EXISTS (SELECT FROM idem.checkpoints c WHERE c.consumer_id = $1::bigint AND c.topic = $2::text)
-ON CONFLICT DO NOTHING
+INSERT INTO idem.checkpoints (consumer_id, topic, partition, topic_id, next_offset, epoch, acquired_at) SELECT $1::bigint, $2::pg_catalog.text, s.partition, $3::pg_catalog.uuid, s.next_offset, 0, pg_catalog.now() FROM (SELECT pg_catalog.unnest($4::int[]) AS partition, pg_catalog.unnest($5::bigint[]) AS next_offset) s WHERE NOT EXISTS (SELECT FROM idem.checkpoints c WHERE c.consumer_id OPERATOR(pg_catalog.=) $1::bigint AND c.topic OPERATOR(pg_catalog.=) $2::pg_catalog.text) ON CONFLICT DO NOTHING
 `
 
 type CheckpointInsertStartsParams struct {
@@ -235,7 +206,7 @@ func (q *Queries) CheckpointInsertStarts(ctx context.Context, db DBTX, arg Check
 }
 
 const checkpointKnowsTopic = `-- name: CheckpointKnowsTopic :one
-SELECT EXISTS (SELECT FROM idem.checkpoints WHERE consumer_id = $1 AND topic = $2) AS known
+SELECT EXISTS (SELECT FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2) AS known
 `
 
 type CheckpointKnowsTopicParams struct {
@@ -252,9 +223,7 @@ func (q *Queries) CheckpointKnowsTopic(ctx context.Context, db DBTX, arg Checkpo
 }
 
 const checkpointList = `-- name: CheckpointList :many
-SELECT c.name AS consumer, p.next_offset, p.epoch, p.consumer_id, p.acquired_at, p.started_offset, p.owner_token, p.started_by, p.topic_id, p.partition, p.starts, p.leader_epoch, p.topic, p.owner
-FROM idem.checkpoints p JOIN idem.consumers c ON c.id = p.consumer_id
-ORDER BY c.name, p.topic, p.partition
+SELECT c.name AS consumer, p.next_offset, p.epoch, p.consumer_id, p.acquired_at, p.started_offset, p.owner_token, p.started_by, p.topic_id, p.partition, p.starts, p.leader_epoch, p.topic, p.owner FROM idem.checkpoints p JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) p.consumer_id ORDER BY c.name, p.topic, p.partition
 `
 
 type CheckpointListRow struct {
@@ -311,9 +280,7 @@ func (q *Queries) CheckpointList(ctx context.Context, db DBTX) ([]CheckpointList
 }
 
 const checkpointLock = `-- name: CheckpointLock :many
-SELECT next_offset, epoch, consumer_id, acquired_at, started_offset, owner_token, started_by, topic_id, partition, starts, leader_epoch, topic, owner FROM idem.checkpoints
-WHERE consumer_id = $1 AND topic = $2 AND partition = $3
-FOR UPDATE
+SELECT next_offset, epoch, consumer_id, acquired_at, started_offset, owner_token, started_by, topic_id, partition, starts, leader_epoch, topic, owner FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2 AND partition OPERATOR(pg_catalog.=) $3 FOR UPDATE
 `
 
 type CheckpointLockParams struct {
@@ -358,12 +325,7 @@ func (q *Queries) CheckpointLock(ctx context.Context, db DBTX, arg CheckpointLoc
 }
 
 const checkpointLockers = `-- name: CheckpointLockers :many
-SELECT DISTINCT l.pid::integer AS pid, coalesce(a.usename::text, '')::text AS role, coalesce(a.application_name, '')::text AS application
-FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
-WHERE l.relation = 'idem.checkpoints'::regclass AND l.granted AND l.mode <> 'AccessShareLock'
-  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-  AND l.pid <> pg_catalog.pg_backend_pid()
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_locks h WHERE h.pid = l.pid AND h.locktype = 'advisory' AND h.granted)
+SELECT DISTINCT l.pid::int AS pid, COALESCE(a.usename::pg_catalog.text, '')::pg_catalog.text AS role, COALESCE(a.application_name, '')::pg_catalog.text AS application FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) l.pid WHERE l.relation OPERATOR(pg_catalog.=) 'idem.checkpoints'::pg_catalog.regclass AND l.granted AND l.mode OPERATOR(pg_catalog.<>) 'AccessShareLock' AND l.database OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AND l.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() AND NOT EXISTS (SELECT FROM pg_catalog.pg_locks h WHERE h.pid OPERATOR(pg_catalog.=) l.pid AND h.locktype OPERATOR(pg_catalog.=) 'advisory' AND h.granted)
 `
 
 type CheckpointLockersRow struct {
@@ -394,9 +356,7 @@ func (q *Queries) CheckpointLockers(ctx context.Context, db DBTX) ([]CheckpointL
 }
 
 const checkpointReset = `-- name: CheckpointReset :execrows
-UPDATE idem.checkpoints
-SET next_offset = $1, topic_id = $2, leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0
-WHERE consumer_id = $3 AND topic = $4 AND partition = $5 AND owner_token = CAST($6::text AS uuid)
+UPDATE idem.checkpoints SET next_offset = $1, topic_id = $2, leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0 WHERE consumer_id OPERATOR(pg_catalog.=) $3 AND topic OPERATOR(pg_catalog.=) $4 AND partition OPERATOR(pg_catalog.=) $5 AND owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid
 `
 
 type CheckpointResetParams struct {
@@ -426,19 +386,7 @@ func (q *Queries) CheckpointReset(ctx context.Context, db DBTX, arg CheckpointRe
 }
 
 const checkpointSet = `-- name: CheckpointSet :many
-WITH former AS (
-    SELECT partition, next_offset, epoch FROM idem.checkpoints
-    WHERE consumer_id = $2 AND topic = $3
-      AND ($4::integer IS NULL OR partition = $4::integer)
-    ORDER BY partition
-    FOR UPDATE
-)
-UPDATE idem.checkpoints p
-SET next_offset = $1, epoch = p.epoch + 1, owner_token = NULL, topic_id = NULL, leader_epoch = NULL,
-    started_offset = NULL, started_by = NULL, starts = 0
-FROM former f
-WHERE p.consumer_id = $2 AND p.topic = $3 AND p.partition = f.partition
-RETURNING p.partition, f.next_offset AS former_next_offset, p.next_offset, f.epoch AS former_epoch, p.epoch
+WITH former AS (SELECT partition, next_offset, epoch FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $2 AND topic OPERATOR(pg_catalog.=) $3 AND ($4::int IS NULL OR partition OPERATOR(pg_catalog.=) $4::int) ORDER BY partition FOR UPDATE) UPDATE idem.checkpoints p SET next_offset = $1, epoch = p.epoch OPERATOR(pg_catalog.+) 1, owner_token = NULL, topic_id = NULL, leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0 FROM former f WHERE p.consumer_id OPERATOR(pg_catalog.=) $2 AND p.topic OPERATOR(pg_catalog.=) $3 AND p.partition OPERATOR(pg_catalog.=) f.partition RETURNING p.partition, f.next_offset AS former_next_offset, p.next_offset, f.epoch AS former_epoch, p.epoch
 `
 
 type CheckpointSetParams struct {
@@ -492,15 +440,7 @@ func (q *Queries) CheckpointSet(ctx context.Context, db DBTX, arg CheckpointSetP
 }
 
 const checkpointStart = `-- name: CheckpointStart :many
-UPDATE idem.checkpoints
-SET starts = CASE WHEN started_offset > $1 THEN starts
-                  WHEN started_offset = $1 AND started_by = owner_token THEN starts
-                  WHEN started_offset = $1 THEN starts + 1
-                  ELSE 1 END,
-    started_by = CASE WHEN started_offset > $1 THEN started_by ELSE owner_token END,
-    started_offset = greatest(started_offset, $1)
-WHERE consumer_id = $2 AND topic = $3 AND partition = $4 AND owner_token = CAST($5::text AS uuid)
-RETURNING CASE WHEN started_offset = $1 THEN starts ELSE 1 END::integer AS starts
+UPDATE idem.checkpoints SET starts = CASE WHEN started_offset OPERATOR(pg_catalog.>) $1 THEN starts WHEN started_offset OPERATOR(pg_catalog.=) $1 AND started_by OPERATOR(pg_catalog.=) owner_token THEN starts WHEN started_offset OPERATOR(pg_catalog.=) $1 THEN starts OPERATOR(pg_catalog.+) 1 ELSE 1 END, started_by = CASE WHEN started_offset OPERATOR(pg_catalog.>) $1 THEN started_by ELSE owner_token END, started_offset = GREATEST(started_offset, $1) WHERE consumer_id OPERATOR(pg_catalog.=) $2 AND topic OPERATOR(pg_catalog.=) $3 AND partition OPERATOR(pg_catalog.=) $4 AND owner_token OPERATOR(pg_catalog.=) $5::pg_catalog.text::pg_catalog.uuid RETURNING CASE WHEN started_offset OPERATOR(pg_catalog.=) $1 THEN starts ELSE 1 END::int AS starts
 `
 
 type CheckpointStartParams struct {
@@ -541,9 +481,7 @@ func (q *Queries) CheckpointStart(ctx context.Context, db DBTX, arg CheckpointSt
 }
 
 const checkpointTakeBackStart = `-- name: CheckpointTakeBackStart :exec
-UPDATE idem.checkpoints SET starts = starts - 1, started_by = NULL
-WHERE consumer_id = $1 AND topic = $2 AND partition = $3 AND owner_token = CAST($4::text AS uuid)
-  AND started_offset = $5 AND started_by = owner_token
+UPDATE idem.checkpoints SET starts = starts OPERATOR(pg_catalog.-) 1, started_by = NULL WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2 AND partition OPERATOR(pg_catalog.=) $3 AND owner_token OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid AND started_offset OPERATOR(pg_catalog.=) $5 AND started_by OPERATOR(pg_catalog.=) owner_token
 `
 
 type CheckpointTakeBackStartParams struct {
@@ -567,11 +505,7 @@ func (q *Queries) CheckpointTakeBackStart(ctx context.Context, db DBTX, arg Chec
 }
 
 const partitionEndHolder = `-- name: PartitionEndHolder :many
-SELECT pg_catalog.pg_terminate_backend(l.pid) AS ended
-FROM pg_catalog.pg_locks l
-WHERE l.pid = $1::integer AND l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-  AND (l.classid::bigint << 32 | l.objid::bigint) = $2::bigint
+SELECT pg_catalog.pg_terminate_backend(l.pid) AS ended FROM pg_catalog.pg_locks l WHERE l.pid OPERATOR(pg_catalog.=) $1::int AND l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted AND l.objsubid OPERATOR(pg_catalog.=) 1 AND l.database OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AND ((l.classid::bigint OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) l.objid::bigint) OPERATOR(pg_catalog.=) $2::bigint
 `
 
 type PartitionEndHolderParams struct {
@@ -622,11 +556,7 @@ func (q *Queries) PartitionHoldAlone(ctx context.Context, db DBTX, lockKey int64
 }
 
 const partitionHolders = `-- name: PartitionHolders :many
-SELECT l.pid::integer AS pid, coalesce(a.usename::text, '')::text AS role, coalesce(a.application_name, '')::text AS application
-FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
-WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-  AND (l.classid::bigint << 32 | l.objid::bigint) = $1::bigint
+SELECT l.pid::int AS pid, COALESCE(a.usename::pg_catalog.text, '')::pg_catalog.text AS role, COALESCE(a.application_name, '')::pg_catalog.text AS application FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) l.pid WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted AND l.objsubid OPERATOR(pg_catalog.=) 1 AND l.database OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AND ((l.classid::bigint OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) l.objid::bigint) OPERATOR(pg_catalog.=) $1::bigint
 `
 
 type PartitionHoldersRow struct {
@@ -657,7 +587,7 @@ func (q *Queries) PartitionHolders(ctx context.Context, db DBTX, lockKey int64) 
 }
 
 const partitionLimitWait = `-- name: PartitionLimitWait :exec
-SELECT pg_catalog.set_config('lock_timeout', $1::text, true)
+SELECT pg_catalog.set_config('lock_timeout', $1::pg_catalog.text, true)
 `
 
 // For PartitionHoldAlone and CheckpointLock, in the same transaction.

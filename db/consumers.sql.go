@@ -12,8 +12,7 @@ import (
 )
 
 const consumerBind = `-- name: ConsumerBind :exec
-UPDATE idem.consumers SET bound_cluster = $1::text, bound_group = $2::text
-WHERE id = $3 AND bound_group IS NULL
+UPDATE idem.consumers SET bound_cluster = $1::pg_catalog.text, bound_group = $2::pg_catalog.text WHERE id OPERATOR(pg_catalog.=) $3 AND bound_group IS NULL
 `
 
 type ConsumerBindParams struct {
@@ -29,7 +28,7 @@ func (q *Queries) ConsumerBind(ctx context.Context, db DBTX, arg ConsumerBindPar
 }
 
 const consumerByName = `-- name: ConsumerByName :one
-SELECT id, retention, created_at, name, bound_cluster, bound_group FROM idem.consumers WHERE id = idem.consumer_id($1) AND name = $1
+SELECT id, retention, created_at, name, bound_cluster, bound_group FROM idem.consumers WHERE id OPERATOR(pg_catalog.=) idem.consumer_id($1) AND name OPERATOR(pg_catalog.=) $1
 `
 
 func (q *Queries) ConsumerByName(ctx context.Context, db DBTX, name string) (Consumer, error) {
@@ -47,7 +46,7 @@ func (q *Queries) ConsumerByName(ctx context.Context, db DBTX, name string) (Con
 }
 
 const consumerGet = `-- name: ConsumerGet :one
-SELECT id, retention, created_at, name, bound_cluster, bound_group FROM idem.consumers WHERE id = $1
+SELECT id, retention, created_at, name, bound_cluster, bound_group FROM idem.consumers WHERE id OPERATOR(pg_catalog.=) $1
 `
 
 func (q *Queries) ConsumerGet(ctx context.Context, db DBTX, id int64) (Consumer, error) {
@@ -65,9 +64,7 @@ func (q *Queries) ConsumerGet(ctx context.Context, db DBTX, id int64) (Consumer,
 }
 
 const consumerInsert = `-- name: ConsumerInsert :exec
-INSERT INTO idem.consumers (id, name, retention)
-VALUES ($1, $2, $3)
-ON CONFLICT (id) DO NOTHING
+INSERT INTO idem.consumers (id, name, retention) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING
 `
 
 type ConsumerInsertParams struct {
@@ -115,7 +112,7 @@ func (q *Queries) ConsumerList(ctx context.Context, db DBTX) ([]Consumer, error)
 }
 
 const consumerSetRetention = `-- name: ConsumerSetRetention :execrows
-UPDATE idem.consumers SET retention = $1 WHERE id = idem.consumer_id($2) AND name = $2
+UPDATE idem.consumers SET retention = $1 WHERE id OPERATOR(pg_catalog.=) idem.consumer_id($2) AND name OPERATOR(pg_catalog.=) $2
 `
 
 type ConsumerSetRetentionParams struct {

@@ -13,22 +13,7 @@ import (
 )
 
 const deadLetterCountReleased = `-- name: DeadLetterCountReleased :one
-WITH chosen AS (
-    SELECT unnest($1::bigint[]) AS id
-)
-SELECT count(*)
-FROM idem.dead_letters d
-WHERE d.state = 'parked'
-  AND NOT EXISTS (SELECT FROM chosen WHERE chosen.id = d.id)
-  AND EXISTS (
-      SELECT FROM idem.dead_letters h JOIN chosen ON chosen.id = h.id
-      WHERE h.consumer_id = d.consumer_id AND h.topic = d.topic AND h.record_partition = d.record_partition
-        AND h.record_key = d.record_key AND h.id < d.id AND h.state IN ('open', 'parked', 'replay'))
-  AND NOT EXISTS (
-      SELECT FROM idem.dead_letters h
-      WHERE h.consumer_id = d.consumer_id AND h.topic = d.topic AND h.record_partition = d.record_partition
-        AND h.record_key = d.record_key AND h.id < d.id AND h.state IN ('open', 'replay')
-        AND NOT EXISTS (SELECT FROM chosen WHERE chosen.id = h.id))
+WITH chosen AS (SELECT pg_catalog.unnest($1::bigint[]) AS id) SELECT pg_catalog.count(*) FROM idem.dead_letters d WHERE d.state OPERATOR(pg_catalog.=) 'parked' AND NOT EXISTS (SELECT FROM chosen WHERE chosen.id OPERATOR(pg_catalog.=) d.id) AND EXISTS (SELECT FROM idem.dead_letters h JOIN chosen ON chosen.id OPERATOR(pg_catalog.=) h.id WHERE h.consumer_id OPERATOR(pg_catalog.=) d.consumer_id AND h.topic OPERATOR(pg_catalog.=) d.topic AND h.record_partition OPERATOR(pg_catalog.=) d.record_partition AND h.record_key OPERATOR(pg_catalog.=) d.record_key AND h.id OPERATOR(pg_catalog.<) d.id AND h.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay'])) AND NOT EXISTS (SELECT FROM idem.dead_letters h WHERE h.consumer_id OPERATOR(pg_catalog.=) d.consumer_id AND h.topic OPERATOR(pg_catalog.=) d.topic AND h.record_partition OPERATOR(pg_catalog.=) d.record_partition AND h.record_key OPERATOR(pg_catalog.=) d.record_key AND h.id OPERATOR(pg_catalog.<) d.id AND h.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'replay']) AND NOT EXISTS (SELECT FROM chosen WHERE chosen.id OPERATOR(pg_catalog.=) h.id))
 `
 
 // How many parked letters follow when these letters are resolved: those behind one of them of the
@@ -42,11 +27,7 @@ func (q *Queries) DeadLetterCountReleased(ctx context.Context, db DBTX, ids []in
 }
 
 const deadLetterCounts = `-- name: DeadLetterCounts :many
-SELECT c.name AS consumer, count(*) AS unresolved, count(*) FILTER (WHERE d.state = 'open') AS open
-FROM idem.dead_letters d JOIN idem.consumers c ON c.id = d.consumer_id
-WHERE d.state IN ('open', 'parked', 'replay')
-GROUP BY c.name
-ORDER BY c.name
+SELECT c.name AS consumer, pg_catalog.count(*) AS unresolved, pg_catalog.count(*) FILTER (WHERE d.state OPERATOR(pg_catalog.=) 'open') AS open FROM idem.dead_letters d JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) d.consumer_id WHERE d.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']) GROUP BY c.name ORDER BY c.name
 `
 
 type DeadLetterCountsRow struct {
@@ -77,11 +58,7 @@ func (q *Queries) DeadLetterCounts(ctx context.Context, db DBTX) ([]DeadLetterCo
 }
 
 const deadLetterDeleteResolved = `-- name: DeadLetterDeleteResolved :execrows
-DELETE FROM idem.dead_letters WHERE id IN (
-    SELECT l.id FROM idem.dead_letters l JOIN idem.consumers c ON c.id = l.consumer_id
-    WHERE l.state IN ('replayed', 'discarded', 'superseded') AND l.resolved_at < now() - c.retention
-    ORDER BY l.id
-    LIMIT $1)
+DELETE FROM idem.dead_letters WHERE id OPERATOR(pg_catalog.=) ANY (SELECT l.id FROM idem.dead_letters l JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) l.consumer_id WHERE l.state OPERATOR(pg_catalog.=) ANY(ARRAY['replayed', 'discarded', 'superseded']) AND l.resolved_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) c.retention) ORDER BY l.id LIMIT $1)
 `
 
 // Deletes letters that were resolved longer ago than their consumer's retention, a limited number
@@ -95,9 +72,7 @@ func (q *Queries) DeadLetterDeleteResolved(ctx context.Context, db DBTX, most in
 }
 
 const deadLetterDiscard = `-- name: DeadLetterDiscard :many
-UPDATE idem.dead_letters SET state = 'discarded', resolved_at = now()
-WHERE id = ANY ($1::bigint[]) AND state IN ('open', 'parked', 'replay')
-RETURNING id
+UPDATE idem.dead_letters SET state = 'discarded', resolved_at = pg_catalog.now() WHERE id OPERATOR(pg_catalog.=) ANY($1::bigint[]) AND state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']) RETURNING id
 `
 
 // Gives unresolved letters up for ever; their events stay marked. Returns those that were
@@ -123,9 +98,7 @@ func (q *Queries) DeadLetterDiscard(ctx context.Context, db DBTX, ids []int64) (
 }
 
 const deadLetterFail = `-- name: DeadLetterFail :execrows
-UPDATE idem.dead_letters
-SET state = 'open', attempts = attempts + $1::integer, starts = 0, error = $2, failed_at = now()
-WHERE id = $3 AND state IN ('parked', 'replay')
+UPDATE idem.dead_letters SET state = 'open', attempts = attempts OPERATOR(pg_catalog.+) $1::int, starts = 0, error = $2, failed_at = pg_catalog.now() WHERE id OPERATOR(pg_catalog.=) $3 AND state OPERATOR(pg_catalog.=) ANY(ARRAY['parked', 'replay'])
 `
 
 type DeadLetterFailParams struct {
@@ -144,9 +117,7 @@ func (q *Queries) DeadLetterFail(ctx context.Context, db DBTX, arg DeadLetterFai
 }
 
 const deadLetterGet = `-- name: DeadLetterGet :one
-SELECT c.name AS consumer, d.id, d.record_offset, d.record_time, d.failed_at, d.resolved_at, d.claim_id, d.topic_id, d.consumer_id, d.record_partition, d.attempts, d.starts, d.state, d.topic, d.event_id, d.error, d.record_key, d.record_value, d.header_keys, d.header_values
-FROM idem.dead_letters d JOIN idem.consumers c ON c.id = d.consumer_id
-WHERE d.id = $1
+SELECT c.name AS consumer, d.id, d.record_offset, d.record_time, d.failed_at, d.resolved_at, d.claim_id, d.topic_id, d.consumer_id, d.record_partition, d.attempts, d.starts, d.state, d.topic, d.event_id, d.error, d.record_key, d.record_value, d.header_keys, d.header_values FROM idem.dead_letters d JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) d.consumer_id WHERE d.id OPERATOR(pg_catalog.=) $1
 `
 
 type DeadLetterGetRow struct {
@@ -202,14 +173,7 @@ func (q *Queries) DeadLetterGet(ctx context.Context, db DBTX, id int64) (DeadLet
 }
 
 const deadLetterInsert = `-- name: DeadLetterInsert :one
-INSERT INTO idem.dead_letters (
-    consumer_id, state, topic, record_partition, record_offset, record_time, event_id, claim_id, topic_id, attempts, error,
-    record_key, record_value, header_keys, header_values
-) VALUES (
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-    $12, $13, $14, $15
-)
-RETURNING id
+INSERT INTO idem.dead_letters (consumer_id, state, topic, record_partition, record_offset, record_time, event_id, claim_id, topic_id, attempts, error, record_key, record_value, header_keys, header_values) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING id
 `
 
 type DeadLetterInsertParams struct {
@@ -255,20 +219,7 @@ func (q *Queries) DeadLetterInsert(ctx context.Context, db DBTX, arg DeadLetterI
 }
 
 const deadLetterList = `-- name: DeadLetterList :many
-SELECT d.id, c.name AS consumer, d.topic, d.record_partition, d.record_offset, d.record_time, d.state, d.attempts,
-       d.failed_at, d.resolved_at, d.event_id, d.error
-FROM idem.dead_letters d JOIN idem.consumers c ON c.id = d.consumer_id
-WHERE d.state = ANY ($1::text[])
-  AND ($2::bigint[] IS NULL OR d.id = ANY ($2::bigint[]))
-  AND ($3::bigint IS NULL OR d.consumer_id = $3::bigint)
-  AND ($4::text IS NULL OR d.topic = $4::text)
-  AND ($5::text IS NULL OR d.event_id = $5::text)
-  AND ($6::text IS NULL OR strpos(d.error, $6::text) > 0)
-  AND ($7::timestamptz IS NULL OR d.failed_at >= $7::timestamptz)
-  AND ($8::float8 IS NULL
-       OR d.failed_at >= now() - make_interval(secs => $8::float8))
-ORDER BY CASE WHEN $9::boolean THEN d.id END, d.id DESC
-LIMIT $10
+SELECT d.id, c.name AS consumer, d.topic, d.record_partition, d.record_offset, d.record_time, d.state, d.attempts, d.failed_at, d.resolved_at, d.event_id, d.error FROM idem.dead_letters d JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) d.consumer_id WHERE d.state OPERATOR(pg_catalog.=) ANY($1::pg_catalog.text[]) AND ($2::bigint[] IS NULL OR d.id OPERATOR(pg_catalog.=) ANY($2::bigint[])) AND ($3::bigint IS NULL OR d.consumer_id OPERATOR(pg_catalog.=) $3::bigint) AND ($4::pg_catalog.text IS NULL OR d.topic OPERATOR(pg_catalog.=) $4::pg_catalog.text) AND ($5::pg_catalog.text IS NULL OR d.event_id OPERATOR(pg_catalog.=) $5::pg_catalog.text) AND ($6::pg_catalog.text IS NULL OR pg_catalog.strpos(d.error, $6::pg_catalog.text) OPERATOR(pg_catalog.>) 0) AND ($7::timestamp with time zone IS NULL OR d.failed_at OPERATOR(pg_catalog.>=) $7::timestamp with time zone) AND ($8::double precision IS NULL OR d.failed_at OPERATOR(pg_catalog.>=) (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs := $8::double precision))) ORDER BY CASE WHEN $9::boolean THEN d.id END, d.id DESC LIMIT $10
 `
 
 type DeadLetterListParams struct {
@@ -346,18 +297,7 @@ func (q *Queries) DeadLetterList(ctx context.Context, db DBTX, arg DeadLetterLis
 }
 
 const deadLetterNext = `-- name: DeadLetterNext :many
-UPDATE idem.dead_letters SET starts = starts + 1
-WHERE id = (
-    SELECT d.id FROM idem.dead_letters d
-    WHERE d.consumer_id = $1 AND d.topic = $2 AND d.record_partition = $3
-      AND d.state IN ('parked', 'replay')
-      AND NOT (d.state = 'parked' AND EXISTS (
-          SELECT FROM idem.dead_letters h
-          WHERE h.consumer_id = d.consumer_id AND h.topic = d.topic AND h.record_partition = d.record_partition
-            AND sha256(h.record_key) = sha256(d.record_key) AND h.id < d.id AND h.state IN ('open', 'parked', 'replay')))
-    ORDER BY d.id
-    LIMIT 1)
-RETURNING id, record_offset, record_time, failed_at, resolved_at, claim_id, topic_id, consumer_id, record_partition, attempts, starts, state, topic, event_id, error, record_key, record_value, header_keys, header_values
+UPDATE idem.dead_letters SET starts = starts OPERATOR(pg_catalog.+) 1 WHERE id OPERATOR(pg_catalog.=) (SELECT d.id FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND d.topic OPERATOR(pg_catalog.=) $2 AND d.record_partition OPERATOR(pg_catalog.=) $3 AND d.state OPERATOR(pg_catalog.=) ANY(ARRAY['parked', 'replay']) AND NOT (d.state OPERATOR(pg_catalog.=) 'parked' AND EXISTS (SELECT FROM idem.dead_letters h WHERE h.consumer_id OPERATOR(pg_catalog.=) d.consumer_id AND h.topic OPERATOR(pg_catalog.=) d.topic AND h.record_partition OPERATOR(pg_catalog.=) d.record_partition AND pg_catalog.sha256(h.record_key) OPERATOR(pg_catalog.=) pg_catalog.sha256(d.record_key) AND h.id OPERATOR(pg_catalog.<) d.id AND h.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']))) ORDER BY d.id LIMIT 1) RETURNING id, record_offset, record_time, failed_at, resolved_at, claim_id, topic_id, consumer_id, record_partition, attempts, starts, state, topic, event_id, error, record_key, record_value, header_keys, header_values
 `
 
 type DeadLetterNextParams struct {
@@ -410,9 +350,7 @@ func (q *Queries) DeadLetterNext(ctx context.Context, db DBTX, arg DeadLetterNex
 }
 
 const deadLetterParkedKeys = `-- name: DeadLetterParkedKeys :many
-SELECT DISTINCT record_key FROM idem.dead_letters
-WHERE consumer_id = $1 AND topic = $2 AND record_partition = $3
-  AND state IN ('open', 'parked', 'replay') AND record_key IS NOT NULL
+SELECT DISTINCT record_key FROM idem.dead_letters WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2 AND record_partition OPERATOR(pg_catalog.=) $3 AND state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']) AND record_key IS NOT NULL
 `
 
 type DeadLetterParkedKeysParams struct {
@@ -443,9 +381,7 @@ func (q *Queries) DeadLetterParkedKeys(ctx context.Context, db DBTX, arg DeadLet
 }
 
 const deadLetterReplay = `-- name: DeadLetterReplay :many
-UPDATE idem.dead_letters SET state = 'replay'
-WHERE id = ANY ($1::bigint[]) AND state = 'open'
-RETURNING id
+UPDATE idem.dead_letters SET state = 'replay' WHERE id OPERATOR(pg_catalog.=) ANY($1::bigint[]) AND state OPERATOR(pg_catalog.=) 'open' RETURNING id
 `
 
 // Hands open letters to the owners of their partitions. Returns those that were open; a letter
@@ -471,8 +407,7 @@ func (q *Queries) DeadLetterReplay(ctx context.Context, db DBTX, ids []int64) ([
 }
 
 const deadLetterResolve = `-- name: DeadLetterResolve :execrows
-UPDATE idem.dead_letters SET state = $1, resolved_at = now()
-WHERE id = $2 AND state IN ('parked', 'replay')
+UPDATE idem.dead_letters SET state = $1, resolved_at = pg_catalog.now() WHERE id OPERATOR(pg_catalog.=) $2 AND state OPERATOR(pg_catalog.=) ANY(ARRAY['parked', 'replay'])
 `
 
 type DeadLetterResolveParams struct {

@@ -13,7 +13,7 @@ import (
 )
 
 const cleanupTryLead = `-- name: CleanupTryLead :one
-SELECT pg_try_advisory_xact_lock('idem.processed_events'::regclass::oid::integer, $1::integer) AS leading
+SELECT pg_catalog.pg_try_advisory_xact_lock('idem.processed_events'::pg_catalog.regclass::pg_catalog.oid::int, $1::int) AS "leading"
 `
 
 // At most one transaction at a time holds the lead of a schema's cleanup; it is given back
@@ -26,19 +26,7 @@ func (q *Queries) CleanupTryLead(ctx context.Context, db DBTX, lockClass int32) 
 }
 
 const eventClaim = `-- name: EventClaim :many
-WITH claim AS (
-    INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
-    SELECT $2::bigint, c.key::uuid, CAST($3::text AS uuid), nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
-    FROM (
-        SELECT unnest($1::text[]) AS key, unnest($4::text[]) AS event_id, unnest($5::text[]) AS metadata
-    ) c
-    ORDER BY c.key::uuid
-    ON CONFLICT DO NOTHING
-    RETURNING key
-)
-SELECT count(*) AS claimed,
-       CASE WHEN count(*) < cardinality($1::text[]) THEN coalesce(array_agg(key::text), '{}') ELSE '{}' END::text[] AS part
-FROM claim
+WITH claim AS (INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata) SELECT $2::bigint, c.key::pg_catalog.uuid, $3::pg_catalog.text::pg_catalog.uuid, CASE WHEN c.event_id OPERATOR(pg_catalog.=) '' THEN NULL ELSE c.event_id END, CASE WHEN c.metadata OPERATOR(pg_catalog.=) '' THEN NULL ELSE c.metadata END::pg_catalog.jsonb FROM (SELECT pg_catalog.unnest($1::pg_catalog.text[]) AS key, pg_catalog.unnest($4::pg_catalog.text[]) AS event_id, pg_catalog.unnest($5::pg_catalog.text[]) AS metadata) c ORDER BY c.key::pg_catalog.uuid ON CONFLICT DO NOTHING RETURNING key) SELECT pg_catalog.count(*) AS claimed, CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.<) pg_catalog.cardinality($1::pg_catalog.text[]) THEN COALESCE(pg_catalog.array_agg(key::pg_catalog.text), '{}') ELSE '{}' END::pg_catalog.text[] AS part FROM claim
 `
 
 type EventClaimParams struct {
@@ -89,9 +77,7 @@ func (q *Queries) EventClaim(ctx context.Context, db DBTX, arg EventClaimParams)
 }
 
 const eventClaimOne = `-- name: EventClaimOne :execrows
-INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
-VALUES ($1, CAST($2::text AS uuid), CAST($3::text AS uuid), nullif($4::text, ''), nullif($5::text, '')::jsonb)
-ON CONFLICT DO NOTHING
+INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata) VALUES ($1, $2::pg_catalog.text::pg_catalog.uuid, $3::pg_catalog.text::pg_catalog.uuid, CASE WHEN $4::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $4::pg_catalog.text END, CASE WHEN $5::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $5::pg_catalog.text END::pg_catalog.jsonb) ON CONFLICT DO NOTHING
 `
 
 type EventClaimOneParams struct {
@@ -119,8 +105,7 @@ func (q *Queries) EventClaimOne(ctx context.Context, db DBTX, arg EventClaimOneP
 }
 
 const eventClaimOrFail = `-- name: EventClaimOrFail :exec
-INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
-VALUES ($1, CAST($2::text AS uuid), CAST($3::text AS uuid), nullif($4::text, ''), nullif($5::text, '')::jsonb)
+INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata) VALUES ($1, $2::pg_catalog.text::pg_catalog.uuid, $3::pg_catalog.text::pg_catalog.uuid, CASE WHEN $4::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $4::pg_catalog.text END, CASE WHEN $5::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $5::pg_catalog.text END::pg_catalog.jsonb)
 `
 
 type EventClaimOrFailParams struct {
@@ -146,18 +131,7 @@ func (q *Queries) EventClaimOrFail(ctx context.Context, db DBTX, arg EventClaimO
 }
 
 const eventClaimOwned = `-- name: EventClaimOwned :many
-WITH mine AS (
-    SELECT FROM idem.checkpoints
-    WHERE consumer_id = $1::bigint AND topic = $2 AND partition = $3
-      AND owner_token = CAST($4::text AS uuid)
-), claim AS (
-    INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
-    SELECT $1::bigint, CAST($5::text AS uuid), CAST($6::text AS uuid), nullif($7::text, ''), nullif($8::text, '')::jsonb
-    WHERE EXISTS (SELECT FROM mine)
-    ON CONFLICT DO NOTHING
-    RETURNING key
-)
-SELECT EXISTS (SELECT FROM mine) AS owned, count(*) AS claimed FROM claim
+WITH mine AS (SELECT FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $1::bigint AND topic OPERATOR(pg_catalog.=) $2 AND partition OPERATOR(pg_catalog.=) $3 AND owner_token OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid), claim AS (INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata) SELECT $1::bigint, $5::pg_catalog.text::pg_catalog.uuid, $6::pg_catalog.text::pg_catalog.uuid, CASE WHEN $7::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $7::pg_catalog.text END, CASE WHEN $8::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $8::pg_catalog.text END::pg_catalog.jsonb WHERE EXISTS (SELECT FROM mine) ON CONFLICT DO NOTHING RETURNING key) SELECT EXISTS (SELECT FROM mine) AS owned, pg_catalog.count(*) AS claimed FROM claim
 `
 
 type EventClaimOwnedParams struct {
@@ -208,11 +182,7 @@ func (q *Queries) EventClaimOwned(ctx context.Context, db DBTX, arg EventClaimOw
 }
 
 const eventCountExpired = `-- name: EventCountExpired :many
-SELECT c.name AS consumer, count(*) AS expired
-FROM idem.processed_events e JOIN idem.consumers c ON c.id = e.consumer_id
-WHERE e.processed_at < now() - c.retention
-GROUP BY c.name
-ORDER BY c.name
+SELECT c.name AS consumer, pg_catalog.count(*) AS expired FROM idem.processed_events e JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) e.consumer_id WHERE e.processed_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) c.retention) GROUP BY c.name ORDER BY c.name
 `
 
 type EventCountExpiredRow struct {
@@ -242,8 +212,7 @@ func (q *Queries) EventCountExpired(ctx context.Context, db DBTX) ([]EventCountE
 }
 
 const eventCountOlder = `-- name: EventCountOlder :one
-SELECT count(*) FROM idem.processed_events
-WHERE consumer_id = $1 AND processed_at < now() - $2::interval
+SELECT pg_catalog.count(*) FROM idem.processed_events WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND processed_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) $2::interval)
 `
 
 type EventCountOlderParams struct {
@@ -261,19 +230,7 @@ func (q *Queries) EventCountOlder(ctx context.Context, db DBTX, arg EventCountOl
 }
 
 const eventDeleteExpired = `-- name: EventDeleteExpired :many
-WITH expired AS (
-    DELETE FROM idem.processed_events e
-    USING idem.consumers c
-    WHERE e.ctid >= format('(%s,0)', $1::bigint)::tid
-      AND e.ctid < format('(%s,0)', $2::bigint)::tid
-      AND c.id = e.consumer_id
-      AND e.processed_at < now() - c.retention
-    RETURNING e.consumer_id
-)
-SELECT c.name AS consumer, count(*) AS deleted
-FROM expired JOIN idem.consumers c ON c.id = expired.consumer_id
-GROUP BY c.name
-ORDER BY c.name
+WITH expired AS (DELETE FROM idem.processed_events e USING idem.consumers c WHERE e.ctid OPERATOR(pg_catalog.>=) pg_catalog.format('(%s,0)', $1::bigint)::pg_catalog.tid AND e.ctid OPERATOR(pg_catalog.<) pg_catalog.format('(%s,0)', $2::bigint)::pg_catalog.tid AND c.id OPERATOR(pg_catalog.=) e.consumer_id AND e.processed_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) c.retention) RETURNING e.consumer_id) SELECT c.name AS consumer, pg_catalog.count(*) AS deleted FROM expired JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) expired.consumer_id GROUP BY c.name ORDER BY c.name
 `
 
 type EventDeleteExpiredParams struct {
@@ -309,7 +266,7 @@ func (q *Queries) EventDeleteExpired(ctx context.Context, db DBTX, arg EventDele
 }
 
 const eventForget = `-- name: EventForget :execrows
-DELETE FROM idem.processed_events WHERE consumer_id = $1 AND key = ANY (CAST($2::text[] AS uuid[]))
+DELETE FROM idem.processed_events WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) ANY($2::pg_catalog.text[]::pg_catalog.uuid[])
 `
 
 type EventForgetParams struct {
@@ -327,7 +284,7 @@ func (q *Queries) EventForget(ctx context.Context, db DBTX, arg EventForgetParam
 }
 
 const eventGet = `-- name: EventGet :one
-SELECT processed_at, consumer_id, key, claim_id, event_id, metadata FROM idem.processed_events WHERE consumer_id = $1 AND key = $2
+SELECT processed_at, consumer_id, key, claim_id, event_id, metadata FROM idem.processed_events WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) $2
 `
 
 type EventGetParams struct {
@@ -352,7 +309,7 @@ func (q *Queries) EventGet(ctx context.Context, db DBTX, arg EventGetParams) (Pr
 }
 
 const eventHeapBlocks = `-- name: EventHeapBlocks :one
-SELECT (pg_relation_size('idem.processed_events') / current_setting('block_size')::bigint)::bigint AS blocks
+SELECT CAST(pg_catalog.pg_relation_size('idem.processed_events') OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::bigint AS bigint) AS blocks
 `
 
 // The table's size in blocks. Rows that are inserted later can stand in blocks beyond it, but
@@ -365,7 +322,7 @@ func (q *Queries) EventHeapBlocks(ctx context.Context, db DBTX) (int64, error) {
 }
 
 const eventLock = `-- name: EventLock :one
-SELECT claim_id FROM idem.processed_events WHERE consumer_id = $1 AND key = $2 FOR UPDATE
+SELECT claim_id FROM idem.processed_events WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) $2 FOR UPDATE
 `
 
 type EventLockParams struct {
@@ -382,8 +339,7 @@ func (q *Queries) EventLock(ctx context.Context, db DBTX, arg EventLockParams) (
 }
 
 const eventPackedBytes = `-- name: EventPackedBytes :one
-SELECT coalesce(avg((68 + coalesce(pg_column_size(event_id), 0) + coalesce(pg_column_size(metadata), 0) + 7) / 8 * 8 + 4), 0)::float8 AS row_bytes
-FROM (SELECT event_id, metadata FROM idem.processed_events LIMIT 10000) e
+SELECT COALESCE(pg_catalog.avg((((((68 OPERATOR(pg_catalog.+) COALESCE(pg_catalog.pg_column_size(event_id), 0)) OPERATOR(pg_catalog.+) COALESCE(pg_catalog.pg_column_size(metadata), 0)) OPERATOR(pg_catalog.+) 7) OPERATOR(pg_catalog./) 8) OPERATOR(pg_catalog.*) 8) OPERATOR(pg_catalog.+) 4), 0)::double precision AS row_bytes FROM (SELECT event_id, metadata FROM idem.processed_events LIMIT 10000) e
 `
 
 // Bytes of an average row where nothing is wasted, by a sample: header and columns that are always
@@ -396,9 +352,7 @@ func (q *Queries) EventPackedBytes(ctx context.Context, db DBTX) (float64, error
 }
 
 const eventSetHandlerDuration = `-- name: EventSetHandlerDuration :exec
-UPDATE idem.processed_events
-SET metadata = coalesce(metadata, '{}') || jsonb_build_object('handler_ms', $1::float8)
-WHERE consumer_id = $2 AND key = $3
+UPDATE idem.processed_events SET metadata = COALESCE(metadata, '{}') OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('handler_ms', $1::double precision) WHERE consumer_id OPERATOR(pg_catalog.=) $2 AND key OPERATOR(pg_catalog.=) $3
 `
 
 type EventSetHandlerDurationParams struct {
@@ -414,17 +368,7 @@ func (q *Queries) EventSetHandlerDuration(ctx context.Context, db DBTX, arg Even
 }
 
 const eventStats = `-- name: EventStats :many
-SELECT c.name AS consumer, c.retention, c.created_at,
-       coalesce(s.events, 0)::bigint AS events, coalesce(s.expired, 0)::bigint AS expired,
-       coalesce(s.oldest, 'epoch')::timestamptz AS oldest, coalesce(s.newest, 'epoch')::timestamptz AS newest
-FROM idem.consumers c
-LEFT JOIN (
-    SELECT e.consumer_id, count(*) AS events, min(e.processed_at) AS oldest, max(e.processed_at) AS newest,
-           count(*) FILTER (WHERE e.processed_at < now() - k.retention) AS expired
-    FROM idem.processed_events e JOIN idem.consumers k ON k.id = e.consumer_id
-    GROUP BY e.consumer_id
-) s ON s.consumer_id = c.id
-ORDER BY c.name
+SELECT c.name AS consumer, c.retention, c.created_at, COALESCE(s.events, 0)::bigint AS events, COALESCE(s.expired, 0)::bigint AS expired, COALESCE(s.oldest, 'epoch')::timestamp with time zone AS oldest, COALESCE(s.newest, 'epoch')::timestamp with time zone AS newest FROM idem.consumers c LEFT JOIN (SELECT e.consumer_id, pg_catalog.count(*) AS events, pg_catalog.min(e.processed_at) AS oldest, pg_catalog.max(e.processed_at) AS newest, pg_catalog.count(*) FILTER (WHERE e.processed_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) k.retention)) AS expired FROM idem.processed_events e JOIN idem.consumers k ON k.id OPERATOR(pg_catalog.=) e.consumer_id GROUP BY e.consumer_id) s ON s.consumer_id OPERATOR(pg_catalog.=) c.id ORDER BY c.name
 `
 
 type EventStatsRow struct {
@@ -468,12 +412,7 @@ func (q *Queries) EventStats(ctx context.Context, db DBTX) ([]EventStatsRow, err
 }
 
 const tableState = `-- name: TableState :one
-SELECT pg_table_size(t.id) AS table_bytes, pg_indexes_size(t.id) AS index_bytes,
-       pg_stat_get_live_tuples(t.id)::bigint AS live_rows, pg_stat_get_dead_tuples(t.id)::bigint AS dead_rows,
-       coalesce(pg_stat_get_last_vacuum_time(t.id), 'epoch')::timestamptz AS last_vacuum,
-       coalesce(pg_stat_get_last_autovacuum_time(t.id), 'epoch')::timestamptz AS last_autovacuum,
-       now()::timestamptz AS read_at
-FROM (SELECT 'idem.processed_events'::regclass::oid AS id) t
+SELECT pg_catalog.pg_table_size(t.id) AS table_bytes, pg_catalog.pg_indexes_size(t.id) AS index_bytes, pg_catalog.pg_stat_get_live_tuples(t.id)::bigint AS live_rows, pg_catalog.pg_stat_get_dead_tuples(t.id)::bigint AS dead_rows, COALESCE(pg_catalog.pg_stat_get_last_vacuum_time(t.id), 'epoch')::timestamp with time zone AS last_vacuum, COALESCE(pg_catalog.pg_stat_get_last_autovacuum_time(t.id), 'epoch')::timestamp with time zone AS last_autovacuum, pg_catalog.now()::timestamp with time zone AS read_at FROM (SELECT 'idem.processed_events'::pg_catalog.regclass::pg_catalog.oid AS id) t
 `
 
 type TableStateRow struct {

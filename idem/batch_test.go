@@ -32,7 +32,7 @@ func (p *poisoned) handle(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEven
 			ids[i] = data
 		}
 	}
-	if _, err := tx.Exec(ctx, `INSERT INTO public.effects SELECT unnest($1::text[])`, ids); err != nil {
+	if _, err := tx.Exec(ctx, `INSERT INTO public.effects SELECT pg_catalog.unnest($1::text[])`, ids); err != nil {
 		return err
 	}
 	for i, id := range ids {

@@ -70,7 +70,7 @@ func TestGrantsAreEnough(t *testing.T) {
 	b.suiteProcess(t, "")
 	b.suiteFailures(t, "")
 	b.suiteRecords(t, "")
-	b.suiteClaimTx(t, "")
+	b.suiteClaimTx(t, b.pool, "")
 	b.suiteCheckpoint(t, "")
 	if n, err := b.guard.MarkAllProcessed(t.Context(), []string{"old", "young"}); n != 2 || err != nil {
 		t.Fatal(n, err)

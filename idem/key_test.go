@@ -45,7 +45,7 @@ func TestKeyIsTheSameInSQL(t *testing.T) {
 	b := setup(t)
 	ids := hostileIDs()
 	rows, err := b.pool.Query(t.Context(),
-		`SELECT idem.event_key(id)::text FROM unnest($1::text[]) WITH ORDINALITY AS t(id, n) ORDER BY n`, ids)
+		`SELECT idem.event_key(id)::text FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY AS t(id, n) ORDER BY n`, ids)
 	if err != nil {
 		t.Fatal(err)
 	}

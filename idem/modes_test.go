@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
@@ -33,7 +34,8 @@ var modes = []struct {
 }
 
 // TestGuardInAllModes runs one suite in each mode, directly and through PgBouncer, in the usual
-// schema, in another, and in one whose name is a reserved word. The search_path is empty.
+// schema, in another, and in one whose name is a reserved word. The search_path of the guard's sessions
+// begins with a schema that redefines all that comes with PostgreSQL.
 func TestGuardInAllModes(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{schema.DefaultName, "dedupe_2", "select"} {
@@ -95,16 +97,18 @@ func newSchema(t *testing.T, name string) *pgtest.DB {
 // suite tries everything that a guard does, once.
 func suite(t *testing.T, db *pgtest.DB, schemaName string, options ...pgtest.PoolOption) {
 	t.Helper()
-	b := &bundle{db: db, pool: db.Pool(t, options...)}
-	b.guard = newGuard(t, b.pool, idem.Config{Consumer: t.Name(), Schema: schemaName, Retention: 36 * time.Hour})
+	b := &bundle{db: db, pool: db.Pool(t)}
+	pool := db.Pool(t, append(options, pgtest.Hostile())...)
+	b.guard = newGuard(t, pool, idem.Config{Consumer: t.Name(), Schema: schemaName, Retention: 36 * time.Hour})
 	prefix := t.Name() + " " // The effects are one table for all runs.
 	if err := b.guard.Register(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []func(*testing.T, string){b.suiteProcess, b.suiteFailures, b.suiteRecords, b.suiteClaimTx, b.suiteCheckpoint} {
+	for _, part := range []func(*testing.T, string){b.suiteProcess, b.suiteFailures, b.suiteRecords, b.suiteCheckpoint} {
 		part(t, prefix)
 	}
-	b.suiteCleanup(t, prefix, schemaName)
+	b.suiteClaimTx(t, pool, prefix)
+	b.suiteCleanup(t, pool, prefix, schemaName)
 }
 
 func (b *bundle) suiteProcess(t *testing.T, prefix string) {
@@ -215,11 +219,11 @@ func (b *bundle) suiteRecords(t *testing.T, prefix string) {
 	}
 }
 
-func (b *bundle) suiteClaimTx(t *testing.T, prefix string) {
+func (b *bundle) suiteClaimTx(t *testing.T, pool *pgxpool.Pool, prefix string) {
 	t.Helper()
 	ctx, id := t.Context(), prefix+"claimed"
 	for _, end := range []string{"rollback", "commit", "duplicate"} {
-		tx, err := b.pool.Begin(ctx)
+		tx, err := pool.Begin(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -272,7 +276,7 @@ func (b *bundle) suiteCheckpoint(t *testing.T, prefix string) {
 	}
 }
 
-func (b *bundle) suiteCleanup(t *testing.T, prefix, schemaName string) {
+func (b *bundle) suiteCleanup(t *testing.T, pool *pgxpool.Pool, prefix, schemaName string) {
 	t.Helper()
 	ctx := t.Context()
 	ids := []string{prefix + "old 1", prefix + "old 2", prefix + "young"}
@@ -282,7 +286,7 @@ func (b *bundle) suiteCleanup(t *testing.T, prefix, schemaName string) {
 	events := pgx.Identifier{schemaName, "processed_events"}.Sanitize()
 	b.exec(t, `UPDATE `+events+` SET processed_at = now() - interval '36 hours 1 minute' WHERE event_id = ANY ($1)`, ids[:2])
 	b.exec(t, `UPDATE `+events+` SET processed_at = now() - interval '35 hours 59 minutes' WHERE event_id = $1`, ids[2])
-	cleaner, err := idem.NewCleaner(b.pool, idem.CleanerConfig{Schema: schemaName})
+	cleaner, err := idem.NewCleaner(pool, idem.CleanerConfig{Schema: schemaName})
 	if err != nil {
 		t.Fatal(err)
 	}

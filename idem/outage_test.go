@@ -40,7 +40,7 @@ func TestConnectionLostInTheHandler(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	terminate := func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, "SELECT pg_terminate_backend(pg_backend_pid())")
+		_, err := tx.Exec(ctx, "SELECT pg_catalog.pg_terminate_backend(pg_backend_pid())")
 
 		return err
 	}

@@ -97,7 +97,7 @@ func TestErrorsOfAnotherDatabase(t *testing.T) {
 	}{
 		"refused": {unreachable(t).Ping, 1},
 		"lost": {func(ctx context.Context) error {
-			_, err := other.pool.Exec(ctx, "SELECT pg_terminate_backend(pg_backend_pid())")
+			_, err := other.pool.Exec(ctx, "SELECT pg_catalog.pg_terminate_backend(pg_backend_pid())")
 
 			return err
 		}, attempts},

@@ -1,5 +1,10 @@
 -- +goose Up
 
+-- Functions, operators and types below are PostgreSQL's own, whatever the search_path and other
+-- schemas hold. The search_path is put back at the end.
+SELECT pg_catalog.set_config('idem_migration.search_path', pg_catalog.current_setting('search_path'), false),
+       pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false);
+
 -- consumer_id maps the name of a consumer to its id: the first 8 bytes of SHA-256, big-endian. The
 -- id follows from the name, and from nothing that a database hands out, so that after a restore, in
 -- a replica or in another shard no consumer ever gets the claims or checkpoints of another.
@@ -89,9 +94,11 @@ JOIN idem.consumers c ON c.id = e.consumer_id;
 
 COMMENT ON VIEW idem.events IS 'processed_events with the names of the consumers and the whole event ids.';
 
+SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('idem_migration.search_path'), false);
+
 -- +goose Down
 DROP VIEW idem.events;
-DROP FUNCTION idem.event_key(text);
+DROP FUNCTION idem.event_key(pg_catalog.text);
 DROP TABLE idem.processed_events;
 DROP TABLE idem.consumers;
-DROP FUNCTION idem.consumer_id(text);
+DROP FUNCTION idem.consumer_id(pg_catalog.text);

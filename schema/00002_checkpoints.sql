@@ -1,5 +1,10 @@
 -- +goose Up
 
+-- Functions, operators and types below are PostgreSQL's own, whatever the search_path and other
+-- schemas hold. The search_path is put back at the end.
+SELECT pg_catalog.set_config('idem_migration.search_path', pg_catalog.current_setting('search_path'), false),
+       pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false);
+
 -- The checkpoint of a partition: all its records before next_offset have taken effect. It is
 -- advanced in the transactions that process them, only by the latest owner, whose token is
 -- owner_token, and only from where that owner last saw it. One row for each partition, updated all
@@ -32,6 +37,8 @@ COMMENT ON COLUMN idem.checkpoints.starts IS 'How many owners have begun with it
 COMMENT ON COLUMN idem.checkpoints.topic_id IS 'Kafka''s id of the topic: another id is another topic of the same name.';
 COMMENT ON COLUMN idem.checkpoints.leader_epoch IS 'Kafka''s leader epoch of the record before next_offset, to find logs that were truncated.';
 COMMENT ON COLUMN idem.checkpoints.owner IS 'Host and process of the latest owner, for people.';
+
+SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('idem_migration.search_path'), false);
 
 -- +goose Down
 DROP TABLE idem.checkpoints;

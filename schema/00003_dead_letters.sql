@@ -1,5 +1,10 @@
 -- +goose Up
 
+-- Functions, operators and types below are PostgreSQL's own, whatever the search_path and other
+-- schemas hold. The search_path is put back at the end.
+SELECT pg_catalog.set_config('idem_migration.search_path', pg_catalog.current_setting('search_path'), false),
+       pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false);
+
 -- Records that could not be processed, whole, so that they can be processed later. The state is
 --   open        waits for somebody to decide
 --   parked      follows an open letter of the same record key, and must not overtake it
@@ -44,6 +49,8 @@ COMMENT ON COLUMN idem.dead_letters.event_id IS 'Null if the record has none.';
 COMMENT ON COLUMN idem.dead_letters.attempts IS 'How often the handler has failed.';
 COMMENT ON COLUMN idem.dead_letters.starts IS 'How often a replay has begun and not ended.';
 COMMENT ON COLUMN idem.dead_letters.header_keys IS 'Bytes, because Kafka does not keep anybody from other text than UTF-8.';
+
+SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('idem_migration.search_path'), false);
 
 -- +goose Down
 DROP TABLE idem.dead_letters;

@@ -90,7 +90,7 @@ func TestSignalEndsTheWorkCleanly(t *testing.T) {
 			mustExec(t, listener, `INSERT INTO idem.consumers (id, name, retention) VALUES (idem.consumer_id('c'), 'c', '1 minute')`)
 			mustExec(t, listener, `INSERT INTO idem.processed_events (processed_at, consumer_id, key, claim_id)
 				SELECT now() - interval '1 hour', c.id, gen_random_uuid(), gen_random_uuid() FROM generate_series(1, 20000), idem.consumers c`)
-			mustExec(t, listener, `CREATE FUNCTION public.tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_notify('committed', ''); RETURN NULL; END $$;
+			mustExec(t, listener, `CREATE FUNCTION public.tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_catalog.pg_notify('committed', ''); RETURN NULL; END $$;
 				CREATE TRIGGER tell AFTER DELETE ON idem.processed_events FOR EACH STATEMENT EXECUTE FUNCTION public.tell();
 				LISTEN committed`)
 			mustExec(t, holder, `BEGIN; SELECT FROM idem.processed_events WHERE ctid = (SELECT max(ctid) FROM idem.processed_events) FOR UPDATE`)

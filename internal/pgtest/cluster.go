@@ -3,6 +3,7 @@ package pgtest
 import (
 	"context"
 	"crypto/rand"
+	_ "embed"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -39,6 +40,11 @@ const (
 	lockSpace = 0x74657374
 )
 
+// hostile is what each test database has in the schema public.
+//
+//go:embed hostile.sql
+var hostile string
+
 var errNoServer = errors.New("no PostgreSQL for the tests")
 
 // cluster is this process's share of a PostgreSQL server: databases whose names begin with
@@ -54,7 +60,8 @@ type cluster struct {
 	alive *pgx.Conn
 
 	databases atomic.Int64
-	template  func() (string, error)
+	empty     func() (string, error) // of hostile.sql alone
+	template  func() (string, error) // with the tables too
 }
 
 var (
@@ -81,7 +88,7 @@ func closeCluster() error {
 // newCluster connects to the server at dsn, or starts one if dsn is empty.
 func newCluster(ctx context.Context, dsn string) (*cluster, error) {
 	c := &cluster{dsn: dsn}
-	c.template = sync.OnceValues(c.createTemplate)
+	c.empty, c.template = sync.OnceValues(c.createEmpty), sync.OnceValues(c.createTemplate)
 	if dsn == "" {
 		var err error
 		if c.server, err = pgserver.Start(ctx, pgserver.Config{}); err != nil {
@@ -184,15 +191,35 @@ func (c *cluster) databaseNames(ctx context.Context, prefix string) ([]string, e
 	return names, nil
 }
 
-// createTemplate creates the database of which those with tables are copies.
-func (c *cluster) createTemplate() (string, error) {
+// createEmpty creates the database of which all others are copies.
+func (c *cluster) createEmpty() (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), adminTimeout)
 	defer cancel()
-	name, err := c.create(ctx, "template0")
+	name, dsn, err := c.createFrom(ctx, "template0")
 	if err != nil {
 		return "", err
 	}
-	dsn, err := withDatabase(c.dsn, name)
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return "", fmt.Errorf("connect: %w", err)
+	}
+	defer conn.Close(ctx) //nolint:errcheck // Nothing is pending on it.
+	if _, err := conn.PgConn().Exec(ctx, hostile).ReadAll(); err != nil {
+		return "", fmt.Errorf("make the schema public of the tests hostile: %w", err)
+	}
+
+	return name, nil
+}
+
+// createTemplate creates the database of which those with tables are copies.
+func (c *cluster) createTemplate() (string, error) {
+	empty, err := c.empty()
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), adminTimeout)
+	defer cancel()
+	name, dsn, err := c.createFrom(ctx, empty)
 	if err != nil {
 		return "", err
 	}
@@ -201,6 +228,15 @@ func (c *cluster) createTemplate() (string, error) {
 	}
 
 	return name, nil
+}
+
+// createFrom creates a database as create does, and returns how to connect to it too.
+func (c *cluster) createFrom(ctx context.Context, template string) (name, dsn string, err error) {
+	if name, err = c.create(ctx, template); err == nil {
+		dsn, err = withDatabase(c.dsn, name)
+	}
+
+	return name, dsn, err
 }
 
 // create creates a database as a copy of another, to which nobody may be connected.

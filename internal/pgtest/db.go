@@ -18,7 +18,8 @@ type DB struct {
 	DSN  string // connection URL of a superuser
 }
 
-// NewDB returns a fresh database with the migrated tables in the schema idem.
+// NewDB returns a fresh database with the migrated tables in the schema idem. Its schema public holds
+// what bends SQL that does not name its schemas (hostile.sql).
 func NewDB(t testing.TB) *DB {
 	t.Helper()
 	c := mustOpen(t)
@@ -33,8 +34,13 @@ func NewDB(t testing.TB) *DB {
 // NewEmptyDB returns a fresh database without tables.
 func NewEmptyDB(t testing.TB) *DB {
 	t.Helper()
+	c := mustOpen(t)
+	empty, err := c.empty()
+	if err != nil {
+		t.Fatal(err)
+	}
 
-	return newDB(t, mustOpen(t), "template0")
+	return newDB(t, c, empty)
 }
 
 func mustOpen(t testing.TB) *cluster {
@@ -93,15 +99,21 @@ func Via(address netip.AddrPort) PoolOption {
 	}
 }
 
+// Hostile puts the schema public before pg_catalog, so that every function, operator and type that
+// names no schema is one of hostile.sql. Without it those win whose types match better.
+func Hostile() PoolOption {
+	return func(cfg *pgxpool.Config) { cfg.ConnConfig.RuntimeParams["search_path"] = "public, pg_catalog" }
+}
+
 // Pool returns a pool of connections to the database. It is closed when the test ends. The
-// search_path is empty, so that SQL with unqualified names fails.
+// search_path is the schema public alone, so that SQL with unqualified names fails.
 func (db *DB) Pool(t testing.TB, options ...PoolOption) *pgxpool.Pool {
 	t.Helper()
 	cfg, err := pgxpool.ParseConfig(db.DSN)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.ConnConfig.RuntimeParams["search_path"] = ""
+	cfg.ConnConfig.RuntimeParams["search_path"] = "public"
 	for _, option := range options {
 		option(cfg)
 	}

@@ -53,11 +53,36 @@ func TestEmptyDatabaseHasNoTables(t *testing.T) {
 func TestUnqualifiedNamesFail(t *testing.T) {
 	t.Parallel()
 	pool := NewDB(t).Pool(t)
-	mustExec(t, pool, "CREATE TABLE public.ledger ()")
-	_, err := pool.Exec(t.Context(), "SELECT FROM ledger")
+	_, err := pool.Exec(t.Context(), "SELECT FROM processed_events")
 	var pgErr *pgconn.PgError
 	if !errors.As(err, &pgErr) || pgErr.Code != "42P01" {
 		t.Errorf("error = %v, want undefined_table", err)
+	}
+}
+
+// What names no schema means something else in a hostile database.
+func TestPublicIsHostile(t *testing.T) {
+	t.Parallel()
+	db := NewDB(t)
+	for _, test := range []struct {
+		sql     string
+		options []PoolOption
+		bent    bool
+	}{
+		{"SELECT 1 + 1", nil, false},
+		{"SELECT unnest('{a}'::text[])", nil, true},
+		{"SELECT pg_catalog.unnest('{a}'::text[])", nil, false},
+		{"SELECT 1 + 1", []PoolOption{Hostile()}, true},
+		{"SELECT 1 OPERATOR(pg_catalog.+) 1", []PoolOption{Hostile()}, false},
+		{"SELECT now()", []PoolOption{Hostile()}, true},
+		{"SELECT count(*) FROM idem.consumers", []PoolOption{Hostile()}, false}, // It counts nothing.
+		{"SELECT count(*) FROM idem.idem_migrations", []PoolOption{Hostile()}, true},
+		{"SELECT 'a'::text", []PoolOption{Hostile()}, true},
+		{"SELECT 'a'::pg_catalog.text", []PoolOption{Hostile()}, false},
+	} {
+		if _, err := db.Pool(t, test.options...).Exec(t.Context(), test.sql); (err != nil) != test.bent {
+			t.Errorf("%s: %v", test.sql, err)
+		}
 	}
 }
 

@@ -41,7 +41,7 @@ var pgbouncerVersion = regexp.MustCompile(`PgBouncer 1\.(\d+)`)
 // StartPgBouncer starts a PgBouncer in front of a database. It is stopped when the test
 // ends. The error is ErrNoPgBouncer or nil; a PgBouncer that does not start fails the test.
 //
-// It gives every connection an empty search_path, because it does not pass on the one that
+// It gives every connection the search_path of Hostile, because it does not pass on the one that
 // a client asks for.
 func StartPgBouncer(t testing.TB, db *DB) (*PgBouncer, error) {
 	t.Helper()
@@ -143,7 +143,7 @@ func users(target *pgx.ConnConfig) []byte {
 func (b *PgBouncer) ini(home *daemon.Home, target *pgx.ConnConfig) []byte {
 	var ini strings.Builder
 	fmt.Fprintf(&ini, `[databases]
-%s = host=%s port=%d connect_query='SET search_path TO '''''
+%s = host=%s port=%d connect_query='SET search_path TO public, pg_catalog'
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = %d

@@ -34,11 +34,13 @@ func TestGeneratedCode(t *testing.T) {
 	}
 	run(t, root, "Mend what sqlc complains about in queries/ or schema/.", withoutC,
 		"go", "tool", "-modfile=tools/sqlc/go.mod", "sqlc", "generate", "--file", config)
+	run(t, filepath.Join(root, "internal/qualifysql"), "Mend the query in queries/: its names need a schema.", withoutC,
+		"go", "run", ".", filepath.Join(clean, "db"))
 
 	want, got := contents(t, filepath.Join(clean, "db")), contents(t, filepath.Join(root, "db"))
 	for name, code := range want {
 		if !bytes.Equal(got[name], code) {
-			t.Errorf("db/%s is not what sqlc makes of queries/ and schema/: run \"make generate\"", name)
+			t.Errorf("db/%s is not what is made of queries/ and schema/: run \"make generate\"", name)
 		}
 	}
 	for name := range got {

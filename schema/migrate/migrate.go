@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
 	"github.com/pressly/goose/v3/lock"
 
 	"github.com/nova-events/idempotent-consumer/schema"
@@ -71,9 +72,13 @@ func newMigrator(db *sql.DB, name string, files fs.FS) (*Migrator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("migrate: %w", err)
 	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, db, files,
-		goose.WithTableName(name+"."+versionTable),
-		goose.WithSessionLocker(locker),
+	store, err := database.NewStoreFromQuerier(name+"."+versionTable, versions{name})
+	if err != nil {
+		return nil, fmt.Errorf("migrate: %w", err)
+	}
+	provider, err := goose.NewProvider(goose.DialectCustom, db, files,
+		goose.WithStore(store),
+		goose.WithSessionLocker(pinned{locker}),
 		goose.WithDisableGlobalRegistry(true),
 	)
 	if err != nil {
@@ -160,7 +165,7 @@ func finish(results []*goose.MigrationResult, err error) ([]Migration, error) {
 // has never seen a migration.
 func (m *Migrator) Status(ctx context.Context) ([]Migration, error) {
 	var known bool
-	if err := m.db.QueryRowContext(ctx, "SELECT to_regclass($1) IS NOT NULL", m.name+"."+versionTable).Scan(&known); err != nil {
+	if err := m.db.QueryRowContext(ctx, "SELECT pg_catalog.to_regclass($1) IS NOT NULL", m.name+"."+versionTable).Scan(&known); err != nil {
 		return nil, fmt.Errorf("migrate: look for the version table: %w", err)
 	}
 	if !known {
@@ -201,7 +206,7 @@ func (m *Migrator) prepare(ctx context.Context) error {
 		plain, exists bool
 	)
 	err := m.db.QueryRowContext(ctx,
-		`SELECT current_setting('server_version_num')::integer, quote_ident($1) = $1, to_regnamespace($1) IS NOT NULL`,
+		`SELECT pg_catalog.current_setting('server_version_num')::integer, pg_catalog.quote_ident($1) OPERATOR(pg_catalog.=) $1, pg_catalog.to_regnamespace($1) IS NOT NULL`,
 		m.name).Scan(&number, &plain, &exists)
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)

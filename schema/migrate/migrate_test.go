@@ -22,11 +22,17 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 // open returns a handle on a database. The search_path is empty, as some services have it.
 func open(t *testing.T, db *pgtest.DB) *sql.DB {
 	t.Helper()
+
+	return openWith(t, db, "")
+}
+
+func openWith(t *testing.T, db *pgtest.DB, searchPath string) *sql.DB {
+	t.Helper()
 	config, err := pgx.ParseConfig(db.DSN)
 	if err != nil {
 		t.Fatal(err)
 	}
-	config.RuntimeParams["search_path"] = ""
+	config.RuntimeParams["search_path"] = searchPath
 	handle := stdlib.OpenDB(*config)
 	t.Cleanup(func() {
 		if err := handle.Close(); err != nil {
@@ -86,17 +92,17 @@ func catalog(t *testing.T, db *sql.DB, name string) []string {
 	return texts(t, db, `
 		WITH ns AS (SELECT oid FROM pg_namespace WHERE nspname = $1),
 		rel AS (SELECT c.oid, relname, relkind, reloptions FROM pg_class c, ns WHERE relnamespace = ns.oid AND NOT starts_with(relname, 'idem_migrations'))
-		SELECT format('%s %s %s', relkind, relname, reloptions) FROM rel
-		UNION ALL SELECT format('column %s.%s %s %s %s %s %s %s', relname, attnum, attname, format_type(atttypid, atttypmod),
+		SELECT pg_catalog.format('%s %s %s', relkind, relname, reloptions) FROM rel
+		UNION ALL SELECT pg_catalog.format('column %s.%s %s %s %s %s %s %s', relname, attnum, attname, format_type(atttypid, atttypmod),
 			attnotnull, attidentity, (SELECT collname FROM pg_collation WHERE pg_collation.oid = attcollation), pg_get_expr(adbin, adrelid))
 			FROM rel JOIN pg_attribute ON attrelid = rel.oid LEFT JOIN pg_attrdef ON adrelid = rel.oid AND adnum = attnum
 			WHERE attnum > 0 AND NOT attisdropped AND relkind IN ('r', 'v')
-		UNION ALL SELECT format('constraint %s %s %s', relname, conname, pg_get_constraintdef(con.oid)) FROM pg_constraint con JOIN rel ON conrelid = rel.oid
+		UNION ALL SELECT pg_catalog.format('constraint %s %s %s', relname, conname, pg_get_constraintdef(con.oid)) FROM pg_constraint con JOIN rel ON conrelid = rel.oid
 		UNION ALL SELECT pg_get_indexdef(indexrelid) FROM pg_index JOIN rel ON indrelid = rel.oid
-		UNION ALL SELECT pg_get_functiondef(p.oid) FROM pg_proc p, ns WHERE pronamespace = ns.oid
+		UNION ALL SELECT pg_get_functiondef(p.oid) FROM pg_proc p, ns WHERE pronamespace = ns.oid AND prokind = 'f'
 		UNION ALL SELECT pg_get_viewdef(oid) FROM rel WHERE relkind = 'v'
-		UNION ALL SELECT format('comment %s.%s %s', relname, objsubid, description) FROM pg_description JOIN rel ON objoid = rel.oid
-		UNION ALL SELECT format('comment on %s %s', proname, description) FROM pg_description JOIN pg_proc p ON objoid = p.oid JOIN ns ON pronamespace = ns.oid
+		UNION ALL SELECT pg_catalog.format('comment %s.%s %s', relname, objsubid, description) FROM pg_description JOIN rel ON objoid = rel.oid
+		UNION ALL SELECT pg_catalog.format('comment on %s %s', proname, description) FROM pg_description JOIN pg_proc p ON objoid = p.oid JOIN ns ON pronamespace = ns.oid
 		ORDER BY 1`, name)
 }
 
@@ -117,6 +123,7 @@ func TestUpDownUp(t *testing.T) {
 			t.Parallel()
 			db := open(t, pgtest.NewEmptyDB(t))
 			m := migrator(t, db, name)
+			before := catalog(t, db, name)
 			steps := up(t, m)
 			if len(steps) == 0 || steps[len(steps)-1].Version != m.Latest() || steps[0].AppliedAt.IsZero() || !strings.HasSuffix(steps[0].Name, ".sql") {
 				t.Fatalf("steps up: %+v", steps)
@@ -130,7 +137,7 @@ func TestUpDownUp(t *testing.T) {
 			if err != nil || len(down) != len(steps) || !down[0].AppliedAt.IsZero() {
 				t.Fatalf("steps down: %+v, %v", down, err)
 			}
-			if left := catalog(t, db, name); len(left) != 0 {
+			if left := catalog(t, db, name); !slices.Equal(left, before) {
 				t.Errorf("down to 0 leaves %q", left)
 			}
 			up(t, m)
@@ -177,6 +184,61 @@ func TestScripts(t *testing.T) {
 				t.Errorf("the scripts leave %q", left)
 			}
 		})
+	}
+}
+
+// A schema before pg_catalog in the search_path that redefines all that comes with PostgreSQL changes
+// nothing, and the search_path stays as it is.
+func TestHostilePublic(t *testing.T) {
+	t.Parallel()
+	const path = "public, pg_catalog"
+	plain := open(t, pgtest.NewEmptyDB(t))
+	up(t, migrator(t, plain, schema.DefaultName))
+	want := catalog(t, plain, schema.DefaultName)
+
+	migrated := pgtest.NewEmptyDB(t)
+	hostile := openWith(t, migrated, path)
+	hostile.SetMaxOpenConns(1)
+	m := migrator(t, hostile, schema.DefaultName)
+	up(t, m)
+	if states, err := m.Status(t.Context()); err != nil || states[0].AppliedAt.IsZero() {
+		t.Errorf("Status: %+v, %v", states, err)
+	}
+	wantSame(t, "migrations", catalog(t, open(t, migrated), schema.DefaultName), want)
+	if _, err := m.To(t.Context(), 0); err != nil {
+		t.Error(err)
+	}
+	wantPath(t, hostile, path)
+
+	printed := pgtest.NewEmptyDB(t)
+	hostile = openWith(t, printed, path)
+	hostile.SetMaxOpenConns(1)
+	scripts, err := migrate.Scripts(schema.DefaultName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := hostile.ExecContext(t.Context(), "CREATE SCHEMA idem"); err != nil {
+		t.Fatal(err)
+	}
+	for _, script := range scripts {
+		if _, err := hostile.ExecContext(t.Context(), script.Up); err != nil {
+			t.Fatalf("%s: %v", script.Name, err)
+		}
+	}
+	wantSame(t, "scripts", catalog(t, open(t, printed), schema.DefaultName), want)
+	wantPath(t, hostile, path)
+	for _, script := range slices.Backward(scripts) {
+		if _, err := hostile.ExecContext(t.Context(), script.Down); err != nil {
+			t.Errorf("%s: %v", script.Name, err)
+		}
+	}
+}
+
+func wantPath(t *testing.T, db *sql.DB, want string) {
+	t.Helper()
+	var got string
+	if err := db.QueryRowContext(t.Context(), "SHOW search_path").Scan(&got); err != nil || got != want {
+		t.Errorf("the search_path is %q afterwards, want %q, %v", got, want, err)
 	}
 }
 

@@ -68,7 +68,8 @@ type Request struct {
 func Fetch(ctx context.Context, transport *kafka.Transport, brokers net.Addr, request Request) (*Response, error) {
 	for {
 		response, err := fetchOnce(ctx, transport, brokers, request)
-		throttled, ok := errors.AsType[*throttledError](err)
+		var throttled *throttledError
+		ok := errors.As(err, &throttled)
 		if !ok {
 			return response, err
 		}

@@ -93,7 +93,7 @@ func TestInterruptedCleanupReports(t *testing.T) {
 // processed_events and reports whether it came.
 func (b *bundle) tellCommits(t *testing.T, kind string) func(context.Context) bool {
 	t.Helper()
-	b.exec(t, `CREATE FUNCTION public.tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_notify('committed', ''); RETURN NULL; END $$;
+	b.exec(t, `CREATE FUNCTION public.tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_catalog.pg_notify('committed', ''); RETURN NULL; END $$;
 		CREATE TRIGGER tell AFTER `+kind+` ON idem.processed_events FOR EACH STATEMENT EXECUTE FUNCTION public.tell()`)
 	listener := connect(t, b.db.DSN)
 	if _, err := listener.Exec(t.Context(), `LISTEN committed`); err != nil {

@@ -44,7 +44,7 @@ func (l letter) store(t *testing.T, b *bundle) string {
 	return decimal(b.one(t, `INSERT INTO idem.dead_letters (consumer_id, state, topic, record_partition, record_offset, record_time, failed_at, event_id,
 			claim_id, attempts, error, record_key, record_value, header_keys, header_values)
 		SELECT id, $2, $3, 3, 99, 'epoch', now() - $4::text::interval, nullif($5::text, ''), gen_random_uuid(), 5, $6, $7, $8,
-			ARRAY['trace', '\x9b1b'::bytea], ARRAY[convert_to($5, 'UTF8'), NULL]
+			ARRAY['trace', '\x9b1b'::bytea], ARRAY[pg_catalog.convert_to($5, 'UTF8'), NULL]
 		FROM idem.consumers WHERE name = $1 RETURNING id`,
 		l.consumer, string(l.state), l.topic, l.age, l.event, l.errText, l.key, l.value))
 }

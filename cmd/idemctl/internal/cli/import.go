@@ -183,7 +183,7 @@ func retry(ctx context.Context, try func() error) error {
 }
 
 func (i *importer) count(ctx context.Context) (n int64, err error) {
-	sql := "SELECT count(*) FROM " + i.table.Sanitize()
+	sql := "SELECT pg_catalog.count(*) FROM " + i.table.Sanitize()
 	if err := i.store.pool.QueryRow(ctx, sql).Scan(&n); err != nil {
 		return 0, fmt.Errorf("count the rows of %s: %w", i.table.Sanitize(), err)
 	}

@@ -21,45 +21,45 @@ const importBatch = 5000
 // direction only. The table is put in for OLD_TABLE.
 const importSQL = `
 WITH batch AS MATERIALIZED (
-    SELECT o.id, o.event_id::text COLLATE "C" AS event_id, o.processed_at, o.metadata::jsonb AS metadata
+    SELECT o.id, o.event_id::pg_catalog.text COLLATE pg_catalog."C" AS event_id, o.processed_at, o.metadata::pg_catalog.jsonb AS metadata
     FROM OLD_TABLE o
-    WHERE o.id > @after::uuid
+    WHERE o.id OPERATOR(pg_catalog.>) @after::pg_catalog.uuid
     ORDER BY o.id
     LIMIT @rows
 ), judged AS MATERIALIZED (
     SELECT b.*, CASE
-        WHEN coalesce(b.event_id, '') = '' THEN 'empty'
-        WHEN octet_length(convert_to(b.event_id, 'UTF8')) > @max_bytes THEN 'too long'
-        WHEN NOT isfinite(b.processed_at) IS TRUE THEN 'undated'
-        WHEN b.processed_at < now() - c.retention THEN 'expired'
+        WHEN coalesce(b.event_id, '') OPERATOR(pg_catalog.=) '' THEN 'empty'
+        WHEN pg_catalog.octet_length(pg_catalog.convert_to(b.event_id, 'UTF8')) OPERATOR(pg_catalog.>) @max_bytes THEN 'too long'
+        WHEN NOT pg_catalog.isfinite(b.processed_at) IS TRUE THEN 'undated'
+        WHEN b.processed_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) c.retention) THEN 'expired'
         ELSE 'good'
     END AS verdict
     FROM batch b CROSS JOIN idem.consumers c
-    WHERE c.id = @consumer_id
+    WHERE c.id OPERATOR(pg_catalog.=) @consumer_id
 ), imported AS (
     INSERT INTO idem.processed_events (processed_at, consumer_id, key, claim_id, event_id, metadata)
-    SELECT g.processed_at, @consumer_id, g.key, g.id, nullif(g.event_id, g.key::text),
-           CASE WHEN g.metadata <> 'null' THEN jsonb_build_object('user', g.metadata) END
-    FROM (SELECT j.*, idem.event_key(j.event_id) AS key FROM judged j WHERE j.verdict = 'good') g
+    SELECT g.processed_at, @consumer_id, g.key, g.id, CASE WHEN g.event_id OPERATOR(pg_catalog.<>) g.key::pg_catalog.text THEN g.event_id END,
+           CASE WHEN g.metadata OPERATOR(pg_catalog.<>) 'null' THEN pg_catalog.jsonb_build_object('user', g.metadata) END
+    FROM (SELECT j.*, idem.event_key(j.event_id) AS key FROM judged j WHERE j.verdict OPERATOR(pg_catalog.=) 'good') g
     ORDER BY g.key
     ON CONFLICT DO NOTHING
     RETURNING 1
 )
-SELECT count(*) AS rows,
-       count(*) FILTER (WHERE verdict = 'good') AS good,
-       count(*) FILTER (WHERE verdict = 'expired') AS expired,
-       count(*) FILTER (WHERE verdict = 'empty') AS empty,
-       count(*) FILTER (WHERE verdict = 'too long') AS too_long,
-       count(*) FILTER (WHERE verdict = 'undated') AS undated,
-       (SELECT count(*) FROM imported) AS imported,
+SELECT pg_catalog.count(*) AS rows,
+       pg_catalog.count(*) FILTER (WHERE verdict OPERATOR(pg_catalog.=) 'good') AS good,
+       pg_catalog.count(*) FILTER (WHERE verdict OPERATOR(pg_catalog.=) 'expired') AS expired,
+       pg_catalog.count(*) FILTER (WHERE verdict OPERATOR(pg_catalog.=) 'empty') AS empty,
+       pg_catalog.count(*) FILTER (WHERE verdict OPERATOR(pg_catalog.=) 'too long') AS too_long,
+       pg_catalog.count(*) FILTER (WHERE verdict OPERATOR(pg_catalog.=) 'undated') AS undated,
+       (SELECT pg_catalog.count(*) FROM imported) AS imported,
        (SELECT id FROM batch ORDER BY id DESC LIMIT 1) AS last
 FROM judged`
 
 // importColumnsSQL lists the columns of a table with their types.
 const importColumnsSQL = `
-SELECT a.attname::text, format_type(a.atttypid, NULL)
+SELECT a.attname::pg_catalog.text, pg_catalog.format_type(a.atttypid, NULL)
 FROM pg_catalog.pg_attribute a
-WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped`
+WHERE a.attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1) AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped`
 
 // importer takes over the rows of one table for one consumer.
 type importer struct {
@@ -86,7 +86,7 @@ func (i *importer) check(ctx context.Context) error {
 	columns := map[string]string{}
 	var column, kind string
 	if _, err := pgx.ForEachRow(rows, []any{&column, &kind}, func() error {
-		columns[column] = kind
+		columns[column] = strings.TrimPrefix(kind, "pg_catalog.")
 
 		return nil
 	}); err != nil {
@@ -123,7 +123,7 @@ func (i *importer) check(ctx context.Context) error {
 func (i *importer) batch(ctx context.Context, after *uuid.UUID) (importedBatch, error) {
 	sql := schema.Qualify(importSQL, i.store.schema)
 	if after == nil {
-		after, sql = &uuid.Nil, strings.Replace(sql, "o.id > ", "o.id >= ", 1)
+		after, sql = &uuid.Nil, strings.Replace(sql, "o.id OPERATOR(pg_catalog.>) ", "o.id OPERATOR(pg_catalog.>=) ", 1)
 	}
 	// Last, so that nothing is put into the table's name.
 	sql = strings.Replace(sql, "OLD_TABLE", i.table.Sanitize(), 1)

@@ -19,7 +19,7 @@ func (b *bundle) predecessor(t *testing.T, table string, rows int) {
 		id uuid PRIMARY KEY, event_id text NOT NULL UNIQUE, processed_at timestamptz NOT NULL DEFAULT now(), metadata jsonb)`)
 	b.exec(t, `INSERT INTO `+table+`
 		SELECT ('00000000-0000-0000-0000-' || lpad(to_hex(n), 12, '0'))::uuid, 'old-' || n, now() - make_interval(mins => n),
-		       CASE n % 3 WHEN 0 THEN jsonb_build_object('n', n) WHEN 1 THEN 'null'::jsonb END
+		       CASE n % 3 WHEN 0 THEN pg_catalog.jsonb_build_object('n', n) WHEN 1 THEN 'null'::jsonb END
 		FROM generate_series(0, $1 - 1) n`, rows)
 }
 
@@ -46,7 +46,7 @@ func TestImport(t *testing.T) {
 	different := b.one(t, `SELECT count(*) FROM idem.processed_events e JOIN public.processed_events o ON e.key = idem.event_key(o.event_id)
 		WHERE o.event_id NOT IN ('old-17', 'old-5000')
 		AND (e.claim_id, e.event_id, e.processed_at) IS DISTINCT FROM (o.id, o.event_id, o.processed_at)`)
-	metadata := b.one(t, `SELECT count(*) FROM idem.processed_events WHERE metadata IS NOT NULL AND metadata = jsonb_build_object('user', jsonb_build_object('n', substr(event_id, 5)::int))`)
+	metadata := b.one(t, `SELECT count(*) FROM idem.processed_events WHERE metadata IS NOT NULL AND metadata = pg_catalog.jsonb_build_object('user', pg_catalog.jsonb_build_object('n', substr(event_id, 5)::int))`)
 	if different != 0 || metadata != 2011 {
 		t.Errorf("%d rows differ, %d have metadata", different, metadata)
 	}

@@ -42,15 +42,16 @@ func newBundle(t *testing.T, db *pgtest.DB) *bundle {
 	return &bundle{db: db, conn: connect(t, db.DSN), env: map[string]string{"IDEM_DATABASE_URL": unqualifiedFails(db.DSN)}}
 }
 
-// unqualifiedFails empties the search_path, so that SQL with unqualified names fails.
+// unqualifiedFails puts the hostile schema of the test databases before PostgreSQL's own, so that SQL
+// with unqualified names fails.
 func unqualifiedFails(dsn string) string {
 	switch {
 	case !strings.Contains(dsn, "://"):
-		return dsn + " search_path=''"
+		return dsn + " search_path='public,pg_catalog'"
 	case strings.Contains(dsn, "?"):
-		return dsn + "&search_path="
+		return dsn + "&search_path=public,pg_catalog"
 	default:
-		return dsn + "?search_path="
+		return dsn + "?search_path=public,pg_catalog"
 	}
 }
 

@@ -170,11 +170,11 @@ func (a *app) migrate(command *cobra.Command, choose func(*migrate.Migrator, []m
 func (a *app) refuseNewer(ctx context.Context, pool *pgxpool.Pool, latest int64) error {
 	versions := pgx.Identifier{a.settings.schema, versionTable}.Sanitize()
 	var known bool
-	if err := pool.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", versions).Scan(&known); err != nil || !known {
+	if err := pool.QueryRow(ctx, "SELECT pg_catalog.to_regclass($1) IS NOT NULL", versions).Scan(&known); err != nil || !known {
 		return wrap("look for the version table", err)
 	}
 	var current int64
-	if err := pool.QueryRow(ctx, "SELECT coalesce(max(version_id), 0) FROM "+versions).Scan(&current); err != nil {
+	if err := pool.QueryRow(ctx, "SELECT coalesce(pg_catalog.max(version_id), 0) FROM "+versions).Scan(&current); err != nil {
 		return wrap("read the schema's version", err)
 	}
 	if current > latest {

@@ -36,7 +36,7 @@ func (a *app) lossWarning(ctx context.Context, pool *pgxpool.Pool, to, from int6
 		for _, match := range dropped.FindAllStringSubmatch(script.Down, -1) {
 			table := schema.Qualify(match[1], a.settings.schema)
 			var rows int64
-			if err := pool.QueryRow(ctx, "SELECT count(*) FROM "+table).Scan(&rows); err != nil { // Its name is part of our own SQL.
+			if err := pool.QueryRow(ctx, "SELECT pg_catalog.count(*) FROM "+table).Scan(&rows); err != nil { // Its name is part of our own SQL.
 				return "", fmt.Errorf("count the rows that would be lost: %w", err)
 			}
 			tables = append(tables, fmt.Sprintf("    %s.%s with %s", a.settings.schema, strings.TrimPrefix(match[1], schema.DefaultName+"."), plural(rows, "row")))

@@ -52,7 +52,7 @@ func (a *app) withStore(command *cobra.Command, fn func(ctx context.Context, s *
 func (s *store) check(ctx context.Context) error {
 	var exists bool
 	table := pgx.Identifier{s.schema, "processed_events"}.Sanitize()
-	if err := s.pool.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", table).Scan(&exists); err != nil {
+	if err := s.pool.QueryRow(ctx, "SELECT pg_catalog.to_regclass($1) IS NOT NULL", table).Scan(&exists); err != nil {
 		return fmt.Errorf("look for the guard's tables: %w", err)
 	}
 	if !exists {
