@@ -34,11 +34,14 @@ type BatchResult struct {
 // BatchHandler is the business logic for the events of a batch that are not processed yet, in
 // their order. It may run several times, also with parts of them; otherwise it is as Handler. To
 // say which event is at fault it returns an *EventError.
+//
+// The handler owns fresh: it may sort, filter, overwrite and keep the slice. What the Metadata and
+// Data of the events point to belongs to whoever made the events.
 type BatchHandler func(ctx context.Context, tx pgx.Tx, fresh []BatchEvent) error
 
 // EventError tells which of its events a BatchHandler failed for, which saves the search.
 type EventError struct {
-	Index int // in what the handler was given
+	Index int // in what the handler was given, as it was given
 	Err   error
 }
 

@@ -357,3 +357,26 @@ func TestBatchMisuse(t *testing.T) {
 		}
 	}
 }
+
+// A batch handler that sorts, cuts and overwrites what it is given changes nothing for the others.
+func TestBatchHandlerOwnsItsEvents(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	events := batchOf("a", "b", "c", "bad", "d", "e", "f")
+	owner := acquire(t, s.guard)
+	handler := poisoned{poison: map[string]bool{"bad": true}}
+	results, err := s.guard.ProcessBatchAt(t.Context(), owner, events, func(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEvent) error {
+		err := handler.handle(ctx, tx, fresh)
+		slices.Reverse(fresh)
+		clear(fresh[:len(fresh)/2])
+		_ = append(fresh[:0], idem.BatchEvent{ID: "spoiled", Offset: 99})
+
+		return err
+	})
+	if got := outcomes(results); got != "PPPE---" || err != nil {
+		t.Errorf("outcomes %s, %v", got, err)
+	}
+	if owner.Next() != 3 || events[0].ID != "a" || events[6].ID != "f" {
+		t.Errorf("the checkpoint is at %d; events %v", owner.Next(), events)
+	}
+}

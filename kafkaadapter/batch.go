@@ -4,18 +4,10 @@ import (
 	"context"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/segmentio/kafka-go"
 
 	"github.com/nova-events/idempotent-consumer/idem"
 )
-
-// BatchHandler is the business logic for several records of one partition, in their order, none
-// of which is processed yet. All take effect together. If it fails, they are tried in smaller
-// batches, each in a transaction of its own, until the record at fault stands alone; that one
-// then goes the way of single records. An *idem.EventError with the record's index in batch
-// saves the search.
-type BatchHandler func(ctx context.Context, tx pgx.Tx, batch []Message) error
 
 // processSome processes the first of the records, and says how many: a batch of them, or one
 // that must stand alone. It returns none if the partition is revoked.
@@ -33,7 +25,7 @@ func (w *worker) processSome(revoked, work context.Context, records []kafka.Mess
 		return 1, w.process(revoked, work, records[0])
 	}
 	if starts, err := w.begin(revoked, batch[0].Offset); err != nil {
-		return 0, w.endOf(revoked, batch[0], err)
+		return 0, w.endOf(revoked, Message{Message: records[0]}, err)
 	} else if starts > 1 {
 		// The former owner began with this record, too, and did not live to end its batch. One
 		// by one it will show which record that is.
@@ -43,7 +35,7 @@ func (w *worker) processSome(revoked, work context.Context, records []kafka.Mess
 	}
 
 	for tries := 1; ; tries++ {
-		done, err := w.processBatch(work, batch)
+		done, err := w.processBatch(work, records, batch)
 		if done > 0 || err == nil {
 			if done < len(batch) {
 				return done + 1, w.process(revoked, work, records[done])
@@ -58,7 +50,7 @@ func (w *worker) processSome(revoked, work context.Context, records []kafka.Mess
 		case work.Err() != nil, transient && revoked.Err() != nil:
 			return 0, nil //nolint:nilerr // The next owner of the partition takes care of them.
 		case !transient:
-			return 0, w.refuse(batch[0], err)
+			return 0, w.refuse(Message{Message: records[0], Attempt: 1}, err)
 		}
 		if !w.pause(revoked, tries, Event{Kind: EventPaused, Offset: batch[0].Offset, Err: err}, "batch not processed, trying again", "records", len(batch)) {
 			return 0, nil
@@ -66,54 +58,41 @@ func (w *worker) processSome(revoked, work context.Context, records []kafka.Mess
 	}
 }
 
-// gather returns the records that can be one batch: those before one that is parked or has no
-// event id.
-func (w *worker) gather(records []kafka.Message) []Message {
+// gather returns the first of the records that can be one batch: those before one that is parked or
+// has no event id.
+func (w *worker) gather(records []kafka.Message) []idem.BatchEvent {
+	records = records[:min(len(records), w.config.BatchSize)]
 	size := 0
-	batch := make([]Message, 0, min(len(records), w.config.BatchSize))
-	for _, record := range records[:min(len(records), w.config.BatchSize)] {
-		m := Message{Message: record, Attempt: 1}
+	batch := make([]idem.BatchEvent, 0, len(records))
+	for i := range records {
+		record := &records[i]
 		if size += len(record.Key) + len(record.Value); size > w.config.BatchBytes && len(batch) > 0 {
 			break
 		}
 		if record.Key != nil && w.parked[string(record.Key)] {
 			break
 		}
+		event := idem.BatchEvent{Offset: record.Offset, Data: record}
 		if w.config.Mode != ByCheckpoint {
 			var err error
-			if m.EventID, err = w.config.EventID(record); err != nil {
+			if event.ID, err = w.config.EventID(*record); err != nil {
 				break
 			}
+			if w.config.StoreMetadata {
+				event.Metadata = w.metadata(Message{Message: *record, Attempt: 1})
+			}
 		}
-		batch = append(batch, m)
+		batch = append(batch, event)
 	}
 
 	return batch
 }
 
-// processBatch returns how many of the records are done with: all, or those before the one at
-// fault. It commits at least what it returns.
-func (w *worker) processBatch(work context.Context, batch []Message) (int, error) {
-	events := make([]idem.BatchEvent, len(batch))
-	for i, m := range batch {
-		events[i] = idem.BatchEvent{ID: m.EventID, Offset: m.Offset, Data: &batch[i]}
-		if w.config.StoreMetadata && w.config.Mode != ByCheckpoint {
-			events[i].Metadata = w.metadata(m)
-		}
-	}
+// processBatch returns how many of the records are done with: all of the batch, or those before the
+// one at fault. It commits at least what it returns.
+func (w *worker) processBatch(work context.Context, records []kafka.Message, batch []idem.BatchEvent) (int, error) {
 	started := time.Now()
-	results, err := w.guard.ProcessBatchAt(work, w.owner, events, func(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEvent) error {
-		messages := batch
-		if len(fresh) < len(batch) {
-			messages = make([]Message, len(fresh))
-			for i, e := range fresh {
-				messages[i] = *e.Data.(*Message) //nolint:forcetypeassert // Set above.
-			}
-		}
-
-		return w.config.HandleBatch(ctx, tx, messages)
-	}, w.once)
-
+	results, err := w.guard.ProcessBatchAt(work, w.owner, batch, w.batchHandler, w.once)
 	done, processed := 0, 0
 	for done < len(results) && results[done].Outcome != 0 {
 		if results[done].Outcome == idem.Processed {
@@ -122,7 +101,7 @@ func (w *worker) processBatch(work context.Context, batch []Message) (int, error
 		done++
 	}
 	if done > 0 {
-		w.settle(batch[done-1], processed, done-processed, time.Since(started))
+		w.settle(Message{Message: records[done-1]}, processed, done-processed, time.Since(started))
 	}
 
 	return done, err //nolint:wrapcheck // processSome judges it.

@@ -11,37 +11,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/sasl"
 )
-
-// Message is a record on its way to a Handler.
-type Message struct {
-	kafka.Message
-
-	// EventID is what Config.EventID made of the record.
-	EventID string
-
-	// Attempt counts the runs of the handler for this record by this member since it was
-	// assigned the partition, from 1.
-	Attempt int
-
-	// DeadLetter is the number of the dead letter that is replayed, or 0.
-	DeadLetter int64
-}
-
-// Lag is how many records the partition held behind this one when it was fetched.
-func (m Message) Lag() int64 { return max(0, m.HighWaterMark-m.Offset-1) }
-
-// Handler is the business logic for one record; idem.Handler says what it may do with tx. An
-// error rolls everything back, and the handler runs again, up to Config.MaxAttempts times; one
-// that wraps Permanent's does not run again. Then Config.OnFailure says what becomes of the
-// record.
-//
-// ctx ends when the handler has to stop: Config.DrainTimeout after the consumer was told to
-// stop or has lost the partition.
-type Handler func(ctx context.Context, tx pgx.Tx, m Message) error
 
 // Config describes a Consumer. Brokers, Group, Topics (or TopicPattern)
 // and Handle (or HandleBatch) are required.

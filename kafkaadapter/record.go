@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/segmentio/kafka-go"
 
 	"github.com/nova-events/idempotent-consumer/idem"
@@ -98,14 +97,6 @@ func (w *worker) processOnce(work context.Context, m Message, ran *bool) (idem.O
 func (w *worker) metadata(m Message) *idem.Metadata {
 	return &idem.Metadata{
 		Topic: m.Topic, Partition: w.partition.Number, Offset: m.Offset, Key: m.Key, ProducerTime: m.Time, Attempt: m.Attempt,
-	}
-}
-
-func (w *worker) handler(m Message, ran *bool) idem.Handler {
-	return func(ctx context.Context, tx pgx.Tx) error {
-		*ran = true
-
-		return w.config.Handle(w.config.Context(ctx, m.Message), tx, m)
 	}
 }
 
