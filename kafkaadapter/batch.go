@@ -75,7 +75,7 @@ func (w *worker) gather(records []kafka.Message) []idem.BatchEvent {
 		event := idem.BatchEvent{Offset: record.Offset, Data: record}
 		if w.config.Mode != ByCheckpoint {
 			var err error
-			if event.ID, err = w.config.EventID(*record); err != nil {
+			if event.ID, err = w.eventID(*record); err != nil {
 				break
 			}
 			if w.config.StoreMetadata {

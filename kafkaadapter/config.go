@@ -79,7 +79,7 @@ type Config struct {
 	MaxAttempts int
 
 	// MaxStarts is how many owners of a partition may begin with one and the same record and
-	// end without a word, before it is stored as a dead letter: it may be what kills them.
+	// exit without reporting an error, before it is stored as a dead letter: it may be what kills them.
 	// Default 5. It needs a Mode with offsets and OnFailure StoreDeadLetter.
 	MaxStarts int
 
@@ -171,6 +171,11 @@ type Config struct {
 	// Observe is called at every Event, for metrics. It must be quick and safe for concurrent
 	// use. Default: nobody is told.
 	Observe func(Event)
+
+	// LetPanic lets a panic end the process, as Go does by default. Without it, a panic of the handler
+	// or of Context is a failed attempt (*PanicError), one of EventID fails the record, and one
+	// of Observe is only logged.
+	LetPanic bool
 
 	// Logger is told about rebalances (info) and about what goes wrong (warn). Default: silence.
 	Logger *slog.Logger

@@ -76,7 +76,7 @@ func newLetter(p idem.Partition, m Message, state idem.DeadLetterState, reason e
 	letter := idem.DeadLetter{
 		State: state, Partition: p, Offset: m.Offset, Time: m.Time, Key: m.Key, Value: m.Value,
 		Headers: make([]idem.DeadLetterHeader, len(m.Headers)),
-		EventID: m.EventID, Attempts: m.Attempt, Error: reason.Error(),
+		EventID: m.EventID, Attempts: m.Attempt, Error: textOf(reason),
 	}
 	for i, h := range m.Headers {
 		letter.Headers[i] = idem.DeadLetterHeader{Key: h.Key, Value: h.Value}
@@ -165,7 +165,7 @@ func (w *worker) reopen(revoked, work context.Context, letter idem.DeadLetter, a
 	w.observe(Event{Kind: EventDeadLetter, Offset: letter.Offset, Err: reason})
 
 	return w.endOf(revoked, newReplay(letter), w.persist(revoked, "open a dead letter again", func() error {
-		return w.guard.ReopenDeadLetter(work, letter, attempts, reason)
+		return w.guard.ReopenDeadLetter(work, letter, attempts, errors.New(textOf(reason)))
 	}))
 }
 

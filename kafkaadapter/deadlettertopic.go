@@ -84,8 +84,7 @@ func letterHeaders(group string, m Message, reason error) []kafka.Header {
 		timestamp = m.Time.UnixMilli()
 	}
 	text := func(key, value string) kafka.Header { return kafka.Header{Key: key, Value: []byte(value)} }
-
-	return []kafka.Header{
+	headers := []kafka.Header{
 		text("kafka_dlt-original-topic", m.Topic),
 		{Key: "kafka_dlt-original-partition", Value: binary.BigEndian.AppendUint32(nil, uint32(m.Partition))}, //nolint:gosec // Kafka's partitions have 32 bits.
 		{Key: "kafka_dlt-original-offset", Value: binary.BigEndian.AppendUint64(nil, uint64(m.Offset))},       //nolint:gosec // It is not negative.
@@ -99,6 +98,12 @@ func letterHeaders(group string, m Message, reason error) []kafka.Header {
 		text("__connect.errors.exception.class.name", class),
 		text("__connect.errors.exception.message", message),
 	}
+	if stack := stackOf(reason); stack != "" {
+		stack = stack[:min(len(stack), maxReasonBytes)]
+		headers = append(headers, text("kafka_dlt-exception-stacktrace", stack), text("__connect.errors.exception.stacktrace", stack))
+	}
+
+	return headers
 }
 
 // root returns the innermost error of a chain.

@@ -71,7 +71,7 @@ func (g *generation) run(ctx context.Context) error {
 			g.workers.Add(1)
 			g.kafka.Start(func(revoked context.Context) {
 				defer g.workers.Done()
-				err := w.run(revoked, work)
+				err := w.runApart(revoked, work)
 				switch {
 				case errors.Is(err, idem.ErrFenced), errors.Is(err, errOtherTopic):
 					g.log.WarnContext(ctx, "kafkaadapter: joining the group again", "partition", w.partition.String(), "error", err)

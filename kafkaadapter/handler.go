@@ -35,6 +35,8 @@ func (m Message) Lag() int64 { return max(0, m.HighWaterMark-m.Offset-1) }
 // The handler owns m: it may change the key, the value and the headers in place, and keep them.
 // Another attempt and a dead letter have the record as it was fetched.
 //
+// A panic is an error too, a *PanicError, unless Config.LetPanic is set.
+//
 // ctx ends when the handler has to stop: Config.DrainTimeout after the consumer was told to
 // stop or has lost the partition.
 type Handler func(ctx context.Context, tx pgx.Tx, m Message) error
@@ -52,10 +54,13 @@ type BatchHandler func(ctx context.Context, tx pgx.Tx, batch []Message) error
 func (w *worker) handler(m Message, ran *bool) idem.Handler {
 	return func(ctx context.Context, tx pgx.Tx) error {
 		*ran = true
-		m := m
-		m.Message = copyOf(m.Message)
 
-		return w.config.Handle(w.config.Context(ctx, m.Message), tx, m)
+		return w.try(m, func() error {
+			m := m
+			m.Message = copyOf(m.Message)
+
+			return w.config.Handle(w.config.Context(ctx, m.Message), tx, m)
+		})
 	}
 }
 
@@ -71,7 +76,7 @@ func (w *worker) batchHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Batch
 		batch[i] = Message{Message: copies.of(records[i]), EventID: e.ID, Attempt: 1}
 	}
 
-	return w.config.HandleBatch(ctx, tx, batch)
+	return w.try(Message{Message: *records[0], Attempt: 1}, func() error { return w.config.HandleBatch(ctx, tx, batch) })
 }
 
 // copies are records that share no bytes with those that they are made of. A handler may do what

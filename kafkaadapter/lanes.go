@@ -68,6 +68,12 @@ func newLanes(revoked, work context.Context, w *worker) *lanes {
 func (l *lanes) run(work context.Context, partition *worker, queue <-chan *inFlight) {
 	var current *inFlight
 	w := partition.lane(func(int64) { l.complete(current) })
+	returned := false
+	defer func() {
+		if !returned {
+			l.fail(w.exitedOr(ErrHandlerExited))
+		}
+	}()
 	for current = range queue {
 		if l.lost.Err() != nil {
 			continue // The next owner of the partition takes care of it.
@@ -76,6 +82,7 @@ func (l *lanes) run(work context.Context, partition *worker, queue <-chan *inFli
 			l.fail(err)
 		}
 	}
+	returned = true
 }
 
 // dispatch gives a record to its lane, as soon as it may be so far ahead. It returns false if

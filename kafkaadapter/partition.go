@@ -31,6 +31,7 @@ type worker struct {
 	parked   map[string]bool // record keys with unresolved dead letters
 	lanes    *lanes          // nil without Config.Lanes
 	settling *time.Ticker    // when the checkpoint is to be taken along (settleAll)
+	exited   error           // why a function of the user's has ended the goroutine
 
 	// done says that the record before an offset is done with, and all before it.
 	done func(next int64)

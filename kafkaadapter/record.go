@@ -12,7 +12,7 @@ import (
 )
 
 // errKillsProcesses is the reason of a dead letter whose record was never seen to fail.
-var errKillsProcesses = errors.New("the process ended without a word each time that it began with this record")
+var errKillsProcesses = errors.New("the process exited without reporting an error each time that it began with this record")
 
 // endTimeout is how long a worker that ends tries to take the note of its first record back.
 const endTimeout = time.Second
@@ -23,7 +23,7 @@ func (w *worker) process(revoked, work context.Context, record kafka.Message) er
 	m := Message{Message: record}
 	var idErr error
 	if w.config.Mode != ByCheckpoint {
-		m.EventID, idErr = w.config.EventID(record)
+		m.EventID, idErr = w.eventID(record)
 	}
 	switch {
 	case record.Key != nil && w.parked[string(record.Key)]:

@@ -1,0 +1,178 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/segmentio/kafka-go"
+
+	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+)
+
+// inEachWay runs a test for handlers of single records, of batches, and in lanes.
+func inEachWay(t *testing.T, test func(t *testing.T, use func(*kafkaadapter.Config, kafkaadapter.Handler))) {
+	t.Helper()
+	for name, use := range map[string]func(*kafkaadapter.Config, kafkaadapter.Handler){
+		"single": func(c *kafkaadapter.Config, h kafkaadapter.Handler) { c.Handle = h },
+		"batch":  func(c *kafkaadapter.Config, h kafkaadapter.Handler) { c.Handle, c.HandleBatch = nil, eachOf(h) },
+		"lanes":  func(c *kafkaadapter.Config, h kafkaadapter.Handler) { inLanes(2, h)(c) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, use)
+		})
+	}
+}
+
+// letterErrors returns why the dead letters were stored.
+func (s *bench) letterErrors(t *testing.T) []string {
+	t.Helper()
+	rows, err := s.pool.Query(t.Context(), `SELECT error FROM idem.dead_letters ORDER BY record_offset`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return all
+}
+
+// dereferenceNil is what a handler does that panics.
+func dereferenceNil(m *kafkaadapter.Message) string { return m.Topic }
+
+// A handler that panics has failed: the record becomes a dead letter with the stack, and the others go
+// on. The process used to die, once for each of the owners that began with the record.
+func TestHandlerThatPanics(t *testing.T) {
+	t.Parallel()
+	b := broker.InProcess(t)
+	inEachWay(t, func(t *testing.T, use func(*kafkaadapter.Config, kafkaadapter.Handler)) {
+		s := setup(t, b, 1)
+		s.create(t, s.topic+"-dlt", 1)
+		b.Write(t, s.topic, events(0, 20, 1)...)
+		var failure atomic.Value
+		m := s.start(t, func(c *kafkaadapter.Config) {
+			c.MaxAttempts, c.DeadLetterSuffix = 3, "-dlt"
+			use(c, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+				if err := record(ctx, tx, m); err != nil {
+					return err
+				}
+				if m.Offset == 7 {
+					_ = dereferenceNil(nil)
+				}
+
+				return nil
+			})
+			c.Observe = func(e kafkaadapter.Event) {
+				if e.Kind == kafkaadapter.EventDeadLetter {
+					failure.Store(e.Err)
+				}
+			}
+		})
+		s.awaitCommitted(t, 20)
+		m.leave(t)
+		s.verifyOnce(t, 19)
+		if got := s.letters(t); !slices.Equal(got, []string{"7 open 3"}) {
+			t.Fatalf("letters %q", got)
+		}
+		if got := s.letterErrors(t)[0]; !strings.Contains(got, "nil pointer") || !strings.Contains(got, "dereferenceNil") {
+			t.Errorf("the dead letter says %q", got)
+		}
+		err, _ := failure.Load().(error)
+		var panicked *kafkaadapter.PanicError
+		var cause runtime.Error
+		if !errors.As(err, &panicked) || !strings.HasPrefix(string(panicked.Stack), "panic(") || !errors.As(err, &cause) {
+			t.Errorf("the observer was told %v", err)
+		}
+		var stack string
+		for _, h := range b.Log(t, s.topic+"-dlt", 0)[0].Headers {
+			if h.Key == "kafka_dlt-exception-stacktrace" {
+				stack = string(h.Value)
+			}
+		}
+		if !strings.Contains(stack, "dereferenceNil") {
+			t.Errorf("the stack in the topic is %q", stack)
+		}
+	})
+}
+
+// A handler that ends its goroutine, as testing.T.FailNow does, ends Run with an error that names the
+// record. The partition used to stand still without a word.
+func TestHandlerThatEndsItsGoroutine(t *testing.T) {
+	t.Parallel()
+	b := broker.InProcess(t)
+	inEachWay(t, func(t *testing.T, use func(*kafkaadapter.Config, kafkaadapter.Handler)) {
+		s := setup(t, b, 1)
+		b.Write(t, s.topic, events(0, 20, 1)...)
+		err := s.start(t, func(c *kafkaadapter.Config) {
+			use(c, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+				if err := record(ctx, tx, m); err != nil {
+					return err
+				}
+				if m.Offset == 7 {
+					runtime.Goexit()
+				}
+
+				return nil
+			})
+		}).wait(t)
+		var failed *kafkaadapter.RecordError
+		if !errors.Is(err, kafkaadapter.ErrHandlerExited) || !errors.As(err, &failed) || failed.Offset > 7 {
+			t.Errorf("Run returned %v", err)
+		}
+		m := s.start(t, func(c *kafkaadapter.Config) { use(c, record) })
+		s.awaitCommitted(t, 20)
+		m.leave(t)
+		s.verifyOnce(t, 20)
+	})
+}
+
+// Panics of the other functions of Config stop nothing.
+func TestHooksThatPanic(t *testing.T) {
+	t.Parallel()
+	s := setup(t, broker.InProcess(t), 1)
+	s.broker.Write(t, s.topic, events(0, 20, 1)...)
+	var observed atomic.Int64
+	m := s.start(t, func(c *kafkaadapter.Config) {
+		c.MaxAttempts, c.ReplayInterval = 2, 50*time.Millisecond
+		c.EventID = func(record kafka.Message) (string, error) {
+			if record.Offset == 3 {
+				panic("no event id")
+			}
+
+			return kafkaadapter.Header(kafkaadapter.DefaultEventIDHeader)(record)
+		}
+		c.Context = func(ctx context.Context, record kafka.Message) context.Context {
+			if record.Offset == 5 {
+				panic("no context")
+			}
+
+			return ctx
+		}
+		c.Observe = func(kafkaadapter.Event) {
+			observed.Add(1)
+			panic("no metrics")
+		}
+	})
+	s.awaitCommitted(t, 20)
+	m.leave(t)
+	s.verify(t, 18)
+	if got := s.letters(t); !slices.Equal(got, []string{"3 open 0", "5 open 2"}) {
+		t.Errorf("letters %q", got)
+	}
+	if got := s.letterErrors(t); !strings.Contains(got[0], "panic: no event id") || !strings.Contains(got[1], "panic: no context") {
+		t.Errorf("they say %q", got)
+	}
+	if observed.Load() < 20 {
+		t.Errorf("%d events were observed", observed.Load())
+	}
+}
