@@ -49,7 +49,7 @@ func TestBatches(t *testing.T) {
 				var handler refuser
 				var largest atomic.Int64
 				m := s.start(t, func(c *kafkaadapter.Config) {
-					c.Handle, c.Mode, c.MaxAttempts, c.BatchSize, c.ReplayInterval = nil, mode, 3, 100, 50*time.Millisecond
+					c.Handle, c.Mode, c.Retry.MaxAttempts, c.BatchSize, c.ReplayInterval = nil, mode, 3, 100, 50*time.Millisecond
 					c.StoreMetadata = true
 					c.HandleBatch = func(ctx context.Context, tx pgx.Tx, batch []kafkaadapter.Message) error {
 						largest.Store(max(largest.Load(), int64(len(batch))))
@@ -154,7 +154,7 @@ func TestParkedKeysInBatches(t *testing.T) {
 	var handler refuser
 	m := s.start(t, func(c *kafkaadapter.Config) {
 		c.Handle, c.HandleBatch = nil, eachOf(handler.handle)
-		c.MaxAttempts, c.ParkKeys, c.ReplayInterval = 1, true, 50*time.Millisecond
+		c.Retry.MaxAttempts, c.ParkKeys, c.ReplayInterval = 1, true, 50*time.Millisecond
 	})
 	s.awaitCommitted(t, 100)
 	if n := len(s.letters(t)); n != 15 {
@@ -223,7 +223,7 @@ func TestReplayThatKillsProcesses(t *testing.T) {
 	records[1].Value = []byte("poison")
 	s.broker.Write(t, s.topic, records...)
 	handler := func(c *kafkaadapter.Config) {
-		c.Handle, c.MaxAttempts, c.ReplayInterval = (&refuser{}).handle, 1, 50*time.Millisecond
+		c.Handle, c.Retry.MaxAttempts, c.ReplayInterval = (&refuser{}).handle, 1, 50*time.Millisecond
 	}
 	m := s.start(t, handler)
 	s.awaitCommitted(t, 3)

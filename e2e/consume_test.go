@@ -139,7 +139,7 @@ func TestFailedHandlerIsTriedAgain(t *testing.T) {
 
 			return nil
 		}
-		c.MaxAttempts = 20
+		c.Retry.MaxAttempts = 20
 	})
 	s.awaitCommitted(t, 20)
 	m.leave(t)
@@ -173,7 +173,7 @@ func TestRecordThatCannotBeProcessed(t *testing.T) {
 			test.spoil(&records[6])
 			s.broker.Write(t, s.topic, records...)
 			fail := func(c *kafkaadapter.Config) {
-				c.MaxAttempts, c.OnFailure = 2, kafkaadapter.StopOnFailure
+				c.Retry.MaxAttempts, c.OnFailure = 2, kafkaadapter.StopOnFailure
 				c.Handle = func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
 					if string(m.Value) == "poison" {
 						return errBoom

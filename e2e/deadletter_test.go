@@ -83,7 +83,7 @@ func TestDeadLetters(t *testing.T) {
 				s.broker.Write(t, s.topic, records...)
 				var handler refuser
 				config := func(c *kafkaadapter.Config) {
-					c.Mode, c.MaxAttempts, c.Handle, c.ReplayInterval = mode, 2, handler.handle, 50*time.Millisecond
+					c.Mode, c.Retry.MaxAttempts, c.Handle, c.ReplayInterval = mode, 2, handler.handle, 50*time.Millisecond
 				}
 				m := s.start(t, config)
 				s.awaitCommitted(t, 10)
@@ -130,7 +130,7 @@ func TestParkedKeys(t *testing.T) {
 	s.broker.Write(t, s.topic, records...)
 	var handler refuser
 	config := func(c *kafkaadapter.Config) {
-		c.MaxAttempts, c.Handle, c.ReplayInterval, c.ParkKeys = 1, handler.handle, 50*time.Millisecond, true
+		c.Retry.MaxAttempts, c.Handle, c.ReplayInterval, c.ParkKeys = 1, handler.handle, 50*time.Millisecond, true
 	}
 	m := s.start(t, config)
 	s.awaitCommitted(t, 20)
@@ -220,7 +220,7 @@ func TestContextAndObserver(t *testing.T) {
 		refuse refuser
 	)
 	m := s.start(t, func(c *kafkaadapter.Config) {
-		c.MaxAttempts = 2
+		c.Retry.MaxAttempts = 2
 		c.Context = func(ctx context.Context, record kafka.Message) context.Context {
 			return context.WithValue(ctx, key{}, kafkaadapter.HeaderCarrier(record.Headers).Get("traceparent"))
 		}

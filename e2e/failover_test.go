@@ -216,7 +216,7 @@ func TestDatabaseThatLosesDeadLetters(t *testing.T) {
 		handler := sick{offsets: []int64{1, 22}}
 		start := func() *member {
 			return l.start(t, func(c *kafkaadapter.Config) {
-				c.MaxAttempts, c.ParkKeys = 1, parks
+				c.Retry.MaxAttempts, c.ParkKeys = 1, parks
 				modes[mode](c, handler.handle)
 			})
 		}

@@ -113,7 +113,7 @@ func TestBatchHandlerOwnsItsSlice(t *testing.T) {
 				var handler refuser
 				var deadlocked atomic.Bool
 				m := s.start(t, func(c *kafkaadapter.Config) {
-					c.Handle, c.MaxAttempts = nil, 2
+					c.Handle, c.Retry.MaxAttempts = nil, 2
 					c.HandleBatch = func(ctx context.Context, tx pgx.Tx, batch []kafkaadapter.Message) error {
 						err := eachOf(handler.handle)(ctx, tx, mangle(batch))
 						if err == nil && fault == "deadlock" && deadlocked.CompareAndSwap(false, true) {
@@ -150,7 +150,7 @@ func TestHandlerOwnsItsRecord(t *testing.T) {
 		s.broker.Write(t, s.topic, events(0, 10, 1)...)
 		var healed atomic.Bool
 		m := s.start(t, func(c *kafkaadapter.Config) {
-			c.MaxAttempts, c.DeadLetterSuffix, c.ReplayInterval = 3, "-dlt", 50*time.Millisecond
+			c.Retry.MaxAttempts, c.DeadLetterSuffix, c.ReplayInterval = 3, "-dlt", 50*time.Millisecond
 			use(c, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
 				id := fmt.Sprint(m.Offset)
 				if string(m.Key) != "k"+id || string(m.Value) != `{"id":"`+id+`"}` || len(m.Headers) != 1 || string(m.Headers[0].Value) != id {

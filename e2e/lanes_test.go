@@ -128,7 +128,7 @@ func TestLanes(t *testing.T) {
 
 						return refuser.handle(ctx, tx, m)
 					})(c)
-					c.Mode, c.MaxAttempts = mode, 2
+					c.Mode, c.Retry.MaxAttempts = mode, 2
 				})
 				s.awaitCommitted(t, 550)
 				if mode == kafkaadapter.ByEventIDAndCheckpoint {

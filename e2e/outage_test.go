@@ -30,7 +30,7 @@ func TestLongPostgresOutage(t *testing.T) {
 		b.Write(t, s.topic, events(0, n, 4)...)
 		var assigned atomic.Int64
 		m := through.start(t, func(c *kafkaadapter.Config) {
-			c.MaxAttempts = 1
+			c.Retry.MaxAttempts = 1
 			c.Observe = func(e kafkaadapter.Event) {
 				if e.Kind == kafkaadapter.EventAssigned {
 					assigned.Add(1)

@@ -61,7 +61,7 @@ func TestHandlerThatPanics(t *testing.T) {
 		b.Write(t, s.topic, events(0, 20, 1)...)
 		var failure atomic.Value
 		m := s.start(t, func(c *kafkaadapter.Config) {
-			c.MaxAttempts, c.DeadLetterSuffix = 3, "-dlt"
+			c.Retry.MaxAttempts, c.DeadLetterSuffix = 3, "-dlt"
 			use(c, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
 				if err := record(ctx, tx, m); err != nil {
 					return err
@@ -143,7 +143,7 @@ func TestHooksThatPanic(t *testing.T) {
 	s.broker.Write(t, s.topic, events(0, 20, 1)...)
 	var observed atomic.Int64
 	m := s.start(t, func(c *kafkaadapter.Config) {
-		c.MaxAttempts, c.ReplayInterval = 2, 50*time.Millisecond
+		c.Retry.MaxAttempts, c.ReplayInterval = 2, 50*time.Millisecond
 		c.EventID = func(record kafka.Message) (string, error) {
 			if record.Offset == 3 {
 				panic("no event id")

@@ -256,7 +256,7 @@ func TestPostgresOutage(t *testing.T) {
 	s := setupIn(t, b, 4, pool)
 	const n = 4_000
 	b.Write(t, s.topic, events(0, n, 4)...)
-	m := s.start(t, func(c *kafkaadapter.Config) { c.MaxAttempts = 1 })
+	m := s.start(t, func(c *kafkaadapter.Config) { c.Retry.MaxAttempts = 1 })
 	for share := 1; share <= 3; share++ {
 		s.awaitEffects(t, n*share/5)
 		if err := server.Restart(t.Context()); err != nil {

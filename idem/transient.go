@@ -28,6 +28,21 @@ var (
 	errReadOnly = errors.New("the server takes no writes")
 )
 
+// Transient wraps an error of a handler that is not the event's fault and will pass, such as another
+// service's outage: IsTransient reports true for it, so that it is retried as an error of the
+// infrastructure. It returns nil for nil.
+func Transient(err error) error {
+	if err == nil {
+		return nil
+	}
+
+	return &transientError{err}
+}
+
+type transientError struct{ error }
+
+func (e *transientError) Unwrap() error { return e.error }
+
 // IsTransient reports whether err comes of the infrastructure and may be gone on another try.
 // The guard retries such errors by its RetryPolicy; what then comes out of it is worth trying
 // again later. Errors of the server are judged by SQLSTATE:
@@ -50,7 +65,7 @@ var (
 //
 // A HandlerError is transient by the same SQLSTATEs, whichever database they came from.
 // Without one it is so only if the connection of the handler's transaction is lost: trouble
-// that a handler has with other systems is its own.
+// that a handler has with other systems is its own, unless it says so (Transient).
 func IsTransient(err error) bool {
 	if transient, known := verdict(err); known {
 		return transient
@@ -64,11 +79,14 @@ func IsTransient(err error) bool {
 func verdict(err error) (transient, known bool) {
 	var (
 		handler *HandlerError
+		marked  *transientError
 		pgErr   *pgconn.PgError
 	)
 	switch {
 	case errors.As(err, &handler):
 		return handler.transient, true
+	case errors.As(err, &marked):
+		return true, true
 	case errors.Is(err, ErrOutcomeUnknown), errors.Is(err, errCommitUnanswered), errors.Is(err, errConnectionLost),
 		errors.Is(err, errCutShort), errors.Is(err, errMoved), errors.Is(err, errReadOnly):
 		return true, true

@@ -72,19 +72,19 @@ type Config struct {
 	// Mode says what tells that a record is processed already. Default ByEventIDAndCheckpoint.
 	Mode Mode
 
-	// MaxAttempts is how often the handler may fail for one record. Pauses between the attempts
-	// grow from 100 ms to 2 s; the partition waits, the others go on. Transient errors of the
-	// infrastructure (idem.IsTransient) are no attempts: they are retried until they are gone.
-	// Default 5.
-	MaxAttempts int
+	// Retry says how often, and how long, the handler is tried for a record.
+	Retry RetryPolicy
+
+	// Breaker makes a partition wait in which one record after the other fails.
+	Breaker BreakerPolicy
 
 	// MaxStarts is how many owners of a partition may begin with one and the same record and
 	// exit without reporting an error, before it is stored as a dead letter: it may be what kills them.
 	// Default 5. It needs a Mode with offsets and OnFailure StoreDeadLetter.
 	MaxStarts int
 
-	// OnFailure says what becomes of a record that has failed: its handler did MaxAttempts
-	// times or permanently, or it has no valid event id. Default StoreDeadLetter.
+	// OnFailure says what becomes of a record that has failed: its handler did so often
+	// (Retry) or permanently, or it has no valid event id. Default StoreDeadLetter.
 	OnFailure FailurePolicy
 
 	// DeadLetterSuffix makes a copy of each record that fails, before it is stored, in the topic
@@ -186,7 +186,7 @@ func (c Config) withDefaults() Config {
 		c.EventID = Header(DefaultEventIDHeader)
 	}
 	c.StartOffset = cmp.Or(c.StartOffset, kafka.FirstOffset)
-	c.MaxAttempts = cmp.Or(c.MaxAttempts, 5)
+	c.Retry, c.Breaker = c.Retry.withDefaults(), c.Breaker.withDefaults()
 	c.MaxStarts = cmp.Or(c.MaxStarts, 5)
 	c.BatchSize = cmp.Or(c.BatchSize, 500)
 	c.BatchBytes = cmp.Or(c.BatchBytes, 4<<20)
@@ -237,8 +237,6 @@ func (c Config) validate() error {
 		return fmt.Errorf("%w: Lanes does not go with HandleBatch, ParkKeys or Mode ByCheckpoint", ErrInvalidConfig)
 	case c.StartOffset != kafka.FirstOffset && c.StartOffset != kafka.LastOffset:
 		return fmt.Errorf("%w: StartOffset is %d; use kafka.FirstOffset or kafka.LastOffset", ErrInvalidConfig, c.StartOffset)
-	case c.MaxAttempts < 0:
-		return fmt.Errorf("%w: MaxAttempts is negative (%d)", ErrInvalidConfig, c.MaxAttempts)
 	case c.MaxStarts < 0:
 		return fmt.Errorf("%w: MaxStarts is negative (%d)", ErrInvalidConfig, c.MaxStarts)
 	case c.Mode > ByCheckpoint || c.OnFailure > StopOnFailure || c.OnOutOfRange > SkipToLatest || c.OnDatabaseRewind > FailOnRewind:
@@ -254,6 +252,12 @@ func (c Config) validate() error {
 	case c.DrainTimeout >= min(c.SessionTimeout, c.RebalanceTimeout):
 		return fmt.Errorf("%w: DrainTimeout %v is not less than SessionTimeout %v and RebalanceTimeout %v",
 			ErrInvalidConfig, c.DrainTimeout, c.SessionTimeout, c.RebalanceTimeout)
+	}
+
+	for _, policy := range []interface{ validate() error }{c.Retry, c.Breaker} {
+		if err := policy.validate(); err != nil {
+			return err
+		}
 	}
 
 	return c.validateDurations()

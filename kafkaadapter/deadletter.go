@@ -144,7 +144,7 @@ func (w *worker) replayOne(revoked, work context.Context, letter idem.DeadLetter
 			return nil //nolint:nilerr // It is as it was before.
 		case !transient && !ran:
 			return w.refuse(m, err)
-		case !transient && (permanent(err) || m.Attempt >= w.config.MaxAttempts):
+		case !transient && (permanent(err) || m.Attempt >= w.config.Retry.replayAttempts()):
 			return w.reopen(revoked, work, letter, m.Attempt, err)
 		}
 		kind := EventAttemptFailed

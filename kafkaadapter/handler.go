@@ -28,7 +28,7 @@ type Message struct {
 func (m Message) Lag() int64 { return max(0, m.HighWaterMark-m.Offset-1) }
 
 // Handler is the business logic for one record; idem.Handler says what it may do with tx. An
-// error rolls everything back, and the handler runs again, up to Config.MaxAttempts times; one
+// error rolls everything back, and the handler runs again, by Config.Retry; one
 // that wraps Permanent's does not run again. Then Config.OnFailure says what becomes of the
 // record.
 //

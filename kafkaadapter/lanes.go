@@ -198,7 +198,7 @@ func (w *worker) lane(done func(next int64)) *worker {
 
 	return &worker{
 		generation: w.generation, config: &config, guard: w.guard, partition: w.partition,
-		log: w.log, once: w.once, begun: none, done: done,
+		log: w.log, once: w.once, begun: none, done: done, breaker: w.breaker,
 	}
 }
 

@@ -27,6 +27,8 @@ const (
 	EventSkipped                            // records are skipped, by Config.OnOutOfRange or an operator: Offset, where it goes on
 	EventRewound                            // the database went back in time: Offset of the checkpoint, Records lost and read again, Err
 	EventThrottled                          // the client is over a quota of the broker and waits: Offset, Duration
+	EventBreakerOpened                      // records fail one after the other and the partition waits (BreakerPolicy): Offset, Err
+	EventBreakerClosed                      // it goes on, because a record took effect: Offset, Duration, how long it waited; EventRevoked ends the waiting too
 )
 
 // Event is something that a metric may want to count. See the kinds for the fields that are set.

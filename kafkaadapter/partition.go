@@ -31,6 +31,7 @@ type worker struct {
 	parked   map[string]bool // record keys with unresolved dead letters
 	lanes    *lanes          // nil without Config.Lanes
 	settling *time.Ticker    // when the checkpoint is to be taken along (settleAll)
+	breaker  *breaker        // the lanes share it
 	exited   error           // why a function of the user's has ended the goroutine
 
 	// done says that the record before an offset is done with, and all before it.
@@ -47,6 +48,7 @@ func newWorker(g *generation, topic string, assigned kafka.PartitionAssignment) 
 		log:       g.log.With("topic", topic, "partition", assigned.ID),
 		once:      idem.WithRetry(idem.RetryPolicy{MaxAttempts: 1, ResolveTimeout: g.consumer.config.DrainTimeout}),
 		begun:     none,
+		breaker:   &breaker{policy: g.consumer.config.Breaker},
 	}
 	w.done = w.reach
 

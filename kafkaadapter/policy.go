@@ -1,7 +1,5 @@
 package kafkaadapter
 
-import "errors"
-
 // Mode says what tells that a record is processed already.
 type Mode uint8
 
@@ -59,23 +57,3 @@ const (
 	// FailOnRewind ends Run with an error that wraps idem.ErrRewound.
 	FailOnRewind
 )
-
-// Permanent wraps an error of a handler that no other attempt can change: the record fails at
-// once (Config.OnFailure).
-func Permanent(err error) error {
-	if err == nil {
-		return nil
-	}
-
-	return &permanentError{err}
-}
-
-type permanentError struct{ error }
-
-func (e *permanentError) Unwrap() error { return e.error }
-
-func permanent(err error) bool {
-	var permanent *permanentError
-
-	return errors.As(err, &permanent)
-}

@@ -9,6 +9,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/backoff"
 )
 
 // errKillsProcesses is the reason of a dead letter whose record was never seen to fail.
@@ -39,33 +40,41 @@ func (w *worker) process(revoked, work context.Context, record kafka.Message) er
 		return w.fail(revoked, work, m, fmt.Errorf("%w, %d times", errKillsProcesses, starts-1))
 	}
 
-	for tries := 1; ; tries++ {
+	tries := attempts{policy: w.config.Retry, began: time.Now()}
+	for waits := 1; ; waits++ {
 		ran := false
 		m.Attempt++
 		started := time.Now()
 		outcome, err := w.processOnce(work, m, &ran)
+		took := time.Since(started)
 		transient := idem.IsTransient(err)
 		if !ran || transient {
 			m.Attempt-- // It was not the handler's fault.
 		}
 		switch {
 		case err == nil:
-			return w.settleOne(revoked, m, outcome, time.Since(started))
+			return w.settleOne(revoked, m, outcome, took)
 		case disowned(err):
 			return err
 		case work.Err() != nil, transient && revoked.Err() != nil:
 			return nil //nolint:nilerr // The next owner of the partition takes care of it.
 		case !transient && !ran && !unfit(err):
 			return w.refuse(m, err)
-		case !transient && (!ran || permanent(err) || m.Attempt >= w.config.MaxAttempts):
+		case !transient && (!ran || permanent(err)):
+			return w.fail(revoked, work, m, err)
+		case transient:
+			if !w.pause(revoked, waits, Event{Kind: EventPaused, Offset: m.Offset, Err: err}, "record not processed for now, trying again",
+				"event_id", m.EventID) {
+				return nil
+			}
+
+			continue
+		}
+		pause, again := w.tryAgain(revoked, &tries, m, took, err)
+		if !again {
 			return w.fail(revoked, work, m, err)
 		}
-		kind := EventAttemptFailed
-		if transient {
-			kind = EventPaused
-		}
-		if !w.pause(revoked, tries, Event{Kind: kind, Offset: m.Offset, Err: err}, "record not processed, trying again",
-			"event_id", m.EventID, "attempt", m.Attempt, "transient", transient) {
+		if waits = 0; !backoff.Sleep(revoked, pause) {
 			return nil
 		}
 	}
@@ -122,6 +131,7 @@ func (w *worker) settle(m Message, processed, duplicates int, took time.Duration
 	w.done(m.Offset + 1)
 	if processed > 0 {
 		w.alive = w.isolated == 0
+		w.closeBreaker(m.Offset)
 		w.observe(Event{Kind: EventProcessed, Offset: m.Offset, Records: processed, Lag: m.Lag(), Duration: took})
 	}
 	if duplicates > 0 {

@@ -16,12 +16,23 @@ type Exponential struct {
 
 // Pause is how long to wait after the given number of failed tries, counted from 1.
 func (e Exponential) Pause(failed int) time.Duration {
-	limit := e.Max
-	if shift := max(0, min(failed-1, 62)); e.Initial <= limit>>shift {
-		limit = e.Initial << shift
+	return rand.N(max(e.limit(failed), 1)) //nolint:gosec // Jitter needs no secrecy.
+}
+
+// LongPause has less jitter: it is at least three quarters of what Pause can be. It is for pauses
+// whose sum has to ride something out.
+func (e Exponential) LongPause(failed int) time.Duration {
+	limit := e.limit(failed)
+
+	return limit - rand.N(limit/4+1) //nolint:gosec // Jitter needs no secrecy.
+}
+
+func (e Exponential) limit(failed int) time.Duration {
+	if shift := max(0, min(failed-1, 62)); e.Initial <= e.Max>>shift {
+		return e.Initial << shift
 	}
 
-	return rand.N(max(limit, 1)) //nolint:gosec // Jitter needs no secrecy.
+	return e.Max
 }
 
 // Sleep waits for d and reports whether ctx is still alive then.

@@ -39,6 +39,21 @@ func TestPauseIsFullJitter(t *testing.T) {
 	}
 }
 
+func TestLongPauseIsNearItsLimit(t *testing.T) {
+	t.Parallel()
+	e := Exponential{Initial: time.Second, Max: 5 * time.Second}
+	for failed, limit := range map[int]time.Duration{1: time.Second, 2: 2 * time.Second, 3: 4 * time.Second, 4: 5 * time.Second, 99: 5 * time.Second} {
+		least, most := time.Hour, time.Duration(0)
+		for range 200 {
+			pause := e.LongPause(failed)
+			least, most = min(least, pause), max(most, pause)
+		}
+		if least < limit*3/4 || most > limit || most-least < limit/8 {
+			t.Errorf("after %d failures the pauses are %v to %v, want three quarters of %v and more", failed, least, most, limit)
+		}
+	}
+}
+
 func TestSleepEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	if !Sleep(t.Context(), time.Microsecond) {
