@@ -204,4 +204,3 @@ func TestRunOfBadRecordsPassesTheBreaker(t *testing.T) {
 		})
 	}
 }
-

@@ -14,6 +14,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter"
@@ -259,4 +263,135 @@ func TestLanesStopAtAFailure(t *testing.T) {
 	}
 	s.start(t, inLanes(4, nil)).leaveAt(t, s, 100)
 	s.verifyOnce(t, 100)
+}
+
+// behindAFetch starts a member in two lanes whose first record, of ten with one key, is slow, and returns
+// once a fetch behind them has been answered OFFSET_OUT_OF_RANGE.
+func (s *bench) behindAFetch(t *testing.T, lanes int, change func()) (m *member, release func()) {
+	t.Helper()
+	records := events(0, 10, 1)
+	for i := range records {
+		records[i].Key = []byte("one lane")
+	}
+	s.broker.Write(t, s.topic, records...)
+	slow, released := make(chan struct{}), make(chan struct{})
+	release = sync.OnceFunc(func() { close(released) })
+	m = s.start(t, func(c *kafkaadapter.Config) {
+		inLanes(lanes, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+			if m.Offset == 0 {
+				close(slow)
+				<-released
+			}
+
+			return record(ctx, tx, m)
+		})(c)
+		c.OnOutOfRange, c.SessionTimeout = kafkaadapter.SkipToEarliest, 30*time.Second
+	})
+	t.Cleanup(release) // Of a test that fails, too.
+	<-slow
+	refused := s.broker.Fake.Fault(kfake.Fault{
+		Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.OffsetOutOfRange,
+		When: func(r kmsg.Request) bool {
+			fetch, ok := r.(*kmsg.FetchRequest)
+
+			return ok && len(fetch.Topics) == 1 && fetch.Topics[0].Partitions[0].FetchOffset == 10
+		},
+	})
+	change()
+	if err := refused.Wait(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+
+	return m, release
+}
+
+// A fetch behind records that wait in a lane is refused as out of range, though its offset is in the log:
+// what was fetched is processed before the log is read on.
+func TestLanesProcessWhatTheyHaveBeforeReadingElsewhere(t *testing.T) {
+	t.Parallel()
+	for _, lanes := range []int{1, 2} {
+		t.Run(strconv.Itoa(lanes), func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, broker.InProcess(t), 1)
+			m, release := s.behindAFetch(t, lanes, func() {})
+			s.broker.Write(t, s.topic, events(10, 1, 1)...)
+			release()
+			m.leaveAt(t, s, 11)
+			s.verifyOnce(t, 11)
+			if got := s.checkpoint(t); got != 11 {
+				t.Errorf("the checkpoint is at %d, want 11", got)
+			}
+		})
+	}
+}
+
+// Records expire behind those that wait in a lane, and the policy skips them: those that were fetched are
+// processed all the same.
+func TestLanesProcessWhatTheyHaveBeforeSkipping(t *testing.T) {
+	t.Parallel()
+	for _, lanes := range []int{1, 2} {
+		t.Run(strconv.Itoa(lanes), func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, broker.InProcess(t), 1)
+			m, release := s.behindAFetch(t, lanes, func() {
+				s.broker.Produce(t, s.topic, events(10, 6, 1), kgo.MaxBufferedRecords(1)) // Each is a batch of its own.
+				s.broker.DeleteRecords(t, s.topic, 0, 15)
+			})
+			release()
+			m.leaveAt(t, s, 16)
+			if got, want := s.effectIDs(t), []string{"0", "1", "15", "2", "3", "4", "5", "6", "7", "8", "9"}; !slices.Equal(got, want) {
+				t.Errorf("effects %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// A handler hangs in the transaction of a lane when another member joins: that one ends the transaction
+// and processes everything, as it does with one lane.
+func TestHangingLaneIsFenced(t *testing.T) {
+	t.Parallel()
+	s := setup(t, broker.InProcess(t), 2)
+	const n = 100
+	s.broker.Write(t, s.topic, events(0, n, 2)...)
+	hangs, wake := make(chan struct{}), make(chan struct{})
+	wakeUp := sync.OnceFunc(func() { close(wake) })
+	var woken atomic.Pointer[error]
+	const drain = 100 * time.Millisecond
+	hanging := s.start(t, func(c *kafkaadapter.Config) {
+		var once atomic.Bool
+		inLanes(2, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+			if m.Offset != 5 || !once.CompareAndSwap(false, true) {
+				return record(ctx, tx, m)
+			}
+			if _, err := tx.Exec(ctx, `SELECT 1`); err != nil {
+				return err
+			}
+			close(hangs)
+			<-wake
+			err := record(context.WithoutCancel(ctx), tx, m)
+			woken.Store(&err)
+
+			return err
+		})(c)
+		c.DrainTimeout, c.RebalanceTimeout = drain, s.broker.MinSessionTimeout
+	})
+	t.Cleanup(wakeUp) // Of a test that fails, too.
+	<-hangs
+	joined := time.Now()
+	other := s.start(t, func(c *kafkaadapter.Config) {
+		inLanes(2, nil)(c)
+		c.DrainTimeout = drain
+	})
+	s.awaitCommitted(t, n)
+	if took := time.Since(joined); took > 20*time.Second {
+		t.Errorf("it took %v until everything was processed", took)
+	}
+	wakeUp()
+	until(t, "the hanging handler to end", func() bool { return woken.Load() != nil })
+	if err := *woken.Load(); err == nil {
+		t.Error("the transaction of the hanging lane was still alive")
+	}
+	hanging.leave(t)
+	other.leave(t)
+	s.verifyOnce(t, n)
 }

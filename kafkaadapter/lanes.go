@@ -11,7 +11,8 @@ import (
 
 // lanes process the records of one partition in several goroutines: those of one key always in
 // the same and in their order. Each lane is a worker that claims by event ids alone, so that
-// none waits for another at the checkpoint, and says which of its records are done with. What
+// none waits for another at the checkpoint, and says which of its records are done with. Its
+// transactions hold the partition (idem.WithHold): another owner waits for them, or ends them. What
 // counts for the partition is the prefix of the log that is done with as a whole: that is
 // committed to Kafka, and the checkpoint is advanced to there. Records behind it that are done
 // with are known by their event ids, should another owner get them.
@@ -32,6 +33,7 @@ type lanes struct {
 	settling *time.Ticker
 	settle   func() error  // is called when settling ticks
 	room     chan struct{} // holds a token after the prefix has moved
+	closing  sync.Once
 
 	mu     sync.Mutex
 	window []*inFlight // what is behind the prefix, in the order of the log
@@ -181,12 +183,14 @@ func (l *lanes) failure() error {
 	return l.err
 }
 
-// close waits for the lanes to finish what they are at.
-func (l *lanes) close() {
-	l.cancel()
-	for _, queue := range l.queues {
-		close(queue)
-	}
+// finish waits for the lanes to process what they have queued, or what they are at if they have been
+// stopped.
+func (l *lanes) finish() {
+	l.closing.Do(func() {
+		for _, queue := range l.queues {
+			close(queue)
+		}
+	})
 	l.running.Wait()
 }
 
@@ -197,7 +201,7 @@ func (w *worker) lane(done func(next int64)) *worker {
 	config.Mode = ByEventID
 
 	return &worker{
-		generation: w.generation, config: &config, guard: w.guard, partition: w.partition,
+		generation: w.generation, config: &config, guard: w.guard, partition: w.partition, held: w.owner,
 		log: w.log, once: w.once, begun: none, done: done, breaker: w.breaker,
 	}
 }
@@ -246,9 +250,24 @@ func (w *worker) settleLanes(ctx context.Context) error {
 	return w.advance(ctx, prefix)
 }
 
-// closeLanes ends the lanes in order, as they are needed no more.
+// drainLanes has the lanes process what they have queued, before the partition is read from another
+// place: from there it might not come again.
+func (w *worker) drainLanes(ctx context.Context) error {
+	if w.lanes == nil {
+		return nil
+	}
+	w.lanes.finish()
+	if err := w.lanes.failure(); err != nil {
+		return err
+	}
+
+	return w.settleLanes(ctx)
+}
+
+// closeLanes ends the lanes after what they are at.
 func (w *worker) closeLanes(ctx context.Context) {
-	w.lanes.close()
+	w.lanes.cancel()
+	w.lanes.finish()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
 	_ = w.settleLanes(ctx) // Fenced or not: another owner goes on, and knows the event ids.

@@ -23,8 +23,9 @@ type worker struct {
 	log        *slog.Logger
 
 	once     idem.Option     // Repeating is up to the worker, which knows of the revocation.
-	owner    *idem.Owner     // nil in mode ByEventID
+	owner    *idem.Owner     // nil in mode ByEventID, and in a lane
 	reached  int64           // all records before it are done with; the checkpoint is behind over duplicates and holes in the log
+	held     *idem.Owner     // the partition's, in lanes: its transactions hold the partition
 	begun    int64           // the first record, while it is not known to leave the process alive; or none
 	alive    bool            // it did
 	isolated int             // so many records are not to be in batches or lanes
@@ -109,6 +110,10 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 			return w.lanes.failure()
 		case response, ok := <-f.responses:
 			if !ok {
+				if err := w.drainLanes(revoked); err != nil {
+					return err
+				}
+
 				return f.err // written before responses is closed
 			}
 			if err := w.processAll(revoked, work, response); err != nil {
