@@ -49,6 +49,9 @@ func New(pool *pgxpool.Pool, config Config) (*Guard, error) {
 // Consumer is the name whose events the guard judges.
 func (g *Guard) Consumer() string { return g.config.Consumer }
 
+// Pool is the pool that the guard was made with.
+func (g *Guard) Pool() *pgxpool.Pool { return g.pool }
+
 // check refuses a Guard that is not made by New.
 func (g *Guard) check() error {
 	if g == nil || g.pool == nil {

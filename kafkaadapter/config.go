@@ -53,7 +53,9 @@ type Config struct {
 
 	// Lanes is how many records of a partition are processed at the same time, for handlers that
 	// wait for something slow. Those of one key keep their order; those without a key have none.
-	// A lane needs a connection of the guard's pool. What is processed behind a record that is
+	// Each lane needs a connection of the guard's pool: give the pool (pool_max_conns) one for each
+	// lane of each partition that this member may own, and one more; a handler that takes connections
+	// of the same pool for itself needs more. New refuses a pool with fewer than Lanes. What is processed behind a record that is
 	// not is known by event ids alone until that one is, as in Mode ByEventID. Not with HandleBatch,
 	// ParkKeys or Mode ByCheckpoint. Default 1.
 	Lanes int

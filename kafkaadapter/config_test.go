@@ -67,6 +67,7 @@ func TestNewRefusesNonsense(t *testing.T) {
 		"HandleBatch needs": func(c *kafkaadapter.Config) {
 			c.Handle, c.HandleBatch, c.Mode = nil, handleBatch, kafkaadapter.ByEventID
 		},
+		"too few for 99 Lanes":     func(c *kafkaadapter.Config) { c.Lanes = 99 },
 		"Lanes or":                 func(c *kafkaadapter.Config) { c.Lanes = -1 },
 		"LookAhead":                func(c *kafkaadapter.Config) { c.LookAhead = -1 },
 		"Linger is 1s":             func(c *kafkaadapter.Config) { c.Linger = time.Second },

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,7 @@ type Consumer struct {
 	config  Config
 	brokers net.Addr
 	running atomic.Bool
+	pool    poolWatch
 }
 
 // New returns a Consumer whose handler runs in the transactions of guard. It does no I/O.
@@ -37,6 +39,9 @@ func New(guard *idem.Guard, config Config) (*Consumer, error) {
 	}
 	config = config.withDefaults()
 	if err := config.validate(); err != nil {
+		return nil, err
+	}
+	if err := checkPool(guard.Pool(), config); err != nil {
 		return nil, err
 	}
 	if batch := config.HandleBatch; batch != nil {
@@ -62,6 +67,11 @@ func (c *Consumer) Run(ctx context.Context) error {
 	if err := c.register(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
+	watching, stop := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { c.pool.run(watching, c) })
+	defer watch.Wait()
+	defer stop()
 	connections := newConnections()
 	defer func() { connections.cut(time.Now()) }() // Fetches under way would end only after MaxWait.
 	for {

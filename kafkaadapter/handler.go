@@ -54,6 +54,8 @@ type BatchHandler func(ctx context.Context, tx pgx.Tx, batch []Message) error
 func (w *worker) handler(m Message, ran *bool) idem.Handler {
 	return func(ctx context.Context, tx pgx.Tx) error {
 		*ran = true
+		w.busy.begin(m.Offset)
+		defer w.busy.end()
 
 		return w.try(m, func() error {
 			m := m
@@ -66,6 +68,8 @@ func (w *worker) handler(m Message, ran *bool) idem.Handler {
 
 // batchHandler is Config.HandleBatch. The events' Data are their records.
 func (w *worker) batchHandler(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEvent) error {
+	w.busy.begin(fresh[0].Offset)
+	defer w.busy.end()
 	records := make([]*kafka.Message, len(fresh))
 	for i, e := range fresh {
 		records[i] = e.Data.(*kafka.Message) //nolint:forcetypeassert // gather set it.

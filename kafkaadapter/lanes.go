@@ -70,6 +70,7 @@ func newLanes(revoked, work context.Context, w *worker) *lanes {
 func (l *lanes) run(work context.Context, partition *worker, queue <-chan *inFlight) {
 	var current *inFlight
 	w := partition.lane(func(int64) { l.complete(current) })
+	defer w.generation.consumer.pool.add(w)()
 	returned := false
 	defer func() {
 		if !returned {

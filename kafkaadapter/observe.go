@@ -29,6 +29,7 @@ const (
 	EventThrottled                          // the client is over a quota of the broker and waits: Offset, Duration
 	EventBreakerOpened                      // records fail one after the other and the partition waits (BreakerPolicy): Offset, Err
 	EventBreakerClosed                      // it goes on, because a record took effect: Offset, Duration, how long it waited; EventRevoked ends the waiting too
+	EventPoolWait                           // the guard's pool has had no connection to give for 5 s while this handler ran: Offset, Duration, Err, a *PoolWaitError; no partition if none ran
 )
 
 // Event is something that a metric may want to count. See the kinds for the fields that are set.

@@ -100,6 +100,7 @@ func (w *worker) runApart(revoked, work context.Context) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
+		defer w.generation.consumer.pool.add(w)()
 		returned := false
 		defer func() {
 			if !returned {

@@ -33,7 +33,8 @@ type worker struct {
 	lanes    *lanes          // nil without Config.Lanes
 	settling *time.Ticker    // when the checkpoint is to be taken along (settleAll)
 	breaker  *breaker        // the lanes share it
-	exited   error           // why a function of the user's has ended the goroutine
+	busy     busy
+	exited   error // why a function of the user's has ended the goroutine
 
 	// done says that the record before an offset is done with, and all before it.
 	done func(next int64)

@@ -1,0 +1,101 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/internal/pgtest"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+)
+
+// lines is a log that a test can read while it is written.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	return l.text.Write(line)
+}
+
+// having returns the lines with a text in them.
+func (l *lines) having(text string) (found []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(l.text.String()) {
+		if strings.Contains(line, text) {
+			found = append(found, line)
+		}
+	}
+
+	return found
+}
+
+// The handlers of four partitions take a second connection each from a pool of four: nobody gets one, and
+// that is told, with the size of the pool and the partitions that wait.
+func TestHandlersThatWaitForThePoolAreTold(t *testing.T) {
+	t.Parallel()
+	db := pgtest.NewDB(t)
+	s := setupIn(t, broker.InProcess(t), 4, db.Pool(t))
+	s.broker.Write(t, s.topic, events(0, 8, 4)...)
+	through := *s
+	through.pool = db.Pool(t, pgtest.MaxConns(4))
+	var log lines
+	var all sync.WaitGroup // They all have their transactions before the first one asks for more.
+	all.Add(4)
+	told := make(chan kafkaadapter.Event, 100)
+	began := time.Now()
+	m := through.start(t, func(c *kafkaadapter.Config) {
+		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		c.Handle = func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+			if m.Offset == 0 {
+				all.Done()
+				all.Wait()
+				// The mistake: it is not tx that is asked.
+				if err := through.pool.QueryRow(ctx, `SELECT 1`).Scan(new(int)); err != nil {
+					return err
+				}
+			}
+
+			return record(ctx, tx, m)
+		}
+		c.Observe = func(e kafkaadapter.Event) {
+			if e.Kind == kafkaadapter.EventPoolWait {
+				told <- e
+			}
+		}
+	})
+	waiting := map[int]bool{}
+	for len(waiting) < 4 {
+		select {
+		case e := <-told:
+			var pool *kafkaadapter.PoolWaitError
+			if !errors.As(e.Err, &pool) || pool.MaxConns != 4 || e.Topic != s.topic || e.Offset != 0 || e.Duration < 5*time.Second {
+				t.Errorf("told %+v", e)
+			}
+			waiting[e.Partition] = true
+		case <-time.After(patience):
+			t.Fatalf("told of %d partitions only", len(waiting))
+		}
+	}
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("it was told after %v", took)
+	}
+	const line = "the guard's pool has no connection to give"
+	until(t, "a line in the log", func() bool { return len(log.having(line)) > 0 })
+	if got := log.having(line); len(got) != 1 || !strings.Contains(got[0], "max_conns=4") || strings.Count(got[0], "at offset 0") != 4 {
+		t.Errorf("the log says %q", got)
+	}
+	m.leave(t)
+}
