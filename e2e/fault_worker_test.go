@@ -57,7 +57,12 @@ func consume(input io.Reader) error {
 		_, _ = io.Copy(io.Discard, input)
 		leave()
 	}()
-	pool, err := pgxpool.New(ctx, j.DSN)
+	config, err := pgxpool.ParseConfig(j.DSN)
+	if err != nil {
+		return err
+	}
+	config.MaxConns = max(config.MaxConns, int32(j.Lanes)) //nolint:gosec // There are few.
+	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return err
 	}

@@ -114,6 +114,11 @@ type Config struct {
 	// committed to Kafka. Default RewindToCheckpoint. Not in Mode ByEventID, which cannot know.
 	OnDatabaseRewind RewindPolicy
 
+	// OnUnreadable says what happens to a batch of records that cannot be read although the
+	// broker has accepted it from a producer. All before it is processed first. Default
+	// StopOnUnreadable.
+	OnUnreadable UnreadablePolicy
+
 	// StoreMetadata stores with each claim where its record comes from: topic, partition,
 	// offset, key, time and attempt (idem.Metadata). Default false: it about doubles the
 	// size of a row.
@@ -241,8 +246,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("%w: StartOffset is %d; use kafka.FirstOffset or kafka.LastOffset", ErrInvalidConfig, c.StartOffset)
 	case c.MaxStarts < 0:
 		return fmt.Errorf("%w: MaxStarts is negative (%d)", ErrInvalidConfig, c.MaxStarts)
-	case c.Mode > ByCheckpoint || c.OnFailure > StopOnFailure || c.OnOutOfRange > SkipToLatest || c.OnDatabaseRewind > FailOnRewind:
-		return fmt.Errorf("%w: Mode, OnFailure, OnOutOfRange or OnDatabaseRewind is none of the constants", ErrInvalidConfig)
+	case c.Mode > ByCheckpoint || c.OnFailure > StopOnFailure || c.OnOutOfRange > SkipToLatest || c.OnDatabaseRewind > FailOnRewind || c.OnUnreadable > SkipUnreadable:
+		return fmt.Errorf("%w: Mode, OnFailure, OnOutOfRange, OnDatabaseRewind or OnUnreadable is none of the constants", ErrInvalidConfig)
 	case c.DeadLetterSuffix != "" && c.OnFailure != StoreDeadLetter:
 		return fmt.Errorf("%w: DeadLetterSuffix needs OnFailure StoreDeadLetter", ErrInvalidConfig)
 	case c.ParkKeys && (c.Mode == ByEventID || c.OnFailure != StoreDeadLetter):

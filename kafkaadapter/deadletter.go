@@ -112,9 +112,12 @@ func (w *worker) replay(revoked, work context.Context) error {
 		case err != nil:
 			return fmt.Errorf("kafkaadapter: read dead letters: %w", err)
 		}
-		if letter.Starts > w.config.MaxStarts {
+		switch {
+		case isRawBatch(letter):
+			err = w.reopen(revoked, work, letter, 0, errRawBatch)
+		case letter.Starts > w.config.MaxStarts:
 			err = w.reopen(revoked, work, letter, 0, fmt.Errorf("%w, %d times", errKillsProcesses, letter.Starts-1))
-		} else {
+		default:
 			err = w.replayOne(revoked, work, letter)
 		}
 		if err != nil {

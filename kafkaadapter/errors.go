@@ -29,7 +29,9 @@ var (
 	ErrOffsetOutOfRange = errors.New("kafkaadapter: offset out of range")
 
 	// ErrUnreadable is returned by Run when a broker's answers could not be decoded, several
-	// times over: a batch is damaged, too large or of a format before Kafka 0.11.
+	// times over: a batch is damaged, too large or of a format before Kafka 0.11. If it is known
+	// where the batch ends, the error names its offsets, and Config.OnUnreadable can go on
+	// behind it.
 	ErrUnreadable = errors.New("kafkaadapter: records cannot be read")
 )
 

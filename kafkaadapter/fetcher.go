@@ -108,7 +108,13 @@ func (f *fetcher) judge(ctx context.Context, err error) error {
 			return fmt.Errorf("%w: %s: %w", ErrUnknownTopic, where, err)
 		}
 	case unreadable(err):
-		if f.unreadable++; f.unreadable >= maxUnreadable {
+		var bad *fetch.UnreadableError
+		placed := errors.As(err, &bad)
+		f.unreadable++
+		switch {
+		case placed && (!bad.Damaged || f.unreadable >= maxUnreadable):
+			return bad // The worker comes to it once it has processed what stands before.
+		case f.unreadable >= maxUnreadable:
 			return fmt.Errorf("%w: %s: %w", ErrUnreadable, where, err)
 		}
 	default:

@@ -24,7 +24,7 @@ const (
 	EventReplayed                           // a dead letter is processed: Offset, Duration
 	EventCommitted                          // offsets are committed to Kafka: Duration; no partition
 	EventFenced                             // another owner has taken over, of which the group has not told yet
-	EventSkipped                            // records are skipped, by Config.OnOutOfRange or an operator: Offset, where it goes on
+	EventSkipped                            // records are skipped, by Config.OnOutOfRange, OnUnreadable or an operator: Offset, where it goes on; Err if a batch is unreadable
 	EventRewound                            // the database went back in time: Offset of the checkpoint, Records lost and read again, Err
 	EventThrottled                          // the client is over a quota of the broker and waits: Offset, Duration
 	EventBreakerOpened                      // records fail one after the other and the partition waits (BreakerPolicy): Offset, Err

@@ -18,12 +18,6 @@ type outOfRangeError struct {
 
 func (e *outOfRangeError) Error() string { return fmt.Sprintf("offset %d is out of range", e.offset) }
 
-func asOutOfRange(err error) (away *outOfRangeError, ok bool) {
-	ok = errors.As(err, &away)
-
-	return away, ok
-}
-
 // errOtherTopic ends a generation in which a topic has become another one of the same name.
 var errOtherTopic = errors.New("the topic was deleted and created again")
 

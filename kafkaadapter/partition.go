@@ -62,20 +62,18 @@ func newWorker(g *generation, topic string, assigned kafka.PartitionAssignment) 
 // they have begun after the revocation.
 func (w *worker) run(revoked, work context.Context) error {
 	offset, err := w.acquire(revoked)
-	if err == nil && revoked.Err() == nil {
-		w.observe(Event{Kind: EventAssigned, Offset: offset})
-		defer w.observe(Event{Kind: EventRevoked})
-	}
-	for err == nil && revoked.Err() == nil {
-		if err = w.consume(revoked, work, offset); err == nil {
-			break
-		}
-		away, outOfRange := asOutOfRange(err)
-		switch {
-		case outOfRange:
-			offset, err = w.skip(revoked, away)
-		case errors.Is(err, idem.ErrRewound):
-			offset, err = w.rewind(revoked)
+	assigned := false
+	for going := true; going && revoked.Err() == nil; {
+		if err == nil {
+			if !assigned {
+				assigned = true
+				w.observe(Event{Kind: EventAssigned, Offset: offset})
+				defer w.observe(Event{Kind: EventRevoked})
+			}
+			err = w.consume(revoked, work, offset)
+			going = err != nil
+		} else {
+			offset, going, err = w.elsewhere(revoked, work, err)
 		}
 	}
 	// Not deferred: a panic must leave it as it is.
@@ -83,6 +81,32 @@ func (w *worker) run(revoked, work context.Context) error {
 
 	return err
 }
+
+// elsewhere returns where to go on after an error that says that the partition cannot go on as it
+// was. going is false for all other errors, and for those that a policy has made final.
+func (w *worker) elsewhere(revoked, work context.Context, err error) (offset int64, going bool, _ error) {
+	var (
+		away       *outOfRangeError
+		unreadable *fetch.UnreadableError
+	)
+	switch {
+	case errors.Is(err, errFinal):
+		return 0, false, err
+	case errors.As(err, &away):
+		offset, err = w.skip(revoked, away)
+	case errors.As(err, &unreadable):
+		offset, err = w.passUnreadable(revoked, work, unreadable)
+	case errors.Is(err, idem.ErrRewound):
+		offset, err = w.rewind(revoked)
+	default:
+		return 0, false, err
+	}
+
+	return offset, true, err
+}
+
+// errFinal marks an error that a policy lets end Run.
+var errFinal = errors.New("as the configuration wants it")
 
 // consume processes what comes from offset on.
 func (w *worker) consume(revoked, work context.Context, offset int64) error {

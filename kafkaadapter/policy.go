@@ -57,3 +57,23 @@ const (
 	// FailOnRewind ends Run with an error that wraps idem.ErrRewound.
 	FailOnRewind
 )
+
+// UnreadablePolicy says what becomes of a batch of records that is in the log and cannot be
+// read: its contents make no sense, it is of a format before Kafka 0.11, or it does not fit into
+// the memory.
+type UnreadablePolicy uint8
+
+const (
+	// StopOnUnreadable stops the partition before the batch, and ends Run with ErrUnreadable,
+	// which names the batch's offsets. The other partitions go on for 10 seconds before that.
+	StopOnUnreadable UnreadablePolicy = iota
+
+	// StoreUnreadable stores the batch as a dead letter and goes on behind it: its bytes as
+	// they are in the log, up to 16 MiB, else its offsets only. Such a letter is not replayed;
+	// read its value otherwise and discard it.
+	StoreUnreadable
+
+	// SkipUnreadable goes on behind the batch (log at error, EventSkipped). Its records are
+	// lost to this consumer.
+	SkipUnreadable
+)

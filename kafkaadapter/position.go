@@ -42,7 +42,7 @@ func (w *worker) acquire(revoked context.Context) (int64, error) {
 		return 0, fmt.Errorf("kafkaadapter: acquire %v: %w", w.partition, err)
 	}
 	if w.owner.Recreated() {
-		return w.skip(revoked, &outOfRangeError{offset: w.owner.Next(), truncated: none})
+		return 0, &outOfRangeError{offset: w.owner.Next(), truncated: none}
 	}
 
 	return w.reconcile(revoked, group)
@@ -70,10 +70,6 @@ func (w *worker) reconcile(revoked context.Context, group committedOffset) (int6
 			"checkpoint", next, "group", group.offset)
 	}
 	if err := w.checkEpoch(revoked); err != nil {
-		if away, ok := asOutOfRange(err); ok {
-			return w.skip(revoked, away)
-		}
-
 		return 0, err
 	}
 	w.done(next) // Else the group seems to be elsewhere until the next record comes.
@@ -87,7 +83,7 @@ func (w *worker) rewound(revoked context.Context, last int64) error {
 	next := w.owner.Next()
 	err := fmt.Errorf("%w: the checkpoint of %v was at %d and is at %d", idem.ErrRewound, w.partition, last, next)
 	if w.config.OnDatabaseRewind == FailOnRewind {
-		return fmt.Errorf("kafkaadapter: %w; find out which commits are lost, then let Config.OnDatabaseRewind read the records again or move the checkpoint (idemctl checkpoint reset)", err)
+		return fmt.Errorf("kafkaadapter: %w (%w); find out which commits are lost, then let Config.OnDatabaseRewind read the records again or move the checkpoint (idemctl checkpoint reset)", err, errFinal)
 	}
 	w.log.ErrorContext(revoked, "kafkaadapter: the database went back in time, reading again from the checkpoint", "checkpoint", next, "was", last)
 	w.observe(Event{Kind: EventRewound, Offset: next, Records: int(last - next), Err: err})

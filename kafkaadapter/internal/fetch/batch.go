@@ -42,7 +42,6 @@ type decoder struct {
 	response *Response
 	aborted  []abortedTransaction // not yet reached, by their first offset
 	aborting map[int64]bool       // producers inside an aborted transaction
-	behind   int64                // the offset behind the latest record
 	limit    int64                // bytes that a compressed batch may become
 	size     int                  // bytes that the batches so far have become
 	rest     []byte               // the batches from the present one on
@@ -52,7 +51,8 @@ type decoder struct {
 
 // batches decodes what a response holds. The last batch may be cut off: brokers fill up a
 // response without regard to the ends of batches. It comes whole with the next one. So do those
-// that are left out because those before them have grown large.
+// that are left out because those before them have grown large, and one that cannot be read: it
+// is an error once nothing stands before it.
 func (d *decoder) batches(records []byte) error {
 	whole := 0
 	for rest := records; len(rest) >= lengthPrefix && d.size < maxResponseSize; whole++ {
@@ -60,13 +60,13 @@ func (d *decoder) batches(records []byte) error {
 		if size > int64(len(rest)) {
 			break
 		}
-		b, err := parseBatch(rest[:size])
-		if err != nil {
-			return fmt.Errorf("batch at offset %d: %w", int64(binary.BigEndian.Uint64(rest)), err) //nolint:gosec // The sign is part of the field.
-		}
 		d.rest = rest
-		if err := d.add(b); err != nil {
-			return fmt.Errorf("batch at offset %d: %w", b.base, err)
+		if err := d.addBatch(rest[:size]); err != nil {
+			if whole > 0 {
+				break
+			}
+
+			return err
 		}
 		rest = rest[size:]
 	}
@@ -78,16 +78,53 @@ func (d *decoder) batches(records []byte) error {
 	return nil
 }
 
-func parseBatch(raw []byte) (batch, error) {
-	if len(raw) < lengthPrefix+headerBytes {
-		return batch{}, fmt.Errorf("%w: a batch of %d bytes", ErrMalformed, len(raw))
+// addBatch adds what a batch holds. The next fetch starts behind the batch's last offset, which
+// can be that of a record which compaction has removed.
+func (d *decoder) addBatch(raw []byte) error {
+	b, err := parseBatch(raw)
+	if err != nil {
+		return d.unparsed(raw, err)
 	}
+	if err := d.checkPlace(b.base, b.last); err != nil {
+		return err
+	}
+	if err := d.add(b); err != nil {
+		return newUnreadable(b.base, b.last, raw, err)
+	}
+	d.response.Next, d.response.LeaderEpoch = b.last+1, b.leaderEpoch
+
+	return nil
+}
+
+// checkPlace refuses a batch that is not where the broker says the log is, or not behind the
+// one before it. No checksum covers the base offset, and whoever follows a wrong one loses all
+// that is between.
+//
+// The first batch of a response may begin before the offset asked for, no other may. The high
+// watermark is that of before the broker has read: the log may have grown since, and then what
+// is beyond comes with the next fetch.
+func (d *decoder) checkPlace(first, last int64) error {
+	next := d.response.Next
+	switch {
+	case first < 0 || last < first || last < next || first < next && next > d.request.Offset:
+		return fmt.Errorf("%w: a batch of the offsets %d to %d where offset %d is next", ErrMalformed, first, last, next)
+	case last >= d.response.HighWatermark:
+		return fmt.Errorf("%w: a batch of the offsets %d to %d, and the log ends at %d", errBeyondEnd, first, last, d.response.HighWatermark)
+	}
+
+	return nil
+}
+
+func parseBatch(raw []byte) (batch, error) {
 	c := &cursor{data: raw}
 	b := batch{base: c.int64()}
 	c.int32() // length
 	b.leaderEpoch = c.int32()
-	if magic := c.int8(); magic != magic2 {
+	if magic := c.int8(); magic != magic2 && !c.bad {
 		return batch{}, fmt.Errorf("message format %d: %w; it is that of producers before Kafka 0.11", magic, ErrUnsupported)
+	}
+	if len(raw) < lengthPrefix+headerBytes {
+		return batch{}, fmt.Errorf("%w: a batch of %d bytes", ErrMalformed, len(raw))
 	}
 	if sum := uint32(c.int32()); sum != crc32.Checksum(c.rest(), castagnoli) { //nolint:gosec // It is unsigned.
 		return batch{}, fmt.Errorf("%w: wrong checksum", ErrMalformed)
@@ -100,17 +137,15 @@ func parseBatch(raw []byte) (batch, error) {
 	c.int32() // base sequence
 	b.count = c.int32()
 	b.records = c.rest()
-	if b.base < 0 || b.last < b.base || b.count < 0 {
+	if b.last < b.base || b.count < 0 {
 		return batch{}, fmt.Errorf("%w: offsets %d to %d, %d records", ErrMalformed, b.base, b.last, b.count)
 	}
 
 	return b, nil
 }
 
-// add adds the batch's records unless they are markers or aborted. The next fetch starts
-// behind the batch's last offset, which can be that of a record which compaction has removed.
+// add adds the batch's records unless they are markers or aborted.
 func (d *decoder) add(b batch) error {
-	d.response.Next, d.response.LeaderEpoch = max(d.response.Next, b.last+1), b.leaderEpoch
 	for len(d.aborted) > 0 && d.aborted[0].first <= b.last {
 		if d.aborting == nil {
 			d.aborting = make(map[int64]bool)
@@ -120,11 +155,12 @@ func (d *decoder) add(b batch) error {
 	}
 	switch {
 	case b.attributes&controlBit != 0:
-		if b.isAbortMarker() {
+		abort, err := b.isAbortMarker()
+		if abort {
 			delete(d.aborting, b.producer)
 		}
 
-		return nil
+		return err
 	case b.attributes&transactionalBit != 0 && d.aborting[b.producer]:
 		return nil
 	}
@@ -141,13 +177,19 @@ func (d *decoder) add(b batch) error {
 
 // isAbortMarker reports whether a control batch ends a transaction by aborting it. The key of
 // its record is a version and a type, of which 0 means abort.
-func (b batch) isAbortMarker() bool {
+func (b batch) isAbortMarker() (bool, error) {
+	if b.count == 0 {
+		return false, nil // Compaction has removed it.
+	}
 	c := &cursor{data: b.records}
 	c.varint() // length
 	c.int8()   // attributes
 	c.varint() // timestamp
 	c.varint() // offset
 	key := c.varbytes()
+	if c.bad || len(key) < 4 {
+		return false, fmt.Errorf("%w: a marker without a type", ErrMalformed)
+	}
 
-	return !c.bad && len(key) >= 4 && binary.BigEndian.Uint16(key[2:]) == 0
+	return binary.BigEndian.Uint16(key[2:]) == 0, nil
 }

@@ -99,13 +99,14 @@ func (c *cursor) longVarint() int64 {
 	return n
 }
 
-// varbytes reads bytes that their length precedes; length -1 means nil.
+// varbytes reads bytes that their length precedes. Any negative length means nil: producers
+// write -1, but brokers accept others, too, and Kafka's own consumer reads them so.
 func (c *cursor) varbytes() []byte {
 	n := c.varint()
 	switch {
-	case c.bad || n == -1:
+	case c.bad || n < 0:
 		return nil
-	case n < 0 || n > int64(c.left()):
+	case n > int64(c.left()):
 		c.fail()
 
 		return nil

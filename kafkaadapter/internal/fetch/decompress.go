@@ -85,38 +85,46 @@ func unsnappy(records []byte, limit int64) ([]byte, error) {
 		return snappy.Decode(make([]byte, size), records) //nolint:wrapcheck // decompress wraps it.
 	}
 	var size int64
-	for rest := records[xerialHeaderBytes:]; len(rest) > 0; {
+	for rest := records; len(rest) > 0; {
 		block, behind, err := xerialBlock(rest)
 		if err != nil {
 			return nil, err
+		}
+		if rest = behind; block == nil {
+			continue
 		}
 		n, err := snappySize(block, limit-size)
 		if err != nil {
 			return nil, err
 		}
 		size += n
-		rest = behind
 	}
 	plain := make([]byte, size)
 	filled := 0
-	for rest := records[xerialHeaderBytes:]; len(rest) > 0; {
+	for rest := records; len(rest) > 0; {
 		block, behind, err := xerialBlock(rest)
 		if err != nil {
 			return nil, err
+		}
+		if rest = behind; block == nil {
+			continue
 		}
 		decoded, err := snappy.Decode(plain[filled:], block) // There is room, so it decodes in place.
 		if err != nil {
 			return nil, err //nolint:wrapcheck // decompress wraps it.
 		}
 		filled += len(decoded)
-		rest = behind
 	}
 
 	return plain, nil
 }
 
-// xerialBlock splits off the first block.
+// xerialBlock splits off the first block, or the header of a stream: then there is no block.
+// Several streams can follow each other.
 func xerialBlock(rest []byte) (block, behind []byte, err error) {
+	if len(rest) >= xerialHeaderBytes && string(rest[:len(xerial)]) == xerial {
+		return nil, rest[xerialHeaderBytes:], nil
+	}
 	const prefix = 4
 	if len(rest) < prefix {
 		return nil, nil, io.ErrUnexpectedEOF
@@ -126,7 +134,7 @@ func xerialBlock(rest []byte) (block, behind []byte, err error) {
 		return nil, nil, io.ErrUnexpectedEOF
 	}
 
-	return rest[:size], rest[size:], nil
+	return rest[:size:size], rest[size:], nil
 }
 
 // snappySize is what a block claims to become, if that can be true and is within the limit.

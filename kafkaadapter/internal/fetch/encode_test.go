@@ -114,6 +114,9 @@ func marker(offset, producer int64, commit bool) testBatch {
 	}
 }
 
+// testEnd is the high watermark of all responses.
+const testEnd = 10_000
+
 // testResponse is the body of a broker's answer, version 11.
 func testResponse(aborted []abortedTransaction, code kafka.Error, records []byte) []byte {
 	b := append([]byte(nil), make([]byte, 4+2+4)...) // throttle time, error, session
@@ -122,7 +125,7 @@ func testResponse(aborted []abortedTransaction, code kafka.Error, records []byte
 	b = binary.BigEndian.AppendUint32(b, 1)
 	b = binary.BigEndian.AppendUint32(b, 3)            // partition
 	b = binary.BigEndian.AppendUint16(b, uint16(code)) // error
-	b = binary.BigEndian.AppendUint64(b, 1000)         // high watermark
+	b = binary.BigEndian.AppendUint64(b, testEnd)      // high watermark
 	b = binary.BigEndian.AppendUint64(b, 900)          // last stable offset
 	b = binary.BigEndian.AppendUint64(b, 5)            // log start
 	b = binary.BigEndian.AppendUint32(b, uint32(len(aborted)))

@@ -182,7 +182,7 @@ func TestResponseThatGrowsLarge(t *testing.T) {
 	records := encodeAll(t, all...)
 	var got, parts int
 	for offset := int64(0); offset < batches; parts++ {
-		response := &Response{Next: offset}
+		response := &Response{Next: offset, HighWatermark: testEnd}
 		d := decoder{request: Request{Offset: offset}, response: response, limit: maxBatchBytes}
 		if err := d.batches(records); err != nil {
 			t.Fatal(err)

@@ -20,6 +20,11 @@ const (
 
 // addRecords adds the records that are wanted. Those of a batch that was not compressed share
 // memory with the response.
+//
+// A batch that is as a producer has made it has a record for each of its offsets, and then a
+// record's place is its offset, whatever the record itself says: brokers do not look at that,
+// and Kafka's own consumer drops a record that says what another one has said. Compaction
+// leaves fewer records than offsets, and their own word tells which those are.
 func (d *decoder) addRecords(b batch, records []byte) error {
 	if most := len(records) / minRecordBytes; int(b.count) > most {
 		return fmt.Errorf("%w: %d records in %d bytes", ErrMalformed, b.count, len(records))
@@ -28,6 +33,8 @@ func (d *decoder) addRecords(b batch, records []byte) error {
 	d.makeRoom(int(b.count))
 	messages := d.response.Messages
 	all := cursor{data: records}
+	whole := int64(b.count) == b.last-b.base+1
+	next := b.base
 	for left := int(b.count); left > 0; left-- {
 		record := cursor{data: all.varbytes()}
 		record.int8() // attributes
@@ -38,10 +45,12 @@ func (d *decoder) addRecords(b batch, records []byte) error {
 		switch {
 		case all.bad || record.bad:
 			return fmt.Errorf("%w: a record of it", ErrMalformed)
-		case offset < max(b.base, d.behind) || offset > b.last:
+		case whole:
+			offset = next
+		case offset < next || offset > b.last:
 			return fmt.Errorf("%w: a record at offset %d", ErrMalformed, offset)
 		}
-		d.behind = offset + 1
+		next = offset + 1
 		if offset < d.request.Offset {
 			continue // A fetch can start in the middle of a batch.
 		}
@@ -62,6 +71,9 @@ func (d *decoder) addRecords(b batch, records []byte) error {
 		if timestamp >= 0 { // else there is none
 			m.Time = time.UnixMilli(timestamp)
 		}
+	}
+	if all.left() > 0 {
+		return fmt.Errorf("%w: %d bytes behind its %d records", ErrMalformed, all.left(), b.count)
 	}
 	d.response.Messages = messages
 

@@ -44,6 +44,10 @@ var (
 
 	// ErrTooLarge is returned when a response or a decompressed batch is beyond all measure.
 	ErrTooLarge = errors.New("too large")
+
+	// errBeyondEnd is that of a batch beyond the end of the log. The log may have grown while
+	// the broker has made its answer, so asking again tells.
+	errBeyondEnd = fmt.Errorf("%w: beyond the end of the log", ErrMalformed)
 )
 
 // Request asks for the records of one partition, from Offset on.
@@ -63,18 +67,22 @@ type Request struct {
 }
 
 // Fetch returns the next committed records. It first waits for as long as the partition's
-// leader has told the client to. An error that the broker reports is a kafka.Error. The end of
-// ctx ends the call at once.
+// leader has told the client to. An error that the broker reports is a kafka.Error. A batch
+// that cannot be read is an *UnreadableError, once it is at Offset. The end of ctx ends the
+// call at once.
 func Fetch(ctx context.Context, transport *kafka.Transport, brokers net.Addr, request Request) (*Response, error) {
-	for {
+	for beyond := 0; ; {
 		response, err := fetchOnce(ctx, transport, brokers, request)
 		var throttled *throttledError
-		ok := errors.As(err, &throttled)
-		if !ok {
-			return response, err
+		if errors.As(err, &throttled) {
+			if err := throttled.wait(ctx); err != nil {
+				return nil, err
+			}
+
+			continue
 		}
-		if err := throttled.wait(ctx); err != nil {
-			return nil, err
+		if beyond++; beyond > 2 || !errors.Is(err, errBeyondEnd) {
+			return response, err
 		}
 	}
 }

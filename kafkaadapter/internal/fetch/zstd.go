@@ -42,8 +42,9 @@ func unzstd(records []byte, limit int64) ([]byte, error) {
 	return s.keep(), nil
 }
 
-// zstdBound is what the blocks of all frames can become at most. A frame that claims to become
-// more is refused here, because the decoder would make room for it.
+// zstdBound is what the blocks of all frames can become at most. What is sure to become more
+// than the limit is refused here, and so is a frame that claims to become more than its blocks
+// can, because the decoder would make room for it.
 func zstdBound(records []byte, limit int64) (total int64, err error) {
 	for rest := records; len(rest) > 0; {
 		var header zstd.Header
@@ -59,9 +60,12 @@ func zstdBound(records []byte, limit int64) (total int64, err error) {
 
 			continue
 		}
-		blocks, size, err := zstdBlocks(rest)
-		if err != nil {
+		least, blocks, size, err := zstdBlocks(rest)
+		switch {
+		case err != nil:
 			return 0, err
+		case least > limit:
+			return 0, ErrTooLarge
 		}
 		rest = rest[size:]
 		if header.HasCheckSum {
@@ -82,8 +86,8 @@ func zstdBound(records []byte, limit int64) (total int64, err error) {
 	return total, nil
 }
 
-// zstdBlocks returns what a frame's blocks can become at most and how long they are now.
-func zstdBlocks(frame []byte) (most int64, size int, err error) {
+// zstdBlocks returns what a frame's blocks become at least and at most, and how long they are now.
+func zstdBlocks(frame []byte) (least, most int64, size int, err error) {
 	const (
 		headerBytes = 3
 		raw         = 0
@@ -91,7 +95,7 @@ func zstdBlocks(frame []byte) (most int64, size int, err error) {
 	)
 	for last := false; !last; {
 		if len(frame)-size < headerBytes {
-			return 0, 0, io.ErrUnexpectedEOF
+			return 0, 0, 0, io.ErrUnexpectedEOF
 		}
 		header := int(frame[size]) | int(frame[size+1])<<8 | int(frame[size+2])<<16
 		size += headerBytes
@@ -99,17 +103,17 @@ func zstdBlocks(frame []byte) (most int64, size int, err error) {
 		length := header >> 3
 		switch kind := header >> 1 & 3; kind {
 		case raw:
-			most += int64(length)
+			least += int64(length)
 		case rle:
-			most += int64(min(length, maxZstdBlock))
+			least += int64(min(length, maxZstdBlock))
 			length = 1
 		default:
 			most += maxZstdBlock
 		}
 		if size += length; size > len(frame) {
-			return 0, 0, io.ErrUnexpectedEOF
+			return 0, 0, 0, io.ErrUnexpectedEOF
 		}
 	}
 
-	return most, size, nil
+	return least, least + most, size, nil
 }
