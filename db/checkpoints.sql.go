@@ -13,7 +13,7 @@ import (
 )
 
 const checkpointAcquire = `-- name: CheckpointAcquire :one
-UPDATE idem.checkpoints SET owner_token = $1::pg_catalog.text::pg_catalog.uuid, epoch = epoch OPERATOR(pg_catalog.+) 1, acquired_at = pg_catalog.now(), owner = $2, topic_id = COALESCE(topic_id, $3) WHERE consumer_id OPERATOR(pg_catalog.=) $4 AND topic OPERATOR(pg_catalog.=) $5 AND partition OPERATOR(pg_catalog.=) $6 RETURNING next_offset, epoch, consumer_id, acquired_at, started_offset, owner_token, started_by, topic_id, partition, starts, leader_epoch, topic, owner
+UPDATE idem.checkpoints SET owner_token = $1::pg_catalog.text::pg_catalog.uuid, epoch = epoch OPERATOR(pg_catalog.+) 1, acquired_at = pg_catalog.now(), owner = $2, topic_id = COALESCE(topic_id, $3) WHERE consumer_id OPERATOR(pg_catalog.=) $4 AND topic OPERATOR(pg_catalog.=) $5 AND partition OPERATOR(pg_catalog.=) $6 AND lane OPERATOR(pg_catalog.=) 0 RETURNING next_offset, epoch, consumer_id, acquired_at, started_offset, owner_token, started_by, topic_id, partition, lane, starts, leader_epoch, topic, owner
 `
 
 type CheckpointAcquireParams struct {
@@ -47,6 +47,7 @@ func (q *Queries) CheckpointAcquire(ctx context.Context, db DBTX, arg Checkpoint
 		&i.StartedBy,
 		&i.TopicID,
 		&i.Partition,
+		&i.Lane,
 		&i.Starts,
 		&i.LeaderEpoch,
 		&i.Topic,
@@ -56,7 +57,7 @@ func (q *Queries) CheckpointAcquire(ctx context.Context, db DBTX, arg Checkpoint
 }
 
 const checkpointAdvance = `-- name: CheckpointAdvance :execrows
-UPDATE idem.checkpoints SET next_offset = $1, leader_epoch = COALESCE($2, leader_epoch) WHERE consumer_id OPERATOR(pg_catalog.=) $3 AND topic OPERATOR(pg_catalog.=) $4 AND partition OPERATOR(pg_catalog.=) $5 AND owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid AND next_offset OPERATOR(pg_catalog.=) $7
+WITH lanes AS (SELECT pg_catalog.count(*) AS ahead FROM (SELECT pg_catalog.unnest($8::int[]) AS number, pg_catalog.unnest($9::bigint[]) AS seen) s JOIN idem.checkpoints l ON l.consumer_id OPERATOR(pg_catalog.=) $3::bigint AND l.topic OPERATOR(pg_catalog.=) $4::pg_catalog.text AND l.partition OPERATOR(pg_catalog.=) $5::int AND l.lane OPERATOR(pg_catalog.=) s.number AND l.owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid AND l.next_offset OPERATOR(pg_catalog.>=) s.seen) UPDATE idem.checkpoints p SET next_offset = $1, leader_epoch = COALESCE($2, p.leader_epoch) FROM lanes WHERE p.consumer_id OPERATOR(pg_catalog.=) $3::bigint AND p.topic OPERATOR(pg_catalog.=) $4::pg_catalog.text AND p.partition OPERATOR(pg_catalog.=) $5::int AND p.lane OPERATOR(pg_catalog.=) 0 AND p.owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid AND p.next_offset OPERATOR(pg_catalog.=) $7 AND lanes.ahead OPERATOR(pg_catalog.=) pg_catalog.cardinality($8::int[])
 `
 
 type CheckpointAdvanceParams struct {
@@ -67,9 +68,12 @@ type CheckpointAdvanceParams struct {
 	Partition   int32
 	OwnerToken  string
 	SeenOffset  int64
+	Lanes       []int32
+	LaneOffsets []int64
 }
 
-// For records that need no transaction of their own, such as duplicates.
+// For records that need no transaction of their own, such as duplicates, and for those that lanes have
+// processed: only if no lane is behind where the owner has seen it.
 func (q *Queries) CheckpointAdvance(ctx context.Context, db DBTX, arg CheckpointAdvanceParams) (int64, error) {
 	result, err := db.Exec(ctx, checkpointAdvance,
 		arg.NextOffset,
@@ -79,6 +83,8 @@ func (q *Queries) CheckpointAdvance(ctx context.Context, db DBTX, arg Checkpoint
 		arg.Partition,
 		arg.OwnerToken,
 		arg.SeenOffset,
+		arg.Lanes,
+		arg.LaneOffsets,
 	)
 	if err != nil {
 		return 0, err
@@ -87,7 +93,7 @@ func (q *Queries) CheckpointAdvance(ctx context.Context, db DBTX, arg Checkpoint
 }
 
 const checkpointClaim = `-- name: CheckpointClaim :many
-WITH mark AS (UPDATE idem.checkpoints SET next_offset = $2, leader_epoch = COALESCE($3, leader_epoch) WHERE consumer_id OPERATOR(pg_catalog.=) $4::bigint AND topic OPERATOR(pg_catalog.=) $5 AND partition OPERATOR(pg_catalog.=) $6 AND owner_token OPERATOR(pg_catalog.=) $7::pg_catalog.text::pg_catalog.uuid AND next_offset OPERATOR(pg_catalog.=) $8 AND next_offset OPERATOR(pg_catalog.<=) $9 RETURNING next_offset), claim AS (INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata) SELECT $4::bigint, c.key::pg_catalog.uuid, $10::pg_catalog.text::pg_catalog.uuid, CASE WHEN c.event_id OPERATOR(pg_catalog.=) '' THEN NULL ELSE c.event_id END, CASE WHEN c.metadata OPERATOR(pg_catalog.=) '' THEN NULL ELSE c.metadata END::pg_catalog.jsonb FROM (SELECT pg_catalog.unnest($1::pg_catalog.text[]) AS key, pg_catalog.unnest($11::pg_catalog.text[]) AS event_id, pg_catalog.unnest($12::pg_catalog.text[]) AS metadata) c WHERE EXISTS (SELECT FROM mark) ORDER BY c.key::pg_catalog.uuid ON CONFLICT DO NOTHING RETURNING key) SELECT EXISTS (SELECT FROM mark) AS advanced, pg_catalog.count(*) AS claimed, CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.<) pg_catalog.cardinality($1::pg_catalog.text[]) THEN COALESCE(pg_catalog.array_agg(key::pg_catalog.text), '{}') ELSE '{}' END::pg_catalog.text[] AS part FROM claim
+WITH mark AS (UPDATE idem.checkpoints SET next_offset = $2, leader_epoch = COALESCE($3, leader_epoch) WHERE consumer_id OPERATOR(pg_catalog.=) $4::bigint AND topic OPERATOR(pg_catalog.=) $5 AND partition OPERATOR(pg_catalog.=) $6 AND lane OPERATOR(pg_catalog.=) $7 AND owner_token OPERATOR(pg_catalog.=) $8::pg_catalog.text::pg_catalog.uuid AND next_offset OPERATOR(pg_catalog.=) $9 AND next_offset OPERATOR(pg_catalog.<=) $10 RETURNING next_offset), claim AS (INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata) SELECT $4::bigint, c.key::pg_catalog.uuid, $11::pg_catalog.text::pg_catalog.uuid, CASE WHEN c.event_id OPERATOR(pg_catalog.=) '' THEN NULL ELSE c.event_id END, CASE WHEN c.metadata OPERATOR(pg_catalog.=) '' THEN NULL ELSE c.metadata END::pg_catalog.jsonb FROM (SELECT pg_catalog.unnest($1::pg_catalog.text[]) AS key, pg_catalog.unnest($12::pg_catalog.text[]) AS event_id, pg_catalog.unnest($13::pg_catalog.text[]) AS metadata) c WHERE EXISTS (SELECT FROM mark) ORDER BY c.key::pg_catalog.uuid ON CONFLICT DO NOTHING RETURNING key) SELECT EXISTS (SELECT FROM mark) AS advanced, pg_catalog.count(*) AS claimed, CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.<) pg_catalog.cardinality($1::pg_catalog.text[]) THEN COALESCE(pg_catalog.array_agg(key::pg_catalog.text), '{}') ELSE '{}' END::pg_catalog.text[] AS part FROM claim
 `
 
 type CheckpointClaimParams struct {
@@ -97,6 +103,7 @@ type CheckpointClaimParams struct {
 	ConsumerID  int64
 	Topic       string
 	Partition   int32
+	Lane        int32
 	OwnerToken  string
 	SeenOffset  int64
 	FirstOffset int64
@@ -122,6 +129,7 @@ func (q *Queries) CheckpointClaim(ctx context.Context, db DBTX, arg CheckpointCl
 		arg.ConsumerID,
 		arg.Topic,
 		arg.Partition,
+		arg.Lane,
 		arg.OwnerToken,
 		arg.SeenOffset,
 		arg.FirstOffset,
@@ -145,6 +153,22 @@ func (q *Queries) CheckpointClaim(ctx context.Context, db DBTX, arg CheckpointCl
 		return nil, err
 	}
 	return items, nil
+}
+
+const checkpointDropLanes = `-- name: CheckpointDropLanes :exec
+DELETE FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2 AND partition OPERATOR(pg_catalog.=) $3 AND lane OPERATOR(pg_catalog.>) 0
+`
+
+type CheckpointDropLanesParams struct {
+	ConsumerID int64
+	Topic      string
+	Partition  int32
+}
+
+// The former owner's lanes find no row from now on, and are refused.
+func (q *Queries) CheckpointDropLanes(ctx context.Context, db DBTX, arg CheckpointDropLanesParams) error {
+	_, err := db.Exec(ctx, checkpointDropLanes, arg.ConsumerID, arg.Topic, arg.Partition)
+	return err
 }
 
 const checkpointInsert = `-- name: CheckpointInsert :execrows
@@ -223,7 +247,7 @@ func (q *Queries) CheckpointKnowsTopic(ctx context.Context, db DBTX, arg Checkpo
 }
 
 const checkpointList = `-- name: CheckpointList :many
-SELECT c.name AS consumer, p.next_offset, p.epoch, p.consumer_id, p.acquired_at, p.started_offset, p.owner_token, p.started_by, p.topic_id, p.partition, p.starts, p.leader_epoch, p.topic, p.owner FROM idem.checkpoints p JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) p.consumer_id ORDER BY c.name, p.topic, p.partition
+SELECT c.name AS consumer, p.next_offset, p.epoch, p.consumer_id, p.acquired_at, p.started_offset, p.owner_token, p.started_by, p.topic_id, p.partition, p.lane, p.starts, p.leader_epoch, p.topic, p.owner FROM idem.checkpoints p JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) p.consumer_id WHERE p.lane OPERATOR(pg_catalog.=) 0 ORDER BY c.name, p.topic, p.partition
 `
 
 type CheckpointListRow struct {
@@ -237,6 +261,7 @@ type CheckpointListRow struct {
 	StartedBy     uuid.NullUUID
 	TopicID       uuid.NullUUID
 	Partition     int32
+	Lane          int32
 	Starts        int32
 	LeaderEpoch   *int32
 	Topic         string
@@ -264,6 +289,7 @@ func (q *Queries) CheckpointList(ctx context.Context, db DBTX) ([]CheckpointList
 			&i.StartedBy,
 			&i.TopicID,
 			&i.Partition,
+			&i.Lane,
 			&i.Starts,
 			&i.LeaderEpoch,
 			&i.Topic,
@@ -280,18 +306,24 @@ func (q *Queries) CheckpointList(ctx context.Context, db DBTX) ([]CheckpointList
 }
 
 const checkpointLock = `-- name: CheckpointLock :many
-SELECT next_offset, epoch, consumer_id, acquired_at, started_offset, owner_token, started_by, topic_id, partition, starts, leader_epoch, topic, owner FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2 AND partition OPERATOR(pg_catalog.=) $3 FOR UPDATE
+SELECT next_offset, epoch, consumer_id, acquired_at, started_offset, owner_token, started_by, topic_id, partition, lane, starts, leader_epoch, topic, owner FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2 AND partition OPERATOR(pg_catalog.=) $3 AND lane OPERATOR(pg_catalog.=) $4 FOR UPDATE
 `
 
 type CheckpointLockParams struct {
 	ConsumerID int64
 	Topic      string
 	Partition  int32
+	Lane       int32
 }
 
 // The checkpoint once the transaction that changes it has ended. At most one row.
 func (q *Queries) CheckpointLock(ctx context.Context, db DBTX, arg CheckpointLockParams) ([]Checkpoint, error) {
-	rows, err := db.Query(ctx, checkpointLock, arg.ConsumerID, arg.Topic, arg.Partition)
+	rows, err := db.Query(ctx, checkpointLock,
+		arg.ConsumerID,
+		arg.Topic,
+		arg.Partition,
+		arg.Lane,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -309,6 +341,7 @@ func (q *Queries) CheckpointLock(ctx context.Context, db DBTX, arg CheckpointLoc
 			&i.StartedBy,
 			&i.TopicID,
 			&i.Partition,
+			&i.Lane,
 			&i.Starts,
 			&i.LeaderEpoch,
 			&i.Topic,
@@ -355,8 +388,74 @@ func (q *Queries) CheckpointLockers(ctx context.Context, db DBTX) ([]CheckpointL
 	return items, nil
 }
 
+const checkpointMakeLanes = `-- name: CheckpointMakeLanes :execrows
+INSERT INTO idem.checkpoints (consumer_id, topic, partition, lane, next_offset, owner_token, epoch) SELECT c.consumer_id, c.topic, c.partition, s.lane, $1::bigint, c.owner_token, c.epoch FROM idem.checkpoints c, (SELECT pg_catalog.generate_series(1, $2::int) AS lane) s WHERE c.consumer_id OPERATOR(pg_catalog.=) $3 AND c.topic OPERATOR(pg_catalog.=) $4 AND c.partition OPERATOR(pg_catalog.=) $5 AND c.lane OPERATOR(pg_catalog.=) 0 AND c.owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid ON CONFLICT (consumer_id, topic, partition, lane) DO UPDATE SET next_offset = excluded.next_offset, owner_token = excluded.owner_token
+`
+
+type CheckpointMakeLanesParams struct {
+	NextOffset int64
+	Lanes      int32
+	ConsumerID int64
+	Topic      string
+	Partition  int32
+	OwnerToken string
+}
+
+// Begins, or begins anew, with lanes at the checkpoint. No row if the caller is not the owner.
+func (q *Queries) CheckpointMakeLanes(ctx context.Context, db DBTX, arg CheckpointMakeLanesParams) (int64, error) {
+	result, err := db.Exec(ctx, checkpointMakeLanes,
+		arg.NextOffset,
+		arg.Lanes,
+		arg.ConsumerID,
+		arg.Topic,
+		arg.Partition,
+		arg.OwnerToken,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const checkpointRead = `-- name: CheckpointRead :many
+SELECT lane, next_offset, owner_token FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2 AND partition OPERATOR(pg_catalog.=) $3
+`
+
+type CheckpointReadParams struct {
+	ConsumerID int64
+	Topic      string
+	Partition  int32
+}
+
+type CheckpointReadRow struct {
+	Lane       int32
+	NextOffset int64
+	OwnerToken uuid.NullUUID
+}
+
+// The checkpoint and those of its lanes, as they are committed.
+func (q *Queries) CheckpointRead(ctx context.Context, db DBTX, arg CheckpointReadParams) ([]CheckpointReadRow, error) {
+	rows, err := db.Query(ctx, checkpointRead, arg.ConsumerID, arg.Topic, arg.Partition)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CheckpointReadRow
+	for rows.Next() {
+		var i CheckpointReadRow
+		if err := rows.Scan(&i.Lane, &i.NextOffset, &i.OwnerToken); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const checkpointReset = `-- name: CheckpointReset :execrows
-UPDATE idem.checkpoints SET next_offset = $1, topic_id = $2, leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0 WHERE consumer_id OPERATOR(pg_catalog.=) $3 AND topic OPERATOR(pg_catalog.=) $4 AND partition OPERATOR(pg_catalog.=) $5 AND owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid
+UPDATE idem.checkpoints SET next_offset = $1, topic_id = $2, leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0 WHERE consumer_id OPERATOR(pg_catalog.=) $3 AND topic OPERATOR(pg_catalog.=) $4 AND partition OPERATOR(pg_catalog.=) $5 AND lane OPERATOR(pg_catalog.=) 0 AND owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid
 `
 
 type CheckpointResetParams struct {
@@ -386,7 +485,7 @@ func (q *Queries) CheckpointReset(ctx context.Context, db DBTX, arg CheckpointRe
 }
 
 const checkpointSet = `-- name: CheckpointSet :many
-WITH former AS (SELECT partition, next_offset, epoch FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $2 AND topic OPERATOR(pg_catalog.=) $3 AND ($4::int IS NULL OR partition OPERATOR(pg_catalog.=) $4::int) ORDER BY partition FOR UPDATE) UPDATE idem.checkpoints p SET next_offset = $1, epoch = p.epoch OPERATOR(pg_catalog.+) 1, owner_token = NULL, topic_id = NULL, leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0 FROM former f WHERE p.consumer_id OPERATOR(pg_catalog.=) $2 AND p.topic OPERATOR(pg_catalog.=) $3 AND p.partition OPERATOR(pg_catalog.=) f.partition RETURNING p.partition, f.next_offset AS former_next_offset, p.next_offset, f.epoch AS former_epoch, p.epoch
+WITH former AS (SELECT partition, next_offset, epoch FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $2 AND topic OPERATOR(pg_catalog.=) $3 AND lane OPERATOR(pg_catalog.=) 0 AND ($4::int IS NULL OR partition OPERATOR(pg_catalog.=) $4::int) ORDER BY partition FOR UPDATE), lanes AS (DELETE FROM idem.checkpoints l USING former f WHERE l.consumer_id OPERATOR(pg_catalog.=) $2 AND l.topic OPERATOR(pg_catalog.=) $3 AND l.partition OPERATOR(pg_catalog.=) f.partition AND l.lane OPERATOR(pg_catalog.>) 0) UPDATE idem.checkpoints p SET next_offset = $1, epoch = p.epoch OPERATOR(pg_catalog.+) 1, owner_token = NULL, topic_id = NULL, leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0 FROM former f WHERE p.consumer_id OPERATOR(pg_catalog.=) $2 AND p.topic OPERATOR(pg_catalog.=) $3 AND p.partition OPERATOR(pg_catalog.=) f.partition AND p.lane OPERATOR(pg_catalog.=) 0 RETURNING p.partition, f.next_offset AS former_next_offset, p.next_offset, f.epoch AS former_epoch, p.epoch
 `
 
 type CheckpointSetParams struct {
@@ -440,7 +539,7 @@ func (q *Queries) CheckpointSet(ctx context.Context, db DBTX, arg CheckpointSetP
 }
 
 const checkpointStart = `-- name: CheckpointStart :many
-UPDATE idem.checkpoints SET starts = CASE WHEN started_offset OPERATOR(pg_catalog.>) $1 THEN starts WHEN started_offset OPERATOR(pg_catalog.=) $1 AND started_by OPERATOR(pg_catalog.=) owner_token THEN starts WHEN started_offset OPERATOR(pg_catalog.=) $1 THEN starts OPERATOR(pg_catalog.+) 1 ELSE 1 END, started_by = CASE WHEN started_offset OPERATOR(pg_catalog.>) $1 THEN started_by ELSE owner_token END, started_offset = GREATEST(started_offset, $1) WHERE consumer_id OPERATOR(pg_catalog.=) $2 AND topic OPERATOR(pg_catalog.=) $3 AND partition OPERATOR(pg_catalog.=) $4 AND owner_token OPERATOR(pg_catalog.=) $5::pg_catalog.text::pg_catalog.uuid RETURNING CASE WHEN started_offset OPERATOR(pg_catalog.=) $1 THEN starts ELSE 1 END::int AS starts
+UPDATE idem.checkpoints SET starts = CASE WHEN started_offset OPERATOR(pg_catalog.>) $1 THEN starts WHEN started_offset OPERATOR(pg_catalog.=) $1 AND started_by OPERATOR(pg_catalog.=) owner_token THEN starts WHEN started_offset OPERATOR(pg_catalog.=) $1 THEN starts OPERATOR(pg_catalog.+) 1 ELSE 1 END, started_by = CASE WHEN started_offset OPERATOR(pg_catalog.>) $1 THEN started_by ELSE owner_token END, started_offset = GREATEST(started_offset, $1) WHERE consumer_id OPERATOR(pg_catalog.=) $2 AND topic OPERATOR(pg_catalog.=) $3 AND partition OPERATOR(pg_catalog.=) $4 AND lane OPERATOR(pg_catalog.=) 0 AND owner_token OPERATOR(pg_catalog.=) $5::pg_catalog.text::pg_catalog.uuid RETURNING CASE WHEN started_offset OPERATOR(pg_catalog.=) $1 THEN starts ELSE 1 END::int AS starts
 `
 
 type CheckpointStartParams struct {
@@ -481,7 +580,7 @@ func (q *Queries) CheckpointStart(ctx context.Context, db DBTX, arg CheckpointSt
 }
 
 const checkpointTakeBackStart = `-- name: CheckpointTakeBackStart :exec
-UPDATE idem.checkpoints SET starts = starts OPERATOR(pg_catalog.-) 1, started_by = NULL WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2 AND partition OPERATOR(pg_catalog.=) $3 AND owner_token OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid AND started_offset OPERATOR(pg_catalog.=) $5 AND started_by OPERATOR(pg_catalog.=) owner_token
+UPDATE idem.checkpoints SET starts = starts OPERATOR(pg_catalog.-) 1, started_by = NULL WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2 AND partition OPERATOR(pg_catalog.=) $3 AND lane OPERATOR(pg_catalog.=) 0 AND owner_token OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid AND started_offset OPERATOR(pg_catalog.=) $5 AND started_by OPERATOR(pg_catalog.=) owner_token
 `
 
 type CheckpointTakeBackStartParams struct {

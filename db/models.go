@@ -29,6 +29,8 @@ type Checkpoint struct {
 	// Kafka's id of the topic: another id is another topic of the same name.
 	TopicID   uuid.NullUUID
 	Partition int32
+	// 0 for the partition, else a lane of its present owner.
+	Lane int32
 	// How many owners have begun with it.
 	Starts int32
 	// Kafka's leader epoch of the record before next_offset, to find logs that were truncated.

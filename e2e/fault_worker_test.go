@@ -57,12 +57,12 @@ func consume(input io.Reader) error {
 		_, _ = io.Copy(io.Discard, input)
 		leave()
 	}()
-	config, err := pgxpool.ParseConfig(j.DSN)
+	database, err := pgxpool.ParseConfig(j.DSN)
 	if err != nil {
 		return err
 	}
-	config.MaxConns = max(config.MaxConns, int32(j.Lanes)) //nolint:gosec // There are few.
-	pool, err := pgxpool.NewWithConfig(ctx, config)
+	database.MaxConns = max(database.MaxConns, int32(j.Lanes)) //nolint:gosec // There are few.
+	pool, err := pgxpool.NewWithConfig(ctx, database)
 	if err != nil {
 		return err
 	}

@@ -102,7 +102,7 @@ func (s *bench) verifyKeys(t *testing.T, n int) {
 // checkpoint is where the checkpoint of partition 0 is.
 func (s *bench) checkpoint(t *testing.T) (next int64) {
 	t.Helper()
-	if err := s.pool.QueryRow(t.Context(), `SELECT coalesce(max(next_offset), 0) FROM idem.checkpoints`).Scan(&next); err != nil {
+	if err := s.pool.QueryRow(t.Context(), `SELECT coalesce(max(next_offset), 0) FROM idem.checkpoints WHERE lane = 0`).Scan(&next); err != nil {
 		t.Fatal(err)
 	}
 

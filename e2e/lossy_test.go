@@ -162,7 +162,7 @@ func (s *bench) awaitCheckpoints(t *testing.T, n int64) {
 	t.Helper()
 	until(t, fmt.Sprintf("checkpoints behind %d records", n), func() bool {
 		var sum int64
-		err := s.pool.QueryRow(t.Context(), `SELECT coalesce(sum(next_offset), 0) FROM idem.checkpoints`).Scan(&sum)
+		err := s.pool.QueryRow(t.Context(), `SELECT coalesce(sum(next_offset), 0) FROM idem.checkpoints WHERE lane = 0`).Scan(&sum)
 
 		return err == nil && sum >= n
 	})

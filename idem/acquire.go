@@ -132,10 +132,16 @@ func (a *acquisition) try(ctx context.Context) error {
 			ConsumerID: g.consumer, Topic: o.partition.Topic, Partition: o.partition.Number,
 			TopicID: nullable(o.partition.TopicID), Owner: ownerName(), OwnerToken: o.token,
 		})
+		if err == nil {
+			err = g.queries.CheckpointDropLanes(ctx, conn, db.CheckpointDropLanesParams{
+				ConsumerID: g.consumer, Topic: o.partition.Topic, Partition: o.partition.Number,
+			})
+		}
 		if err != nil {
 			return err //nolint:wrapcheck // The caller wraps it.
 		}
-		o.seen, o.topicID, o.leaderEpoch = row.NextOffset, row.TopicID, row.LeaderEpoch
+		o.topicID, o.leaderEpoch = row.TopicID, row.LeaderEpoch
+		o.seen.Store(row.NextOffset)
 		o.setByOperator = !former[0].OwnerToken.Valid && former[0].Epoch > 0
 
 		return nil
@@ -186,7 +192,8 @@ func (a *acquisition) begin(ctx context.Context, conn db.DBTX) error {
 	case n == 0:
 		return errNoCheckpoint // There was none, but somebody else has made one meanwhile.
 	}
-	o.seen, o.topicID, o.isNew = *a.start, nullable(o.partition.TopicID), true
+	o.topicID, o.isNew = nullable(o.partition.TopicID), true
+	o.seen.Store(*a.start)
 
 	return nil
 }

@@ -94,8 +94,8 @@ func (g *Guard) claimOwned(ctx context.Context, b *beginner, c call) (claimed, e
 	}
 	keyed := c.keyed()
 	rows, err := g.queries.CheckpointClaim(ctx, conn, db.CheckpointClaimParams{
-		NextOffset: c.next, FirstOffset: c.offset, SeenOffset: o.seen, LeaderEpoch: o.leaderEpoch,
-		ConsumerID: g.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.token,
+		NextOffset: c.next, FirstOffset: c.offset, SeenOffset: o.Next(), LeaderEpoch: o.leaderEpoch,
+		ConsumerID: g.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, Lane: o.lane, OwnerToken: o.token,
 		ClaimID: c.claimID.String(), Keys: keyed.keys, EventIds: keyed.eventIDs, Metadata: keyed.metadata,
 	})
 	switch {

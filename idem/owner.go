@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 
@@ -38,14 +40,18 @@ var (
 // checkpoint moves only from where the owner last saw it, so that a database that has lost commits
 // is noticed (ErrRewound).
 //
-// An Owner may be used by one goroutine at a time, but WithHold by any number.
+// An Owner may be used by one goroutine at a time, but WithHold by any number. Lanes returns owners for
+// several goroutines.
 type Owner struct {
 	guard     *Guard
 	partition Partition
 	lockKey   int64
 	token     string // a UUID
 
-	seen        int64 // the checkpoint, as this owner knows it
+	lane  int32        // 0: the partition itself
+	lanes []*Owner     // of a partition whose records are processed out of their order
+	seen  atomic.Int64 // the checkpoint, as this owner knows it
+
 	topicID     uuid.NullUUID
 	leaderEpoch *int32 // stored with the checkpoint
 
@@ -53,7 +59,7 @@ type Owner struct {
 }
 
 // Next is where to go on: the first offset that this owner does not know to be processed.
-func (o *Owner) Next() int64 { return o.seen }
+func (o *Owner) Next() int64 { return o.seen.Load() }
 
 // Token tells this owner from all others, of whatever partition.
 func (o *Owner) Token() string { return o.token }
@@ -94,31 +100,39 @@ func (o *Owner) SetLeaderEpoch(epoch int32) {
 // passed notes that this owner has committed the records before next.
 func (o *Owner) passed(next int64) {
 	if o != nil {
-		o.seen = max(o.seen, next)
+		o.seen.Store(max(o.seen.Load(), next))
 	}
 }
 
 // Advance moves the checkpoint forward to next, for records that needed no transaction: duplicates,
-// or places in the log without a record. It does nothing if it is there already.
+// or places in the log without a record, or those that lanes have processed. It does nothing if it is
+// there already.
 func (o *Owner) Advance(ctx context.Context, next int64) error {
-	if next <= o.seen {
+	if next <= o.Next() {
 		return nil
 	}
 	g := o.guard
+	params := db.CheckpointAdvanceParams{
+		NextOffset: next, SeenOffset: o.Next(), LeaderEpoch: o.leaderEpoch,
+		ConsumerID: g.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.token,
+		Lanes: []int32{}, LaneOffsets: []int64{}, // nil would be null.
+	}
+	for _, lane := range o.lanes {
+		params.Lanes, params.LaneOffsets = append(params.Lanes, lane.lane), append(params.LaneOffsets, lane.Next())
+	}
 	err := g.onPool(ctx, func(conn db.DBTX) error {
-		n, err := g.queries.CheckpointAdvance(ctx, conn, db.CheckpointAdvanceParams{
-			NextOffset: next, SeenOffset: o.seen, LeaderEpoch: o.leaderEpoch,
-			ConsumerID: g.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.token,
-		})
+		n, err := g.queries.CheckpointAdvance(ctx, conn, params)
 		if err != nil || n == 1 {
 			return err //nolint:wrapcheck // onPool wraps it.
 		}
-		at, err := g.readCheckpoint(ctx, conn, o)
-		if err == nil && at < next {
-			err = ErrFenced // An operator's doing, between the statements.
+		if err := o.verify(ctx, conn); err != nil {
+			return err
+		}
+		if at, err := g.readCheckpoint(ctx, conn, o); err != nil || at >= next {
+			return err
 		}
 
-		return err
+		return errMoved // A COMMIT of unknown outcome took effect.
 	})
 	if err == nil {
 		o.passed(next)
@@ -135,20 +149,100 @@ func (g *Guard) readCheckpoint(ctx context.Context, conn db.DBTX, o *Owner) (int
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("idem: read the checkpoint: %w", explain(err))
+	case len(rows) == 0 && o.lane > 0:
+		if err := o.verify(ctx, conn); err != nil {
+			return 0, err
+		}
+
+		return 0, fmt.Errorf("%w: a lane of %v is gone", ErrRewound, o.partition)
 	case len(rows) == 0:
 		return 0, fmt.Errorf("%w: %v", ErrCheckpointGone, o.partition)
-	case !rows[0].OwnerToken.Valid || rows[0].OwnerToken.UUID.String() != o.token:
-		return 0, ErrFenced
-	case rows[0].NextOffset < o.seen:
-		return 0, fmt.Errorf("%w: the checkpoint of %v was at %d and is at %d", ErrRewound, o.partition, o.seen, rows[0].NextOffset)
+	}
+
+	return rows[0].NextOffset, o.judge(rows[0].OwnerToken, rows[0].NextOffset)
+}
+
+// judge returns an error if a row is not this owner's, or behind where the owner has left it.
+func (o *Owner) judge(token uuid.NullUUID, next int64) error {
+	switch {
+	case !token.Valid || token.UUID.String() != o.token:
+		return ErrFenced
+	case next < o.Next() && o.lane > 0:
+		return fmt.Errorf("%w: a lane of %v was at %d and is at %d", ErrRewound, o.partition, o.Next(), next)
+	case next < o.Next():
+		return fmt.Errorf("%w: the checkpoint of %v was at %d and is at %d", ErrRewound, o.partition, o.Next(), next)
 	default:
-		return rows[0].NextOffset, nil
+		return nil
 	}
 }
 
 func (o *Owner) lockParams() db.CheckpointLockParams {
-	return db.CheckpointLockParams{ConsumerID: o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number}
+	return db.CheckpointLockParams{ConsumerID: o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, Lane: o.lane}
 }
+
+// Verify finds out whether the partition is still this owner's and the database still has what the
+// owner has committed, for a partition in which nothing happens: else its next transaction tells. The
+// errors are ErrFenced, ErrRewound, ErrCheckpointGone, or those of the connection.
+func (o *Owner) Verify(ctx context.Context) error {
+	return o.guard.onPool(ctx, func(conn db.DBTX) error { return o.verify(ctx, conn) })
+}
+
+func (o *Owner) verify(ctx context.Context, conn db.DBTX) error {
+	known := append([]*Owner{o}, o.lanes...)
+	if o.lane > 0 {
+		known = []*Owner{{partition: o.partition, token: o.token}}
+	}
+	rows, err := o.guard.queries.CheckpointRead(ctx, conn, db.CheckpointReadParams{
+		ConsumerID: o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number,
+	})
+	if err != nil {
+		return fmt.Errorf("idem: read the checkpoint: %w", explain(err))
+	}
+	for _, owner := range known {
+		i := slices.IndexFunc(rows, func(row db.CheckpointReadRow) bool { return row.Lane == owner.lane })
+		switch {
+		case i < 0 && owner.lane > 0:
+			return fmt.Errorf("%w: a lane of %v is gone", ErrRewound, o.partition)
+		case i < 0:
+			return fmt.Errorf("%w: %v", ErrCheckpointGone, o.partition)
+		}
+		if err := owner.judge(rows[i].OwnerToken, rows[i].NextOffset); err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+// Lanes returns n owners of the partition for as many goroutines, each of which processes a part of
+// the records behind Next, its own ones in their order (WithOwner). Each has a checkpoint of its own, by
+// which its lost commits are noticed; the partition's is advanced by Advance when all records before
+// are processed. Whoever acquires the partition fences the lanes too. Calling it again replaces them.
+func (o *Owner) Lanes(ctx context.Context, n int) ([]*Owner, error) {
+	if n < 1 || n > maxLanes {
+		return nil, fmt.Errorf("%w: %d lanes; use 1 to %d", ErrInvalidConfig, n, maxLanes)
+	}
+	err := o.update(ctx, func(conn db.DBTX) (int64, error) {
+		return o.guard.queries.CheckpointMakeLanes(ctx, conn, db.CheckpointMakeLanesParams{
+			NextOffset: o.Next(), Lanes: int32(n), //nolint:gosec // Checked above.
+			ConsumerID: o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.token,
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	o.lanes = make([]*Owner, n)
+	for i := range o.lanes {
+		lane := &Owner{guard: o.guard, partition: o.partition, lockKey: o.lockKey, token: o.token, lane: int32(i + 1)} //nolint:gosec // Checked above.
+		lane.seen.Store(o.Next())
+		o.lanes[i] = lane
+	}
+
+	return o.lanes, nil
+}
+
+// maxLanes bounds the rows of a partition.
+const maxLanes = 1 << 12
 
 // Reset sets the checkpoint to next, even back, for a log that has become another one, or for a place
 // that an operator has chosen: records from there on are processed, unless their event ids are known.
@@ -161,7 +255,8 @@ func (o *Owner) Reset(ctx context.Context, next int64) error {
 		})
 	})
 	if err == nil {
-		o.seen, o.topicID, o.leaderEpoch = next, id, nil
+		o.topicID, o.leaderEpoch = id, nil
+		o.seen.Store(next)
 	}
 
 	return err

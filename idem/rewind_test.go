@@ -144,3 +144,97 @@ func TestStartOfAPartition(t *testing.T) {
 		t.Errorf("an unknown topic: %v, %v", known, err)
 	}
 }
+
+// Lanes commit without moving the partition's checkpoint. Lost commits of theirs are noticed all the
+// same: by the lane's next transaction, by Advance and by Verify.
+func TestDatabaseGoesBackUnderLanes(t *testing.T) {
+	t.Parallel()
+	for name, notice := range map[string]func(b *bundle, ctx context.Context, o *idem.Owner, lanes []*idem.Owner) error{
+		"the lane": func(b *bundle, ctx context.Context, _ *idem.Owner, lanes []*idem.Owner) error {
+			_, err := b.guard.ProcessIfNew(ctx, "7", effect("7"), idem.WithOwner(lanes[1], 7))
+
+			return err
+		},
+		"advance": func(_ *bundle, ctx context.Context, o *idem.Owner, _ []*idem.Owner) error { return o.Advance(ctx, 6) },
+		"verify":  func(_ *bundle, ctx context.Context, o *idem.Owner, _ []*idem.Owner) error { return o.Verify(ctx) },
+	} {
+		for loss, sql := range map[string]string{
+			"a commit": `UPDATE idem.checkpoints SET next_offset = 4 WHERE lane = 2`,
+			"the lane": `DELETE FROM idem.checkpoints WHERE lane = 2`,
+		} {
+			t.Run(name+" loses "+loss, func(t *testing.T) {
+				t.Parallel()
+				b := setup(t)
+				o := acquire(t, b.guard)
+				lanes, err := o.Lanes(t.Context(), 3)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for offset := range 6 {
+					id := fmt.Sprint(offset)
+					outcome, err := b.guard.ProcessIfNew(t.Context(), id, effect(id), idem.WithOwner(lanes[offset%3], int64(offset)))
+					want(t, id, outcome, err, idem.Processed)
+				}
+				if err := o.Verify(t.Context()); err != nil || o.Next() != 0 {
+					t.Fatalf("nothing is lost, the checkpoint at %d: %v", o.Next(), err)
+				}
+				b.exec(t, sql)
+				if err := notice(b, t.Context(), o, lanes); !errors.Is(err, idem.ErrRewound) {
+					t.Fatalf("got %v, want ErrRewound", err)
+				}
+				again := acquire(t, b.guard)
+				if again.Next() != 0 {
+					t.Errorf("the checkpoint has moved to %d", again.Next())
+				}
+				outcome, err := b.guard.ProcessIfNew(t.Context(), "8", effect("8"), idem.WithOwner(lanes[2], 8))
+				if outcome != 0 || !errors.Is(err, idem.ErrFenced) {
+					t.Errorf("a lane of the former owner: %v, %v; want ErrFenced", outcome, err)
+				}
+			})
+		}
+	}
+}
+
+// The partition's checkpoint follows the lanes, and fences them.
+func TestLanes(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	o := acquire(t, b.guard)
+	for range 2 { // Again with the same owner, after reading began anew elsewhere.
+		lanes, err := o.Lanes(t.Context(), 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for offset := range 4 {
+			id := fmt.Sprint(offset)
+			outcome, err := b.guard.ProcessIfNew(t.Context(), id, effect(id), idem.WithOwner(lanes[offset%2], int64(offset)+o.Next()))
+			if err != nil || outcome == 0 {
+				t.Fatalf("%s: %v, %v", id, outcome, err)
+			}
+		}
+		if err := o.Advance(t.Context(), o.Next()+4); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for id, n := range map[string]int{"0": 1, "3": 1} {
+		if got := b.effects(t, id); got != n {
+			t.Errorf("%s took effect %d times", id, got)
+		}
+	}
+	if o.Next() != 8 {
+		t.Errorf("the checkpoint is at %d, want 8", o.Next())
+	}
+	for _, n := range []int{0, -1, 1 << 20} {
+		if _, err := o.Lanes(t.Context(), n); !errors.Is(err, idem.ErrInvalidConfig) {
+			t.Errorf("%d lanes: %v", n, err)
+		}
+	}
+	former := o
+	acquire(t, b.guard)
+	if _, err := former.Lanes(t.Context(), 2); !errors.Is(err, idem.ErrFenced) {
+		t.Errorf("lanes of a former owner: %v", err)
+	}
+	if err := former.Verify(t.Context()); !errors.Is(err, idem.ErrFenced) {
+		t.Errorf("Verify of a former owner: %v", err)
+	}
+}

@@ -31,7 +31,7 @@ func (w *worker) fail(revoked, work context.Context, m Message, err error) error
 // store stores a record as a dead letter, in the transaction that marks its event.
 func (w *worker) store(revoked, work context.Context, m Message, state idem.DeadLetterState, reason error) error {
 	letter := newLetter(w.partition, m, state, reason)
-	options := w.holding(nil)
+	var options []idem.Option
 	if w.owner != nil {
 		options = append(options, idem.WithOwner(w.owner, m.Offset))
 	}

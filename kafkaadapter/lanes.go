@@ -7,13 +7,13 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/nova-events/idempotent-consumer/idem"
 )
 
 // lanes process the records of one partition in several goroutines: those of one key always in
-// the same and in their order. Each lane is a worker that claims by event ids alone, so that
-// none waits for another at the checkpoint, and says which of its records are done with. Its
-// transactions hold the partition (idem.WithHold): another owner waits for them, or ends them. What
-// counts for the partition is the prefix of the log that is done with as a whole: that is
+// the same and in their order. Each lane is a worker with a checkpoint of its own (idem.Owner.Lanes),
+// so that none waits for another, and says which of its records are done with. What counts for the partition is the prefix of the log that is done with as a whole: that is
 // committed to Kafka, and the checkpoint is advanced to there. Records behind it that are done
 // with are known by their event ids, should another owner get them.
 //
@@ -50,7 +50,7 @@ type inFlight struct {
 	completed bool
 }
 
-func newLanes(revoked, work context.Context, w *worker) *lanes {
+func newLanes(revoked, work context.Context, w *worker, owners []*idem.Owner) *lanes {
 	lost, cancel := context.WithCancel(revoked)
 	l := &lanes{
 		config: w.config, queues: make([]chan *inFlight, w.config.Lanes), seed: maphash.MakeSeed(), done: w.prefixDone,
@@ -60,16 +60,16 @@ func newLanes(revoked, work context.Context, w *worker) *lanes {
 	for i := range l.queues {
 		queue := make(chan *inFlight, w.config.LookAhead) // It can always take what the window can.
 		l.queues[i] = queue
-		l.running.Go(func() { l.run(work, w, queue) })
+		l.running.Go(func() { l.run(work, w.lane(owners[i]), queue) })
 	}
 
 	return l
 }
 
 // run is a lane.
-func (l *lanes) run(work context.Context, partition *worker, queue <-chan *inFlight) {
+func (l *lanes) run(work context.Context, w *worker, queue <-chan *inFlight) {
 	var current *inFlight
-	w := partition.lane(func(int64) { l.complete(current) })
+	w.done = func(int64) { l.complete(current) }
 	defer w.generation.consumer.pool.add(w)()
 	returned := false
 	defer func() {
@@ -202,15 +202,26 @@ func (l *lanes) finish() {
 	l.running.Wait()
 }
 
-// lane returns a worker for some of the partition's records, which calls done after each one that
-// is done with.
-func (w *worker) lane(done func(next int64)) *worker {
-	config := *w.config
-	config.Mode = ByEventID
+// laneOwners returns an owner for each lane; nil ones in mode ByEventID.
+func (w *worker) laneOwners(revoked context.Context) (owners []*idem.Owner, err error) {
+	if w.owner == nil {
+		return make([]*idem.Owner, w.config.Lanes), nil
+	}
+	err = w.persist(revoked, "begin with lanes", func() error {
+		owners, err = w.owner.Lanes(revoked, w.config.Lanes)
 
+		return err //nolint:wrapcheck // The caller judges it.
+	})
+
+	return owners, err
+}
+
+// lane returns a worker for some of the partition's records. Which of them kills processes is up to
+// the partition's worker.
+func (w *worker) lane(owner *idem.Owner) *worker {
 	return &worker{
-		generation: w.generation, config: &config, guard: w.guard, partition: w.partition, held: w.owner,
-		log: w.log, once: w.once, begun: none, done: done, breaker: w.breaker,
+		generation: w.generation, config: w.config, guard: w.guard, partition: w.partition, owner: owner,
+		log: w.log, once: w.once, begun: none, alive: true, breaker: w.breaker,
 	}
 }
 

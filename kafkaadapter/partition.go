@@ -23,9 +23,8 @@ type worker struct {
 	log        *slog.Logger
 
 	once     idem.Option     // Repeating is up to the worker, which knows of the revocation.
-	owner    *idem.Owner     // nil in mode ByEventID, and in a lane
+	owner    *idem.Owner     // of the partition, or of a lane; nil in mode ByEventID
 	reached  int64           // all records before it are done with; the checkpoint is behind over duplicates and holes in the log
-	held     *idem.Owner     // the partition's, in lanes: its transactions hold the partition
 	begun    int64           // the first record, while it is not known to leave the process alive; or none
 	alive    bool            // it did
 	isolated int             // so many records are not to be in batches or lanes
@@ -97,7 +96,7 @@ func (w *worker) elsewhere(revoked, work context.Context, err error) (offset int
 	case errors.As(err, &unreadable):
 		offset, err = w.passUnreadable(revoked, work, unreadable)
 	case errors.Is(err, idem.ErrRewound):
-		offset, err = w.rewind(revoked)
+		offset, err = w.rewind(revoked, err)
 	default:
 		return 0, false, err
 	}
@@ -124,7 +123,11 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 	defer func() { w.settleAtEnd(revoked) }()
 	var failed <-chan struct{}
 	if w.config.Lanes > 1 {
-		w.lanes = newLanes(revoked, work, w)
+		owners, err := w.laneOwners(revoked)
+		if err != nil || revoked.Err() != nil {
+			return err
+		}
+		w.lanes = newLanes(revoked, work, w, owners)
 		failed = w.lanes.lost.Done()
 		defer w.closeLanes(revoked)
 	}
@@ -145,7 +148,11 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 				return err
 			}
 		case <-replay.C:
-			if err := w.replay(revoked, work); err != nil {
+			err := w.verify(revoked)
+			if err == nil {
+				err = w.replay(revoked, work)
+			}
+			if err != nil {
 				return err
 			}
 		case <-w.settling.C:
@@ -237,6 +244,19 @@ func (w *worker) advance(ctx context.Context, next int64) error {
 	}
 
 	return nil
+}
+
+// verify finds out whether the database still has what this owner has committed. Where records come,
+// their transactions do.
+func (w *worker) verify(ctx context.Context) error {
+	if w.owner == nil {
+		return nil
+	}
+	if err := w.owner.Verify(ctx); disowned(err) {
+		return err //nolint:wrapcheck // The caller judges it.
+	}
+
+	return nil // If it was not to be found out, the next time will do.
 }
 
 // disowned reports whether err says that the partition is not this owner's any more, or not as this

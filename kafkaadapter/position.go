@@ -58,7 +58,7 @@ func (w *worker) reconcile(revoked context.Context, group committedOffset) (int6
 	case hasToken(group.metadata) && group.offset > next && w.owner.SetByOperator():
 		w.log.InfoContext(revoked, "kafkaadapter: an operator has set the checkpoint back", "checkpoint", next, "group", group.offset)
 	case hasToken(group.metadata) && group.offset > next:
-		return next, w.rewound(revoked, group.offset)
+		return next, w.rewound(revoked, group.offset, fmt.Errorf("%w: the checkpoint of %v was at %d and is at %d", idem.ErrRewound, w.partition, group.offset, next))
 	case hasToken(group.metadata): // The commit to Kafka comes later, and a crash can come between.
 	case group.offset > next:
 		w.log.WarnContext(revoked, "kafkaadapter: an operator has moved the group forward: records are skipped", "checkpoint", next, "group", group.offset)
@@ -79,21 +79,20 @@ func (w *worker) reconcile(revoked context.Context, group committedOffset) (int6
 
 // rewound tells that the database has lost its latest commits, up to those of the record before
 // last. Kafka still has the records: the partition goes on at the checkpoint.
-func (w *worker) rewound(revoked context.Context, last int64) error {
+func (w *worker) rewound(revoked context.Context, last int64, err error) error {
 	next := w.owner.Next()
-	err := fmt.Errorf("%w: the checkpoint of %v was at %d and is at %d", idem.ErrRewound, w.partition, last, next)
 	if w.config.OnDatabaseRewind == FailOnRewind {
 		return fmt.Errorf("kafkaadapter: %w (%w); find out which commits are lost, then let Config.OnDatabaseRewind read the records again or move the checkpoint (idemctl checkpoint reset)", err, errFinal)
 	}
-	w.log.ErrorContext(revoked, "kafkaadapter: the database went back in time, reading again from the checkpoint", "checkpoint", next, "was", last)
-	w.observe(Event{Kind: EventRewound, Offset: next, Records: int(last - next), Err: err})
+	w.log.ErrorContext(revoked, "kafkaadapter: the database went back in time, reading again from the checkpoint", "checkpoint", next, "was", last, "error", err)
+	w.observe(Event{Kind: EventRewound, Offset: next, Records: int(max(0, last-next)), Err: err})
 	w.done(next)
 
 	return nil
 }
 
 // rewind begins anew at the checkpoint, because the database has lost commits of this owner.
-func (w *worker) rewind(revoked context.Context) (int64, error) {
+func (w *worker) rewind(revoked context.Context, cause error) (int64, error) {
 	last := w.owner.Next()
 	w.begun, w.alive, w.isolated = none, false, 0
 	err := w.persist(revoked, "acquire the partition", func() error {
@@ -117,11 +116,8 @@ func (w *worker) rewind(revoked context.Context) (int64, error) {
 	case err != nil:
 		return 0, fmt.Errorf("kafkaadapter: acquire %v: %w", w.partition, err)
 	}
-	if next := w.owner.Next(); next >= last {
-		return next, nil // The database has come forward again.
-	}
 
-	return w.owner.Next(), w.rewound(revoked, last)
+	return w.owner.Next(), w.rewound(revoked, last, cause)
 }
 
 // firstOffset returns where a partition begins that has no checkpoint.

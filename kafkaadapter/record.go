@@ -98,19 +98,9 @@ func (w *worker) processOnce(work context.Context, m Message, ran *bool) (idem.O
 	case ByEventIDAndCheckpoint:
 		options = append(options, idem.WithOwner(w.owner, m.Offset))
 	case ByEventID:
-		options = w.holding(options)
 	}
 
 	return w.guard.ProcessIfNew(work, m.EventID, handler, options...) //nolint:wrapcheck // refuse wraps it.
-}
-
-// holding adds to the options of a lane that its transaction holds the partition.
-func (w *worker) holding(options []idem.Option) []idem.Option {
-	if w.held == nil {
-		return options
-	}
-
-	return append(options, idem.WithHold(w.held))
 }
 
 func (w *worker) metadata(m Message) *idem.Metadata {

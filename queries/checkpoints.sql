@@ -39,16 +39,35 @@ WHERE l.relation = 'idem.checkpoints'::regclass AND l.granted AND l.mode <> 'Acc
 -- name: CheckpointLock :many
 -- The checkpoint once the transaction that changes it has ended. At most one row.
 SELECT * FROM idem.checkpoints
-WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition
+WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND lane = @lane
 FOR UPDATE;
+
+-- name: CheckpointRead :many
+-- The checkpoint and those of its lanes, as they are committed.
+SELECT lane, next_offset, owner_token FROM idem.checkpoints
+WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition;
 
 -- name: CheckpointAcquire :one
 -- Makes the caller the owner of a checkpoint that there is: transactions of the former owner find
 -- another token from now on, and are refused. The row is locked.
 UPDATE idem.checkpoints
 SET owner_token = CAST(@owner_token::text AS uuid), epoch = epoch + 1, acquired_at = now(), owner = @owner, topic_id = coalesce(topic_id, sqlc.narg(topic_id))
-WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition
+WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND lane = 0
 RETURNING *;
+
+-- name: CheckpointDropLanes :exec
+-- The former owner's lanes find no row from now on, and are refused.
+DELETE FROM idem.checkpoints
+WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND lane > 0;
+
+-- name: CheckpointMakeLanes :execrows
+-- Begins, or begins anew, with lanes at the checkpoint. No row if the caller is not the owner.
+INSERT INTO idem.checkpoints (consumer_id, topic, partition, lane, next_offset, owner_token, epoch)
+SELECT c.consumer_id, c.topic, c.partition, s.lane, @next_offset::bigint, c.owner_token, c.epoch
+FROM idem.checkpoints c, (SELECT pg_catalog.generate_series(1, @lanes::integer) AS lane) s
+WHERE c.consumer_id = @consumer_id AND c.topic = @topic AND c.partition = @partition AND c.lane = 0
+  AND c.owner_token = CAST(@owner_token::text AS uuid)
+ON CONFLICT (consumer_id, topic, partition, lane) DO UPDATE SET next_offset = excluded.next_offset, owner_token = excluded.owner_token;
 
 -- name: CheckpointInsert :execrows
 -- Begins a partition. No row if somebody else did.
@@ -74,7 +93,7 @@ SELECT EXISTS (SELECT FROM idem.checkpoints WHERE consumer_id = @consumer_id AND
 -- claimed. Keys are as in EventClaim; without any, the checkpoint alone decides. One row, always.
 WITH mark AS (
     UPDATE idem.checkpoints SET next_offset = @next_offset, leader_epoch = coalesce(sqlc.narg(leader_epoch), leader_epoch)
-    WHERE consumer_id = @consumer_id::bigint AND topic = @topic AND partition = @partition
+    WHERE consumer_id = @consumer_id::bigint AND topic = @topic AND partition = @partition AND lane = @lane
       AND owner_token = CAST(@owner_token::text AS uuid) AND next_offset = @seen_offset AND next_offset <= @first_offset
     RETURNING next_offset
 ), claim AS (
@@ -93,17 +112,26 @@ SELECT EXISTS (SELECT FROM mark) AS advanced, count(*) AS claimed,
 FROM claim;
 
 -- name: CheckpointAdvance :execrows
--- For records that need no transaction of their own, such as duplicates.
-UPDATE idem.checkpoints SET next_offset = @next_offset, leader_epoch = coalesce(sqlc.narg(leader_epoch), leader_epoch)
-WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition
-  AND owner_token = CAST(@owner_token::text AS uuid) AND next_offset = @seen_offset;
+-- For records that need no transaction of their own, such as duplicates, and for those that lanes have
+-- processed: only if no lane is behind where the owner has seen it.
+WITH lanes AS (
+    SELECT count(*) AS ahead
+    FROM (SELECT pg_catalog.unnest(@lanes::integer[]) AS number, pg_catalog.unnest(@lane_offsets::bigint[]) AS seen) s
+    JOIN idem.checkpoints l ON l.consumer_id = @consumer_id::bigint AND l.topic = @topic::text AND l.partition = @partition::integer
+     AND l.lane = s.number AND l.owner_token = CAST(@owner_token::text AS uuid) AND l.next_offset >= s.seen
+)
+UPDATE idem.checkpoints p SET next_offset = @next_offset, leader_epoch = coalesce(sqlc.narg(leader_epoch), p.leader_epoch)
+FROM lanes
+WHERE p.consumer_id = @consumer_id::bigint AND p.topic = @topic::text AND p.partition = @partition::integer AND p.lane = 0
+  AND p.owner_token = CAST(@owner_token::text AS uuid) AND p.next_offset = @seen_offset
+  AND lanes.ahead = pg_catalog.cardinality(@lanes::integer[]);
 
 -- name: CheckpointReset :execrows
 -- Sets the checkpoint anywhere, also back, for a log that has become another one or for the place that
 -- an operator chose.
 UPDATE idem.checkpoints
 SET next_offset = @next_offset, topic_id = sqlc.narg(topic_id), leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0
-WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND owner_token = CAST(@owner_token::text AS uuid);
+WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND lane = 0 AND owner_token = CAST(@owner_token::text AS uuid);
 
 -- name: CheckpointStart :many
 -- Counts the owners that have begun with a record, each once, however often it says so. Those
@@ -116,19 +144,20 @@ SET starts = CASE WHEN started_offset > @started_offset THEN starts
                   ELSE 1 END,
     started_by = CASE WHEN started_offset > @started_offset THEN started_by ELSE owner_token END,
     started_offset = greatest(started_offset, @started_offset)
-WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND owner_token = CAST(@owner_token::text AS uuid)
+WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND lane = 0 AND owner_token = CAST(@owner_token::text AS uuid)
 RETURNING CASE WHEN started_offset = @started_offset THEN starts ELSE 1 END::integer AS starts;
 
 -- name: CheckpointTakeBackStart :exec
 -- Takes CheckpointStart back, for an owner that ended in order; once, however often it says so.
 UPDATE idem.checkpoints SET starts = starts - 1, started_by = NULL
-WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND owner_token = CAST(@owner_token::text AS uuid)
+WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND lane = 0 AND owner_token = CAST(@owner_token::text AS uuid)
   AND started_offset = @started_offset AND started_by = owner_token;
 
 -- name: CheckpointList :many
 -- All checkpoints: there are as many as partitions.
 SELECT c.name AS consumer, p.*
 FROM idem.checkpoints p JOIN idem.consumers c ON c.id = p.consumer_id
+WHERE p.lane = 0
 ORDER BY c.name, p.topic, p.partition;
 
 -- name: CheckpointSet :many
@@ -138,14 +167,17 @@ ORDER BY c.name, p.topic, p.partition;
 -- What was known of the log, and of records that kill processes, is for the next owner to find out.
 WITH former AS (
     SELECT partition, next_offset, epoch FROM idem.checkpoints
-    WHERE consumer_id = @consumer_id AND topic = @topic
+    WHERE consumer_id = @consumer_id AND topic = @topic AND lane = 0
       AND (sqlc.narg(partition)::integer IS NULL OR partition = sqlc.narg(partition)::integer)
     ORDER BY partition
     FOR UPDATE
+), lanes AS (
+    DELETE FROM idem.checkpoints l USING former f
+    WHERE l.consumer_id = @consumer_id AND l.topic = @topic AND l.partition = f.partition AND l.lane > 0
 )
 UPDATE idem.checkpoints p
 SET next_offset = @next_offset, epoch = p.epoch + 1, owner_token = NULL, topic_id = NULL, leader_epoch = NULL,
     started_offset = NULL, started_by = NULL, starts = 0
 FROM former f
-WHERE p.consumer_id = @consumer_id AND p.topic = @topic AND p.partition = f.partition
+WHERE p.consumer_id = @consumer_id AND p.topic = @topic AND p.partition = f.partition AND p.lane = 0
 RETURNING p.partition, f.next_offset AS former_next_offset, p.next_offset, f.epoch AS former_epoch, p.epoch;

@@ -33,7 +33,7 @@ ON CONFLICT DO NOTHING;
 -- checkpoint stays where it is. One row, always.
 WITH mine AS (
     SELECT FROM idem.checkpoints
-    WHERE consumer_id = @consumer_id::bigint AND topic = @topic AND partition = @partition
+    WHERE consumer_id = @consumer_id::bigint AND topic = @topic AND partition = @partition AND lane = 0
       AND owner_token = CAST(@owner_token::text AS uuid)
 ), claim AS (
     INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)

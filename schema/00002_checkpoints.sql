@@ -9,6 +9,9 @@ SELECT pg_catalog.set_config('idem_migration.search_path', pg_catalog.current_se
 -- advanced in the transactions that process them, only by the latest owner, whose token is
 -- owner_token, and only from where that owner last saw it. One row for each partition, updated all
 -- the time: the free space keeps the updates within their page (HOT), and vacuum comes early.
+-- While an owner processes records out of their order, there is another row for each of its lanes: the
+-- lane has processed all of its own records before next_offset. By them a database that has lost only
+-- commits of lanes, which leave the partition's row alone, is noticed too.
 CREATE TABLE idem.checkpoints (
     next_offset    bigint      NOT NULL DEFAULT 0 CHECK (next_offset >= 0),
     epoch          bigint      NOT NULL DEFAULT 1,
@@ -19,14 +22,16 @@ CREATE TABLE idem.checkpoints (
     started_by     uuid,
     topic_id       uuid,
     partition      integer     NOT NULL CHECK (partition >= 0),
+    lane           integer     NOT NULL DEFAULT 0 CHECK (lane >= 0),
     starts         integer     NOT NULL DEFAULT 0,
     leader_epoch   integer,
     topic          text        COLLATE "C" NOT NULL,
     owner          text,
-    PRIMARY KEY (consumer_id, topic, partition)
+    PRIMARY KEY (consumer_id, topic, partition, lane)
 ) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
 COMMENT ON TABLE  idem.checkpoints IS 'How far each partition of a topic is processed.';
+COMMENT ON COLUMN idem.checkpoints.lane IS '0 for the partition, else a lane of its present owner.';
 COMMENT ON COLUMN idem.checkpoints.next_offset IS 'All records before this one have taken effect.';
 COMMENT ON COLUMN idem.checkpoints.owner_token IS 'Random, of the latest owner; transactions of others are refused. Null after an operator has set the checkpoint.';
 COMMENT ON COLUMN idem.checkpoints.epoch IS 'How many owners there have been, for people.';
