@@ -64,7 +64,8 @@ type Config struct {
 	// may have begun with. Their keys and values have up to BatchBytes. Default 64 for each lane.
 	LookAhead int
 
-	// EventID tells events apart. Default Header(DefaultEventIDHeader).
+	// EventID tells events apart. With several Topics or a TopicPattern it must say whether an id is unique
+	// across them (InTopic, AcrossTopics). Default Header(DefaultEventIDHeader).
 	EventID EventID
 
 	// StartOffset is where a group begins in a partition in which it has committed nothing:
@@ -244,6 +245,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("%w: Lanes does not go with HandleBatch, ParkKeys or Mode ByCheckpoint", ErrInvalidConfig)
 	case c.StartOffset != kafka.FirstOffset && c.StartOffset != kafka.LastOffset:
 		return fmt.Errorf("%w: StartOffset is %d; use kafka.FirstOffset or kafka.LastOffset", ErrInvalidConfig, c.StartOffset)
+	case (len(c.Topics) > 1 || c.TopicPattern != nil) && c.Mode != ByCheckpoint && !isSettled(c.EventID):
+		return fmt.Errorf("%w: with several topics it must be known what EventID's ids are unique in; wrap it in InTopic (each topic has ids of its own) or in AcrossTopics (an id is the same event in all of them)", ErrInvalidConfig)
 	case c.MaxStarts < 0:
 		return fmt.Errorf("%w: MaxStarts is negative (%d)", ErrInvalidConfig, c.MaxStarts)
 	case c.Mode > ByCheckpoint || c.OnFailure > StopOnFailure || c.OnOutOfRange > SkipToLatest || c.OnDatabaseRewind > FailOnRewind || c.OnUnreadable > SkipUnreadable:

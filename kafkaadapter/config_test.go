@@ -51,11 +51,14 @@ func TestNewRefusesNonsense(t *testing.T) {
 		t.Errorf("nil guard: %v", err)
 	}
 	for want, spoil := range map[string]func(*kafkaadapter.Config){
-		"Brokers is empty":      func(c *kafkaadapter.Config) { c.Brokers = nil },
-		"empty address":         func(c *kafkaadapter.Config) { c.Brokers = []string{"a:1", ""} },
-		"Group":                 func(c *kafkaadapter.Config) { c.Group = "" },
-		"either Topics":         func(c *kafkaadapter.Config) { c.Topics = nil },
-		"or a TopicPattern":     func(c *kafkaadapter.Config) { c.TopicPattern = regexp.MustCompile("t") },
+		"Brokers is empty":  func(c *kafkaadapter.Config) { c.Brokers = nil },
+		"empty address":     func(c *kafkaadapter.Config) { c.Brokers = []string{"a:1", ""} },
+		"Group":             func(c *kafkaadapter.Config) { c.Group = "" },
+		"either Topics":     func(c *kafkaadapter.Config) { c.Topics = nil },
+		"or a TopicPattern": func(c *kafkaadapter.Config) { c.TopicPattern = regexp.MustCompile("t") },
+		"what EventID's ids are unique in": func(c *kafkaadapter.Config) {
+			c.Topics, c.EventID = []string{"a", "b"}, kafkaadapter.PayloadField("id")
+		},
 		"MaxStarts":             func(c *kafkaadapter.Config) { c.MaxStarts = -1 },
 		"none of the constants": func(c *kafkaadapter.Config) { c.Mode = kafkaadapter.ByCheckpoint + 1 },
 		"ParkKeys":              func(c *kafkaadapter.Config) { c.ParkKeys, c.Mode = true, kafkaadapter.ByEventID },

@@ -20,7 +20,11 @@ var ErrNoEventID = errors.New("no event id")
 // same event, and only the first of them is processed. What it returns must satisfy
 // idem.ErrInvalidEventID's rules; a record with an error fails (Config.OnFailure).
 //
-// A function of your own will do. It must give the same id whenever it sees the same event, so
+// Where a consumer has several topics, an id must be known to be unique across them, or made so: New
+// refuses PayloadField, ContentHash and functions of your own unless they are wrapped in InTopic or
+// AcrossTopics.
+//
+// A function of your own will do. It must not change the record. It must give the same id whenever it sees the same event, so
 // neither the clock nor chance may be in it, and wrap ErrNoEventID if the record has no id.
 // Several partitions call it at the same time.
 type EventID func(record kafka.Message) (string, error)
@@ -29,8 +33,11 @@ type EventID func(record kafka.Message) (string, error)
 // last counts, as in Kafka's own clients. It sees duplicates of every kind, provided that
 // producers send the same id on a retry and never the same for two events. The error is
 // ErrNoEventID where the header is missing or empty.
+//
+// An id in a header is taken to be unique across topics. If each topic has numbers of its own, wrap it
+// in InTopic.
 func Header(name string) EventID {
-	return func(record kafka.Message) (string, error) {
+	return settled(func(record kafka.Message) (string, error) {
 		for _, h := range slices.Backward(record.Headers) {
 			if h.Key == name {
 				if len(h.Value) == 0 {
@@ -42,7 +49,7 @@ func Header(name string) EventID {
 		}
 
 		return "", fmt.Errorf("%w: there is no header %q", ErrNoEventID, name)
-	}
+	})
 }
 
 // TopicPartitionOffset makes the event id of the record's place, as in "orders-3-42". Every
@@ -50,7 +57,7 @@ func Header(name string) EventID {
 // events. If a topic is deleted and created again, its offsets begin anew: use a new consumer
 // name then, else new records pass for old ones.
 func TopicPartitionOffset() EventID {
-	return func(record kafka.Message) (string, error) {
+	return settled(func(record kafka.Message) (string, error) {
 		return record.Topic + "-" + strconv.Itoa(record.Partition) + "-" + strconv.FormatInt(record.Offset, 10), nil
-	}
+	})
 }

@@ -15,14 +15,15 @@ import (
 //
 // It sees only the duplicates that give an id by the same strategy: if a producer sends a
 // header with a record and leaves it out when it sends that again, these are two events. Two
-// events also collide if one strategy gives the id that another one gives to the other.
+// events also collide if one strategy gives the id that another one gives to the other. For several topics
+// either each of the strategies or FirstOf itself needs InTopic or AcrossTopics, where New asks for it.
 func FirstOf(strategies ...EventID) EventID {
 	strategies = slices.Clone(strategies)
 	if err := checkStrategies(strategies); err != nil {
 		return func(kafka.Message) (string, error) { return "", err }
 	}
 
-	return func(record kafka.Message) (string, error) {
+	first := func(record kafka.Message) (string, error) {
 		var reasons error
 		for i, strategy := range strategies {
 			id, err := strategy(record)
@@ -43,6 +44,11 @@ func FirstOf(strategies ...EventID) EventID {
 
 		return "", reasons
 	}
+	if slices.ContainsFunc(strategies, func(s EventID) bool { return !isSettled(s) }) {
+		return first
+	}
+
+	return settled(first)
 }
 
 // checkStrategies finds a nil at once, not when a record comes that the others have no id for.

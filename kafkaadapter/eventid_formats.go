@@ -27,7 +27,7 @@ import (
 func CloudEvents() EventID {
 	fromSource, fromID := Header("ce_source"), Header("ce_id")
 
-	return func(record kafka.Message) (string, error) {
+	return settled(func(record kafka.Message) (string, error) {
 		var source, id string
 		var err error
 		if structuredJSON(record) {
@@ -45,7 +45,7 @@ func CloudEvents() EventID {
 		}
 
 		return strconv.Itoa(len(source)) + ":" + source + ":" + id, nil
-	}
+	})
 }
 
 // structuredJSON reports whether the record's value is a CloudEvent in JSON.
@@ -83,7 +83,8 @@ func sourceAndID(value []byte) (source, id string, err error) {
 // puts the id of the row in the outbox table. A header converter may have written it as a JSON
 // string, which is read as such, so that both spellings are the same event; everything else
 // counts as it is. It sees redeliveries and what Debezium sends again after a restart; two
-// events collide if two rows share an id, in different outbox tables for instance.
+// events collide if two rows share an id, in different outbox tables for instance. As one table may
+// fill many topics, its ids are taken to be unique across topics: if several tables have numbers, wrap it in InTopic.
 //
 // The error is ErrNoEventID where the header is missing, empty, null, or a JSON string that is
 // damaged or empty.
@@ -92,7 +93,7 @@ func sourceAndID(value []byte) (source, id string, err error) {
 func DebeziumOutbox() EventID {
 	header := Header("id")
 
-	return func(record kafka.Message) (string, error) {
+	return settled(func(record kafka.Message) (string, error) {
 		value, err := header(record)
 		switch {
 		case err != nil:
@@ -111,7 +112,7 @@ func DebeziumOutbox() EventID {
 		}
 
 		return id, nil
-	}
+	})
 }
 
 // Watermill takes the event id from the header "_watermill_message_uuid", where Watermill's
