@@ -60,56 +60,62 @@ func (c *counter) of(kind kafkaadapter.EventKind) int {
 func TestOutageOfAnotherServiceMakesNoDeadLetters(t *testing.T) {
 	t.Parallel()
 	b := broker.InProcess(t)
-	inEachWay(t, func(t *testing.T, use func(*kafkaadapter.Config, kafkaadapter.Handler)) {
-		s := setup(t, b, 4)
-		b.Write(t, s.topic, events(0, 200, 4)...)
-		var other service
-		other.down.Store(true)
-		m := s.start(t, func(c *kafkaadapter.Config) { use(c, other.handle) })
-		until(t, "the service to be called", func() bool { return other.calls.Load() > 0 })
-		time.Sleep(5 * time.Second)
-		other.down.Store(false)
-		s.awaitCommitted(t, 200)
-		m.leave(t)
-		s.verifyOnce(t, 200)
-		if got := s.letters(t); len(got) > 0 {
-			t.Errorf("%d dead letters: %q", len(got), got)
-		}
-	})
+	for name, use := range ways {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, b, 4)
+			b.Write(t, s.topic, events(0, 200, 4)...)
+			var other service
+			other.down.Store(true)
+			m := s.start(t, func(c *kafkaadapter.Config) { use(c, other.handle) })
+			until(t, "the service to be called", func() bool { return other.calls.Load() > 0 })
+			time.Sleep(5 * time.Second)
+			other.down.Store(false)
+			s.awaitCommitted(t, 200)
+			m.leave(t)
+			s.verifyOnce(t, 200)
+			if got := s.letters(t); len(got) > 0 {
+				t.Errorf("%d dead letters: %q", len(got), got)
+			}
+		})
+	}
 }
 
 // What the handler calls transient uses no attempts, and does not break up a batch.
 func TestTransientErrorOfTheHandler(t *testing.T) {
 	t.Parallel()
 	b := broker.InProcess(t)
-	inEachWay(t, func(t *testing.T, use func(*kafkaadapter.Config, kafkaadapter.Handler)) {
-		s := setup(t, b, 1)
-		b.Write(t, s.topic, events(0, 20, 1)...)
-		var failures atomic.Int64
-		var seen counter
-		m := s.start(t, func(c *kafkaadapter.Config) {
-			c.Retry.MaxAttempts, c.Observe = 1, seen.observe
-			use(c, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
-				if m.Attempt != 1 {
-					t.Errorf("attempt %d", m.Attempt)
-				}
-				if m.Offset == 7 && failures.Add(1) <= 3 {
-					return fmt.Errorf("call the service: %w", kafkaadapter.Transient(errUnavailable))
-				}
+	for name, use := range ways {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, b, 1)
+			b.Write(t, s.topic, events(0, 20, 1)...)
+			var failures atomic.Int64
+			var seen counter
+			m := s.start(t, func(c *kafkaadapter.Config) {
+				c.Retry.MaxAttempts, c.Observe = 1, seen.observe
+				use(c, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+					if m.Attempt != 1 {
+						t.Errorf("attempt %d", m.Attempt)
+					}
+					if m.Offset == 7 && failures.Add(1) <= 3 {
+						return fmt.Errorf("call the service: %w", kafkaadapter.Transient(errUnavailable))
+					}
 
-				return record(ctx, tx, m)
+					return record(ctx, tx, m)
+				})
 			})
+			s.awaitCommitted(t, 20)
+			m.leave(t)
+			s.verifyOnce(t, 20)
+			if failed, paused := seen.of(kafkaadapter.EventAttemptFailed), seen.of(kafkaadapter.EventPaused); failed > 0 || paused != 3 || failures.Load() != 4 {
+				t.Errorf("%d attempts failed, %d pauses, %d calls for the record; want 0, 3 and 4", failed, paused, failures.Load())
+			}
+			if got := s.letters(t); len(got) > 0 {
+				t.Errorf("letters %q", got)
+			}
 		})
-		s.awaitCommitted(t, 20)
-		m.leave(t)
-		s.verifyOnce(t, 20)
-		if failed, paused := seen.of(kafkaadapter.EventAttemptFailed), seen.of(kafkaadapter.EventPaused); failed > 0 || paused != 3 || failures.Load() != 4 {
-			t.Errorf("%d attempts failed, %d pauses, %d calls for the record; want 0, 3 and 4", failed, paused, failures.Load())
-		}
-		if got := s.letters(t); len(got) > 0 {
-			t.Errorf("letters %q", got)
-		}
-	})
+	}
 }
 
 // breaking configures quick attempts and a breaker that opens at the third record.
@@ -124,34 +130,37 @@ func breaking(c *kafkaadapter.Config) {
 func TestBreakerKeepsAnOutageFromFillingDeadLetters(t *testing.T) {
 	t.Parallel()
 	b := broker.InProcess(t)
-	inEachWay(t, func(t *testing.T, use func(*kafkaadapter.Config, kafkaadapter.Handler)) {
-		s := setup(t, b, 1)
-		b.Write(t, s.topic, events(0, 50, 1)...)
-		var other service
-		var seen counter
-		other.down.Store(true)
-		m := s.start(t, func(c *kafkaadapter.Config) {
-			breaking(c)
-			use(c, other.handle)
-			c.Observe = seen.observe
+	for name, use := range ways {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, b, 1)
+			b.Write(t, s.topic, events(0, 50, 1)...)
+			var other service
+			var seen counter
+			other.down.Store(true)
+			m := s.start(t, func(c *kafkaadapter.Config) {
+				breaking(c)
+				use(c, other.handle)
+				c.Observe = seen.observe
+			})
+			until(t, "the breaker to open", func() bool { return seen.of(kafkaadapter.EventBreakerOpened) == 1 })
+			calls := other.calls.Load()
+			until(t, "probes", func() bool { return other.calls.Load() > calls+50 })
+			if got := s.letters(t); len(got) != 2 {
+				t.Errorf("%d dead letters, want those of the first two records: %q", len(got), got)
+			}
+			other.down.Store(false)
+			s.awaitCommitted(t, 50)
+			m.leave(t)
+			s.verifyOnce(t, 48)
+			if got := s.letters(t); len(got) != 2 {
+				t.Errorf("%d dead letters, want 2: %q", len(got), got)
+			}
+			if opened, closed := seen.of(kafkaadapter.EventBreakerOpened), seen.of(kafkaadapter.EventBreakerClosed); opened != 1 || closed != 1 {
+				t.Errorf("the breaker opened %d times and closed %d times", opened, closed)
+			}
 		})
-		until(t, "the breaker to open", func() bool { return seen.of(kafkaadapter.EventBreakerOpened) == 1 })
-		calls := other.calls.Load()
-		until(t, "probes", func() bool { return other.calls.Load() > calls+50 })
-		if got := s.letters(t); len(got) != 2 {
-			t.Errorf("%d dead letters, want those of the first two records: %q", len(got), got)
-		}
-		other.down.Store(false)
-		s.awaitCommitted(t, 50)
-		m.leave(t)
-		s.verifyOnce(t, 48)
-		if got := s.letters(t); len(got) != 2 {
-			t.Errorf("%d dead letters, want 2: %q", len(got), got)
-		}
-		if opened, closed := seen.of(kafkaadapter.EventBreakerOpened), seen.of(kafkaadapter.EventBreakerClosed); opened != 1 || closed != 1 {
-			t.Errorf("the breaker opened %d times and closed %d times", opened, closed)
-		}
-	})
+	}
 }
 
 // A run of bad records, longer than the breaker allows, ends in dead letters: each is held for a
@@ -170,37 +179,40 @@ func TestRunOfBadRecordsPassesTheBreaker(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			inEachWay(t, func(t *testing.T, use func(*kafkaadapter.Config, kafkaadapter.Handler)) {
-				s := setup(t, b, 1)
-				records := events(0, 40, 1)
-				for i := 10; i < 18; i++ {
-					records[i].Value = []byte(test.poison)
-				}
-				for i := range records {
-					records[i].Key = []byte("one lane") // So that no good record is among the bad ones.
-				}
-				b.Write(t, s.topic, records...)
-				var seen counter
-				began := time.Now()
-				m := s.start(t, func(c *kafkaadapter.Config) {
-					breaking(c)
-					use(c, (&refuser{}).handle)
-					c.Breaker.Failures, c.Breaker.Patience, c.Observe = test.failures, 200*time.Millisecond, seen.observe
+			for name, use := range ways {
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					s := setup(t, b, 1)
+					records := events(0, 40, 1)
+					for i := 10; i < 18; i++ {
+						records[i].Value = []byte(test.poison)
+					}
+					for i := range records {
+						records[i].Key = []byte("one lane") // So that no good record is among the bad ones.
+					}
+					b.Write(t, s.topic, records...)
+					var seen counter
+					began := time.Now()
+					m := s.start(t, func(c *kafkaadapter.Config) {
+						breaking(c)
+						use(c, (&refuser{}).handle)
+						c.Breaker.Failures, c.Breaker.Patience, c.Observe = test.failures, 200*time.Millisecond, seen.observe
+					})
+					s.awaitCommitted(t, 40)
+					took := time.Since(began)
+					m.leave(t)
+					s.verifyOnce(t, 32)
+					if got := s.letters(t); len(got) != 8 || !strings.HasPrefix(got[7], "17 open") {
+						t.Errorf("dead letters %q", got)
+					}
+					if opened, closed := seen.of(kafkaadapter.EventBreakerOpened), seen.of(kafkaadapter.EventBreakerClosed); opened != test.opened || closed != test.opened {
+						t.Errorf("the breaker opened %d times and closed %d times, want %d; %d assignments", opened, closed, test.opened, seen.of(kafkaadapter.EventAssigned))
+					}
+					if held := 6 * 200 * time.Millisecond; test.opened > 0 && took < held {
+						t.Errorf("it took %v, want six records held for %v", took, held)
+					}
 				})
-				s.awaitCommitted(t, 40)
-				took := time.Since(began)
-				m.leave(t)
-				s.verifyOnce(t, 32)
-				if got := s.letters(t); len(got) != 8 || !strings.HasPrefix(got[7], "17 open") {
-					t.Errorf("dead letters %q", got)
-				}
-				if opened, closed := seen.of(kafkaadapter.EventBreakerOpened), seen.of(kafkaadapter.EventBreakerClosed); opened != test.opened || closed != test.opened {
-					t.Errorf("the breaker opened %d times and closed %d times, want %d; %d assignments", opened, closed, test.opened, seen.of(kafkaadapter.EventAssigned))
-				}
-				if held := 6 * 200 * time.Millisecond; test.opened > 0 && took < held {
-					t.Errorf("it took %v, want six records held for %v", took, held)
-				}
-			})
+			}
 		})
 	}
 }

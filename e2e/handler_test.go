@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -144,48 +145,51 @@ func TestBatchHandlerOwnsItsSlice(t *testing.T) {
 func TestHandlerOwnsItsRecord(t *testing.T) {
 	t.Parallel()
 	b := broker.InProcess(t)
-	inEachWay(t, func(t *testing.T, use func(*kafkaadapter.Config, kafkaadapter.Handler)) {
-		s := setup(t, b, 1)
-		s.create(t, s.topic+"-dlt", 1)
-		s.broker.Write(t, s.topic, events(0, 10, 1)...)
-		var healed atomic.Bool
-		m := s.start(t, func(c *kafkaadapter.Config) {
-			c.Retry.MaxAttempts, c.DeadLetterSuffix, c.ReplayInterval = 3, "-dlt", 50*time.Millisecond
-			use(c, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
-				id := fmt.Sprint(m.Offset)
-				if string(m.Key) != "k"+id || string(m.Value) != `{"id":"`+id+`"}` || len(m.Headers) != 1 || string(m.Headers[0].Value) != id {
-					t.Errorf("attempt %d of record %s: %q %q %q", m.Attempt, id, m.Key, m.Value, m.Headers)
-				}
-				spoilOne(&m)
-				if m.Offset == 4 && !healed.Load() {
-					return errPoison
-				}
+	for name, use := range ways {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, b, 1)
+			s.create(t, s.topic+"-dlt", 1)
+			s.broker.Write(t, s.topic, events(0, 10, 1)...)
+			var healed atomic.Bool
+			m := s.start(t, func(c *kafkaadapter.Config) {
+				c.Retry.MaxAttempts, c.DeadLetterSuffix, c.ReplayInterval = 3, "-dlt", 50*time.Millisecond
+				use(c, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+					id := strconv.FormatInt(m.Offset, 10)
+					if string(m.Key) != "k"+id || string(m.Value) != `{"id":"`+id+`"}` || len(m.Headers) != 1 || string(m.Headers[0].Value) != id {
+						t.Errorf("attempt %d of record %s: %q %q %q", m.Attempt, id, m.Key, m.Value, m.Headers)
+					}
+					spoilOne(&m)
+					if m.Offset == 4 && !healed.Load() {
+						return errPoison
+					}
 
-				return record(ctx, tx, m)
+					return record(ctx, tx, m)
+				})
 			})
+			s.awaitCommitted(t, 10)
+			want := events(4, 1, 1)[0]
+			var copied []kafka.Message
+			for _, r := range s.broker.Log(t, s.topic+"-dlt", 0) {
+				copied = append(copied, kafka.Message{Key: r.Key, Value: r.Value, Headers: []kafka.Header{{Key: r.Headers[0].Key, Value: r.Headers[0].Value}}})
+			}
+			for place, letters := range map[string][]kafka.Message{"table": s.letterRecords(t), "topic": copied} {
+				if len(letters) != 1 {
+					t.Fatalf("%d letters in the %s", len(letters), place)
+				}
+				got := letters[0]
+				if !bytes.Equal(got.Key, want.Key) || !bytes.Equal(got.Value, want.Value) || got.Headers[0].Key != want.Headers[0].Key ||
+					!bytes.Equal(got.Headers[0].Value, want.Headers[0].Value) {
+					t.Errorf("the letter in the %s is %q %q %q", place, got.Key, got.Value, got.Headers)
+				}
+			}
+			s.askForReplay(t) // It fails once more before it succeeds.
+			until(t, "the replay to fail", func() bool { return slices.Equal(s.letters(t), []string{"4 open 6"}) })
+			healed.Store(true)
+			s.askForReplay(t)
+			s.awaitEffects(t, 10)
+			m.leave(t)
+			s.verifyOnce(t, 10)
 		})
-		s.awaitCommitted(t, 10)
-		want := events(4, 1, 1)[0]
-		var copied []kafka.Message
-		for _, r := range s.broker.Log(t, s.topic+"-dlt", 0) {
-			copied = append(copied, kafka.Message{Key: r.Key, Value: r.Value, Headers: []kafka.Header{{Key: r.Headers[0].Key, Value: r.Headers[0].Value}}})
-		}
-		for place, letters := range map[string][]kafka.Message{"table": s.letterRecords(t), "topic": copied} {
-			if len(letters) != 1 {
-				t.Fatalf("%d letters in the %s", len(letters), place)
-			}
-			got := letters[0]
-			if !bytes.Equal(got.Key, want.Key) || !bytes.Equal(got.Value, want.Value) || got.Headers[0].Key != want.Headers[0].Key ||
-				!bytes.Equal(got.Headers[0].Value, want.Headers[0].Value) {
-				t.Errorf("the letter in the %s is %q %q %q", place, got.Key, got.Value, got.Headers)
-			}
-		}
-		s.askForReplay(t) // It fails once more before it succeeds.
-		until(t, "the replay to fail", func() bool { return slices.Equal(s.letters(t), []string{"4 open 6"}) })
-		healed.Store(true)
-		s.askForReplay(t)
-		s.awaitEffects(t, 10)
-		m.leave(t)
-		s.verifyOnce(t, 10)
-	})
+	}
 }

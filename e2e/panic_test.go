@@ -17,19 +17,11 @@ import (
 	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
-// inEachWay runs a test for handlers of single records, of batches, and in lanes.
-func inEachWay(t *testing.T, test func(t *testing.T, use func(*kafkaadapter.Config, kafkaadapter.Handler))) {
-	t.Helper()
-	for name, use := range map[string]func(*kafkaadapter.Config, kafkaadapter.Handler){
-		"single": func(c *kafkaadapter.Config, h kafkaadapter.Handler) { c.Handle = h },
-		"batch":  func(c *kafkaadapter.Config, h kafkaadapter.Handler) { c.Handle, c.HandleBatch = nil, eachOf(h) },
-		"lanes":  func(c *kafkaadapter.Config, h kafkaadapter.Handler) { inLanes(2, h)(c) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, use)
-		})
-	}
+// ways are the ways in which a handler can be used: for single records, for batches, and in lanes.
+var ways = map[string]func(*kafkaadapter.Config, kafkaadapter.Handler){
+	"single": func(c *kafkaadapter.Config, h kafkaadapter.Handler) { c.Handle = h },
+	"batch":  func(c *kafkaadapter.Config, h kafkaadapter.Handler) { c.Handle, c.HandleBatch = nil, eachOf(h) },
+	"lanes":  func(c *kafkaadapter.Config, h kafkaadapter.Handler) { inLanes(2, h)(c) },
 }
 
 // letterErrors returns why the dead letters were stored.
@@ -55,54 +47,57 @@ func dereferenceNil(m *kafkaadapter.Message) string { return m.Topic }
 func TestHandlerThatPanics(t *testing.T) {
 	t.Parallel()
 	b := broker.InProcess(t)
-	inEachWay(t, func(t *testing.T, use func(*kafkaadapter.Config, kafkaadapter.Handler)) {
-		s := setup(t, b, 1)
-		s.create(t, s.topic+"-dlt", 1)
-		b.Write(t, s.topic, events(0, 20, 1)...)
-		var failure atomic.Value
-		m := s.start(t, func(c *kafkaadapter.Config) {
-			c.Retry.MaxAttempts, c.DeadLetterSuffix = 3, "-dlt"
-			use(c, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
-				if err := record(ctx, tx, m); err != nil {
-					return err
-				}
-				if m.Offset == 7 {
-					_ = dereferenceNil(nil)
-				}
+	for name, use := range ways {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, b, 1)
+			s.create(t, s.topic+"-dlt", 1)
+			b.Write(t, s.topic, events(0, 20, 1)...)
+			var failure atomic.Value
+			m := s.start(t, func(c *kafkaadapter.Config) {
+				c.Retry.MaxAttempts, c.DeadLetterSuffix = 3, "-dlt"
+				use(c, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+					if err := record(ctx, tx, m); err != nil {
+						return err
+					}
+					if m.Offset == 7 {
+						_ = dereferenceNil(nil)
+					}
 
-				return nil
-			})
-			c.Observe = func(e kafkaadapter.Event) {
-				if e.Kind == kafkaadapter.EventDeadLetter {
-					failure.Store(e.Err)
+					return nil
+				})
+				c.Observe = func(e kafkaadapter.Event) {
+					if e.Kind == kafkaadapter.EventDeadLetter {
+						failure.Store(e.Err)
+					}
 				}
+			})
+			s.awaitCommitted(t, 20)
+			m.leave(t)
+			s.verifyOnce(t, 19)
+			if got := s.letters(t); !slices.Equal(got, []string{"7 open 3"}) {
+				t.Fatalf("letters %q", got)
+			}
+			if got := s.letterErrors(t)[0]; !strings.Contains(got, "nil pointer") || !strings.Contains(got, "dereferenceNil") {
+				t.Errorf("the dead letter says %q", got)
+			}
+			err, _ := failure.Load().(error)
+			var panicked *kafkaadapter.PanicError
+			var cause runtime.Error
+			if !errors.As(err, &panicked) || !strings.HasPrefix(string(panicked.Stack), "panic(") || !errors.As(err, &cause) {
+				t.Errorf("the observer was told %v", err)
+			}
+			var stack string
+			for _, h := range b.Log(t, s.topic+"-dlt", 0)[0].Headers {
+				if h.Key == "kafka_dlt-exception-stacktrace" {
+					stack = string(h.Value)
+				}
+			}
+			if !strings.Contains(stack, "dereferenceNil") {
+				t.Errorf("the stack in the topic is %q", stack)
 			}
 		})
-		s.awaitCommitted(t, 20)
-		m.leave(t)
-		s.verifyOnce(t, 19)
-		if got := s.letters(t); !slices.Equal(got, []string{"7 open 3"}) {
-			t.Fatalf("letters %q", got)
-		}
-		if got := s.letterErrors(t)[0]; !strings.Contains(got, "nil pointer") || !strings.Contains(got, "dereferenceNil") {
-			t.Errorf("the dead letter says %q", got)
-		}
-		err, _ := failure.Load().(error)
-		var panicked *kafkaadapter.PanicError
-		var cause runtime.Error
-		if !errors.As(err, &panicked) || !strings.HasPrefix(string(panicked.Stack), "panic(") || !errors.As(err, &cause) {
-			t.Errorf("the observer was told %v", err)
-		}
-		var stack string
-		for _, h := range b.Log(t, s.topic+"-dlt", 0)[0].Headers {
-			if h.Key == "kafka_dlt-exception-stacktrace" {
-				stack = string(h.Value)
-			}
-		}
-		if !strings.Contains(stack, "dereferenceNil") {
-			t.Errorf("the stack in the topic is %q", stack)
-		}
-	})
+	}
 }
 
 // A handler that ends its goroutine, as testing.T.FailNow does, ends Run with an error that names the
@@ -110,30 +105,33 @@ func TestHandlerThatPanics(t *testing.T) {
 func TestHandlerThatEndsItsGoroutine(t *testing.T) {
 	t.Parallel()
 	b := broker.InProcess(t)
-	inEachWay(t, func(t *testing.T, use func(*kafkaadapter.Config, kafkaadapter.Handler)) {
-		s := setup(t, b, 1)
-		b.Write(t, s.topic, events(0, 20, 1)...)
-		err := s.start(t, func(c *kafkaadapter.Config) {
-			use(c, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
-				if err := record(ctx, tx, m); err != nil {
-					return err
-				}
-				if m.Offset == 7 {
-					runtime.Goexit()
-				}
+	for name, use := range ways {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, b, 1)
+			b.Write(t, s.topic, events(0, 20, 1)...)
+			err := s.start(t, func(c *kafkaadapter.Config) {
+				use(c, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+					if err := record(ctx, tx, m); err != nil {
+						return err
+					}
+					if m.Offset == 7 {
+						runtime.Goexit()
+					}
 
-				return nil
-			})
-		}).wait(t)
-		var failed *kafkaadapter.RecordError
-		if !errors.Is(err, kafkaadapter.ErrHandlerExited) || !errors.As(err, &failed) || failed.Offset > 7 {
-			t.Errorf("Run returned %v", err)
-		}
-		m := s.start(t, func(c *kafkaadapter.Config) { use(c, record) })
-		s.awaitCommitted(t, 20)
-		m.leave(t)
-		s.verifyOnce(t, 20)
-	})
+					return nil
+				})
+			}).wait(t)
+			var failed *kafkaadapter.RecordError
+			if !errors.Is(err, kafkaadapter.ErrHandlerExited) || !errors.As(err, &failed) || failed.Offset > 7 {
+				t.Errorf("Run returned %v", err)
+			}
+			m := s.start(t, func(c *kafkaadapter.Config) { use(c, record) })
+			s.awaitCommitted(t, 20)
+			m.leave(t)
+			s.verifyOnce(t, 20)
+		})
+	}
 }
 
 // Panics of the other functions of Config stop nothing.

@@ -48,7 +48,7 @@ func New(guard *idem.Guard, config Config) (*Consumer, error) {
 		config.Handle = func(ctx context.Context, tx pgx.Tx, m Message) error { return batch(ctx, tx, []Message{m}) }
 	}
 	config.Logger = config.Logger.With("group", config.Group)
-	config.observeSafely()
+	config.Observe = config.observeSafely()
 
 	return &Consumer{guard: guard, config: config, brokers: kafka.TCP(config.Brokers...)}, nil
 }

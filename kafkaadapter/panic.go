@@ -124,13 +124,14 @@ func (w *worker) exitedOr(err error) error {
 	return err
 }
 
-// observeSafely makes a panic of Config.Observe a line in the log: what is only watched goes on.
-func (c *Config) observeSafely() {
+// observeSafely returns Config.Observe with its panics made lines in the log: what is only watched goes on.
+func (c Config) observeSafely() func(Event) {
 	observe, log := c.Observe, c.Logger
 	if c.LetPanic {
-		return
+		return observe
 	}
-	c.Observe = func(e Event) {
+
+	return func(e Event) {
 		defer func() {
 			if value := recover(); value != nil {
 				log.Error("kafkaadapter: Config.Observe panicked", "error", value, "stack", string(newPanicError(value).Stack))
