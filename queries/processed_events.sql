@@ -141,3 +141,29 @@ FROM (SELECT 'idem.processed_events'::regclass::oid AS id) t;
 -- there (68), the others, alignment to 8 bytes and the row's pointer (4).
 SELECT coalesce(avg((68 + coalesce(pg_column_size(event_id), 0) + coalesce(pg_column_size(metadata), 0) + 7) / 8 * 8 + 4), 0)::float8 AS row_bytes
 FROM (SELECT event_id, metadata FROM idem.processed_events LIMIT 10000) e;
+
+-- name: EventImport :one
+-- Takes over events that were processed elsewhere, with the times when they were, in microseconds since
+-- 1970. Tells how many of them are older than the consumer's retention, which are left out, and how many
+-- are new; known is 0 where the consumer is not. Inserted in order, as by EventClaim; metadata that are
+-- empty are null.
+WITH event AS (
+    SELECT idem.event_key(s.event_id) AS key, s.claim_id::uuid AS claim_id, s.event_id, nullif(s.metadata, '')::jsonb AS metadata,
+           s.processed_at, s.processed_at < pg_catalog.now() - c.retention AS expired
+    FROM (
+        SELECT pg_catalog.unnest(@event_ids::text[]) AS event_id, pg_catalog.unnest(@claim_ids::text[]) AS claim_id,
+               pg_catalog.unnest(@metadata::text[]) AS metadata,
+               timestamptz 'epoch' + pg_catalog.unnest(@processed_micros::bigint[]) * interval '1 microsecond' AS processed_at
+    ) s JOIN idem.consumers c ON c.id = @consumer_id::bigint
+), imported AS (
+    INSERT INTO idem.processed_events (processed_at, consumer_id, key, claim_id, event_id, metadata)
+    SELECT e.processed_at, @consumer_id::bigint, e.key, e.claim_id, nullif(e.event_id, e.key::text),
+           CASE WHEN e.metadata <> 'null' THEN pg_catalog.jsonb_build_object('user', e.metadata) END
+    FROM event e
+    WHERE NOT e.expired
+    ORDER BY e.key
+    ON CONFLICT DO NOTHING
+    RETURNING 1
+)
+SELECT pg_catalog.count(*) AS known, pg_catalog.count(*) FILTER (WHERE expired) AS expired, (SELECT pg_catalog.count(*) FROM imported) AS imported
+FROM event;

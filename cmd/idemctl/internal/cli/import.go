@@ -9,8 +9,10 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/spf13/cobra"
 
+	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/idem"
 )
 
@@ -22,7 +24,7 @@ func newImport(a *app) *cobra.Command {
 		Long: `Takes over what the predecessor of this library has processed, from its table in the same
 database, for one consumer. The table must have the columns
 
-    id            uuid         becomes the claim id
+    id            uuid         becomes the claim id; distinct, and the same at each reading
     event_id      text         the event id
     processed_at  timestamptz  kept: retention counts from here
     metadata      jsonb        kept under "user", where it is not null
@@ -30,6 +32,8 @@ database, for one consumer. The table must have the columns
 Events that are known already stay as they are. Left out and counted are events older than
 the consumer's retention, and rows whose event id is empty or too long or whose time is
 missing. The old table is only read.
+
+Its rows are counted first, which reads the ids twice. Fewer rows than were counted are an error.
 
 It works in transactions of 5,000 rows and can run while services process events. A signal
 ends it between two of them; the same command goes on later. Rows that the old service adds
@@ -48,7 +52,8 @@ meanwhile may be missed: run it again when that service has stopped.`,
 type importReport struct {
 	Consumer         string        `json:"consumer"`
 	Table            string        `json:"table"`
-	Rows             int64         `json:"rows"` // that were read
+	Counted          int64         `json:"counted"` // rows before the import
+	Rows             int64         `json:"rows"`    // that were read
 	Imported         int64         `json:"imported"`
 	AlreadyProcessed int64         `json:"already_processed"`
 	Expired          int64         `json:"expired"`
@@ -88,19 +93,6 @@ func (r importReport) text() string {
 	return text
 }
 
-// with is the report after one more batch.
-func (r importReport) with(b importedBatch) importReport {
-	r.Rows += b.Rows
-	r.Imported += b.Imported
-	r.AlreadyProcessed += b.Good - b.Imported
-	r.Expired += b.Expired
-	r.Refused.Empty += b.Empty
-	r.Refused.TooLong += b.TooLong
-	r.Refused.Undated += b.Undated
-
-	return r
-}
-
 func (a *app) importTable(command *cobra.Command, from string) error {
 	if err := a.needConsumer(); err != nil {
 		return err
@@ -115,53 +107,96 @@ func (a *app) importTable(command *cobra.Command, from string) error {
 		if err != nil {
 			return err
 		}
-		i := importer{store: s, consumer: consumer.ID, table: pgx.Identifier{schemaName, tableName}}
-		if err := i.check(ctx); err != nil {
+		i := importer{
+			store: s, consumer: consumer.ID, source: importSource{pool: s.pool, table: pgx.Identifier{schemaName, tableName}},
+			report: importReport{Consumer: consumer.Name, Table: from},
+		}
+		if err := i.source.check(ctx); err != nil {
 			return err
 		}
-		r := importReport{Consumer: consumer.Name, Table: from}
+		if i.report.Counted, err = i.source.count(ctx); err != nil {
+			return err
+		}
 		bar := a.progress("importing")
 		defer bar.end()
-		var total int64
-		if bar.shown() {
-			if total, err = i.count(ctx); err != nil {
-				return err
-			}
-		}
-		bar.set(0, total)
-		err = i.run(ctx, func(b importedBatch) {
-			r = r.with(b)
-			bar.set(r.Rows, max(total, r.Rows))
-		})
+		err = i.run(ctx, func() { bar.set(i.report.Rows, max(i.report.Counted, i.report.Rows)) })
 		bar.end()
-		r.Complete = err == nil
+		i.report.Complete = err == nil
 
-		return a.finish(r, err)
+		return a.finish(i.report, err)
 	})
 }
 
-// run imports batch after batch, in the order of the ids.
-func (i *importer) run(ctx context.Context, done func(importedBatch)) error {
+// importer takes over the rows of one source for one consumer.
+type importer struct {
+	store    *store
+	consumer int64
+	source   importSource
+	report   importReport // of what is committed
+}
+
+// run imports page after page, in the order of the ids.
+func (i *importer) run(ctx context.Context, done func()) error {
 	var after *uuid.UUID
 	for {
-		var b importedBatch
-		err := retry(ctx, func() error {
-			var err error
-			b, err = i.batch(ctx, after)
+		var page []importRow
+		err := retry(ctx, func() (err error) {
+			if page, err = i.source.page(ctx, after); err == nil {
+				err = i.take(ctx, page)
+			}
 
 			return err
 		})
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if b.Rows > 0 {
-			done(b)
-		}
-		if b.Rows < importBatch {
+		case len(page) > 0:
+			done()
+			after = &page[len(page)-1].id
+		case i.report.Rows < i.report.Counted:
+			return fmt.Errorf("only %s of the %s rows that were counted could be read: some were deleted meanwhile, or got other ids; import again",
+				number(i.report.Rows), number(i.report.Counted))
+		default:
 			return nil
 		}
-		after = b.Last
 	}
+}
+
+// take imports the rows of a page and reports what became of them.
+func (i *importer) take(ctx context.Context, page []importRow) error {
+	r := i.report
+	r.Rows += int64(len(page))
+	good := db.EventImportParams{ConsumerID: i.consumer}
+	for _, row := range page {
+		switch id := text(row.eventID); {
+		case id == "":
+			r.Refused.Empty++
+		case len(id) > idem.MaxEventIDBytes:
+			r.Refused.TooLong++
+		case !row.processedAt.Valid || row.processedAt.InfinityModifier != pgtype.Finite:
+			r.Refused.Undated++
+		default:
+			good.EventIds = append(good.EventIds, id)
+			good.ClaimIds = append(good.ClaimIds, row.id.String())
+			good.Metadata = append(good.Metadata, text(row.metadata))
+			good.ProcessedMicros = append(good.ProcessedMicros, row.processedAt.Time.UnixMicro())
+		}
+	}
+	if len(good.EventIds) > 0 {
+		done, err := i.store.queries.EventImport(ctx, i.store.conn, good)
+		if err != nil {
+			return fmt.Errorf("import: %w", err)
+		}
+		if done.Known != int64(len(good.EventIds)) {
+			return fmt.Errorf("the consumer %s was deleted meanwhile", printable(r.Consumer))
+		}
+		r.Imported += done.Imported
+		r.Expired += done.Expired
+		r.AlreadyProcessed += done.Known - done.Expired - done.Imported
+	}
+	i.report = r
+
+	return nil
 }
 
 // retry repeats what may be repeated while its errors are those of the infrastructure.
@@ -180,13 +215,4 @@ func retry(ctx context.Context, try func() error) error {
 		}
 		pause *= 2
 	}
-}
-
-func (i *importer) count(ctx context.Context) (n int64, err error) {
-	sql := "SELECT pg_catalog.count(*) FROM " + i.table.Sanitize()
-	if err := i.store.pool.QueryRow(ctx, sql).Scan(&n); err != nil {
-		return 0, fmt.Errorf("count the rows of %s: %w", i.table.Sanitize(), err)
-	}
-
-	return n, nil
 }

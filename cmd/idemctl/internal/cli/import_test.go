@@ -32,7 +32,7 @@ func TestImport(t *testing.T) {
 	args := []string{"import", "--from-table", "public.processed_events", "-c", "orders"}
 
 	first := decode[importReport](t, b.ok(t, append(args, "--json")...))
-	want := importReport{Consumer: "orders", Table: "public.processed_events", Rows: 12000, Imported: 6029, AlreadyProcessed: 2, Expired: 5969, Complete: true}
+	want := importReport{Consumer: "orders", Table: "public.processed_events", Counted: 12000, Rows: 12000, Imported: 6029, AlreadyProcessed: 2, Expired: 5969, Complete: true}
 	if first != want {
 		t.Errorf("got %+v, want %+v", first, want)
 	}
@@ -64,7 +64,7 @@ func TestImportRefusesWhatTheGuardWould(t *testing.T) {
 			('undated', NULL), ('never', 'infinity'), ('always', '-infinity'), ('expired', now() - interval '8 days')) v (event_id, processed_at)`)
 	got := decode[importReport](t, b.ok(t, "import", "-c", "orders", "--from-table", "public.old", "--json"))
 	want := importReport{
-		Consumer: "orders", Table: "public.old", Rows: 12, Imported: 4, AlreadyProcessed: 1, Expired: 1,
+		Consumer: "orders", Table: "public.old", Counted: 12, Rows: 12, Imported: 4, AlreadyProcessed: 1, Expired: 1,
 		Refused: refusedReport{Empty: 2, TooLong: 1, Undated: 3}, Complete: true,
 	}
 	if got != want {
@@ -104,6 +104,68 @@ func TestImportedTableIsQuoted(t *testing.T) {
 		"id is bigint instead of uuid", "processed_at is timestamp without time zone")
 }
 
+// Pages go by the ids: where these are not distinct, or others at each reading, rows would be missed in
+// silence.
+func TestImportRefusesWhatItWouldReadInPart(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.register(t, "orders", "100d")
+	b.exec(t, `CREATE TABLE public.source AS SELECT 'e' || n AS event_id, now() - make_interval(secs => n) AS processed_at, NULL::jsonb AS metadata
+		FROM generate_series(1, 20000) n`)
+	for name, c := range map[string]struct{ id, want string }{
+		"random":            {`gen_random_uuid()`, "others each time"},
+		"of the clock":      {`md5(event_id || clock_timestamp())::uuid`, "others each time"},
+		"of the reading":    {`md5(event_id || now())::uuid`, "others each time"},
+		"of the connection": {`md5(event_id || pg_backend_pid())::uuid`, "others each time"},
+		"constant":          {`'00000000-0000-0000-0000-000000000001'::uuid`, "only 1 different id"},
+		"null":              {`NULL::uuid`, "20,000 of its ids are null"},
+		"one null":          {`CASE WHEN event_id <> 'e77' THEN md5(event_id)::uuid END`, "1 of its ids are null"},
+		"one twice":         {`md5(replace(event_id, 'e77', 'e78'))::uuid`, "different ids"},
+	} {
+		b.exec(t, `CREATE OR REPLACE VIEW public.old AS SELECT `+c.id+` AS id, * FROM public.source`)
+		r := b.run(t, "import", "-c", "orders", "--from-table", "public.old")
+		if r.status != exitFailure || !strings.Contains(r.stderr, c.want) || r.stdout != "" {
+			t.Errorf("%s: %+v", name, r)
+		}
+		if n := b.one(t, `SELECT count(*) FROM idem.processed_events`); n != 0 {
+			t.Errorf("%s: %d rows were imported", name, n)
+		}
+	}
+
+	b.exec(t, `CREATE OR REPLACE VIEW public.old AS SELECT md5(event_id)::uuid AS id, * FROM public.source`)
+	if got := decode[importReport](t, b.ok(t, "import", "-c", "orders", "--from-table", "public.old", "--json")); got.Imported != 20000 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A page whose rows are large is cut, and the next one goes on behind it.
+func TestImportOfLargeMetadata(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.register(t, "orders", "7d")
+	b.predecessor(t, "public.old", 30)
+	b.exec(t, `UPDATE public.old SET metadata = to_jsonb(repeat('x', 1 << 20))`)
+	got := decode[importReport](t, b.ok(t, "import", "-c", "orders", "--from-table", "public.old", "--json"))
+	if !got.Complete || got.Rows != 30 || got.Imported != 30 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// The predecessor deletes what has not been read yet.
+func TestImportTellsOfRowsThatVanish(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.register(t, "orders", "30d")
+	b.predecessor(t, "public.old", 12000)
+	b.exec(t, `CREATE FUNCTION public.vanish() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$ BEGIN DELETE FROM public.old WHERE event_id = 'old-11000'; RETURN NULL; END $$;
+		CREATE TRIGGER vanish AFTER INSERT ON idem.processed_events EXECUTE FUNCTION public.vanish()`)
+	r := b.run(t, "import", "-c", "orders", "--from-table", "public.old", "--json")
+	r.want(t, exitFailure, "only 11,999 of the 12,000 rows", "import again")
+	if got := decode[importReport](t, r.stdout); got.Complete || got.Rows != 11999 || got.Counted != 12000 {
+		t.Errorf("%+v", got)
+	}
+}
+
 // The second batch waits for a consumer that is processing one of its events when the import
 // is interrupted.
 func TestInterruptedImportGoesOnLater(t *testing.T) {
@@ -125,7 +187,7 @@ func TestInterruptedImportGoesOnLater(t *testing.T) {
 	args := []string{"import", "--from-table", "public.old", "-c", "orders", "--json"}
 	r := b.runWith(ctx, strings.NewReader(""), args...)
 	r.want(t, exitInterrupted, "interrupted")
-	if got := decode[importReport](t, r.stdout); got.Complete || got.Rows != importBatch || got.Imported != importBatch {
+	if got := decode[importReport](t, r.stdout); got.Complete || got.Rows != importRows || got.Imported != importRows {
 		t.Errorf("%+v", got)
 	}
 	contains(t, importReport{}.text(), "the same command goes on")
@@ -133,7 +195,7 @@ func TestInterruptedImportGoesOnLater(t *testing.T) {
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := decode[importReport](t, b.ok(t, args...)); !got.Complete || got.Rows != 12000 || got.AlreadyProcessed != importBatch+1 || got.Imported != 12000-importBatch-1 {
+	if got := decode[importReport](t, b.ok(t, args...)); !got.Complete || got.Rows != 12000 || got.AlreadyProcessed != importRows+1 || got.Imported != 12000-importRows-1 {
 		t.Errorf("%+v", got)
 	}
 }
