@@ -128,3 +128,16 @@ func (q *Queries) ConsumerSetRetention(ctx context.Context, db DBTX, arg Consume
 	}
 	return result.RowsAffected(), nil
 }
+
+const schemaVersion = `-- name: SchemaVersion :one
+SELECT idem.schema_version() AS version
+`
+
+// The number of the latest migration of the tables, whoever ran it. Every role that may use the schema
+// may ask.
+func (q *Queries) SchemaVersion(ctx context.Context, db DBTX) (int32, error) {
+	row := db.QueryRow(ctx, schemaVersion)
+	var version int32
+	err := row.Scan(&version)
+	return version, err
+}

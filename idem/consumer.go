@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/schema"
 )
 
 // consumerID returns the id of a consumer's rows in all tables: the first 8 bytes, big-endian, of
@@ -23,7 +24,7 @@ func consumerID(name string) int64 {
 }
 
 // Register writes the consumer's name and retention to the database, or checks them where the
-// name is known already. Calling it at start-up finds mistakes early: ErrNotMigrated, a
+// name is known already. Calling it at start-up finds mistakes early: ErrNotMigrated, ErrSchemaVersion, a
 // *RetentionConflictError, a database that does not answer. Calling it again costs nothing.
 func (g *Guard) Register(ctx context.Context) error {
 	if err := g.check(); err != nil {
@@ -70,6 +71,14 @@ func (g *Guard) registerIn(ctx context.Context, tx db.DBTX) error {
 // registerOn reports whether the consumer was there. It reads before it writes, so that a role
 // without the right to insert consumers can use those that are registered.
 func (g *Guard) registerOn(ctx context.Context, conn db.DBTX) (found bool, err error) {
+	version, err := g.queries.SchemaVersion(ctx, conn)
+	switch {
+	case err != nil:
+		return false, err //nolint:wrapcheck // The caller wraps it.
+	case version < schema.Version:
+		return false, fmt.Errorf("%w: the schema %q is at version %d, this release needs %d; run \"idemctl migrate up --schema %s\", or apply the newer scripts of \"idemctl migrate print\"",
+			ErrSchemaVersion, g.config.Schema, version, schema.Version, g.config.Schema)
+	}
 	row, err := g.queries.ConsumerGet(ctx, conn, g.consumer)
 	found = err == nil
 	if errors.Is(err, pgx.ErrNoRows) {

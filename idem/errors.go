@@ -29,6 +29,11 @@ var (
 	// "idemctl migrate up", or check Config.Schema.
 	ErrNotMigrated = errors.New("idem: tables not found, run \"idemctl migrate up\" or check the schema's name")
 
+	// ErrSchemaVersion is returned, with both versions, when the guard's tables are older than this
+	// release. Run "idemctl migrate up" before the service starts. Newer tables are no error, so that
+	// they can be migrated before the services are updated.
+	ErrSchemaVersion = errors.New("idem: the tables are too old")
+
 	// ErrOutcomeUnknown is returned when the connection was lost during COMMIT and within
 	// RetryPolicy.ResolveTimeout no other connection could tell whether it took effect.
 	// Calling again with the same event id is safe, the event is processed once either way,

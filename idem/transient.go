@@ -163,7 +163,7 @@ func explain(err error) error {
 		return err
 	}
 	switch pgErr.Code {
-	case "42P01", "3F000":
+	case "42P01", "42883", "3F000":
 		return fmt.Errorf("%w: %w", ErrNotMigrated, err)
 	case "55P03", "57014":
 		return fmt.Errorf("%w: %w", errCutShort, err)

@@ -1,3 +1,8 @@
+-- name: SchemaVersion :one
+-- The number of the latest migration of the tables, whoever ran it. Every role that may use the schema
+-- may ask.
+SELECT idem.schema_version() AS version;
+
 -- name: ConsumerGet :one
 SELECT * FROM idem.consumers WHERE id = @id;
 

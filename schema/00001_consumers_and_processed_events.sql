@@ -5,6 +5,23 @@
 SELECT pg_catalog.set_config('idem_migration.search_path', pg_catalog.current_setting('search_path'), false),
        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false);
 
+-- Event ids are hashed by their bytes in UTF-8, in the services and here alike.
+-- +goose StatementBegin
+DO $$ BEGIN
+    IF pg_catalog.current_setting('server_encoding') <> 'UTF8' THEN
+        RAISE EXCEPTION 'the database must have the encoding UTF8, not %', pg_catalog.current_setting('server_encoding');
+    END IF;
+END $$;
+-- +goose StatementEnd
+
+-- schema_version tells a release, whatever migrator ran and whatever it may read, what the tables are.
+-- Each migration sets it to its own number.
+CREATE FUNCTION idem.schema_version() RETURNS integer
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN 1;
+
+COMMENT ON FUNCTION idem.schema_version() IS 'The number of the latest migration.';
+
 -- consumer_id maps the name of a consumer to its id: the first 8 bytes of SHA-256, big-endian. The
 -- id follows from the name, and from nothing that a database hands out, so that after a restore, in
 -- a replica or in another shard no consumer ever gets the claims or checkpoints of another.
@@ -102,3 +119,4 @@ DROP FUNCTION idem.event_key(pg_catalog.text);
 DROP TABLE idem.processed_events;
 DROP TABLE idem.consumers;
 DROP FUNCTION idem.consumer_id(pg_catalog.text);
+DROP FUNCTION idem.schema_version();

@@ -5,6 +5,10 @@
 SELECT pg_catalog.set_config('idem_migration.search_path', pg_catalog.current_setting('search_path'), false),
        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false);
 
+CREATE OR REPLACE FUNCTION idem.schema_version() RETURNS integer
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN 2;
+
 -- The checkpoint of a partition: all its records before next_offset have taken effect. It is
 -- advanced in the transactions that process them, only by the latest owner, whose token is
 -- owner_token, and only from where that owner last saw it. One row for each partition, updated all
@@ -47,3 +51,6 @@ SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('idem_mig
 
 -- +goose Down
 DROP TABLE idem.checkpoints;
+CREATE OR REPLACE FUNCTION idem.schema_version() RETURNS pg_catalog.int4
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN 1;

@@ -5,6 +5,10 @@
 SELECT pg_catalog.set_config('idem_migration.search_path', pg_catalog.current_setting('search_path'), false),
        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false);
 
+CREATE OR REPLACE FUNCTION idem.schema_version() RETURNS integer
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN 3;
+
 -- Records that could not be processed, whole, so that they can be processed later. The state is
 --   open        waits for somebody to decide
 --   parked      follows an open letter of the same record key, and must not overtake it
@@ -54,3 +58,6 @@ SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('idem_mig
 
 -- +goose Down
 DROP TABLE idem.dead_letters;
+CREATE OR REPLACE FUNCTION idem.schema_version() RETURNS pg_catalog.int4
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN 2;

@@ -33,6 +33,14 @@ var (
 	// ErrServerTooOld is returned when the server is older than PostgreSQL 14. Upgrade it.
 	ErrServerTooOld = errors.New("PostgreSQL server too old")
 
+	// ErrEncoding is returned when the encoding of the database is not UTF8, in which event ids are
+	// hashed. It cannot be changed: create another database, with ENCODING 'UTF8'.
+	ErrEncoding = errors.New("the database's encoding is not UTF8")
+
+	// ErrForeign is returned when another migrator has made the tables, for instance from Scripts. Go on
+	// with that one.
+	ErrForeign = errors.New("the tables were made by another migrator")
+
 	// ErrUnknownVersion is returned when a migration to a version is asked for that does not
 	// exist. Status lists those that do.
 	ErrUnknownVersion = errors.New("unknown migration version")
@@ -43,6 +51,15 @@ type Migration struct {
 	Version   int64
 	Name      string    // file name
 	AppliedAt time.Time // zero if pending
+}
+
+// State is what a database holds.
+type State struct {
+	// Version is the number of the latest migration that the tables have taken, 0 without tables. It
+	// may be newer than Latest.
+	Version int64
+	// Foreign is set when another migrator made the tables.
+	Foreign bool
 }
 
 // Migrator moves one PostgreSQL schema between versions.
@@ -126,6 +143,30 @@ func (m *Migrator) Latest() int64 {
 	return sources[len(sources)-1].Version
 }
 
+// State tells what the database holds. It needs no more than the right to use the schema, and
+// changes nothing.
+func (m *Migrator) State(ctx context.Context) (State, error) {
+	var known, kept, readable bool
+	err := m.db.QueryRowContext(ctx, `SELECT pg_catalog.to_regprocedure($1) IS NOT NULL, pg_catalog.to_regclass($2) IS NOT NULL,
+		coalesce(pg_catalog.has_table_privilege(pg_catalog.to_regclass($2), 'SELECT'), false)`,
+		m.name+".schema_version()", m.name+"."+versionTable).Scan(&known, &kept, &readable)
+	if err != nil {
+		return State{}, fmt.Errorf("migrate: look for the version: %w", err)
+	}
+	var tables, applied int64
+	if known {
+		err = m.db.QueryRowContext(ctx, schema.Qualify("SELECT idem.schema_version()", m.name)).Scan(&tables)
+	}
+	if err == nil && readable {
+		err = m.db.QueryRowContext(ctx, schema.Qualify("SELECT coalesce(pg_catalog.max(version_id), 0) FROM idem."+versionTable, m.name)).Scan(&applied)
+	}
+	if err != nil {
+		return State{}, fmt.Errorf("migrate: read the version: %w", err)
+	}
+
+	return State{Version: max(tables, applied), Foreign: tables > 0 && (!kept || readable && applied == 0)}, nil
+}
+
 // To migrates up or down to version and returns the steps it took. Version 0 removes all
 // tables and with them every claim; the schema itself and the version table stay.
 func (m *Migrator) To(ctx context.Context, version int64) ([]Migration, error) {
@@ -203,16 +244,26 @@ func (m *Migrator) has(version int64) bool {
 func (m *Migrator) prepare(ctx context.Context) error {
 	var (
 		number        int
+		encoding      string
 		plain, exists bool
 	)
 	err := m.db.QueryRowContext(ctx,
-		`SELECT pg_catalog.current_setting('server_version_num')::integer, pg_catalog.quote_ident($1) OPERATOR(pg_catalog.=) $1, pg_catalog.to_regnamespace($1) IS NOT NULL`,
-		m.name).Scan(&number, &plain, &exists)
+		`SELECT pg_catalog.current_setting('server_version_num')::integer, pg_catalog.current_setting('server_encoding'), pg_catalog.quote_ident($1) OPERATOR(pg_catalog.=) $1, pg_catalog.to_regnamespace($1) IS NOT NULL`,
+		m.name).Scan(&number, &encoding, &plain, &exists)
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	if err := checkServer(number); err != nil {
 		return err
+	}
+	if encoding != "UTF8" {
+		return fmt.Errorf("migrate: %w but %s; create another with: CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'", ErrEncoding, encoding)
+	}
+	switch state, err := m.State(ctx); {
+	case err != nil:
+		return err
+	case state.Foreign:
+		return fmt.Errorf("migrate: %w, and are at version %d of %d; go on with it (\"idemctl migrate print\" prints the scripts)", ErrForeign, state.Version, m.Latest())
 	}
 	switch {
 	case !plain:

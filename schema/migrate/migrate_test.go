@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -370,5 +371,97 @@ func TestServerTooOld(t *testing.T) {
 	}
 	if err := migrate.CheckServer(140000); err != nil {
 		t.Errorf("PostgreSQL 14: %v", err)
+	}
+}
+
+// A service asks the function, whoever migrated and whatever it may read.
+func TestEachMigrationSetsTheVersion(t *testing.T) {
+	t.Parallel()
+	db := open(t, pgtest.NewEmptyDB(t))
+	m := migrator(t, db, "other")
+	if m.Latest() != schema.Version {
+		t.Errorf("schema.Version is %d, the latest migration %d", schema.Version, m.Latest())
+	}
+	want := func(version int64) {
+		t.Helper()
+		state, err := m.State(t.Context())
+		if err != nil || state != (migrate.State{Version: version}) {
+			t.Errorf("State at %d: %+v, %v", version, state, err)
+		}
+		if version == 0 {
+			return
+		}
+		if got := texts(t, db, "SELECT other.schema_version()::text"); got[0] != strconv.FormatInt(version, 10) {
+			t.Errorf("schema_version at %d: %s", version, got[0])
+		}
+	}
+	to := func(version int64) {
+		t.Helper()
+		if _, err := m.To(t.Context(), version); err != nil {
+			t.Fatal(err)
+		}
+		want(version)
+	}
+	want(0)
+	for version := int64(1); version <= m.Latest(); version++ {
+		to(version)
+	}
+	for version := m.Latest() - 1; version >= 0; version-- {
+		to(version)
+	}
+}
+
+func TestTablesOfAnotherMigratorAreLeftToIt(t *testing.T) {
+	t.Parallel()
+	db := open(t, pgtest.NewEmptyDB(t))
+	scripts, err := migrate.Scripts("other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(t.Context(), "CREATE SCHEMA other;"+scripts[0].Up+scripts[1].Up); err != nil {
+		t.Fatal(err)
+	}
+	m := migrator(t, db, "other")
+	if state, err := m.State(t.Context()); err != nil || state != (migrate.State{Version: 2, Foreign: true}) {
+		t.Errorf("State: %+v, %v", state, err)
+	}
+	if _, err := m.Up(t.Context()); !errors.Is(err, migrate.ErrForeign) || !strings.Contains(err.Error(), "at version 2 of ") {
+		t.Errorf("Up: %v", err)
+	}
+}
+
+// In another encoding SQL would hash other bytes than services do.
+func TestOtherEncodingsAreRefused(t *testing.T) {
+	t.Parallel()
+	admin := pgtest.NewEmptyDB(t)
+	db := open(t, admin)
+	for _, encoding := range []string{"LATIN1", "EUC_JP", "SQL_ASCII"} {
+		name := admin.Name + "_" + strings.ToLower(encoding)
+		if _, err := db.ExecContext(t.Context(), "CREATE DATABASE "+name+" TEMPLATE template0 ENCODING '"+encoding+"' LOCALE 'C'"); err != nil {
+			t.Fatal(err)
+		}
+		config, err := pgx.ParseConfig(admin.DSN)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.Database = name
+		other := stdlib.OpenDB(*config)
+		if _, err := migrator(t, other, "other").Up(t.Context()); !errors.Is(err, migrate.ErrEncoding) || !strings.Contains(err.Error(), encoding) {
+			t.Errorf("%s: %v", encoding, err)
+		}
+		// Another migrator is told by the script.
+		scripts, err := migrate.Scripts("other")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.ExecContext(t.Context(), "CREATE SCHEMA other;"+scripts[0].Up); err == nil || !strings.Contains(err.Error(), "must have the encoding UTF8, not "+encoding) {
+			t.Errorf("%s: %v", encoding, err)
+		}
+		if err := other.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := db.ExecContext(t.Context(), "DROP DATABASE "+name); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -120,3 +120,28 @@ func (b *bundle) hold(t *testing.T, sql string) pgx.Tx {
 
 	return tx
 }
+
+// The commands of operators used to read the migrator's own table, which nobody else may.
+func TestPrintedRightsAreEnough(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	role := b.db.Name + "_service"
+	b.exec(t, "CREATE ROLE "+role)
+	t.Cleanup(func() { _, _ = b.conn.Exec(context.Background(), "DROP OWNED BY "+role+"; DROP ROLE "+role) })
+	b.exec(t, b.ok(t, "migrate", "print", "--grants", role))
+	b.register(t, "orders", "90m")
+	b.age(t, "orders", 5)
+
+	b.env["IDEM_DATABASE_URL"] += "&role=" + role
+	if done := decode[cleanupReport](t, b.ok(t, "cleanup", "--json")); done.Deleted != 4 || !done.Complete {
+		t.Errorf("%+v", done)
+	}
+	if s := decode[statusReport](t, b.ok(t, "status", "--json")); s.Events != 1 || s.State != schemaCurrent || s.Migrator != migratorOwn {
+		t.Errorf("%+v", s)
+	}
+	for _, line := range []string{
+		"cleanup --dry-run", "show e1", "mark new -c orders", "forget new -c orders -y", "consumer list", "consumer register mails", "checkpoint list", "deadletter list", "status --exact",
+	} {
+		b.ok(t, strings.Fields(line)...)
+	}
+}

@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
@@ -109,9 +107,6 @@ func (r migrationReport) text() string {
 	return b.String()
 }
 
-// versionTable is where package migrate keeps the versions.
-const versionTable = "idem_migrations"
-
 // migrate moves the tables to the version that choose returns, and asks if that loses any.
 func (a *app) migrate(command *cobra.Command, choose func(*migrate.Migrator, []migrate.Migration) (int64, error)) error {
 	return a.withPool(command, func(ctx context.Context, pool *pgxpool.Pool) error {
@@ -124,8 +119,13 @@ func (a *app) migrate(command *cobra.Command, choose func(*migrate.Migrator, []m
 		if err != nil {
 			return fmt.Errorf("read the schema's version: %w", err)
 		}
-		if err := a.refuseNewer(ctx, pool, migrator.Latest()); err != nil {
-			return err
+		state, err := migrator.State(ctx)
+		if err != nil {
+			return fmt.Errorf("read the schema's version: %w", err)
+		}
+		if state.Version > migrator.Latest() {
+			return fmt.Errorf("the schema %s is at version %d, newer than the %d that this idemctl knows; use the idemctl that migrated it, or a newer one",
+				a.settings.schema, state.Version, migrator.Latest())
 		}
 		wanted, err := choose(migrator, all)
 		if err != nil {
@@ -165,26 +165,6 @@ func (a *app) migrate(command *cobra.Command, choose func(*migrate.Migrator, []m
 	})
 }
 
-// refuseNewer returns an error if a newer program has migrated the database: this one does not
-// know the way back.
-func (a *app) refuseNewer(ctx context.Context, pool *pgxpool.Pool, latest int64) error {
-	versions := pgx.Identifier{a.settings.schema, versionTable}.Sanitize()
-	var known bool
-	if err := pool.QueryRow(ctx, "SELECT pg_catalog.to_regclass($1) IS NOT NULL", versions).Scan(&known); err != nil || !known {
-		return wrap("look for the version table", err)
-	}
-	var current int64
-	if err := pool.QueryRow(ctx, "SELECT coalesce(pg_catalog.max(version_id), 0) FROM "+versions).Scan(&current); err != nil {
-		return wrap("read the schema's version", err)
-	}
-	if current > latest {
-		return fmt.Errorf("the schema %s is at version %d, newer than the %d that this idemctl knows; use the idemctl that migrated it, or a newer one",
-			a.settings.schema, current, latest)
-	}
-
-	return nil
-}
-
 // reached is the version after the steps that were taken.
 func reached(before, taken []migrate.Migration) int64 {
 	after := append([]migrate.Migration{}, before...)
@@ -197,70 +177,4 @@ func reached(before, taken []migrate.Migration) int64 {
 	}
 
 	return version(after)
-}
-
-func newMigrateStatus(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "status",
-		Short: "List the migrations and when they were applied",
-		Args:  cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error {
-			return a.withPool(command, func(ctx context.Context, pool *pgxpool.Pool) error {
-				migrator, done, err := newMigrator(pool, a.settings.schema)
-				if err != nil {
-					return err
-				}
-				defer done()
-				all, err := migrator.Status(ctx)
-				if err != nil {
-					return fmt.Errorf("read the schema's version: %w", err)
-				}
-
-				return a.print(newMigrationStatus(a.settings.schema, migrator.Latest(), all))
-			})
-		},
-	}
-}
-
-type migrationStatus struct {
-	Schema        string           `json:"schema"`
-	Version       int64            `json:"version"`
-	LatestVersion int64            `json:"latest_version"`
-	Migrations    []migrationState `json:"migrations"`
-}
-
-type migrationState struct {
-	Version   int64      `json:"version"`
-	Name      string     `json:"name"`
-	AppliedAt *time.Time `json:"applied_at"` // null if pending
-}
-
-func newMigrationStatus(schema string, latest int64, all []migrate.Migration) migrationStatus {
-	r := migrationStatus{Schema: schema, Version: version(all), LatestVersion: latest, Migrations: make([]migrationState, len(all))}
-	for i, m := range all {
-		r.Migrations[i] = migrationState{Version: m.Version, Name: m.Name}
-		if !m.AppliedAt.IsZero() {
-			applied := m.AppliedAt.UTC()
-			r.Migrations[i].AppliedAt = &applied
-		}
-	}
-
-	return r
-}
-
-func (r migrationStatus) text() string {
-	t := table{columns: []column{{name: "VERSION", number: true}, {name: "APPLIED"}, {name: "NAME"}}}
-	for _, m := range r.Migrations {
-		applied := "pending"
-		if m.AppliedAt != nil {
-			applied = timestamp(*m.AppliedAt)
-		}
-		t.row(strconv.FormatInt(m.Version, 10), applied, m.Name)
-	}
-	text := t.String()
-	if r.Version < r.LatestVersion {
-		text += fmt.Sprintf("\nThe schema %s is at version %d of %d; \"idemctl migrate up\" applies what is pending.\n", r.Schema, r.Version, r.LatestVersion)
-	}
-
-	return text
 }

@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nova-events/idempotent-consumer/schema"
 	"github.com/nova-events/idempotent-consumer/schema/migrate"
 )
 
@@ -59,7 +61,13 @@ func TestMigrateRefusesNewerDatabases(t *testing.T) {
 		r := b.run(t, append([]string{"migrate"}, strings.Fields(line)...)...)
 		r.want(t, exitFailure, "at version 99999, newer than")
 	}
-	b.ok(t, "status") // It still works as far as it can.
+	// It still works as far as it can.
+	want := fmt.Sprintf("99999 (newer than the %d that this idemctl knows)", schema.Version)
+	contains(t, b.ok(t, "status"), "migration     "+want)
+	contains(t, b.ok(t, "migrate", "status"), "is at version "+want)
+	if s := decode[statusReport](t, b.ok(t, "status", "--json")); s.State != schemaNewer || s.MigrationVersion != 99999 || s.Migrator != migratorOwn {
+		t.Errorf("%+v", s)
+	}
 }
 
 func TestMigrateDownTakesOneStep(t *testing.T) {
@@ -96,8 +104,8 @@ func TestPrintedMigrationsCreateTheTables(t *testing.T) {
 		b.exec(t, up)
 		b.register(t, "orders", "7d") // It works without the version table.
 		contains(t, b.ok(t, "status"), "of another migrator")
-		if s := decode[statusReport](t, b.ok(t, "status", "--json")); s.MigrationVersion != nil {
-			t.Errorf("version %d", *s.MigrationVersion)
+		if s := decode[statusReport](t, b.ok(t, "status", "--json")); s.MigrationVersion != schema.Version || s.Migrator != migratorOther || s.State != schemaCurrent {
+			t.Errorf("%+v", s)
 		}
 		b.exec(t, b.ok(t, "migrate", "print", "--down"))
 		if n := b.one(t, `SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace($1)`, name); n != 0 {
@@ -137,10 +145,27 @@ func TestPrintedGrants(t *testing.T) {
 
 func TestTablesThatAreTooOld(t *testing.T) {
 	t.Parallel()
-	s := &store{schema: "shop"}
-	err := s.checkVersion([]migrate.Migration{{Version: 1, AppliedAt: time.Now()}, {Version: 2}, {Version: 3}})
-	if err == nil || !strings.Contains(err.Error(), "missing: 2") || !strings.Contains(err.Error(), `"idemctl migrate up --schema shop"`) {
-		t.Error(err)
+	// Made by idemctl.
+	old := setupEmpty(t)
+	old.ok(t, "migrate", "to", "2", "--schema", "shop")
+	old.run(t, "status", "--schema", "shop").want(t, exitFailure, "schema shop are at version 2, older than the 3", `run "idemctl migrate up --schema shop"`)
+	contains(t, old.ok(t, "migrate", "status", "--schema", "shop"), "pending", "at version 2 (older than the 3 of this idemctl)", `"idemctl migrate up"`)
+
+	// Made by another migrator, which must go on.
+	foreign := setupEmpty(t)
+	scripts := decode[scriptsReport](t, foreign.ok(t, "migrate", "print", "--json"))
+	for _, script := range scripts[:len(scripts)-1] {
+		foreign.exec(t, script.SQL)
+	}
+	foreign.run(t, "status").want(t, exitFailure, "at version 2, older than the 3", "another migrator made them", "migrate print")
+	text := foreign.ok(t, "migrate", "status")
+	contains(t, text, "elsewhere", "pending", "at version 2 (older than the 3 of this idemctl, of another migrator)", "Have that migrator")
+	if s := decode[migrationStatus](t, foreign.ok(t, "migrate", "status", "--json")); s.Version != 2 || s.State != schemaOlder || s.Migrator != migratorOther {
+		t.Errorf("%+v", s)
+	}
+	foreign.run(t, "migrate", "up").want(t, exitFailure, "made by another migrator", "version 2 of 3")
+	if n := foreign.one(t, `SELECT count(*) FROM pg_tables WHERE tablename = 'idem_migrations'`); n != 0 {
+		t.Error("a refused migration leaves a version table")
 	}
 
 	// Where another migrator made them, that shows only when something is missing.

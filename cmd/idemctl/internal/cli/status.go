@@ -9,34 +9,46 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/schema"
 )
 
 func newStatus(a *app) *cobra.Command {
-	return &cobra.Command{
+	var exact bool
+	command := &cobra.Command{
 		Use:   "status",
 		Short: "Tell what the tables hold, for each consumer",
 		Long: `Tells how many events each consumer remembers, how many of them are expired, from when the
 oldest and the newest are, and how much room they take on disk; and how many dead letters are
-unresolved. These figures are exact: the whole table is read. Dead rows and vacuums are what the
+unresolved. Of a large table a part is read, and the figures are estimates (with --json "estimated"
+says so); the oldest event may be older then. With --exact all of it is read. Dead rows and vacuums are what the
 server's statistics say. What needs doing is told at the end; docs/operations.md says more.`,
 		Args: cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error { return a.tell(command) },
+		RunE: func(command *cobra.Command, _ []string) error { return a.tell(command, exact) },
 	}
+	command.Flags().BoolVar(&exact, "exact", false, "read the whole table, however large it is")
+
+	return command
 }
+
+// sampledBlocks is about how many blocks of the table are read for an estimate.
+const sampledBlocks = 4000
 
 type statusReport struct {
 	tableHealth
+	schemaState
 
 	Schema string `json:"schema"`
-	// MigrationVersion is null where another migrator made the tables.
-	MigrationVersion *int64           `json:"migration_version"`
-	TableBytes       int64            `json:"table_bytes"`
-	IndexBytes       int64            `json:"index_bytes"`
-	Events           int64            `json:"events"`
-	Expired          int64            `json:"expired"`
-	OpenLetters      int64            `json:"open_dead_letters"`
-	Unresolved       int64            `json:"unresolved_dead_letters"`
-	Consumers        []consumerStatus `json:"consumers"`
+	// MigrationVersion is 0 where it is not known.
+	MigrationVersion int64 `json:"migration_version"`
+	// Estimated is set where only a part of the table was read.
+	Estimated   bool             `json:"estimated"`
+	TableBytes  int64            `json:"table_bytes"`
+	IndexBytes  int64            `json:"index_bytes"`
+	Events      int64            `json:"events"`
+	Expired     int64            `json:"expired"`
+	OpenLetters int64            `json:"open_dead_letters"`
+	Unresolved  int64            `json:"unresolved_dead_letters"`
+	Consumers   []consumerStatus `json:"consumers"`
 	// Advice is what somebody should do, one sentence each.
 	Advice []string `json:"advice"`
 
@@ -57,14 +69,14 @@ type consumerStatus struct {
 }
 
 func (r statusReport) text() string {
-	migration := "of another migrator"
-	if r.MigrationVersion != nil {
-		migration = fmt.Sprintf("%d (current)", *r.MigrationVersion)
+	about := ""
+	if r.Estimated {
+		about = "about "
 	}
 	head := facts(
 		[2]string{"schema", r.Schema},
-		[2]string{"migration", migration},
-		[2]string{"events", number(r.Events) + " (" + number(r.Expired) + " expired)"},
+		[2]string{"migration", r.describe(r.MigrationVersion, schema.Version)},
+		[2]string{"events", about + number(r.Events) + " (" + number(r.Expired) + " expired)"},
 		[2]string{"dead letters", number(r.Unresolved) + " unresolved (" + number(r.OpenLetters) + " open)"},
 		[2]string{"on disk", fmt.Sprintf("%s: table %s, index %s", size(r.TableBytes+r.IndexBytes), size(r.TableBytes), size(r.IndexBytes))},
 		[2]string{"an event", r.room()},
@@ -85,7 +97,7 @@ func (r statusReport) text() string {
 		t.row(printable(c.Consumer), number(c.Events), number(c.Expired), duration(time.Duration(c.Retention)), oldest, newest, number(c.Unresolved))
 	}
 
-	return head + "\n" + t.String() + r.advice()
+	return head + "\n" + t.String() + r.advice() + r.sampled()
 }
 
 func (r statusReport) advice() string {
@@ -96,7 +108,15 @@ func (r statusReport) advice() string {
 	return "\nTo do (see docs/operations.md):\n- " + strings.Join(r.Advice, "\n- ") + "\n"
 }
 
-func (a *app) tell(command *cobra.Command) error {
+func (r statusReport) sampled() string {
+	if !r.Estimated {
+		return ""
+	}
+
+	return "\nA part of the table was read, so its figures are estimates; --exact reads all.\n"
+}
+
+func (a *app) tell(command *cobra.Command, exact bool) error {
 	return a.withStore(command, func(ctx context.Context, s *store) error {
 		state, err := s.queries.TableState(ctx, s.conn)
 		if err != nil {
@@ -106,7 +126,15 @@ func (a *app) tell(command *cobra.Command) error {
 		if err != nil {
 			return fmt.Errorf("read the size of a row: %w", err)
 		}
-		stats, err := s.queries.EventStats(ctx, s.conn)
+		percent := 100.0
+		if !exact {
+			blocks, err := s.queries.EventHeapBlocks(ctx, s.conn)
+			if err != nil {
+				return fmt.Errorf("read the size of the table: %w", err)
+			}
+			percent = min(100, 100*sampledBlocks/float64(max(blocks, 1)))
+		}
+		stats, err := s.queries.EventStats(ctx, s.conn, percent)
 		if err != nil {
 			return fmt.Errorf("count the events: %w", err)
 		}
@@ -115,12 +143,8 @@ func (a *app) tell(command *cobra.Command) error {
 			return err
 		}
 		r := statusReport{
-			Schema: s.schema, TableBytes: state.TableBytes, IndexBytes: state.IndexBytes,
-			Consumers: make([]consumerStatus, len(stats)), readAt: state.ReadAt,
-		}
-		if len(s.migrations) > 0 {
-			current := version(s.migrations)
-			r.MigrationVersion = &current
+			Schema: s.schema, MigrationVersion: s.state.Version, schemaState: newSchemaState(s.state, schema.Version), TableBytes: state.TableBytes, IndexBytes: state.IndexBytes,
+			Consumers: make([]consumerStatus, len(stats)), readAt: state.ReadAt, Estimated: percent < 100,
 		}
 		for i, row := range stats {
 			r.Events += row.Events

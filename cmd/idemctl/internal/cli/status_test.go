@@ -32,7 +32,7 @@ func TestStatus(t *testing.T) {
 	}
 
 	s := decode[statusReport](t, b.ok(t, "status", "--json"))
-	if s.Schema != "idem" || s.MigrationVersion == nil || s.Events != 1500 || s.Expired != 501 || s.TableBytes == 0 || s.IndexBytes == 0 || len(s.Consumers) != 3 {
+	if s.Schema != "idem" || s.MigrationVersion != schema.Version || s.State != schemaCurrent || s.Migrator != migratorOwn || s.Events != 1500 || s.Expired != 501 || s.TableBytes == 0 || s.IndexBytes == 0 || len(s.Consumers) != 3 {
 		t.Fatalf("%+v", s)
 	}
 	idle, orders := s.Consumers[1], s.Consumers[2]
@@ -51,7 +51,7 @@ func TestJSONShapes(t *testing.T) {
 	b.register(t, "orders", "7d")
 	b.exec(t, `CREATE TABLE public.old (id uuid, event_id text, processed_at timestamptz, metadata jsonb)`)
 	for _, c := range []struct{ line, want string }{
-		{"migrate status", "{latest_version:float64 migrations:[{applied_at:string name:string version:float64}] schema:string version:float64}"},
+		{"migrate status", "{latest_version:float64 migrations:[{applied_at:string name:string version:float64}] migrator:string schema:string schema_state:string version:float64}"},
 		{"migrate up", "{applied:[] reverted:[] schema:string version:float64}"},
 		{"migrate print", "[{name:string outside_transaction:bool sql:string}]"},
 		{"mark 4711 4712 -c orders", "{already_processed:float64 complete:bool consumer:string events:float64 marked:float64}"},
@@ -59,15 +59,15 @@ func TestJSONShapes(t *testing.T) {
 		{"forget 4711 -c orders -y", "{complete:bool consumer:string events:float64 forgotten:float64 unknown:float64}"},
 		{"status", "{advice:[] bytes_per_event:float64 consumers:[{consumer:string created_at:string events:float64 expired:float64 newest:string oldest:string open_dead_letters:float64" +
 			" retention_seconds:float64 unresolved_dead_letters:float64}]" +
-			" dead_rows:float64 events:float64 expired:float64 index_bytes:float64 last_autovacuum:null last_vacuum:null live_rows:float64" +
-			" migration_version:float64 open_dead_letters:float64 packed_bytes_per_event:float64" +
-			" schema:string table_bytes:float64 unresolved_dead_letters:float64 unused_bytes:float64}"},
+			" dead_rows:float64 estimated:bool events:float64 expired:float64 index_bytes:float64 last_autovacuum:null last_vacuum:null live_rows:float64" +
+			" migration_version:float64 migrator:string open_dead_letters:float64 packed_bytes_per_event:float64" +
+			" schema:string schema_state:string table_bytes:float64 unresolved_dead_letters:float64 unused_bytes:float64}"},
 		{"consumer list", "[{consumer:string created_at:string retention_seconds:float64}]"},
 		{"consumer register mails", "{consumer:string retention_seconds:float64}"},
 		{"consumer set-retention mails 1h", "{consumer:string newly_expired:float64 previous_retention_seconds:float64 retention_seconds:float64}"},
 		{"cleanup --dry-run", "{consumers:[] expired:float64}"},
 		{"cleanup", "{batches:float64 complete:bool consumers:[] dead_letters:float64 deleted:float64 elapsed_seconds:float64}"},
-		{"import -c orders --from-table public.old", "{already_processed:float64 complete:bool consumer:string expired:float64 imported:float64" +
+		{"import -c orders --from-table public.old", "{already_processed:float64 complete:bool consumer:string counted:float64 expired:float64 imported:float64" +
 			" refused:{empty:float64 too_long:float64 undated:float64} rows:float64 table:string}"},
 		{"version", "{go:string latest_migration:float64 minimum_postgresql:float64 version:string}"},
 	} {
@@ -108,4 +108,35 @@ func TestVersion(t *testing.T) {
 	if got := (&app{}).version(); got == "" {
 		t.Error("no version without a linked one")
 	}
+}
+
+// Of a table larger than the sample a part is read; what --exact counts is close to it.
+func TestStatusEstimatesLargeTables(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.register(t, "orders", "1000h")
+	b.register(t, "bills", "7d")
+	b.exec(t, `INSERT INTO idem.processed_events (processed_at, consumer_id, key, claim_id, event_id)
+		SELECT now() - make_interval(hours => n % 2000), idem.consumer_id(CASE n % 4 WHEN 0 THEN 'bills' ELSE 'orders' END), gen_random_uuid(), '00000000-0000-7000-8000-000000000000', repeat('x', 1000)
+		FROM generate_series(1, 60000) n`)
+	exact := decode[statusReport](t, b.ok(t, "status", "--exact", "--json"))
+	if exact.Estimated || exact.Events != 60000 {
+		t.Fatalf("%+v", exact)
+	}
+	if exact.TableBytes < 2*sampledBlocks*8192 {
+		t.Fatalf("the table has %d bytes only", exact.TableBytes)
+	}
+	estimate := decode[statusReport](t, b.ok(t, "status", "--json"))
+	if !estimate.Estimated {
+		t.Error("all was read")
+	}
+	for i, got := range estimate.Consumers {
+		want := exact.Consumers[i]
+		for _, pair := range [][2]int64{{got.Events, want.Events}, {got.Expired, want.Expired}} {
+			if float64(pair[0]) < 0.85*float64(pair[1]) || float64(pair[0]) > 1.15*float64(pair[1]) {
+				t.Errorf("%s: estimated %d, counted %d", got.Consumer, pair[0], pair[1])
+			}
+		}
+	}
+	contains(t, b.ok(t, "status"), "events        about ", "estimates; --exact reads all")
 }

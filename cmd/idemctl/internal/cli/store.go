@@ -26,8 +26,7 @@ type store struct {
 	queries *db.Queries
 	schema  string
 	log     *slog.Logger
-	// migrations is empty where another migrator made the tables.
-	migrations []migrate.Migration
+	state   migrate.State
 }
 
 // withStore runs fn with the guard's tables, if they are there and current.
@@ -64,27 +63,26 @@ func (s *store) check(ctx context.Context) error {
 		return err
 	}
 	defer done()
-	all, err := migrator.Status(ctx)
+	s.state, err = migrator.State(ctx)
 	if err != nil {
 		return fmt.Errorf("read the schema's version: %w", err)
 	}
 
-	return s.checkVersion(all)
+	return s.checkVersion(migrator.Latest())
 }
 
-// checkVersion returns an error if some migrations are missing, but not if all are: then
-// another migrator made the tables.
-func (s *store) checkVersion(all []migrate.Migration) error {
-	if version(all) == 0 {
+// checkVersion refuses tables that are older than this program. Newer ones are used as far as they can
+// be, and so are those without a version.
+func (s *store) checkVersion(latest int64) error {
+	if s.state.Version == 0 || s.state.Version >= latest {
 		return nil
 	}
-	s.migrations = all
-	if pending := count(all, func(m migrate.Migration) bool { return m.AppliedAt.IsZero() }); pending > 0 {
-		return fmt.Errorf("the guard's tables are older than this idemctl (migrations that are missing: %d); run \"idemctl migrate up%s\" first",
-			pending, s.schemaArgument())
+	old := fmt.Sprintf("the guard's tables in the schema %s are at version %d, older than the %d that this idemctl needs; ", s.schema, s.state.Version, latest)
+	if s.state.Foreign {
+		return errors.New(old + "another migrator made them: have it apply the newer scripts of \"idemctl migrate print" + s.schemaArgument() + "\"")
 	}
 
-	return nil
+	return errors.New(old + "run \"idemctl migrate up" + s.schemaArgument() + "\" first")
 }
 
 // schemaArgument is what a suggested command needs to be about the same schema.
@@ -100,7 +98,7 @@ func (s *store) schemaArgument() string {
 // them, that is found out only here.
 func (s *store) explain(err error) error {
 	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) && (pgErr.Code == "42P01" || pgErr.Code == "42703") && len(s.migrations) == 0 {
+	if errors.As(err, &pgErr) && (pgErr.Code == "42P01" || pgErr.Code == "42703") && (s.state.Foreign || s.state.Version == 0) {
 		return fmt.Errorf("%w\nThe tables may be older than this idemctl: compare them with \"idemctl migrate print\"", err)
 	}
 
