@@ -2,6 +2,9 @@ package kafkaadapter
 
 import (
 	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -9,6 +12,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/wire"
 )
 
 const (
@@ -21,14 +25,18 @@ const (
 	requestTimeout = 10 * time.Second
 )
 
-// connections are the TCP connections of a consumer. kafka-go waits for the answers of some
-// requests without regard to contexts, up to the rebalance timeout; cutting the connection is
-// the only way to end such a wait.
+// connections are those of a consumer. kafka-go waits for the answers of some requests without
+// regard to contexts, up to the rebalance timeout; cutting the connection is the only way to
+// end such a wait. It also believes whatever an answer claims to hold, so answers are checked
+// here, behind the encryption.
 type connections struct {
 	dialer net.Dialer
+	tls    *tls.Config
+	log    *slog.Logger
 
 	quota     fetch.Quota // what brokers say of the client's quotas
 	throttled oncePer     // when that was logged
+	malformed oncePer     // when the latest malformed answer was
 
 	mu   sync.Mutex
 	open map[*connection]struct{}
@@ -41,8 +49,10 @@ type connection struct {
 	since time.Time
 }
 
-func newConnections() *connections {
-	return &connections{dialer: net.Dialer{Timeout: dialTimeout}, open: make(map[*connection]struct{})}
+func newConnections(config Config) *connections {
+	return &connections{
+		dialer: net.Dialer{Timeout: dialTimeout}, tls: config.TLS, log: config.Logger, open: make(map[*connection]struct{}),
+	}
 }
 
 // dial has the form that kafka.Dialer and kafka.Transport want.
@@ -53,10 +63,42 @@ func (c *connections) dial(ctx context.Context, network, address string) (net.Co
 	}
 	conn := &connection{Conn: plain, owner: c, since: time.Now()}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.open[conn] = struct{}{}
+	c.mu.Unlock()
+	encrypted, err := c.encrypt(ctx, conn, address)
+	if err != nil {
+		_ = conn.Close() // What has failed says more.
 
-	return conn, nil
+		return nil, err
+	}
+
+	return wire.Check(encrypted, func(err error) {
+		if c.malformed.due(time.Minute) {
+			c.log.Warn("kafkaadapter: answer of a broker refused, closing the connection", "broker", address, "error", err)
+		}
+	}), nil
+}
+
+// encrypt makes a connection one of TLS, if that is wanted.
+func (c *connections) encrypt(ctx context.Context, conn net.Conn, address string) (net.Conn, error) {
+	if c.tls == nil {
+		return conn, nil
+	}
+	config := c.tls
+	if config.ServerName == "" {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err //nolint:wrapcheck // It names the address.
+		}
+		config = config.Clone()
+		config.ServerName = host
+	}
+	encrypted := tls.Client(conn, config)
+	if err := encrypted.HandshakeContext(ctx); err != nil {
+		return nil, fmt.Errorf("TLS with %s: %w", address, err)
+	}
+
+	return encrypted, nil
 }
 
 // cut closes the connections that were opened before the given time.
@@ -81,14 +123,14 @@ func (c *connection) Close() error {
 // dialer is for the group.
 func (c *connections) forGroup(config Config) *kafka.Dialer {
 	return &kafka.Dialer{
-		ClientID: config.ClientID, Timeout: dialTimeout, DialFunc: c.dial, TLS: config.TLS, SASLMechanism: config.SASL,
+		ClientID: config.ClientID, Timeout: dialTimeout, DialFunc: c.dial, SASLMechanism: config.SASL,
 	}
 }
 
 // transport is for all else. Requests find the leaders of the topics' partitions.
 func (c *connections) transport(config Config, topics []string) *kafka.Transport {
 	return &kafka.Transport{
-		ClientID: config.ClientID, DialTimeout: dialTimeout, Dial: c.dial, TLS: config.TLS, SASL: config.SASL,
+		ClientID: config.ClientID, DialTimeout: dialTimeout, Dial: c.dial, SASL: config.SASL,
 		MetadataTTL: metadataTTL, MetadataTopics: topics,
 	}
 }

@@ -72,7 +72,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	watch.Go(func() { c.pool.run(watching, c) })
 	defer watch.Wait()
 	defer stop()
-	connections := newConnections()
+	connections := newConnections(c.config)
 	defer func() { connections.cut(time.Now()) }() // Fetches under way would end only after MaxWait.
 	for {
 		cluster, err := c.awaitTopics(ctx, connections)

@@ -8,6 +8,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/wire"
 )
 
 // outOfRangeError says that what comes next at an offset is not in the log.
@@ -159,7 +160,7 @@ func (w *worker) endsOf(ctx context.Context, numbers ...int32) (map[int32]kafka.
 	for _, number := range numbers {
 		request = append(request, kafka.FirstOffsetOf(int(number)), kafka.LastOffsetOf(int(number)))
 	}
-	response, err := w.generation.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: request}})
+	response, err := listOffsets(ctx, w.generation.client, map[string][]kafka.OffsetRequest{topic: request})
 	if err != nil {
 		return nil, fmt.Errorf("read the ends of the log: %w", err)
 	}
@@ -177,4 +178,16 @@ func (w *worker) endsOf(ctx context.Context, numbers ...int32) (map[int32]kafka.
 	}
 
 	return all, nil
+}
+
+// listOffsets asks for offsets. kafka-go panics, in this goroutine, if the answer is about a
+// partition that nobody has asked for.
+func listOffsets(ctx context.Context, client *kafka.Client, topics map[string][]kafka.OffsetRequest) (response *kafka.ListOffsetsResponse, err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = fmt.Errorf("%w: the answer is about other partitions: %v", wire.ErrMalformed, reason)
+		}
+	}()
+
+	return client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: topics}) //nolint:wrapcheck // The caller wraps it.
 }

@@ -1,0 +1,61 @@
+package e2e_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"math/big"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/sasl/plain"
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+)
+
+// certificate makes one for 127.0.0.1, and what trusts it.
+func certificate(t *testing.T) (server, client *tls.Config) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+	}
+	raw, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusted, err := x509.ParseCertificate(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(trusted)
+
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{raw}, PrivateKey: key}}}, &tls.Config{RootCAs: roots}
+}
+
+func TestEncryptedAndAuthenticatedConnections(t *testing.T) {
+	t.Parallel()
+	const user, password = "alice", "secret"
+	server, client := certificate(t)
+	login := plain.Mechanism{Username: user, Password: password}
+	b := broker.InProcess(t, kfake.TLS(server), kfake.EnableSASL(), kfake.Superuser("PLAIN", user, password))
+	transport := b.Client.Transport.(*kafka.Transport) //nolint:forcetypeassert // It is one.
+	transport.TLS, transport.SASL = client, login
+	s := setup(t, b, 2)
+	b.Write(t, s.topic, events(0, 10, 2)...)
+	m := s.start(t, func(c *kafkaadapter.Config) { c.TLS, c.SASL = client, login })
+	s.awaitEffects(t, 10)
+	m.leave(t)
+	s.verify(t, 10)
+}
