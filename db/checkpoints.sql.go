@@ -155,19 +155,19 @@ func (q *Queries) CheckpointClaim(ctx context.Context, db DBTX, arg CheckpointCl
 	return items, nil
 }
 
-const checkpointDropLanes = `-- name: CheckpointDropLanes :exec
-DELETE FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2 AND partition OPERATOR(pg_catalog.=) $3 AND lane OPERATOR(pg_catalog.>) 0
+const checkpointEndLanes = `-- name: CheckpointEndLanes :exec
+UPDATE idem.checkpoints SET owner_token = NULL WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2 AND partition OPERATOR(pg_catalog.=) $3 AND lane OPERATOR(pg_catalog.>) 0 AND owner_token IS NOT NULL
 `
 
-type CheckpointDropLanesParams struct {
+type CheckpointEndLanesParams struct {
 	ConsumerID int64
 	Topic      string
 	Partition  int32
 }
 
-// The former owner's lanes find no row from now on, and are refused.
-func (q *Queries) CheckpointDropLanes(ctx context.Context, db DBTX, arg CheckpointDropLanesParams) error {
-	_, err := db.Exec(ctx, checkpointDropLanes, arg.ConsumerID, arg.Topic, arg.Partition)
+// The former owner's lanes find another token from now on, and are refused.
+func (q *Queries) CheckpointEndLanes(ctx context.Context, db DBTX, arg CheckpointEndLanesParams) error {
+	_, err := db.Exec(ctx, checkpointEndLanes, arg.ConsumerID, arg.Topic, arg.Partition)
 	return err
 }
 
@@ -485,7 +485,7 @@ func (q *Queries) CheckpointReset(ctx context.Context, db DBTX, arg CheckpointRe
 }
 
 const checkpointSet = `-- name: CheckpointSet :many
-WITH former AS (SELECT partition, next_offset, epoch FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $2 AND topic OPERATOR(pg_catalog.=) $3 AND lane OPERATOR(pg_catalog.=) 0 AND ($4::int IS NULL OR partition OPERATOR(pg_catalog.=) $4::int) ORDER BY partition FOR UPDATE), lanes AS (DELETE FROM idem.checkpoints l USING former f WHERE l.consumer_id OPERATOR(pg_catalog.=) $2 AND l.topic OPERATOR(pg_catalog.=) $3 AND l.partition OPERATOR(pg_catalog.=) f.partition AND l.lane OPERATOR(pg_catalog.>) 0) UPDATE idem.checkpoints p SET next_offset = $1, epoch = p.epoch OPERATOR(pg_catalog.+) 1, owner_token = NULL, topic_id = NULL, leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0 FROM former f WHERE p.consumer_id OPERATOR(pg_catalog.=) $2 AND p.topic OPERATOR(pg_catalog.=) $3 AND p.partition OPERATOR(pg_catalog.=) f.partition AND p.lane OPERATOR(pg_catalog.=) 0 RETURNING p.partition, f.next_offset AS former_next_offset, p.next_offset, f.epoch AS former_epoch, p.epoch
+WITH former AS (SELECT partition, next_offset, epoch FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $2 AND topic OPERATOR(pg_catalog.=) $3 AND lane OPERATOR(pg_catalog.=) 0 AND ($4::int IS NULL OR partition OPERATOR(pg_catalog.=) $4::int) ORDER BY partition FOR UPDATE), lanes AS (UPDATE idem.checkpoints l SET owner_token = NULL FROM former f WHERE l.consumer_id OPERATOR(pg_catalog.=) $2 AND l.topic OPERATOR(pg_catalog.=) $3 AND l.partition OPERATOR(pg_catalog.=) f.partition AND l.lane OPERATOR(pg_catalog.>) 0) UPDATE idem.checkpoints p SET next_offset = $1, epoch = p.epoch OPERATOR(pg_catalog.+) 1, owner_token = NULL, topic_id = NULL, leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0 FROM former f WHERE p.consumer_id OPERATOR(pg_catalog.=) $2 AND p.topic OPERATOR(pg_catalog.=) $3 AND p.partition OPERATOR(pg_catalog.=) f.partition AND p.lane OPERATOR(pg_catalog.=) 0 RETURNING p.partition, f.next_offset AS former_next_offset, p.next_offset, f.epoch AS former_epoch, p.epoch
 `
 
 type CheckpointSetParams struct {

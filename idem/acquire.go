@@ -133,7 +133,7 @@ func (a *acquisition) try(ctx context.Context) error {
 			TopicID: nullable(o.partition.TopicID), Owner: ownerName(), OwnerToken: o.token,
 		})
 		if err == nil {
-			err = g.queries.CheckpointDropLanes(ctx, conn, db.CheckpointDropLanesParams{
+			err = g.queries.CheckpointEndLanes(ctx, conn, db.CheckpointEndLanesParams{
 				ConsumerID: g.consumer, Topic: o.partition.Topic, Partition: o.partition.Number,
 			})
 		}

@@ -55,10 +55,10 @@ SET owner_token = CAST(@owner_token::text AS uuid), epoch = epoch + 1, acquired_
 WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND lane = 0
 RETURNING *;
 
--- name: CheckpointDropLanes :exec
--- The former owner's lanes find no row from now on, and are refused.
-DELETE FROM idem.checkpoints
-WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND lane > 0;
+-- name: CheckpointEndLanes :exec
+-- The former owner's lanes find another token from now on, and are refused.
+UPDATE idem.checkpoints SET owner_token = NULL
+WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND lane > 0 AND owner_token IS NOT NULL;
 
 -- name: CheckpointMakeLanes :execrows
 -- Begins, or begins anew, with lanes at the checkpoint. No row if the caller is not the owner.
@@ -172,7 +172,7 @@ WITH former AS (
     ORDER BY partition
     FOR UPDATE
 ), lanes AS (
-    DELETE FROM idem.checkpoints l USING former f
+    UPDATE idem.checkpoints l SET owner_token = NULL FROM former f
     WHERE l.consumer_id = @consumer_id AND l.topic = @topic AND l.partition = f.partition AND l.lane > 0
 )
 UPDATE idem.checkpoints p
