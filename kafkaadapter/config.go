@@ -154,8 +154,12 @@ type Config struct {
 	// MaxBytes is how much is fetched of a partition at once, before decompression, but never
 	// less than one batch of the producer. Each assigned partition holds up to three times as
 	// much: one fetch in progress, one waiting, one under way. Decompressed, each can become
-	// 32 MiB, or one batch of up to 256 MiB. Default 1 MiB.
+	// 32 MiB, or one batch of what Memory allows. Default 1 MiB, and at most a quarter of Memory.
 	MaxBytes int
+
+	// Memory is what the fetched records of all partitions may take up together. Consumers of
+	// one process can share it. Default DefaultMemory.
+	Memory *Memory
 
 	// TopicGrace is how long a topic may be missing before Run ends with ErrUnknownTopic.
 	// Default 30 s.
@@ -214,6 +218,7 @@ func (c Config) withDefaults() Config {
 	c.CommitInterval = cmp.Or(c.CommitInterval, time.Second)
 	c.MaxWait = cmp.Or(c.MaxWait, 500*time.Millisecond)
 	c.MaxBytes = cmp.Or(c.MaxBytes, 1<<20)
+	c.Memory = cmp.Or(c.Memory, DefaultMemory)
 	c.TopicGrace = cmp.Or(c.TopicGrace, 30*time.Second)
 	c.ClientID = cmp.Or(c.ClientID, c.Group)
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))

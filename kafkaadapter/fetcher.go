@@ -55,6 +55,8 @@ func (f *fetcher) run(ctx context.Context) {
 			f.tellThrottled(ctx, response.Throttle)
 		}
 		if response.Next == f.offset {
+			response.Release()
+
 			continue
 		}
 		f.offset = response.Next
@@ -62,6 +64,7 @@ func (f *fetcher) run(ctx context.Context) {
 		select {
 		case f.responses <- response:
 		case <-ctx.Done():
+			response.Release()
 		}
 		readToEnd := response.Next >= response.LastStable && len(response.Messages) > 0
 		if wait := f.config.Linger - time.Since(fetched); wait > 0 && readToEnd {
@@ -75,7 +78,7 @@ func (f *fetcher) next(ctx context.Context) (*fetch.Response, error) {
 	return fetch.Fetch(ctx, f.transport, f.generation.consumer.brokers, fetch.Request{ //nolint:wrapcheck // judge wraps it.
 		Topic: f.partition.Topic, Partition: int(f.partition.Number), Offset: f.offset,
 		MaxBytes: f.config.MaxBytes, MaxWait: f.config.MaxWait, ClientID: f.config.ClientID,
-		Quota: &f.connections().quota,
+		Quota: &f.connections().quota, Memory: f.config.Memory.shared,
 	})
 }
 

@@ -48,6 +48,8 @@ type inFlight struct {
 	next      int64 // the offset behind it
 	bytes     int
 	completed bool
+
+	release func() // of a place without a record: nothing before it is used any more
 }
 
 func newLanes(revoked, work context.Context, w *worker, owners []*idem.Owner) *lanes {
@@ -127,10 +129,11 @@ func (l *lanes) enter(f *inFlight) bool {
 	return true
 }
 
-// reach says that the log has no other records before next than those that were dispatched.
-func (l *lanes) reach(next int64) {
+// reach says that the log has no other records before next than those that were dispatched, and
+// that release is to be called once all of them are done with.
+func (l *lanes) reach(next int64, release func()) {
 	l.mu.Lock()
-	l.window = append(l.window, &inFlight{next: next})
+	l.window = append(l.window, &inFlight{next: next, release: release})
 	last := l.window[len(l.window)-1]
 	l.mu.Unlock()
 	l.complete(last)
@@ -145,6 +148,9 @@ func (l *lanes) complete(f *inFlight) {
 	for completed < len(l.window) && l.window[completed].completed {
 		l.bytes -= l.window[completed].bytes
 		l.next = l.window[completed].next
+		if release := l.window[completed].release; release != nil {
+			release()
+		}
 		completed++
 	}
 	if completed == 0 {
@@ -200,6 +206,11 @@ func (l *lanes) finish() {
 		}
 	})
 	l.running.Wait()
+	for _, f := range l.window {
+		if f.release != nil {
+			f.release()
+		}
+	}
 }
 
 // laneOwners returns an owner for each lane; nil ones in mode ByEventID.

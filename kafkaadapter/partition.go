@@ -164,6 +164,8 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 }
 
 func (w *worker) processAll(revoked, work context.Context, response *fetch.Response) error {
+	release := response.Release
+	defer func() { release() }()
 	w.observe(Event{Kind: EventFetched, Offset: response.Next, Records: len(response.Messages), Lag: max(0, response.HighWatermark-response.Next)})
 	if w.owner != nil {
 		w.owner.SetLeaderEpoch(response.LeaderEpoch)
@@ -183,10 +185,11 @@ func (w *worker) processAll(revoked, work context.Context, response *fetch.Respo
 		}
 	}
 	if revoked.Err() != nil {
-		return nil //nolint:nilerr // The next owner of the partition goes on.
+		return nil // The next owner of the partition goes on.
 	}
 	if w.lanes != nil {
-		w.lanes.reach(response.Next)
+		release = func() {} // Lanes have the records still.
+		w.lanes.reach(response.Next, response.Release)
 
 		return w.settleLanes(revoked)
 	}

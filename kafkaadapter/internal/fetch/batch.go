@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 
@@ -42,7 +43,8 @@ type decoder struct {
 	response *Response
 	aborted  []abortedTransaction // not yet reached, by their first offset
 	aborting map[int64]bool       // producers inside an aborted transaction
-	limit    int64                // bytes that a compressed batch may become
+	account  *account             // of the memory
+	names    int64                // bytes of headers' names that are counted and not used yet
 	size     int                  // bytes that the batches so far have become
 	rest     []byte               // the batches from the present one on
 	slab     []kafka.Header       // for the headers of the next records
@@ -61,7 +63,9 @@ func (d *decoder) batches(records []byte) error {
 			break
 		}
 		d.rest = rest
+		before := d.account.now()
 		if err := d.addBatch(rest[:size]); err != nil {
+			d.account.shrink(d.account.now() - before)
 			if whole > 0 {
 				break
 			}
@@ -88,7 +92,11 @@ func (d *decoder) addBatch(raw []byte) error {
 	if err := d.checkPlace(b.base, b.last); err != nil {
 		return err
 	}
-	if err := d.add(b); err != nil {
+	err = d.add(b)
+	if errors.As(err, new(*shortError)) {
+		return err
+	}
+	if err != nil {
 		return newUnreadable(b.base, b.last, raw, err)
 	}
 	d.response.Next, d.response.LeaderEpoch = b.last+1, b.leaderEpoch
@@ -165,7 +173,7 @@ func (d *decoder) add(b batch) error {
 		return nil
 	}
 
-	records, err := decompress(compress.Compression(b.attributes&compressionMask), b.records, d.limit)
+	records, err := decompress(compress.Compression(b.attributes&compressionMask), b.records, d.account)
 	if err != nil {
 		return err
 	}

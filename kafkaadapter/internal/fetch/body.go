@@ -13,6 +13,22 @@ const (
 	minPooledBody = 64 << 10
 )
 
+// freeBody is how large a response may be that is not counted. Each fetch of an idle partition
+// is answered by a smaller one.
+const freeBody = 4 << 10
+
+// bodyCost is what reading a response takes up: a large one is moved while it grows.
+func bodyCost(size int64) int64 {
+	switch {
+	case size <= freeBody:
+		return 0
+	case size > firstChunk:
+		return size + size/2
+	default:
+		return size
+	}
+}
+
 // body is that of a response. It is used again if no message refers to it, as after
 // decompression.
 type body struct{ buffer []byte }

@@ -20,15 +20,17 @@ func BenchmarkDecode(b *testing.B) {
 			response := sampleResponse(b, name, batches, records, 1)
 			b.ReportAllocs()
 			b.SetBytes(int64(len(response)))
-			connection := bytes.NewReader(nil)
+			connection, memory := bytes.NewReader(nil), NewMemory(256<<20)
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			for b.Loop() {
 				connection.Reset(response)
-				r, err := readResponse(connection, len(response), Request{Topic: "t"}, 11)
+				e := &exchange{Request: Request{Topic: "t"}, version: 11, account: newAccount(memory, 0)}
+				r, err := readResponse(connection, int64(len(response)), e)
 				if err != nil || len(r.Messages) != batches*records {
 					b.Fatal(r, err)
 				}
+				r.Release()
 			}
 			runtime.ReadMemStats(&after)
 			all := float64(b.N) * batches * records

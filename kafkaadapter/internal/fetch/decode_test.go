@@ -18,7 +18,7 @@ import (
 func decodeBatches(t testing.TB, offset int64, aborted []abortedTransaction, batches ...testBatch) (*Response, error) {
 	t.Helper()
 
-	return decode(Request{Topic: "t", Partition: 3, Offset: offset}, 11, testResponse(aborted, 0, encodeAll(t, batches...)))
+	return decode(Request{Topic: "t", Partition: 3, Offset: offset}, 11, testResponse(aborted, 0, encodeAll(t, batches...)), nil)
 }
 
 // values are those of the messages, with their offsets.
@@ -137,11 +137,11 @@ func TestLeaderEpochIsThatOfTheLastBatch(t *testing.T) {
 	first := testBatch{base: 0, values: []string{"a"}, epoch: 4}
 	cut := testBatch{base: 2, values: []string{"c"}, epoch: 6}.encode(t)
 	records := append(encodeAll(t, first, testBatch{base: 1, values: []string{"b"}, epoch: 5}), cut[:len(cut)-1]...)
-	r, err := decode(Request{}, 11, testResponse(nil, 0, records))
+	r, err := decode(Request{}, 11, testResponse(nil, 0, records), nil)
 	if err != nil || r.LeaderEpoch != 5 {
 		t.Errorf("%+v, %v", r, err)
 	}
-	r, err = decode(Request{}, 11, testResponse(nil, 0, nil))
+	r, err = decode(Request{}, 11, testResponse(nil, 0, nil), nil)
 	if err != nil || r.LeaderEpoch != -1 {
 		t.Errorf("nothing was fetched: %+v, %v", r, err)
 	}
@@ -160,7 +160,7 @@ func TestCutOffBatchIsLeftForTheNextFetch(t *testing.T) {
 	whole := testBatch{base: 0, values: []string{"a"}}.encode(t)
 	next := testBatch{base: 1, values: []string{"b"}}.encode(t)
 	for cut := range next {
-		r, err := decode(Request{}, 11, testResponse(nil, 0, append(bytes.Clone(whole), next[:cut]...)))
+		r, err := decode(Request{}, 11, testResponse(nil, 0, append(bytes.Clone(whole), next[:cut]...)), nil)
 		if err != nil || values(r) != "0:a" || r.Next != 1 {
 			t.Fatalf("cut after %d bytes: %+v, %v", cut, r, err)
 		}
@@ -169,7 +169,7 @@ func TestCutOffBatchIsLeftForTheNextFetch(t *testing.T) {
 
 func TestNothingNew(t *testing.T) {
 	t.Parallel()
-	r, err := decode(Request{Offset: 7}, 11, testResponse(nil, 0, nil))
+	r, err := decode(Request{Offset: 7}, 11, testResponse(nil, 0, nil), nil)
 	if err != nil || r.Next != 7 || len(r.Messages) != 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
@@ -177,7 +177,7 @@ func TestNothingNew(t *testing.T) {
 
 func TestBrokersErrorIsReturned(t *testing.T) {
 	t.Parallel()
-	_, err := decode(Request{}, 11, testResponse(nil, kafka.OffsetOutOfRange, nil))
+	_, err := decode(Request{}, 11, testResponse(nil, kafka.OffsetOutOfRange, nil), nil)
 	if !errors.Is(err, kafka.OffsetOutOfRange) {
 		t.Error(err)
 	}
@@ -210,7 +210,7 @@ func TestDamageIsAnError(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r, err := decode(Request{}, 11, testResponse(nil, 0, test.records))
+			r, err := decode(Request{}, 11, testResponse(nil, 0, test.records), nil)
 			if !errors.Is(err, test.want) {
 				t.Errorf("%+v, %v", r, err)
 			}
@@ -222,7 +222,7 @@ func TestDecompressionIsBounded(t *testing.T) {
 	t.Parallel()
 	for _, compression := range []compress.Compression{compress.Gzip, compress.Snappy, compress.Lz4, compress.Zstd} {
 		raw := testBatch{base: 0, attributes: int16(compression), values: []string{strings.Repeat("0", 1<<20)}}.encode(t)
-		d := decoder{response: &Response{HighWatermark: testEnd}, limit: 1 << 19}
+		d := decoder{response: &Response{HighWatermark: testEnd}, account: newAccount(NewMemory(1<<19), 0)}
 		if err := d.batches(raw); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("%s: %d bytes that become 1 MiB: %v", compression, len(raw), err)
 		}
@@ -251,7 +251,7 @@ func TestClaimedSizesAreNotAllocated(t *testing.T) { //nolint:paralleltest // It
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		if plain, err := decompress(test.compression, []byte(test.records), maxBatchBytes); err == nil {
+		if plain, err := decompress(test.compression, []byte(test.records), nil); err == nil {
 			t.Errorf("%s: %d bytes", name, len(plain))
 		}
 		runtime.ReadMemStats(&after)
@@ -271,7 +271,7 @@ func TestBodyIsReadInPieces(t *testing.T) {
 			t.Errorf("%d bytes: %d arrived, %v", size, len(got.buffer), err)
 		}
 	}
-	if err := newBody(maxResponseBytes).read(strings.NewReader("short"), maxResponseBytes); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if err := newBody(maxBatchBytes).read(strings.NewReader("short"), maxBatchBytes); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Error(err)
 	}
 }
@@ -287,7 +287,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(int64(0), int16(11), testResponse([]abortedTransaction{{1, 0}}, 0, b.encode(f)))
 	}
 	f.Fuzz(func(t *testing.T, offset int64, version int16, body []byte) {
-		r, err := decode(Request{Offset: offset}, version, body)
+		r, err := decode(Request{Offset: offset}, version, body, nil)
 		if err != nil {
 			return
 		}
@@ -309,7 +309,7 @@ func FuzzBatch(f *testing.F) {
 	f.Add(int16(compress.Snappy), int32(3), []byte{130, 'S', 'N', 'A', 'P', 'P', 'Y', 0})
 	f.Add(int16(compress.Zstd), int32(3), []byte{0x28, 0xb5, 0x2f, 0xfd})
 	f.Fuzz(func(_ *testing.T, attributes int16, count int32, records []byte) {
-		d := decoder{response: &Response{HighWatermark: testEnd}, limit: 1 << 16}
+		d := decoder{response: &Response{HighWatermark: testEnd}, account: newAccount(NewMemory(1<<16), 0)}
 		_ = d.add(batch{last: int64(max(0, count)), attributes: attributes, count: max(0, count), records: records})
 	})
 }

@@ -23,24 +23,28 @@ const (
 	snappyRatio = 22
 )
 
-// decompress returns the records of a batch, which must not be more than limit bytes. They do
+// decompress returns the records of a batch, for which it takes memory from the account. They do
 // not share memory with what they were before, unless that was not compressed.
 //
 // Snappy and Zstandard are not left to kafka-go's codecs: those allocate whatever size the
 // data claims to have. Here a claim is believed up to what so many bytes can become, so that a
 // lie gets no more memory than the truth.
-func decompress(compression compress.Compression, records []byte, limit int64) (plain []byte, err error) {
+func decompress(compression compress.Compression, records []byte, a *account) (plain []byte, err error) {
+	limit := a.limit()
 	switch compression {
 	case compress.None:
 		return records, nil
 	case compress.Snappy:
-		plain, err = unsnappy(records, limit)
+		plain, err = unsnappy(records, limit, a)
 	case compress.Zstd:
-		plain, err = unzstd(records, limit)
+		plain, err = unzstd(records, limit, a)
 	case compress.Gzip, compress.Lz4:
-		plain, err = readAll(compression.Codec(), records, limit)
+		plain, err = readAll(compression.Codec(), records, limit, a)
 	default:
 		return nil, fmt.Errorf("%w: compression %d", ErrUnsupported, int(compression))
+	}
+	if errors.As(err, new(*shortError)) {
+		return nil, err
 	}
 	switch {
 	case errors.Is(err, ErrTooLarge):
@@ -52,20 +56,22 @@ func decompress(compression compress.Compression, records []byte, limit int64) (
 	return plain, nil
 }
 
-func readAll(codec compress.Codec, records []byte, limit int64) ([]byte, error) {
+func readAll(codec compress.Codec, records []byte, limit int64, a *account) ([]byte, error) {
 	reader := codec.NewReader(bytes.NewReader(records))
 	defer reader.Close() //nolint:errcheck // All is read by then.
 	s := getScratch()
 	defer s.release()
-	s.reserve(min(2*int64(len(records)), limit))
-	if err := s.readFrom(reader, limit); err != nil {
+	if err := s.reserve(min(2*int64(len(records)), limit), a); err != nil {
+		return nil, err
+	}
+	if err := s.readFrom(reader, limit, a); err != nil {
 		return nil, err
 	}
 	if int64(len(s.buffer)) > limit {
 		return nil, ErrTooLarge
 	}
 
-	return s.keep(), nil
+	return s.keep(a)
 }
 
 // xerial begins data in the format of snappy-java's SnappyOutputStream, which Java clients
@@ -75,9 +81,12 @@ const (
 	xerialHeaderBytes = len(xerial) + 8
 )
 
-func unsnappy(records []byte, limit int64) ([]byte, error) {
+func unsnappy(records []byte, limit int64, a *account) ([]byte, error) {
 	if len(records) < xerialHeaderBytes || string(records[:len(xerial)]) != xerial {
 		size, err := snappySize(records, limit)
+		if err == nil {
+			err = a.grow(size)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -98,6 +107,9 @@ func unsnappy(records []byte, limit int64) ([]byte, error) {
 			return nil, err
 		}
 		size += n
+	}
+	if err := a.grow(size); err != nil {
+		return nil, err
 	}
 	plain := make([]byte, size)
 	filled := 0

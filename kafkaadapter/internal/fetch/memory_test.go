@@ -26,7 +26,7 @@ func TestMessagesStayAsTheyAre(t *testing.T) {
 			}
 			want := make([]*Response, responses)
 			for i, body := range sent {
-				r, err := decode(Request{}, 11, bytes.Clone(body))
+				r, err := decode(Request{}, 11, bytes.Clone(body), nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -40,7 +40,7 @@ func TestMessagesStayAsTheyAre(t *testing.T) {
 				all.Go(func() {
 					got := make([]*Response, responses)
 					for i, body := range sent {
-						r, err := readResponse(bytes.NewReader(body), len(body), Request{}, 11)
+						r, err := readResponse(bytes.NewReader(body), int64(len(body)), &exchange{version: 11})
 						if err != nil {
 							t.Error(err)
 
@@ -107,7 +107,7 @@ func TestZstdFrames(t *testing.T) {
 		"nothing":            {nil, nil},
 		"the best of levels": {encoder(zstd.WithEncoderLevel(zstd.SpeedBestCompression)).EncodeAll(random, nil), random},
 	} {
-		got, err := decompress(compress.Zstd, test.compressed, maxBatchBytes)
+		got, err := decompress(compress.Zstd, test.compressed, nil)
 		if err != nil || !bytes.Equal(got, test.want) {
 			t.Errorf("%s: %d bytes, want %d, %v", name, len(got), len(test.want), err)
 		}
@@ -115,7 +115,7 @@ func TestZstdFrames(t *testing.T) {
 			t.Errorf("%s: %d bytes take up %d", name, len(got), cap(got))
 		}
 		for cut := range min(len(test.compressed), 60) {
-			_, _ = decompress(compress.Zstd, test.compressed[:cut], maxBatchBytes) // It must not panic.
+			_, _ = decompress(compress.Zstd, test.compressed[:cut], nil) // It must not panic.
 		}
 	}
 }
@@ -183,7 +183,7 @@ func TestResponseThatGrowsLarge(t *testing.T) {
 	var got, parts int
 	for offset := int64(0); offset < batches; parts++ {
 		response := &Response{Next: offset, HighWatermark: testEnd}
-		d := decoder{request: Request{Offset: offset}, response: response, limit: maxBatchBytes}
+		d := decoder{request: Request{Offset: offset}, response: response}
 		if err := d.batches(records); err != nil {
 			t.Fatal(err)
 		}

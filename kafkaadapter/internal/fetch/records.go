@@ -3,7 +3,6 @@ package fetch
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -30,7 +29,9 @@ func (d *decoder) addRecords(b batch, records []byte) error {
 		return fmt.Errorf("%w: %d records in %d bytes", ErrMalformed, b.count, len(records))
 	}
 	d.response.shared = d.response.shared || compress.Compression(b.attributes&compressionMask) == compress.None
-	d.makeRoom(int(b.count))
+	if err := d.makeRoom(int(b.count)); err != nil {
+		return err
+	}
 	messages := d.response.Messages
 	all := cursor{data: records}
 	whole := int64(b.count) == b.last-b.base+1
@@ -41,8 +42,10 @@ func (d *decoder) addRecords(b batch, records []byte) error {
 		timestamp := b.firstTime + record.varint()
 		offset := b.base + record.varint()
 		key, value := record.varbytes(), record.varbytes()
-		headers := d.headers(&record, left, all.left())
+		headers, err := d.headers(&record, left, all.left())
 		switch {
+		case err != nil:
+			return err
 		case all.bad || record.bad:
 			return fmt.Errorf("%w: a record of it", ErrMalformed)
 		case whole:
@@ -82,11 +85,21 @@ func (d *decoder) addRecords(b batch, records []byte) error {
 
 // makeRoom makes room for the records of a batch; the first time also for those that are
 // expected to follow, so that messages are not moved again and again.
-func (d *decoder) makeRoom(count int) {
-	if d.response.Messages == nil {
-		d.response.Messages = make([]kafka.Message, 0, max(count, expected(d.rest)))
+func (d *decoder) makeRoom(count int) error {
+	former := d.response.Messages
+	size := len(former) + count
+	if size <= cap(former) {
+		return nil
 	}
-	d.response.Messages = slices.Grow(d.response.Messages, count)
+	if larger := max(size, expected(d.rest), 2*len(former)); d.account.grow(int64(larger)*messageBytes) == nil {
+		size = larger
+	} else if err := d.account.grow(int64(size) * messageBytes); err != nil {
+		return err
+	}
+	d.response.Messages = append(make([]kafka.Message, 0, size), former...)
+	d.account.shrink(int64(cap(former)) * messageBytes)
+
+	return nil
 }
 
 // expected is how many records whole batches claim to have. What a batch claims is believed up
@@ -108,17 +121,24 @@ func expected(batches []byte) (records int) {
 // headers reads the headers of a record. One allocation serves for many records, and names that
 // are those of the latest record are not copied again. left is how many records the batch has
 // left with this one, rest how many bytes follow it.
-func (d *decoder) headers(record *cursor, left, rest int) []kafka.Header {
+func (d *decoder) headers(record *cursor, left, rest int) ([]kafka.Header, error) {
 	n := record.varint()
 	if n < 0 || n > int64(record.left()/minHeaderBytes) {
 		record.fail()
 	}
 	if n == 0 || record.bad {
-		return nil
+		return nil, nil
 	}
 	if n > int64(len(d.slab)) {
 		most := int64(record.left()+rest) / minHeaderBytes
-		d.slab = make([]kafka.Header, min(n*int64(left), most))
+		size := min(n*int64(left), most)
+		if d.account.grow(size*headerSize) != nil {
+			size = n
+			if err := d.account.grow(size * headerSize); err != nil {
+				return nil, err
+			}
+		}
+		d.slab = make([]kafka.Header, size)
 	}
 	headers := d.slab[:n:n]
 	d.slab = d.slab[n:]
@@ -126,11 +146,18 @@ func (d *decoder) headers(record *cursor, left, rest int) []kafka.Header {
 		if key := record.varbytes(); i < len(d.latest) && d.latest[i].Key == string(key) {
 			headers[i].Key = d.latest[i].Key
 		} else {
+			if d.names -= int64(len(key)) + nameExtra; d.names < 0 {
+				more := max(nameStep, int64(len(key))+nameExtra)
+				if err := d.account.grow(more); err != nil {
+					return nil, err
+				}
+				d.names += more
+			}
 			headers[i].Key = string(key)
 		}
 		headers[i].Value = record.varbytes()
 	}
 	d.latest = headers
 
-	return headers
+	return headers, nil
 }

@@ -25,10 +25,6 @@ const (
 	// minVersion is the first version of the request that knows transactions (Kafka 0.11).
 	minVersion = 4
 
-	// maxResponseBytes bounds what is read from a broker at once. Kafka itself accepts batches
-	// of up to 2 GiB, but by default of 1 MiB.
-	maxResponseBytes = 256 << 20
-
 	// netTimeout is how long a fetch may take beyond MaxWait.
 	netTimeout = 10 * time.Second
 
@@ -64,15 +60,29 @@ type Request struct {
 	// Quota is shared by all requests of a client. Nil: what a broker says of quotas is not
 	// heeded.
 	Quota *Quota
+	// Memory is shared by all requests of a process. Nil: there is no budget.
+	Memory *Memory
 }
 
 // Fetch returns the next committed records. It first waits for as long as the partition's
 // leader has told the client to. An error that the broker reports is a kafka.Error. A batch
-// that cannot be read is an *UnreadableError, once it is at Offset. The end of ctx ends the
-// call at once.
+// that cannot be read, or for which Memory is too small, is an *UnreadableError, once it is at
+// Offset. The end of ctx ends the call at once. The caller must release the response.
 func Fetch(ctx context.Context, transport *kafka.Transport, brokers net.Addr, request Request) (*Response, error) {
+	reserved := int64(0)
 	for beyond := 0; ; {
-		response, err := fetchOnce(ctx, transport, brokers, request)
+		response, err := fetchOnce(ctx, transport, brokers, request, reserved)
+		reserved = 0
+		var short *shortError
+		if errors.As(err, &short) {
+			// It is not known what all of it needs: twice as much each time leads there.
+			reserved = min(2*short.bytes, request.Memory.total)
+			if err := request.Memory.wait(ctx, reserved); err != nil {
+				return nil, err
+			}
+
+			continue
+		}
 		var throttled *throttledError
 		if errors.As(err, &throttled) {
 			if err := throttled.wait(ctx); err != nil {
@@ -87,16 +97,24 @@ func Fetch(ctx context.Context, transport *kafka.Transport, brokers net.Addr, re
 	}
 }
 
-func fetchOnce(ctx context.Context, transport *kafka.Transport, brokers net.Addr, request Request) (*Response, error) {
+func fetchOnce(ctx context.Context, transport *kafka.Transport, brokers net.Addr, request Request, reserved int64) (*Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, request.MaxWait+netTimeout)
 	defer cancel()
-	e := &exchange{Request: request}
+	e := &exchange{Request: request, account: newAccount(request.Memory, reserved)}
 	message, err := transport.RoundTrip(ctx, brokers, e)
 	if err != nil {
+		e.account.release()
+
 		return nil, err //nolint:wrapcheck // The caller wraps it.
 	}
 	response := message.(*Response) //nolint:forcetypeassert // RawExchange returns nothing else.
 	request.Quota.throttle(e.leader, response.Throttle)
+	if response.short != nil {
+		e.account.release()
+
+		return nil, response.short
+	}
+	e.account.settle()
 
 	return response, nil
 }
@@ -107,6 +125,7 @@ type exchange struct {
 
 	version int16
 	leader  int32
+	account *account
 }
 
 var (
@@ -167,32 +186,64 @@ func (e *exchange) RawExchange(connection io.ReadWriter) (protocol.Message, erro
 		return nil, fmt.Errorf("%w: it answers request %d, not %d", ErrMalformed, got, correlation)
 	case size < 0:
 		return nil, fmt.Errorf("%w: its length is negative", ErrMalformed)
-	case size > maxResponseBytes:
-		return nil, fmt.Errorf("response of %d bytes: %w, %d are allowed", size, ErrTooLarge, maxResponseBytes)
 	}
 
-	return readResponse(connection, int(size), e.Request, e.version)
+	return readResponse(connection, size, e)
 }
 
-// readResponse reads and decodes the body of a response.
-func readResponse(connection io.Reader, size int, request Request, version int16) (*Response, error) {
-	body := newBody(size)
-	if err := body.read(connection, size); err != nil {
+// readResponse reads and decodes the body of a response. One that is short of memory is no
+// error, after which kafka-go would close the connection.
+func readResponse(connection io.Reader, size int64, e *exchange) (*Response, error) {
+	if size > e.account.limit() {
+		return nil, e.tooLarge(connection, size)
+	}
+	cost := bodyCost(size)
+	err := e.account.grow(cost)
+	var short *shortError
+	if errors.As(err, &short) {
+		_, err := io.CopyN(io.Discard, connection, size)
+
+		return &Response{short: short}, err //nolint:wrapcheck // The caller wraps it.
+	}
+	if err != nil {
+		return nil, e.tooLarge(connection, size)
+	}
+	body := newBody(int(size))
+	if err := body.read(connection, int(size)); err != nil {
 		return nil, err
 	}
-	response, err := decode(request, version, body.buffer)
+	response, err := decode(e.Request, e.version, body.buffer, e.account)
+	if errors.As(err, &short) {
+		return &Response{short: short}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	if !response.shared {
+	if response.shared {
+		e.account.shrink(cost - size)
+	} else {
 		body.release()
+		e.account.shrink(cost)
 	}
 
 	return response, nil
 }
 
+// tooLarge makes the error about a response that is larger than all memory. Brokers send so much
+// only if the first batch is so large, and its header tells where it ends.
+func (e *exchange) tooLarge(connection io.Reader, size int64) error {
+	const enough = 16 << 10
+	err := fmt.Errorf("response of %d bytes: %w, %d are allowed", size, ErrTooLarge, e.account.limit())
+	body := make([]byte, min(size, enough))
+	if _, err := io.ReadFull(connection, body); err != nil {
+		return err //nolint:wrapcheck // The caller wraps it.
+	}
+
+	return decodeTooLarge(e.Request, e.version, body, err)
+}
+
 func (e *exchange) encode() *protocolfetch.Request {
-	maxBytes := int32(min(e.MaxBytes, maxResponseBytes)) //nolint:gosec // It is small enough.
+	maxBytes := int32(min(int64(e.MaxBytes), e.account.limit()/4)) //nolint:gosec // It is small enough.
 
 	return &protocolfetch.Request{
 		ReplicaID:      -1,

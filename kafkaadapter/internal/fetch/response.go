@@ -2,6 +2,8 @@ package fetch
 
 import (
 	"cmp"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -32,8 +34,15 @@ type Response struct {
 	// it is over its quota. Then there may be no records although the log has some.
 	Throttle time.Duration
 
-	shared bool // messages share memory with the response's body
+	shared  bool        // messages share memory with the response's body
+	short   *shortError // there is nothing else, and it has to be fetched again
+	done    bool        // it has no records
+	account *account
 }
+
+// Release gives back what the response has taken of Request.Memory. The messages must not be
+// used any more. It may be called more than once.
+func (r *Response) Release() { r.account.release() }
 
 // ApiKey implements protocol.Message.
 func (r *Response) ApiKey() protocol.ApiKey { return protocol.Fetch } //nolint:revive // kafka-go's spelling.
@@ -44,25 +53,68 @@ type abortedTransaction struct {
 }
 
 // decode reads the body of a response to a request for one partition.
-func decode(request Request, version int16, body []byte) (*Response, error) {
+func decode(request Request, version int16, body []byte, a *account) (*Response, error) {
 	c := &cursor{data: body}
+	response, aborted, err := decodeHeader(c, request, version)
+	if err != nil || response.done {
+		return response, err
+	}
+	response.account = a
+	records := c.bytes(int(max(0, c.int32())))
+	if c.bad {
+		return nil, fmt.Errorf("%w: it ends too early", ErrMalformed)
+	}
+	d := decoder{request: request, response: response, aborted: aborted, account: a}
+	if err := d.batches(records); err != nil {
+		return nil, err
+	}
+
+	return response, nil
+}
+
+// decodeTooLarge makes the error about a response of which only the beginning was read.
+func decodeTooLarge(request Request, version int16, body []byte, tooLarge error) error {
+	c := &cursor{data: body}
+	response, _, err := decodeHeader(c, request, version)
+	c.int32() // length of the records
+	switch {
+	case err != nil:
+		return err
+	case c.bad || c.left() < lengthPrefix+headerBytes:
+		return tooLarge
+	}
+	d := decoder{request: request, response: response}
+	err = d.unparsed(c.rest(), tooLarge)
+	var bad *UnreadableError
+	if errors.As(err, &bad) {
+		bad.Raw, bad.Damaged, bad.Size = nil, false, int(binary.BigEndian.Uint32(c.rest()[8:]))+lengthPrefix
+	}
+
+	return err
+}
+
+// decodeHeader reads what stands before the records. If the response is done, there is nothing
+// else.
+func decodeHeader(c *cursor, request Request, version int16) (*Response, []abortedTransaction, error) {
 	response := &Response{Next: request.Offset, LogStart: -1, LeaderEpoch: -1}
 	response.Throttle = time.Duration(max(0, c.int32())) * time.Millisecond
 	if version >= 7 {
 		if code := c.int16(); code != 0 {
-			return nil, kafka.Error(code) //nolint:wrapcheck // The caller wraps it.
+			return nil, nil, kafka.Error(code) //nolint:wrapcheck // The caller wraps it.
 		}
 		c.int32() // session id
 	}
 	switch n := c.int32(); {
 	case n == 0 && !c.bad && response.Throttle > 0:
-		return response, nil
+		response.done = true
+
+		return response, nil, nil
 	case n != 1:
-		return nil, fmt.Errorf("%w: it has %d topics", ErrMalformed, n)
+		return nil, nil, fmt.Errorf("%w: it has %d topics", ErrMalformed, n)
 	}
 	c.bytes(int(c.int16())) // topic
 	if n := c.int32(); n != 1 {
-		return nil, fmt.Errorf("%w: it has %d partitions", ErrMalformed, n)
+		return nil, nil, fmt.Errorf("%w: it has %d partitions", ErrMalformed, n)
 	}
 	c.int32() // partition
 	code := c.int16()
@@ -75,20 +127,14 @@ func decode(request Request, version int16, body []byte) (*Response, error) {
 	if version >= 11 {
 		c.int32() // preferred read replica
 	}
-	records := c.bytes(int(max(0, c.int32())))
 	switch {
 	case code != 0:
-		return nil, kafka.Error(code) //nolint:wrapcheck // The caller wraps it.
+		return nil, nil, kafka.Error(code) //nolint:wrapcheck // The caller wraps it.
 	case c.bad:
-		return nil, fmt.Errorf("%w: it ends too early", ErrMalformed)
+		return nil, nil, fmt.Errorf("%w: it ends too early", ErrMalformed)
 	}
 
-	d := decoder{request: request, response: response, aborted: aborted, limit: maxBatchBytes}
-	if err := d.batches(records); err != nil {
-		return nil, err
-	}
-
-	return response, nil
+	return response, aborted, nil
 }
 
 func decodeAborted(c *cursor) []abortedTransaction {

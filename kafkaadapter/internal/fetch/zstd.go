@@ -8,6 +8,9 @@ import (
 )
 
 const (
+	// maxZstdBytes is more than any batch has. What is allowed is checked before.
+	maxZstdBytes = 1 << 31
+
 	// maxZstdBlock is what a block of Zstandard can become at most.
 	maxZstdBlock = 128 << 10
 
@@ -16,10 +19,10 @@ const (
 )
 
 var zstdDecoder = sync.OnceValues(func() (*zstd.Decoder, error) {
-	return zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxBatchBytes), zstd.WithDecoderConcurrency(0))
+	return zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxZstdBytes), zstd.WithDecoderConcurrency(0))
 })
 
-func unzstd(records []byte, limit int64) ([]byte, error) {
+func unzstd(records []byte, limit int64, a *account) ([]byte, error) {
 	decoder, err := zstdDecoder()
 	if err != nil {
 		return nil, err
@@ -30,16 +33,17 @@ func unzstd(records []byte, limit int64) ([]byte, error) {
 	}
 	s := getScratch()
 	defer s.release()
-	s.reserve(min(most, limit) + zstdSlack)
-	s.buffer, err = decoder.DecodeAll(records, s.buffer)
-	switch {
-	case err != nil:
-		return nil, err //nolint:wrapcheck // decompress wraps it.
-	case int64(len(s.buffer)) > limit:
+	if most > limit {
 		return nil, ErrTooLarge
 	}
+	if err := s.reserve(most+zstdSlack, a); err != nil {
+		return nil, err
+	}
+	if s.buffer, err = decoder.DecodeAll(records, s.buffer); err != nil {
+		return nil, err //nolint:wrapcheck // decompress wraps it.
+	}
 
-	return s.keep(), nil
+	return s.keep(a)
 }
 
 // zstdBound is what the blocks of all frames can become at most. What is sure to become more
