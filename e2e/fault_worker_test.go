@@ -61,7 +61,7 @@ func consume(input io.Reader) error {
 	if err != nil {
 		return err
 	}
-	database.MaxConns = max(database.MaxConns, int32(j.Lanes)) //nolint:gosec // There are few.
+	database.MaxConns = max(database.MaxConns, int32(j.Lanes))
 	pool, err := pgxpool.NewWithConfig(ctx, database)
 	if err != nil {
 		return err

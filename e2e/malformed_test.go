@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -98,7 +99,7 @@ func readFrame(from io.Reader) ([]byte, error) {
 	body := make([]byte, binary.BigEndian.Uint32(size))
 	_, err := io.ReadFull(from, body)
 
-	return append(size, body...), err
+	return slices.Concat(size, body), err
 }
 
 func TestMalformedAnswersEndNoProcess(t *testing.T) {

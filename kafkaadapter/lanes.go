@@ -172,13 +172,6 @@ func (l *lanes) prefix() int64 {
 	return l.next
 }
 
-func (l *lanes) idle() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-
-	return len(l.window) == 0
-}
-
 // fail stops all lanes after what they are at.
 func (l *lanes) fail(err error) {
 	l.mu.Lock()
