@@ -92,7 +92,7 @@ func (d *decoder) addBatch(raw []byte) error {
 	if err := d.checkPlace(b.base, b.last); err != nil {
 		return err
 	}
-	err = d.add(b)
+	err = d.decode(b)
 	if errors.As(err, new(*shortError)) {
 		return err
 	}
@@ -150,6 +150,18 @@ func parseBatch(raw []byte) (batch, error) {
 	}
 
 	return b, nil
+}
+
+// decode is add, with a panic of a decompressor as an error. It runs in a goroutine of kafka-go,
+// where a panic ends the process, and so would every other that reads the batch.
+func (d *decoder) decode(b batch) (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = fmt.Errorf("%w: decoding it panics: %v", ErrMalformed, reason)
+		}
+	}()
+
+	return d.add(b)
 }
 
 // add adds the batch's records unless they are markers or aborted.

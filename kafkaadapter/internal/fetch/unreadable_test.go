@@ -165,6 +165,18 @@ func TestOffsetsOutsideTheLogMoveNothing(t *testing.T) {
 	}
 }
 
+func TestPanicOfADecoderIsAnError(t *testing.T) {
+	t.Parallel()
+	b, err := parseBatch(testBatch{values: []string{"a"}}.encode(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	without := decoder{} // a response, so that it panics
+	if err := without.decode(b); !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), "panics") {
+		t.Error(err)
+	}
+}
+
 func TestRawBatchIsBounded(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{maxRawBytes, maxRawBytes + 1} {
