@@ -93,23 +93,24 @@ func (q *Queries) CheckpointAdvance(ctx context.Context, db DBTX, arg Checkpoint
 }
 
 const checkpointClaim = `-- name: CheckpointClaim :many
-WITH mark AS (UPDATE idem.checkpoints SET next_offset = $2, leader_epoch = COALESCE($3, leader_epoch) WHERE consumer_id OPERATOR(pg_catalog.=) $4::bigint AND topic OPERATOR(pg_catalog.=) $5 AND partition OPERATOR(pg_catalog.=) $6 AND lane OPERATOR(pg_catalog.=) $7 AND owner_token OPERATOR(pg_catalog.=) $8::pg_catalog.text::pg_catalog.uuid AND next_offset OPERATOR(pg_catalog.=) $9 AND next_offset OPERATOR(pg_catalog.<=) $10 RETURNING next_offset), claim AS (INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata) SELECT $4::bigint, c.key::pg_catalog.uuid, $11::pg_catalog.text::pg_catalog.uuid, CASE WHEN c.event_id OPERATOR(pg_catalog.=) '' THEN NULL ELSE c.event_id END, CASE WHEN c.metadata OPERATOR(pg_catalog.=) '' THEN NULL ELSE c.metadata END::pg_catalog.jsonb FROM (SELECT pg_catalog.unnest($1::pg_catalog.text[]) AS key, pg_catalog.unnest($12::pg_catalog.text[]) AS event_id, pg_catalog.unnest($13::pg_catalog.text[]) AS metadata) c WHERE EXISTS (SELECT FROM mark) ORDER BY c.key::pg_catalog.uuid ON CONFLICT DO NOTHING RETURNING key) SELECT EXISTS (SELECT FROM mark) AS advanced, pg_catalog.count(*) AS claimed, CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.<) pg_catalog.cardinality($1::pg_catalog.text[]) THEN COALESCE(pg_catalog.array_agg(key::pg_catalog.text), '{}') ELSE '{}' END::pg_catalog.text[] AS part FROM claim
+WITH mark AS (UPDATE idem.checkpoints SET next_offset = $2, leader_epoch = COALESCE($3, leader_epoch) WHERE consumer_id OPERATOR(pg_catalog.=) $4::bigint AND topic OPERATOR(pg_catalog.=) $5 AND partition OPERATOR(pg_catalog.=) $6 AND lane OPERATOR(pg_catalog.=) $7 AND owner_token OPERATOR(pg_catalog.=) $8::pg_catalog.text::pg_catalog.uuid AND next_offset OPERATOR(pg_catalog.=) $9 AND next_offset OPERATOR(pg_catalog.<=) $10 RETURNING next_offset), claim AS (INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata, fingerprint) SELECT $4::bigint, c.key::pg_catalog.uuid, $11::pg_catalog.text::pg_catalog.uuid, CASE WHEN c.event_id OPERATOR(pg_catalog.=) '' THEN NULL ELSE c.event_id END, CASE WHEN c.metadata OPERATOR(pg_catalog.=) '' THEN NULL ELSE c.metadata END::pg_catalog.jsonb, CASE WHEN c.fingerprint OPERATOR(pg_catalog.=) 0 THEN NULL ELSE c.fingerprint END FROM (SELECT pg_catalog.unnest($1::pg_catalog.text[]) AS key, pg_catalog.unnest($12::pg_catalog.text[]) AS event_id, pg_catalog.unnest($13::pg_catalog.text[]) AS metadata, pg_catalog.unnest($14::bigint[]) AS fingerprint) c WHERE EXISTS (SELECT FROM mark) ORDER BY c.key::pg_catalog.uuid ON CONFLICT DO NOTHING RETURNING key) SELECT EXISTS (SELECT FROM mark) AS advanced, pg_catalog.count(*) AS claimed, CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.<) pg_catalog.cardinality($1::pg_catalog.text[]) THEN COALESCE(pg_catalog.array_agg(key::pg_catalog.text), '{}') ELSE '{}' END::pg_catalog.text[] AS part FROM claim
 `
 
 type CheckpointClaimParams struct {
-	Keys        []string
-	NextOffset  int64
-	LeaderEpoch *int32
-	ConsumerID  int64
-	Topic       string
-	Partition   int32
-	Lane        int32
-	OwnerToken  string
-	SeenOffset  int64
-	FirstOffset int64
-	ClaimID     string
-	EventIds    []string
-	Metadata    []string
+	Keys         []string
+	NextOffset   int64
+	LeaderEpoch  *int32
+	ConsumerID   int64
+	Topic        string
+	Partition    int32
+	Lane         int32
+	OwnerToken   string
+	SeenOffset   int64
+	FirstOffset  int64
+	ClaimID      string
+	EventIds     []string
+	Metadata     []string
+	Fingerprints []int64
 }
 
 type CheckpointClaimRow struct {
@@ -136,6 +137,7 @@ func (q *Queries) CheckpointClaim(ctx context.Context, db DBTX, arg CheckpointCl
 		arg.ClaimID,
 		arg.EventIds,
 		arg.Metadata,
+		arg.Fingerprints,
 	)
 	if err != nil {
 		return nil, err

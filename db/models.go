@@ -87,6 +87,8 @@ type ProcessedEvent struct {
 	// Start of the transaction that processed the event, by this server's clock.
 	ProcessedAt time.Time
 	ConsumerID  int64
+	// The first 8 bytes of SHA-256 of the payload, by which another payload with the same event id is told; null if not known.
+	Fingerprint *int64
 	// event_key(event id)
 	Key uuid.UUID
 	// UUIDv7 of the call that claimed the event.

@@ -26,15 +26,16 @@ func (q *Queries) CleanupTryLead(ctx context.Context, db DBTX, lockClass int32) 
 }
 
 const eventClaim = `-- name: EventClaim :many
-WITH claim AS (INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata) SELECT $2::bigint, c.key::pg_catalog.uuid, $3::pg_catalog.text::pg_catalog.uuid, CASE WHEN c.event_id OPERATOR(pg_catalog.=) '' THEN NULL ELSE c.event_id END, CASE WHEN c.metadata OPERATOR(pg_catalog.=) '' THEN NULL ELSE c.metadata END::pg_catalog.jsonb FROM (SELECT pg_catalog.unnest($1::pg_catalog.text[]) AS key, pg_catalog.unnest($4::pg_catalog.text[]) AS event_id, pg_catalog.unnest($5::pg_catalog.text[]) AS metadata) c ORDER BY c.key::pg_catalog.uuid ON CONFLICT DO NOTHING RETURNING key) SELECT pg_catalog.count(*) AS claimed, CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.<) pg_catalog.cardinality($1::pg_catalog.text[]) THEN COALESCE(pg_catalog.array_agg(key::pg_catalog.text), '{}') ELSE '{}' END::pg_catalog.text[] AS part FROM claim
+WITH claim AS (INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata, fingerprint) SELECT $2::bigint, c.key::pg_catalog.uuid, $3::pg_catalog.text::pg_catalog.uuid, CASE WHEN c.event_id OPERATOR(pg_catalog.=) '' THEN NULL ELSE c.event_id END, CASE WHEN c.metadata OPERATOR(pg_catalog.=) '' THEN NULL ELSE c.metadata END::pg_catalog.jsonb, CASE WHEN c.fingerprint OPERATOR(pg_catalog.=) 0 THEN NULL ELSE c.fingerprint END FROM (SELECT pg_catalog.unnest($1::pg_catalog.text[]) AS key, pg_catalog.unnest($4::pg_catalog.text[]) AS event_id, pg_catalog.unnest($5::pg_catalog.text[]) AS metadata, pg_catalog.unnest($6::bigint[]) AS fingerprint) c ORDER BY c.key::pg_catalog.uuid ON CONFLICT DO NOTHING RETURNING key) SELECT pg_catalog.count(*) AS claimed, CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.<) pg_catalog.cardinality($1::pg_catalog.text[]) THEN COALESCE(pg_catalog.array_agg(key::pg_catalog.text), '{}') ELSE '{}' END::pg_catalog.text[] AS part FROM claim
 `
 
 type EventClaimParams struct {
-	Keys       []string
-	ConsumerID int64
-	ClaimID    string
-	EventIds   []string
-	Metadata   []string
+	Keys         []string
+	ConsumerID   int64
+	ClaimID      string
+	EventIds     []string
+	Metadata     []string
+	Fingerprints []int64
 }
 
 type EventClaimRow struct {
@@ -46,7 +47,7 @@ type EventClaimRow struct {
 // that a transaction in progress holds is waited for; it is the caller's if that transaction rolls
 // back and not if it commits. The keys must be distinct. They are inserted in order, so that two
 // statements which claim the same keys wait for each other in one direction only. One row, always.
-// Event ids and metadata that are empty or missing at the end of their arrays are null. UUIDs
+// Event ids, metadata and fingerprints that are empty, 0 or missing at the end of their arrays are null. UUIDs
 // travel here as text: pgx encodes an array of strings in every query execution mode, one of UUIDs only in
 // some, and a single uuid.UUID by way of an error that it makes and drops, which takes more than ten
 // times as long.
@@ -57,6 +58,7 @@ func (q *Queries) EventClaim(ctx context.Context, db DBTX, arg EventClaimParams)
 		arg.ClaimID,
 		arg.EventIds,
 		arg.Metadata,
+		arg.Fingerprints,
 	)
 	if err != nil {
 		return nil, err
@@ -77,15 +79,16 @@ func (q *Queries) EventClaim(ctx context.Context, db DBTX, arg EventClaimParams)
 }
 
 const eventClaimOne = `-- name: EventClaimOne :execrows
-INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata) VALUES ($1, $2::pg_catalog.text::pg_catalog.uuid, $3::pg_catalog.text::pg_catalog.uuid, CASE WHEN $4::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $4::pg_catalog.text END, CASE WHEN $5::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $5::pg_catalog.text END::pg_catalog.jsonb) ON CONFLICT DO NOTHING
+INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata, fingerprint) VALUES ($1, $2::pg_catalog.text::pg_catalog.uuid, $3::pg_catalog.text::pg_catalog.uuid, CASE WHEN $4::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $4::pg_catalog.text END, CASE WHEN $5::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $5::pg_catalog.text END::pg_catalog.jsonb, CASE WHEN $6::bigint OPERATOR(pg_catalog.=) 0 THEN NULL ELSE $6::bigint END) ON CONFLICT DO NOTHING
 `
 
 type EventClaimOneParams struct {
-	ConsumerID int64
-	Key        string
-	ClaimID    string
-	EventID    string
-	Metadata   string
+	ConsumerID  int64
+	Key         string
+	ClaimID     string
+	EventID     string
+	Metadata    string
+	Fingerprint int64
 }
 
 // EventClaim for one event: one row if it is the caller's to process, else none. There is nothing to
@@ -97,6 +100,7 @@ func (q *Queries) EventClaimOne(ctx context.Context, db DBTX, arg EventClaimOneP
 		arg.ClaimID,
 		arg.EventID,
 		arg.Metadata,
+		arg.Fingerprint,
 	)
 	if err != nil {
 		return 0, err
@@ -105,15 +109,16 @@ func (q *Queries) EventClaimOne(ctx context.Context, db DBTX, arg EventClaimOneP
 }
 
 const eventClaimOrFail = `-- name: EventClaimOrFail :exec
-INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata) VALUES ($1, $2::pg_catalog.text::pg_catalog.uuid, $3::pg_catalog.text::pg_catalog.uuid, CASE WHEN $4::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $4::pg_catalog.text END, CASE WHEN $5::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $5::pg_catalog.text END::pg_catalog.jsonb)
+INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata, fingerprint) VALUES ($1, $2::pg_catalog.text::pg_catalog.uuid, $3::pg_catalog.text::pg_catalog.uuid, CASE WHEN $4::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $4::pg_catalog.text END, CASE WHEN $5::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $5::pg_catalog.text END::pg_catalog.jsonb, CASE WHEN $6::bigint OPERATOR(pg_catalog.=) 0 THEN NULL ELSE $6::bigint END)
 `
 
 type EventClaimOrFailParams struct {
-	ConsumerID int64
-	Key        string
-	ClaimID    string
-	EventID    string
-	Metadata   string
+	ConsumerID  int64
+	Key         string
+	ClaimID     string
+	EventID     string
+	Metadata    string
+	Fingerprint int64
 }
 
 // EventClaimOne that fails with unique_violation (23505) where the event is not the caller's to
@@ -126,23 +131,25 @@ func (q *Queries) EventClaimOrFail(ctx context.Context, db DBTX, arg EventClaimO
 		arg.ClaimID,
 		arg.EventID,
 		arg.Metadata,
+		arg.Fingerprint,
 	)
 	return err
 }
 
 const eventClaimOwned = `-- name: EventClaimOwned :many
-WITH mine AS (SELECT FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $1::bigint AND topic OPERATOR(pg_catalog.=) $2 AND partition OPERATOR(pg_catalog.=) $3 AND lane OPERATOR(pg_catalog.=) 0 AND owner_token OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid), claim AS (INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata) SELECT $1::bigint, $5::pg_catalog.text::pg_catalog.uuid, $6::pg_catalog.text::pg_catalog.uuid, CASE WHEN $7::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $7::pg_catalog.text END, CASE WHEN $8::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $8::pg_catalog.text END::pg_catalog.jsonb WHERE EXISTS (SELECT FROM mine) ON CONFLICT DO NOTHING RETURNING key) SELECT EXISTS (SELECT FROM mine) AS owned, pg_catalog.count(*) AS claimed FROM claim
+WITH mine AS (SELECT FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $1::bigint AND topic OPERATOR(pg_catalog.=) $2 AND partition OPERATOR(pg_catalog.=) $3 AND lane OPERATOR(pg_catalog.=) 0 AND owner_token OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid), claim AS (INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata, fingerprint) SELECT $1::bigint, $5::pg_catalog.text::pg_catalog.uuid, $6::pg_catalog.text::pg_catalog.uuid, CASE WHEN $7::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $7::pg_catalog.text END, CASE WHEN $8::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $8::pg_catalog.text END::pg_catalog.jsonb, CASE WHEN $9::bigint OPERATOR(pg_catalog.=) 0 THEN NULL ELSE $9::bigint END WHERE EXISTS (SELECT FROM mine) ON CONFLICT DO NOTHING RETURNING key) SELECT EXISTS (SELECT FROM mine) AS owned, pg_catalog.count(*) AS claimed FROM claim
 `
 
 type EventClaimOwnedParams struct {
-	ConsumerID int64
-	Topic      string
-	Partition  int32
-	OwnerToken string
-	Key        string
-	ClaimID    string
-	EventID    string
-	Metadata   string
+	ConsumerID  int64
+	Topic       string
+	Partition   int32
+	OwnerToken  string
+	Key         string
+	ClaimID     string
+	EventID     string
+	Metadata    string
+	Fingerprint int64
 }
 
 type EventClaimOwnedRow struct {
@@ -162,6 +169,7 @@ func (q *Queries) EventClaimOwned(ctx context.Context, db DBTX, arg EventClaimOw
 		arg.ClaimID,
 		arg.EventID,
 		arg.Metadata,
+		arg.Fingerprint,
 	)
 	if err != nil {
 		return nil, err
@@ -265,6 +273,42 @@ func (q *Queries) EventDeleteExpired(ctx context.Context, db DBTX, arg EventDele
 	return items, nil
 }
 
+const eventFingerprints = `-- name: EventFingerprints :many
+SELECT key, fingerprint::bigint AS fingerprint, processed_at FROM idem.processed_events WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) ANY($2::pg_catalog.text[]::pg_catalog.uuid[]) AND fingerprint IS NOT NULL
+`
+
+type EventFingerprintsParams struct {
+	ConsumerID int64
+	Keys       []string
+}
+
+type EventFingerprintsRow struct {
+	Key         uuid.UUID
+	Fingerprint int64
+	ProcessedAt time.Time
+}
+
+// The fingerprints of committed claims, and of those of this transaction, as far as they have one.
+func (q *Queries) EventFingerprints(ctx context.Context, db DBTX, arg EventFingerprintsParams) ([]EventFingerprintsRow, error) {
+	rows, err := db.Query(ctx, eventFingerprints, arg.ConsumerID, arg.Keys)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []EventFingerprintsRow
+	for rows.Next() {
+		var i EventFingerprintsRow
+		if err := rows.Scan(&i.Key, &i.Fingerprint, &i.ProcessedAt); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const eventForget = `-- name: EventForget :execrows
 DELETE FROM idem.processed_events WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) ANY($2::pg_catalog.text[]::pg_catalog.uuid[])
 `
@@ -284,7 +328,7 @@ func (q *Queries) EventForget(ctx context.Context, db DBTX, arg EventForgetParam
 }
 
 const eventGet = `-- name: EventGet :one
-SELECT processed_at, consumer_id, key, claim_id, event_id, metadata FROM idem.processed_events WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) $2
+SELECT processed_at, consumer_id, fingerprint, key, claim_id, event_id, metadata FROM idem.processed_events WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) $2
 `
 
 type EventGetParams struct {
@@ -300,6 +344,7 @@ func (q *Queries) EventGet(ctx context.Context, db DBTX, arg EventGetParams) (Pr
 	err := row.Scan(
 		&i.ProcessedAt,
 		&i.ConsumerID,
+		&i.Fingerprint,
 		&i.Key,
 		&i.ClaimID,
 		&i.EventID,
@@ -322,13 +367,14 @@ func (q *Queries) EventHeapBlocks(ctx context.Context, db DBTX) (int64, error) {
 }
 
 const eventImport = `-- name: EventImport :one
-WITH event AS (SELECT idem.event_key(s.event_id) AS key, s.claim_id::pg_catalog.uuid AS claim_id, s.event_id, CASE WHEN s.metadata OPERATOR(pg_catalog.=) '' THEN NULL ELSE s.metadata END::pg_catalog.jsonb AS metadata, s.processed_at, s.processed_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) c.retention) AS expired FROM (SELECT pg_catalog.unnest($1::pg_catalog.text[]) AS event_id, pg_catalog.unnest($2::pg_catalog.text[]) AS claim_id, pg_catalog.unnest($3::pg_catalog.text[]) AS metadata, 'epoch'::timestamp with time zone OPERATOR(pg_catalog.+) (pg_catalog.unnest($4::bigint[]) OPERATOR(pg_catalog.*) '1 microsecond'::interval) AS processed_at) s JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) $5::bigint), imported AS (INSERT INTO idem.processed_events (processed_at, consumer_id, key, claim_id, event_id, metadata) SELECT e.processed_at, $5::bigint, e.key, e.claim_id, CASE WHEN e.event_id OPERATOR(pg_catalog.=) e.key::pg_catalog.text THEN NULL ELSE e.event_id END, CASE WHEN e.metadata OPERATOR(pg_catalog.<>) 'null' THEN pg_catalog.jsonb_build_object('user', e.metadata) END FROM event e WHERE NOT e.expired ORDER BY e.key ON CONFLICT DO NOTHING RETURNING 1) SELECT pg_catalog.count(*) AS known, pg_catalog.count(*) FILTER (WHERE expired) AS expired, (SELECT pg_catalog.count(*) FROM imported) AS imported FROM event
+WITH event AS (SELECT idem.event_key(s.event_id) AS key, s.claim_id::pg_catalog.uuid AS claim_id, s.event_id, CASE WHEN s.metadata OPERATOR(pg_catalog.=) '' THEN NULL ELSE s.metadata END::pg_catalog.jsonb AS metadata, s.processed_at, s.processed_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) c.retention) AS expired FROM (SELECT pg_catalog.unnest($1::pg_catalog.text[]) AS event_id, pg_catalog.unnest($2::pg_catalog.text[]) AS claim_id, pg_catalog.unnest($3::pg_catalog.text[]) AS metadata, pg_catalog.unnest($4::bigint[]) AS fingerprint, 'epoch'::timestamp with time zone OPERATOR(pg_catalog.+) (pg_catalog.unnest($5::bigint[]) OPERATOR(pg_catalog.*) '1 microsecond'::interval) AS processed_at) s JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) $6::bigint), imported AS (INSERT INTO idem.processed_events (processed_at, consumer_id, key, claim_id, event_id, metadata) SELECT e.processed_at, $6::bigint, e.key, e.claim_id, CASE WHEN e.event_id OPERATOR(pg_catalog.=) e.key::pg_catalog.text THEN NULL ELSE e.event_id END, CASE WHEN e.metadata OPERATOR(pg_catalog.<>) 'null' THEN pg_catalog.jsonb_build_object('user', e.metadata) END FROM event e WHERE NOT e.expired ORDER BY e.key ON CONFLICT DO NOTHING RETURNING 1) SELECT pg_catalog.count(*) AS known, pg_catalog.count(*) FILTER (WHERE expired) AS expired, (SELECT pg_catalog.count(*) FROM imported) AS imported FROM event
 `
 
 type EventImportParams struct {
 	EventIds        []string
 	ClaimIds        []string
 	Metadata        []string
+	Fingerprints    []int64
 	ProcessedMicros []int64
 	ConsumerID      int64
 }
@@ -348,6 +394,7 @@ func (q *Queries) EventImport(ctx context.Context, db DBTX, arg EventImportParam
 		arg.EventIds,
 		arg.ClaimIds,
 		arg.Metadata,
+		arg.Fingerprints,
 		arg.ProcessedMicros,
 		arg.ConsumerID,
 	)

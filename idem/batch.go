@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/db"
 )
 
 // BatchEvent is one event of a batch.
@@ -20,6 +22,10 @@ type BatchEvent struct {
 
 	// Metadata is stored with the claim, unless it is nil.
 	Metadata *Metadata
+
+	// Fingerprint is stored with the claim. If the event was processed before with another one, its
+	// result is a *CollisionError.
+	Fingerprint Fingerprint
 
 	// Data is the caller's own, handed on to the handler.
 	Data any
@@ -90,7 +96,7 @@ func (g *Guard) processBatch(ctx context.Context, o *Owner, events []BatchEvent,
 	if err != nil {
 		return nil, err
 	}
-	if c.metadata != "" || c.recordDuration || c.owner != nil {
+	if c.metadata != "" || c.fingerprint != 0 || c.recordDuration || c.owner != nil {
 		return nil, fmt.Errorf("%w: of the options a batch takes WithIsolation and WithRetry", ErrInvalidConfig)
 	}
 	c.owner, c.advances = o, o != nil
@@ -154,10 +160,13 @@ func (b *batch) process(ctx context.Context, events []BatchEvent) error {
 
 // isEventsFault reports whether err comes of the events and not of the infrastructure.
 func isEventsFault(err error) bool {
-	if errors.Is(err, ErrInvalidEventID) || errors.Is(err, ErrInvalidMetadata) {
+	var (
+		collision  *CollisionError
+		handlerErr *HandlerError
+	)
+	if errors.Is(err, ErrInvalidEventID) || errors.Is(err, ErrInvalidMetadata) || errors.As(err, &collision) {
 		return true
 	}
-	var handlerErr *HandlerError
 
 	return errors.As(err, &handlerErr) && !handlerErr.transient && !errors.Is(err, ErrHandlerTx)
 }
@@ -239,7 +248,7 @@ func (b *batch) prepare(events []BatchEvent) (*part, error) {
 		p.keys[i] = Key(e.ID)
 		if _, ok := seen[p.keys[i]]; !ok {
 			seen[p.keys[i]] = struct{}{}
-			p.call.batch.add(p.keys[i], e.ID, metadata)
+			p.call.batch.add(p.keys[i], e.ID, metadata, e.Fingerprint)
 		}
 	}
 
@@ -261,6 +270,9 @@ func (p *part) try(ctx context.Context, results []BatchResult) error {
 			return &passedError{got.next}
 		}
 		fresh := p.sort(got, results)
+		if err := p.collision(ctx, g.names.on(tx), results); err != nil {
+			return err
+		}
 		if len(fresh) > 0 {
 			err := g.handle(ctx, tx, p.call, func(ctx context.Context, tx pgx.Tx) error { return p.inPart(p.batch.fn(ctx, tx, fresh)) })
 			if err != nil {
@@ -295,6 +307,25 @@ func (p *part) sort(got claimed, results []BatchResult) []BatchEvent {
 	}
 
 	return fresh
+}
+
+// collision returns an error for the first duplicate that was processed with another payload.
+func (p *part) collision(ctx context.Context, conn db.DBTX, results []BatchResult) error {
+	var (
+		duplicates []printed
+		at         []int
+	)
+	for i, e := range p.events {
+		if results[i].Outcome == AlreadyProcessed && e.Fingerprint != 0 {
+			duplicates, at = append(duplicates, printed{e.ID, p.keys[i], e.Fingerprint}), append(at, i)
+		}
+	}
+	i, err := p.batch.guard.collision(ctx, conn, duplicates)
+	if i >= 0 {
+		return &EventError{Index: at[i], Err: err}
+	}
+
+	return err
 }
 
 // claimed returns the keys that are the caller's to process.

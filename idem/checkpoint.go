@@ -71,8 +71,8 @@ func (g *Guard) newCallAt(o *Owner, offset int64, opts []Option) (call, error) {
 	switch {
 	case err != nil:
 		return call{}, err
-	case c.metadata != "" || c.recordDuration:
-		return call{}, fmt.Errorf("%w: nothing is stored for the record, so it can have no metadata", ErrInvalidConfig)
+	case c.metadata != "" || c.fingerprint != 0 || c.recordDuration:
+		return call{}, fmt.Errorf("%w: nothing is stored for the record, so it can have no metadata and no fingerprint", ErrInvalidConfig)
 	}
 	c.eventID = o.partition.place(offset)
 
@@ -96,7 +96,7 @@ func (g *Guard) claimOwned(ctx context.Context, b *beginner, c call) (claimed, e
 	rows, err := g.queries.CheckpointClaim(ctx, conn, db.CheckpointClaimParams{
 		NextOffset: c.next, FirstOffset: c.offset, SeenOffset: o.Next(), LeaderEpoch: o.leaderEpoch,
 		ConsumerID: g.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, Lane: o.lane, OwnerToken: o.token,
-		ClaimID: c.claimID.String(), Keys: keyed.keys, EventIds: keyed.eventIDs, Metadata: keyed.metadata,
+		ClaimID: c.claimID.String(), Keys: keyed.keys, EventIds: keyed.eventIDs, Metadata: keyed.metadata, Fingerprints: keyed.fingerprints,
 	})
 	switch {
 	case err != nil:
@@ -121,6 +121,7 @@ func (g *Guard) claimHeld(ctx context.Context, conn db.DBTX, c call) (claimed, e
 	rows, err := g.queries.EventClaimOwned(ctx, conn, db.EventClaimOwnedParams{
 		ConsumerID: g.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.token,
 		Key: c.key.String(), ClaimID: c.claimID.String(), EventID: storedEventID(c.eventID), Metadata: c.metadata,
+		Fingerprint: int64(c.fingerprint),
 	})
 	switch {
 	case err != nil:

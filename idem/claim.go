@@ -53,8 +53,8 @@ type Claim struct {
 // (IsTransient reports true): roll back and begin anew. Claim several events in one
 // transaction always in the same order, or deadlocks will make some of them fail so.
 //
-// If the caller's COMMIT loses its connection, Resolve tells what became of it. Of the options only
-// WithMetadata makes sense here. A consumer that is not registered yet is registered in the caller's
+// If the caller's COMMIT loses its connection, Resolve tells what became of it. Of the options
+// WithMetadata and WithFingerprint make sense here. A consumer that is not registered yet is registered in the caller's
 // transaction; Register at start-up saves that look.
 func (g *Guard) ClaimTx(ctx context.Context, tx pgx.Tx, eventID string, opts ...Option) (Claim, error) {
 	if tx == nil {
@@ -74,6 +74,12 @@ func (g *Guard) ClaimTx(ctx context.Context, tx pgx.Tx, eventID string, opts ...
 	got, err := g.claim(ctx, conn, c)
 	if err != nil {
 		return Claim{}, err
+	}
+
+	if !got.isNew(c) {
+		if err := g.collided(ctx, conn, c); err != nil {
+			return Claim{}, err
+		}
 	}
 
 	return Claim{EventID: eventID, ID: c.claimID, New: got.isNew(c)}, nil
@@ -112,6 +118,7 @@ type call struct {
 func (c *call) claimParams(consumer int64) db.EventClaimOneParams {
 	return db.EventClaimOneParams{
 		ConsumerID: consumer, Key: c.key.String(), ClaimID: c.claimID.String(), EventID: storedEventID(c.eventID), Metadata: c.metadata,
+		Fingerprint: int64(c.fingerprint),
 	}
 }
 
@@ -123,7 +130,10 @@ func (c *call) keyed() keyed {
 	case c.key == uuid.Nil:
 		return keyed{}
 	default:
-		return keyed{keys: []string{c.key.String()}, eventIDs: []string{storedEventID(c.eventID)}, metadata: []string{c.metadata}}
+		return keyed{
+			keys: []string{c.key.String()}, eventIDs: []string{storedEventID(c.eventID)}, metadata: []string{c.metadata},
+			fingerprints: []int64{int64(c.fingerprint)},
+		}
 	}
 }
 
@@ -182,6 +192,7 @@ func (g *Guard) claim(ctx context.Context, conn db.DBTX, c call) (claimed, error
 		var rows []db.EventClaimRow
 		rows, err = g.queries.EventClaim(ctx, conn, db.EventClaimParams{
 			ConsumerID: g.consumer, ClaimID: c.claimID.String(), Keys: c.batch.keys, EventIds: c.batch.eventIDs, Metadata: c.batch.metadata,
+			Fingerprints: c.batch.fingerprints,
 		})
 		if err == nil {
 			got.count, got.part = int(rows[0].Claimed), rows[0].Part

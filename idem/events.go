@@ -88,7 +88,7 @@ func (g *Guard) MarkAllProcessed(ctx context.Context, eventIDs []string) (int64,
 			var err error
 			rows, err = g.queries.EventClaim(ctx, conn, db.EventClaimParams{
 				ConsumerID: g.consumer, ClaimID: claimID.String(),
-				Keys: part.keys, EventIds: part.eventIDs, Metadata: part.metadata,
+				Keys: part.keys, EventIds: part.eventIDs, Metadata: part.metadata, Fingerprints: part.fingerprints,
 			})
 
 			return err //nolint:wrapcheck // onPool wraps it.
@@ -147,11 +147,13 @@ func (g *Guard) onPool(ctx context.Context, statement func(conn db.DBTX) error) 
 }
 
 // keyed are events by their keys, without duplicates, as the claim statement wants them. The
-// event ids and metadata end with the last one that is not empty.
+// event ids, metadata and fingerprints end with the last one that is not empty.
 type keyed struct {
 	keys     []string
 	eventIDs []string
 	metadata []string
+
+	fingerprints []int64
 }
 
 func distinctKeys(eventIDs []string) (keyed, error) {
@@ -166,7 +168,7 @@ func distinctKeys(eventIDs []string) (keyed, error) {
 			continue
 		}
 		seen[key] = struct{}{}
-		all.add(key, id, "")
+		all.add(key, id, "", 0)
 	}
 
 	return all, nil
@@ -178,27 +180,30 @@ func (k *keyed) take(n int) keyed {
 	part.keys, k.keys = split(k.keys, n)
 	part.eventIDs, k.eventIDs = split(k.eventIDs, n)
 	part.metadata, k.metadata = split(k.metadata, n)
+	part.fingerprints, k.fingerprints = split(k.fingerprints, n)
 
 	return part
 }
 
-func split(all []string, n int) (first, rest []string) {
+func split[T any](all []T, n int) (first, rest []T) {
 	n = min(n, len(all))
 
 	return all[:n], all[n:]
 }
 
-func (k *keyed) add(key uuid.UUID, eventID, metadata string) {
+func (k *keyed) add(key uuid.UUID, eventID, metadata string, fingerprint Fingerprint) {
+	k.fingerprints = appendAt(k.fingerprints, len(k.keys), int64(fingerprint))
 	k.eventIDs = appendAt(k.eventIDs, len(k.keys), storedEventID(eventID))
 	k.metadata = appendAt(k.metadata, len(k.keys), metadata)
 	k.keys = append(k.keys, key.String())
 }
 
-// appendAt puts text at index i, unless it is empty.
-func appendAt(to []string, i int, text string) []string {
-	if text == "" {
+// appendAt puts a value at index i, unless it is the zero value.
+func appendAt[T comparable](to []T, i int, value T) []T {
+	var zero T
+	if value == zero {
 		return to
 	}
 
-	return append(append(to, make([]string, i-len(to))...), text)
+	return append(append(to, make([]T, i-len(to))...), value)
 }

@@ -36,7 +36,7 @@ import (
 // and keeps a dead row until the next vacuum, and pgx prepares the statements again. So this is for
 // events that as a rule come once.
 //
-// Of the options it takes WithMetadata, WithIsolation and WithRetry.
+// Of the options it takes WithMetadata, WithFingerprint, WithIsolation and WithRetry.
 func (g *Guard) ExecIfNew(ctx context.Context, eventID string, queue func(b *pgx.Batch) error, opts ...Option) (Outcome, error) {
 	c, err := g.newCall(eventID, opts)
 	switch {
@@ -60,6 +60,12 @@ func (g *Guard) ExecIfNew(ctx context.Context, eventID string, queue func(b *pgx
 
 		return outcome, err
 	})
+	if err == nil && outcome == AlreadyProcessed {
+		err = g.onPool(ctx, func(conn db.DBTX) error { return g.collided(ctx, conn, c) })
+		if err != nil {
+			return 0, err
+		}
+	}
 	if err != nil && unanswered && !errors.Is(err, ErrOutcomeUnknown) {
 		// The search finds no claim either if the server has yet to read the pipeline.
 		return 0, fmt.Errorf("%w: %w", ErrOutcomeUnknown, mayBeLate(err))

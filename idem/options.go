@@ -7,6 +7,7 @@ type Option func(*options) error
 
 type options struct {
 	metadata       string // JSON, or empty
+	fingerprint    Fingerprint
 	isolation      pgx.TxIsoLevel
 	retry          RetryPolicy
 	recordDuration bool

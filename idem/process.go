@@ -99,8 +99,11 @@ func (g *Guard) attempt(ctx context.Context, c call, fn Handler) (outcome Outcom
 	err = g.begin(ctx, c, func(tx pgx.Tx, got claimed) error {
 		if !got.isNew(c) {
 			outcome = AlreadyProcessed
+			if !got.place {
+				return nil
+			}
 
-			return nil
+			return g.collided(ctx, g.names.on(tx), c)
 		}
 		started := time.Now()
 		if err := g.handle(ctx, tx, c, fn); err != nil {

@@ -78,6 +78,9 @@ func (w *worker) gather(records []kafka.Message) []idem.BatchEvent {
 			if event.ID, err = w.eventID(*record); err != nil {
 				break
 			}
+			if w.fingerprints() {
+				event.Fingerprint = idem.FingerprintOf(record.Value)
+			}
 			if w.config.StoreMetadata {
 				event.Metadata = w.metadata(Message{Message: *record, Attempt: 1})
 			}

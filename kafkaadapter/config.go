@@ -120,6 +120,11 @@ type Config struct {
 	// StopOnUnreadable.
 	OnUnreadable UnreadablePolicy
 
+	// OnCollision says what becomes of a record whose event id was processed before with another
+	// value: an id that is not unique, or a producer's mistake. Default ReportCollision. Each claim
+	// keeps a fingerprint of the value for it, 8 bytes a row.
+	OnCollision CollisionPolicy
+
 	// StoreMetadata stores with each claim where its record comes from: topic, partition,
 	// offset, key, time and attempt (idem.Metadata). Default false: it about doubles the
 	// size of a row.
@@ -254,8 +259,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("%w: with several topics it must be known what EventID's ids are unique in; wrap it in InTopic (each topic has ids of its own) or in AcrossTopics (an id is the same event in all of them)", ErrInvalidConfig)
 	case c.MaxStarts < 0:
 		return fmt.Errorf("%w: MaxStarts is negative (%d)", ErrInvalidConfig, c.MaxStarts)
-	case c.Mode > ByCheckpoint || c.OnFailure > StopOnFailure || c.OnOutOfRange > SkipToLatest || c.OnDatabaseRewind > FailOnRewind || c.OnUnreadable > SkipUnreadable:
-		return fmt.Errorf("%w: Mode, OnFailure, OnOutOfRange, OnDatabaseRewind or OnUnreadable is none of the constants", ErrInvalidConfig)
+	case c.Mode > ByCheckpoint || c.OnFailure > StopOnFailure || c.OnOutOfRange > SkipToLatest || c.OnDatabaseRewind > FailOnRewind || c.OnUnreadable > SkipUnreadable || c.OnCollision > IgnoreCollision:
+		return fmt.Errorf("%w: Mode, OnFailure, OnOutOfRange, OnDatabaseRewind, OnUnreadable or OnCollision is none of the constants", ErrInvalidConfig)
 	case c.DeadLetterSuffix != "" && c.OnFailure != StoreDeadLetter:
 		return fmt.Errorf("%w: DeadLetterSuffix needs OnFailure StoreDeadLetter", ErrInvalidConfig)
 	case c.ParkKeys && (c.Mode == ByEventID || c.OnFailure != StoreDeadLetter):

@@ -28,7 +28,9 @@ type Consumer struct {
 	config  Config
 	brokers net.Addr
 	running atomic.Bool
-	pool    poolWatch
+
+	collisions oncePer // when one was logged
+	pool       poolWatch
 }
 
 // New returns a Consumer whose handler runs in the transactions of guard. It does no I/O.

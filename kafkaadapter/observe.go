@@ -26,6 +26,7 @@ const (
 	EventFenced                             // another owner has taken over, of which the group has not told yet
 	EventSkipped                            // records are skipped, by Config.OnOutOfRange, OnUnreadable or an operator: Offset, where it goes on; Err if a batch is unreadable
 	EventRewound                            // the database went back in time: Offset of the checkpoint, Records lost and read again, Err
+	EventCollision                          // an event id was processed before with another value: Offset, Err, an *idem.CollisionError
 	EventThrottled                          // the client is over a quota of the broker and waits: Offset, Duration
 	EventBreakerOpened                      // records fail one after the other and the partition waits (BreakerPolicy): Offset, Err
 	EventBreakerClosed                      // it goes on, because a record took effect: Offset, Duration, how long it waited; EventRevoked ends the waiting too

@@ -77,3 +77,20 @@ const (
 	// lost to this consumer.
 	SkipUnreadable
 )
+
+// CollisionPolicy says what becomes of a record whose event id was processed before with another
+// value. Not in Mode ByCheckpoint, which has no event ids.
+type CollisionPolicy uint8
+
+const (
+	// ReportCollision takes the record for a duplicate, and says so: EventCollision, one line a
+	// minute at warn.
+	ReportCollision CollisionPolicy = iota
+
+	// FailOnCollision takes it for one that cannot be processed (Config.OnFailure): with
+	// StoreDeadLetter it becomes a dead letter without an event id. It tells EventCollision too.
+	FailOnCollision
+
+	// IgnoreCollision takes it for a duplicate like any other. No fingerprints are kept.
+	IgnoreCollision
+)

@@ -42,6 +42,7 @@ func (w *worker) process(revoked, work context.Context, record kafka.Message) er
 
 	tries := attempts{policy: w.config.Retry, began: time.Now()}
 	for waits := 1; ; waits++ {
+		var collision *idem.CollisionError
 		ran := false
 		m.Attempt++
 		started := time.Now()
@@ -58,6 +59,8 @@ func (w *worker) process(revoked, work context.Context, record kafka.Message) er
 			return err
 		case work.Err() != nil, transient && revoked.Err() != nil:
 			return nil //nolint:nilerr // The next owner of the partition takes care of it.
+		case errors.As(err, &collision):
+			return w.collided(revoked, work, m, took, collision)
 		case !transient && !ran && !unfit(err):
 			return w.refuse(m, err)
 		case !transient && (!ran || permanent(err)):
@@ -90,6 +93,9 @@ func (w *worker) processOnce(work context.Context, m Message, ran *bool) (idem.O
 	options := []idem.Option{w.once}
 	if w.config.StoreMetadata && w.config.Mode != ByCheckpoint {
 		options = append(options, idem.WithMetadata(*w.metadata(m)))
+	}
+	if w.fingerprints() {
+		options = append(options, idem.WithFingerprint(idem.FingerprintOf(m.Value)))
 	}
 	handler := w.handler(m, ran)
 	switch w.config.Mode {

@@ -97,10 +97,10 @@ WITH mark AS (
       AND owner_token = CAST(@owner_token::text AS uuid) AND next_offset = @seen_offset AND next_offset <= @first_offset
     RETURNING next_offset
 ), claim AS (
-    INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
-    SELECT @consumer_id::bigint, c.key::uuid, CAST(@claim_id::text AS uuid), nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
+    INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata, fingerprint)
+    SELECT @consumer_id::bigint, c.key::uuid, CAST(@claim_id::text AS uuid), nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb, nullif(c.fingerprint, 0)
     FROM (
-        SELECT pg_catalog.unnest(@keys::text[]) AS key, pg_catalog.unnest(@event_ids::text[]) AS event_id, pg_catalog.unnest(@metadata::text[]) AS metadata
+        SELECT pg_catalog.unnest(@keys::text[]) AS key, pg_catalog.unnest(@event_ids::text[]) AS event_id, pg_catalog.unnest(@metadata::text[]) AS metadata, pg_catalog.unnest(@fingerprints::bigint[]) AS fingerprint
     ) c
     WHERE EXISTS (SELECT FROM mark)
     ORDER BY c.key::uuid

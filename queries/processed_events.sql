@@ -3,15 +3,15 @@
 -- that a transaction in progress holds is waited for; it is the caller's if that transaction rolls
 -- back and not if it commits. The keys must be distinct. They are inserted in order, so that two
 -- statements which claim the same keys wait for each other in one direction only. One row, always.
--- Event ids and metadata that are empty or missing at the end of their arrays are null. UUIDs
+-- Event ids, metadata and fingerprints that are empty, 0 or missing at the end of their arrays are null. UUIDs
 -- travel here as text: pgx encodes an array of strings in every query execution mode, one of UUIDs only in
 -- some, and a single uuid.UUID by way of an error that it makes and drops, which takes more than ten
 -- times as long.
 WITH claim AS (
-    INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
-    SELECT @consumer_id::bigint, c.key::uuid, CAST(@claim_id::text AS uuid), nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb
+    INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata, fingerprint)
+    SELECT @consumer_id::bigint, c.key::uuid, CAST(@claim_id::text AS uuid), nullif(c.event_id, ''), nullif(c.metadata, '')::jsonb, nullif(c.fingerprint, 0)
     FROM (
-        SELECT unnest(@keys::text[]) AS key, unnest(@event_ids::text[]) AS event_id, unnest(@metadata::text[]) AS metadata
+        SELECT unnest(@keys::text[]) AS key, unnest(@event_ids::text[]) AS event_id, unnest(@metadata::text[]) AS metadata, pg_catalog.unnest(@fingerprints::bigint[]) AS fingerprint
     ) c
     ORDER BY c.key::uuid
     ON CONFLICT DO NOTHING
@@ -24,8 +24,8 @@ FROM claim;
 -- name: EventClaimOne :execrows
 -- EventClaim for one event: one row if it is the caller's to process, else none. There is nothing to
 -- unnest, to sort or to count, so it costs the server less.
-INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
-VALUES (@consumer_id, CAST(@key::text AS uuid), CAST(@claim_id::text AS uuid), nullif(@event_id::text, ''), nullif(@metadata::text, '')::jsonb)
+INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata, fingerprint)
+VALUES (@consumer_id, CAST(@key::text AS uuid), CAST(@claim_id::text AS uuid), nullif(@event_id::text, ''), nullif(@metadata::text, '')::jsonb, nullif(@fingerprint::bigint, 0))
 ON CONFLICT DO NOTHING;
 
 -- name: EventClaimOwned :many
@@ -36,8 +36,8 @@ WITH mine AS (
     WHERE consumer_id = @consumer_id::bigint AND topic = @topic AND partition = @partition AND lane = 0
       AND owner_token = CAST(@owner_token::text AS uuid)
 ), claim AS (
-    INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
-    SELECT @consumer_id::bigint, CAST(@key::text AS uuid), CAST(@claim_id::text AS uuid), nullif(@event_id::text, ''), nullif(@metadata::text, '')::jsonb
+    INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata, fingerprint)
+    SELECT @consumer_id::bigint, CAST(@key::text AS uuid), CAST(@claim_id::text AS uuid), nullif(@event_id::text, ''), nullif(@metadata::text, '')::jsonb, nullif(@fingerprint::bigint, 0)
     WHERE EXISTS (SELECT FROM mine)
     ON CONFLICT DO NOTHING
     RETURNING key
@@ -48,8 +48,8 @@ SELECT EXISTS (SELECT FROM mine) AS owned, count(*) AS claimed FROM claim;
 -- EventClaimOne that fails with unique_violation (23505) where the event is not the caller's to
 -- process, so that nothing behind it in the same pipeline is executed. It waits as EventClaimOne does.
 -- Only for a pipeline that begins and ends the transaction: any other would be aborted with it.
-INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata)
-VALUES (@consumer_id, CAST(@key::text AS uuid), CAST(@claim_id::text AS uuid), nullif(@event_id::text, ''), nullif(@metadata::text, '')::jsonb);
+INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata, fingerprint)
+VALUES (@consumer_id, CAST(@key::text AS uuid), CAST(@claim_id::text AS uuid), nullif(@event_id::text, ''), nullif(@metadata::text, '')::jsonb, nullif(@fingerprint::bigint, 0));
 
 -- name: EventSetHandlerDuration :exec
 -- Runs in the claiming transaction, before its COMMIT: nobody else sees the row without it.
@@ -61,6 +61,11 @@ WHERE consumer_id = @consumer_id AND key = @key;
 -- A committed claim, whole. None says nothing about transactions in progress, so it must never
 -- decide whether to process an event.
 SELECT * FROM idem.processed_events WHERE consumer_id = @consumer_id AND key = @key;
+
+-- name: EventFingerprints :many
+-- The fingerprints of committed claims, and of those of this transaction, as far as they have one.
+SELECT key, fingerprint::bigint AS fingerprint, processed_at FROM idem.processed_events
+WHERE consumer_id = @consumer_id AND key = ANY (CAST(@keys::text[] AS uuid[])) AND fingerprint IS NOT NULL;
 
 -- name: EventLock :one
 -- The committed claim of an event, which nobody forgets while the transaction lasts.
@@ -152,7 +157,7 @@ WITH event AS (
            s.processed_at, s.processed_at < pg_catalog.now() - c.retention AS expired
     FROM (
         SELECT pg_catalog.unnest(@event_ids::text[]) AS event_id, pg_catalog.unnest(@claim_ids::text[]) AS claim_id,
-               pg_catalog.unnest(@metadata::text[]) AS metadata,
+               pg_catalog.unnest(@metadata::text[]) AS metadata, pg_catalog.unnest(@fingerprints::bigint[]) AS fingerprint,
                timestamptz 'epoch' + pg_catalog.unnest(@processed_micros::bigint[]) * interval '1 microsecond' AS processed_at
     ) s JOIN idem.consumers c ON c.id = @consumer_id::bigint
 ), imported AS (

@@ -69,6 +69,7 @@ COMMENT ON COLUMN idem.consumers.retention IS 'How long an event id is remembere
 CREATE TABLE idem.processed_events (
     processed_at timestamptz NOT NULL DEFAULT now(),
     consumer_id  bigint      NOT NULL,
+    fingerprint  bigint,
     key          uuid        NOT NULL,
     claim_id     uuid        NOT NULL,
     event_id     text        COLLATE "C",
@@ -78,6 +79,7 @@ CREATE TABLE idem.processed_events (
 
 COMMENT ON TABLE  idem.processed_events IS 'The claims: a row here means that the event took effect, in the same transaction.';
 COMMENT ON COLUMN idem.processed_events.processed_at IS 'Start of the transaction that processed the event, by this server''s clock.';
+COMMENT ON COLUMN idem.processed_events.fingerprint IS 'The first 8 bytes of SHA-256 of the payload, by which another payload with the same event id is told; null if not known.';
 COMMENT ON COLUMN idem.processed_events.key IS 'event_key(event id)';
 COMMENT ON COLUMN idem.processed_events.claim_id IS 'UUIDv7 of the call that claimed the event.';
 COMMENT ON COLUMN idem.processed_events.event_id IS 'The event id, or null when it is the text of key itself.';

@@ -1,0 +1,29 @@
+package kafkaadapter
+
+import (
+	"context"
+	"time"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+// fingerprints reports whether claims keep a fingerprint of the record's value.
+func (w *worker) fingerprints() bool {
+	return w.config.Mode != ByCheckpoint && w.config.OnCollision != IgnoreCollision
+}
+
+// collided does with a record whose event id was processed with another value what
+// Config.OnCollision says.
+func (w *worker) collided(revoked, work context.Context, m Message, took time.Duration, collision *idem.CollisionError) error {
+	w.observe(Event{Kind: EventCollision, Offset: m.Offset, Err: collision})
+	if w.config.OnCollision == FailOnCollision {
+		m.EventID = "" // It is another event's.
+
+		return w.fail(revoked, work, m, collision)
+	}
+	if w.generation.consumer.collisions.due(time.Minute) {
+		w.log.WarnContext(work, "kafkaadapter: a record is taken for a duplicate although its value is another one", "offset", m.Offset, "error", collision)
+	}
+
+	return w.settleOne(revoked, m, idem.AlreadyProcessed, took)
+}
