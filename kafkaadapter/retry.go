@@ -23,8 +23,8 @@ type RetryPolicy struct {
 	MaxAttempts int
 
 	// FirstPause is the pause before the second attempt. Each pause is twice as long as the one
-	// before, up to LongestPause; up to a quarter of each is taken off at random. Defaults: 200 ms
-	// and 30 s, or what the other one is if that is less or more.
+	// before, up to LongestPause; up to an eighth of each is taken off at random. Defaults: 250 ms
+	// and 20 s, or what the other one is if that is less or more.
 	FirstPause   time.Duration
 	LongestPause time.Duration
 
@@ -36,9 +36,9 @@ type RetryPolicy struct {
 func (p RetryPolicy) withDefaults() RetryPolicy {
 	p.MaxAttempts = cmp.Or(p.MaxAttempts, 10)
 	if p.FirstPause == 0 {
-		p.FirstPause = min(200*time.Millisecond, cmp.Or(max(p.LongestPause, 0), time.Hour))
+		p.FirstPause = min(250*time.Millisecond, cmp.Or(max(p.LongestPause, 0), time.Hour))
 	}
-	p.LongestPause = cmp.Or(p.LongestPause, max(30*time.Second, p.FirstPause))
+	p.LongestPause = cmp.Or(p.LongestPause, max(20*time.Second, p.FirstPause))
 
 	return p
 }

@@ -19,8 +19,8 @@ func TestDefaultRetriesRideOutAMinute(t *testing.T) {
 		}
 		least, most = min(least, total), max(most, total)
 	}
-	if least < time.Minute || most > 90*time.Second {
-		t.Errorf("they last from %v to %v, want at least a minute and at most a half more", least, most)
+	if least < time.Minute || most > 75*time.Second {
+		t.Errorf("they last from %v to %v, want at least a minute and at most a quarter more", least, most)
 	}
 }
 

@@ -19,12 +19,12 @@ func (e Exponential) Pause(failed int) time.Duration {
 	return rand.N(max(e.limit(failed), 1)) //nolint:gosec // Jitter needs no secrecy.
 }
 
-// LongPause has less jitter: it is at least three quarters of what Pause can be. It is for pauses
+// LongPause has less jitter: it is at least seven eighths of what Pause can be. It is for pauses
 // whose sum has to ride something out.
 func (e Exponential) LongPause(failed int) time.Duration {
 	limit := e.limit(failed)
 
-	return limit - rand.N(limit/4+1) //nolint:gosec // Jitter needs no secrecy.
+	return limit - rand.N(limit/8+1) //nolint:gosec // Jitter needs no secrecy.
 }
 
 func (e Exponential) limit(failed int) time.Duration {

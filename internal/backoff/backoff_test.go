@@ -48,8 +48,8 @@ func TestLongPauseIsNearItsLimit(t *testing.T) {
 			pause := e.LongPause(failed)
 			least, most = min(least, pause), max(most, pause)
 		}
-		if least < limit*3/4 || most > limit || most-least < limit/8 {
-			t.Errorf("after %d failures the pauses are %v to %v, want three quarters of %v and more", failed, least, most, limit)
+		if least < limit*7/8 || most > limit || most-least < limit/16 {
+			t.Errorf("after %d failures the pauses are %v to %v, want seven eighths of %v and more", failed, least, most, limit)
 		}
 	}
 }
