@@ -123,24 +123,32 @@ func testRecordThatKillsProcesses(t *testing.T, j job, known int) {
 func TestFrozenProcessIsFenced(t *testing.T) {
 	t.Parallel()
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
-		db := pgtest.NewDB(t)
-		s := setupIn(t, b, 1, db.Pool(t))
-		records := events(0, 20, 1)
-		records[7].Value = []byte(freezes)
-		b.Write(t, s.topic, records...)
-		frozen := s.startJob(t, job{DSN: db.DSN})
-		until(t, "the process to freeze", func() bool { return stopped(t, frozen.command.Process.Pid) })
+		for _, lanes := range []int{1, 2} {
+			t.Run(strconv.Itoa(lanes)+" lanes", func(t *testing.T) {
+				t.Parallel()
+				db := pgtest.NewDB(t)
+				s := setupIn(t, b, 1, db.Pool(t))
+				records := events(0, 20, 1)
+				records[7].Value = []byte(freezes)
+				b.Write(t, s.topic, records...)
+				frozen := s.startJob(t, job{DSN: db.DSN, Lanes: lanes})
+				until(t, "the process to freeze", func() bool { return stopped(t, frozen.command.Process.Pid) })
 
-		other := s.start(t, nil)
-		s.awaitCommitted(t, 20)
-		if err := frozen.command.Process.Signal(syscall.SIGCONT); err != nil {
-			t.Fatal(err)
+				other := s.start(t, func(c *kafkaadapter.Config) { c.Lanes = lanes })
+				s.awaitCommitted(t, 20)
+				if err := frozen.command.Process.Signal(syscall.SIGCONT); err != nil {
+					t.Fatal(err)
+				}
+				other.leave(t)
+				b.Write(t, s.topic, events(20, 10, 1)...)
+				s.awaitCommitted(t, 30) // By the one that was frozen.
+				frozen.dismiss(t)
+				s.verifyOnce(t, 30)
+				if lanes == 1 {
+					s.verify(t, 30)
+				}
+			})
 		}
-		other.leave(t)
-		b.Write(t, s.topic, events(20, 10, 1)...)
-		s.awaitCommitted(t, 30) // By the one that was frozen.
-		frozen.dismiss(t)
-		s.verify(t, 30)
 	})
 }
 

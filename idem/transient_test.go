@@ -87,7 +87,8 @@ func TestRetriesEndWithSuccess(t *testing.T) {
 	}
 }
 
-// What a handler hears from other systems is its own, but SQLSTATEs mean the same everywhere.
+// What a handler hears from other systems is its own, unless it says otherwise, but SQLSTATEs mean the same
+// everywhere.
 func TestErrorsOfAnotherDatabase(t *testing.T) {
 	t.Parallel()
 	b, other := setup(t), setup(t)
@@ -104,6 +105,8 @@ func TestErrorsOfAnotherDatabase(t *testing.T) {
 		"serialization failure": {func(ctx context.Context) error {
 			return pgx.BeginFunc(ctx, other.pool, func(tx pgx.Tx) error { return raise(ctx, tx, "40001") })
 		}, attempts},
+		"said to be transient": {func(context.Context) error { return fmt.Errorf("ask: %w", idem.Transient(errBoom)) }, attempts},
+		"no error":             {func(context.Context) error { return idem.Transient(nil) }, 1},
 	} {
 		runs := 0
 		_, err := b.impatient(t).ProcessIfNew(t.Context(), name, func(ctx context.Context, _ pgx.Tx) error {

@@ -28,9 +28,8 @@ type Message struct {
 func (m Message) Lag() int64 { return max(0, m.HighWaterMark-m.Offset-1) }
 
 // Handler is the business logic for one record; idem.Handler says what it may do with tx. An
-// error rolls everything back, and the handler runs again, by Config.Retry; one
-// that wraps Permanent's does not run again. Then Config.OnFailure says what becomes of the
-// record.
+// error rolls everything back, and the handler runs again as Config.Retry says, unless the error wraps
+// Permanent's. When no attempt is left Config.OnFailure says what becomes of the record.
 //
 // The handler owns m: it may change the key, the value and the headers in place, and keep them.
 // Another attempt and a dead letter have the record as it was fetched.
