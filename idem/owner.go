@@ -159,18 +159,19 @@ func (g *Guard) readCheckpoint(ctx context.Context, conn db.DBTX, o *Owner) (int
 		return 0, fmt.Errorf("%w: %v", ErrCheckpointGone, o.partition)
 	}
 
-	return rows[0].NextOffset, o.judge(rows[0].OwnerToken, rows[0].NextOffset)
+	return rows[0].NextOffset, o.judge(rows[0].OwnerToken, rows[0].NextOffset, o.Next())
 }
 
-// judge returns an error if a row is not this owner's, or behind where the owner has left it.
-func (o *Owner) judge(token uuid.NullUUID, next int64) error {
+// judge returns an error if a row is not this owner's, or behind where the owner had left it when the
+// row was read.
+func (o *Owner) judge(token uuid.NullUUID, next, left int64) error {
 	switch {
 	case !token.Valid || token.UUID.String() != o.token:
 		return ErrFenced
-	case next < o.Next() && o.lane > 0:
-		return fmt.Errorf("%w: a lane of %v was at %d and is at %d", ErrRewound, o.partition, o.Next(), next)
-	case next < o.Next():
-		return fmt.Errorf("%w: the checkpoint of %v was at %d and is at %d", ErrRewound, o.partition, o.Next(), next)
+	case next < left && o.lane > 0:
+		return fmt.Errorf("%w: a lane of %v was at %d and is at %d", ErrRewound, o.partition, left, next)
+	case next < left:
+		return fmt.Errorf("%w: the checkpoint of %v was at %d and is at %d", ErrRewound, o.partition, left, next)
 	default:
 		return nil
 	}
@@ -192,13 +193,17 @@ func (o *Owner) verify(ctx context.Context, conn db.DBTX) error {
 	if o.lane > 0 {
 		known = []*Owner{{partition: o.partition, token: o.token}}
 	}
+	left := make([]int64, len(known)) // Before the rows are read: lanes go on meanwhile.
+	for i, owner := range known {
+		left[i] = owner.Next()
+	}
 	rows, err := o.guard.queries.CheckpointRead(ctx, conn, db.CheckpointReadParams{
 		ConsumerID: o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number,
 	})
 	if err != nil {
 		return fmt.Errorf("idem: read the checkpoint: %w", explain(err))
 	}
-	for _, owner := range known {
+	for k, owner := range known {
 		i := slices.IndexFunc(rows, func(row db.CheckpointReadRow) bool { return row.Lane == owner.lane })
 		switch {
 		case i < 0 && owner.lane > 0:
@@ -206,7 +211,7 @@ func (o *Owner) verify(ctx context.Context, conn db.DBTX) error {
 		case i < 0:
 			return fmt.Errorf("%w: %v", ErrCheckpointGone, o.partition)
 		}
-		if err := owner.judge(rows[i].OwnerToken, rows[i].NextOffset); err != nil {
+		if err := owner.judge(rows[i].OwnerToken, rows[i].NextOffset, left[k]); err != nil {
 			return err
 		}
 	}

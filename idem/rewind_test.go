@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -191,6 +193,51 @@ func TestDatabaseGoesBackUnderLanes(t *testing.T) {
 					t.Errorf("a lane of the former owner: %v, %v; want ErrFenced", outcome, err)
 				}
 			})
+		}
+	}
+}
+
+// Lanes that commit while the partition is looked at have lost nothing.
+func TestVerifyWhileLanesCommit(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	o := acquire(t, b.guard)
+	lanes, err := o.Lanes(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const each = 200
+	var running sync.WaitGroup
+	for i, lane := range lanes {
+		running.Go(func() {
+			for n := range each {
+				offset := 2*n + i
+				if _, err := b.guard.ProcessIfNew(t.Context(), strconv.Itoa(offset), effect("lanes"), idem.WithOwner(lane, int64(offset))); err != nil {
+					t.Error(err)
+
+					return
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		running.Wait()
+		close(done)
+	}()
+	for looked := 0; ; looked++ {
+		select {
+		case <-done:
+			if n := b.effects(t, "lanes"); n != 2*each || looked == 0 {
+				t.Errorf("%d effects, looked at %d times", n, looked)
+			}
+
+			return
+		default:
+		}
+		if err := o.Verify(t.Context()); err != nil {
+			<-done
+			t.Fatalf("after looking %d times: %v", looked, err)
 		}
 	}
 }
