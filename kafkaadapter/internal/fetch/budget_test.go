@@ -42,21 +42,21 @@ func compressed(t *testing.T, codec compress.Compression, plain []byte) []byte {
 
 // A few kilobytes must not take up what they become.
 func TestBatchesBeyondTheBudgetAreUnreadable(t *testing.T) { //nolint:paralleltest // It measures what is allocated.
-	const budget = 16 << 20
-	headers := binary.AppendVarint([]byte{0, 0, 0, 1, 1}, 4_000_000) // 160 MB in Go
-	headers = append(headers, make([]byte, 2*4_000_000)...)
-	names := binary.AppendVarint([]byte{0, 0, 0, 1, 1}, 800_000) // of two bytes each, all different from the one before
-	for i := range 800_000 {
-		names = append(names, 4, byte(i), byte(i>>8), 1)
+	const budget, few = 4 << 20, 16 << 20                            // Decompressors have buffers of their own.
+	headers := binary.AppendVarint([]byte{0, 0, 0, 1, 1}, 1_000_000) // 40 MB in Go
+	headers = append(headers, make([]byte, 2*1_000_000)...)
+	names := binary.AppendVarint([]byte{0, 0, 0, 1, 1}, 20_000) // each another than the one before
+	for i := range 20_000 {
+		names = append(appendVarbytes(names, bytes.Repeat([]byte{byte(i)}, 100)), 1)
 	}
-	value := binary.AppendVarint([]byte{0, 0, 0, 1}, 40<<20)
-	value = append(append(value, make([]byte, 40<<20)...), 0)
+	value := binary.AppendVarint([]byte{0, 0, 0, 1}, 30<<20)
+	value = append(append(value, make([]byte, 30<<20)...), 0)
 	records := func(record []byte) []byte { return append(binary.AppendVarint(nil, int64(len(record))), record...) }
-	many := bytes.Repeat([]byte{12, 0, 0, 0, 1, 1, 0}, 1_000_000)
+	many := bytes.Repeat([]byte{12, 0, 0, 0, 1, 1, 0}, 300_000)
 	for name, test := range map[string]struct {
 		count int
 		plain []byte
-	}{"headers": {1, records(headers)}, "names": {1, records(names)}, "value": {1, records(value)}, "records": {1_000_000, many}} {
+	}{"headers": {1, records(headers)}, "names": {1, records(names)}, "value": {1, records(value)}, "records": {300_000, many}} {
 		for _, codec := range []compress.Compression{compress.Gzip, compress.Snappy, compress.Lz4, compress.Zstd} {
 			packed := compressed(t, codec, test.plain)
 			batch := testBatch{values: make([]string, test.count)}
@@ -75,7 +75,7 @@ func TestBatchesBeyondTheBudgetAreUnreadable(t *testing.T) { //nolint:parallelte
 			if !ok || !errors.Is(err, ErrTooLarge) || bad.First != 0 || bad.Last != int64(test.count-1) {
 				t.Errorf("%s, %s: %v", name, codec, err)
 			}
-			if n := after.TotalAlloc - before.TotalAlloc; n > 4*budget {
+			if n := after.TotalAlloc - before.TotalAlloc; n > 2*budget+few {
 				t.Errorf("%s, %s: %d bytes were allocated", name, codec, n)
 			}
 			now, peak := memory.Used()
