@@ -58,7 +58,7 @@ func (q *Queries) DeadLetterCounts(ctx context.Context, db DBTX) ([]DeadLetterCo
 }
 
 const deadLetterDeleteResolved = `-- name: DeadLetterDeleteResolved :execrows
-DELETE FROM idem.dead_letters WHERE id OPERATOR(pg_catalog.=) ANY (SELECT l.id FROM idem.dead_letters l JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) l.consumer_id WHERE l.state OPERATOR(pg_catalog.=) ANY(ARRAY['replayed', 'discarded', 'superseded']) AND l.resolved_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) c.retention) ORDER BY l.id LIMIT $1)
+DELETE FROM idem.dead_letters WHERE id OPERATOR(pg_catalog.=) ANY (SELECT l.id FROM idem.dead_letters l JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) l.consumer_id WHERE l.state OPERATOR(pg_catalog.=) ANY(ARRAY['replayed', 'discarded', 'superseded']) AND l.resolved_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) c.retention) ORDER BY l.id LIMIT $1 FOR UPDATE OF l SKIP LOCKED)
 `
 
 // Deletes letters that were resolved longer ago than their consumer's retention, a limited number

@@ -12,17 +12,35 @@ import (
 	"github.com/google/uuid"
 )
 
-const cleanupTryLead = `-- name: CleanupTryLead :one
-SELECT pg_catalog.pg_try_advisory_xact_lock('idem.processed_events'::pg_catalog.regclass::pg_catalog.oid::int, $1::int) AS "leading"
+const cleanupLeaders = `-- name: CleanupLeaders :many
+SELECT l.pid::int AS pid, COALESCE(a.usename::pg_catalog.text, '')::pg_catalog.text AS role, COALESCE(a.application_name, '')::pg_catalog.text AS application FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) l.pid WHERE l.relation OPERATOR(pg_catalog.=) 'idem.cleanup'::pg_catalog.regclass AND l.granted AND l.mode OPERATOR(pg_catalog.<>) 'AccessShareLock' AND l.database OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AND l.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()
 `
 
-// At most one transaction at a time holds the lead of a schema's cleanup; it is given back
-// when the transaction ends, so that it works through transaction pooling too.
-func (q *Queries) CleanupTryLead(ctx context.Context, db DBTX, lockClass int32) (bool, error) {
-	row := db.QueryRow(ctx, cleanupTryLead, lockClass)
-	var leading bool
-	err := row.Scan(&leading)
-	return leading, err
+type CleanupLeadersRow struct {
+	Pid         int32
+	Role        string
+	Application string
+}
+
+// The sessions that hold the lead of the cleanup, for people.
+func (q *Queries) CleanupLeaders(ctx context.Context, db DBTX) ([]CleanupLeadersRow, error) {
+	rows, err := db.Query(ctx, cleanupLeaders)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CleanupLeadersRow
+	for rows.Next() {
+		var i CleanupLeadersRow
+		if err := rows.Scan(&i.Pid, &i.Role, &i.Application); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const eventClaim = `-- name: EventClaim :many
@@ -238,7 +256,7 @@ func (q *Queries) EventCountOlder(ctx context.Context, db DBTX, arg EventCountOl
 }
 
 const eventDeleteExpired = `-- name: EventDeleteExpired :many
-WITH expired AS (DELETE FROM idem.processed_events e USING idem.consumers c WHERE e.ctid OPERATOR(pg_catalog.>=) pg_catalog.format('(%s,0)', $1::bigint)::pg_catalog.tid AND e.ctid OPERATOR(pg_catalog.<) pg_catalog.format('(%s,0)', $2::bigint)::pg_catalog.tid AND c.id OPERATOR(pg_catalog.=) e.consumer_id AND e.processed_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) c.retention) RETURNING e.consumer_id) SELECT c.name AS consumer, pg_catalog.count(*) AS deleted FROM expired JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) expired.consumer_id GROUP BY c.name ORDER BY c.name
+WITH lead AS (SELECT FROM idem.cleanup FOR UPDATE SKIP LOCKED), gone AS (DELETE FROM idem.processed_events d WHERE d.ctid OPERATOR(pg_catalog.=) ANY(ARRAY(SELECT e.ctid FROM idem.processed_events e JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) e.consumer_id WHERE EXISTS (SELECT FROM lead) AND e.ctid OPERATOR(pg_catalog.>=) pg_catalog.format('(%s,0)', $1::bigint)::pg_catalog.tid AND e.ctid OPERATOR(pg_catalog.<) pg_catalog.format('(%s,0)', $2::bigint)::pg_catalog.tid AND e.processed_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) c.retention) FOR UPDATE OF e SKIP LOCKED)) RETURNING d.consumer_id) SELECT l."leading", COALESCE(d.consumer, '')::pg_catalog.text AS consumer, COALESCE(d.deleted, 0)::bigint AS deleted FROM (SELECT EXISTS (SELECT FROM lead) AS "leading") l LEFT JOIN (SELECT c.name AS consumer, pg_catalog.count(*) AS deleted FROM gone JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) gone.consumer_id GROUP BY c.name) d ON true ORDER BY d.consumer
 `
 
 type EventDeleteExpiredParams struct {
@@ -247,12 +265,15 @@ type EventDeleteExpiredParams struct {
 }
 
 type EventDeleteExpiredRow struct {
+	Leading  bool
 	Consumer string
 	Deleted  int64
 }
 
 // Deletes what is older than its own consumer's retention in the blocks [from_block, to_block)
-// of the heap and counts it for each consumer.
+// of the heap and counts it for each consumer. It waits for nobody: rows that others have locked stay for
+// the next pass, and nothing is deleted while another cleanup leads. It is a transaction of its own,
+// so that no client can stop between its locks and its COMMIT. One row at least.
 func (q *Queries) EventDeleteExpired(ctx context.Context, db DBTX, arg EventDeleteExpiredParams) ([]EventDeleteExpiredRow, error) {
 	rows, err := db.Query(ctx, eventDeleteExpired, arg.FromBlock, arg.ToBlock)
 	if err != nil {
@@ -262,7 +283,7 @@ func (q *Queries) EventDeleteExpired(ctx context.Context, db DBTX, arg EventDele
 	var items []EventDeleteExpiredRow
 	for rows.Next() {
 		var i EventDeleteExpiredRow
-		if err := rows.Scan(&i.Consumer, &i.Deleted); err != nil {
+		if err := rows.Scan(&i.Leading, &i.Consumer, &i.Deleted); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -353,17 +374,32 @@ func (q *Queries) EventGet(ctx context.Context, db DBTX, arg EventGetParams) (Pr
 	return i, err
 }
 
-const eventHeapBlocks = `-- name: EventHeapBlocks :one
-SELECT CAST(pg_catalog.pg_relation_size('idem.processed_events') OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::bigint AS bigint) AS blocks
+const eventHeap = `-- name: EventHeap :one
+SELECT CAST(pg_catalog.pg_relation_size(t.oid) OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::bigint AS bigint) AS blocks, t.relkind::pg_catalog.text AS kind, COALESCE(a.amname::pg_catalog.text, '')::pg_catalog.text AS access_method, EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent OPERATOR(pg_catalog.=) t.oid) AS has_children, EXISTS (SELECT FROM idem.processed_events) AS has_rows FROM pg_catalog.pg_class t LEFT JOIN pg_catalog.pg_am a ON a.oid OPERATOR(pg_catalog.=) t.relam WHERE t.oid OPERATOR(pg_catalog.=) 'idem.processed_events'::pg_catalog.regclass
 `
 
-// The table's size in blocks. Rows that are inserted later can stand in blocks beyond it, but
-// such rows are not expired.
-func (q *Queries) EventHeapBlocks(ctx context.Context, db DBTX) (int64, error) {
-	row := db.QueryRow(ctx, eventHeapBlocks)
-	var blocks int64
-	err := row.Scan(&blocks)
-	return blocks, err
+type EventHeapRow struct {
+	Blocks       int64
+	Kind         string
+	AccessMethod string
+	HasChildren  bool
+	HasRows      bool
+}
+
+// The table's size in blocks, and whether cleanup can read it by them: it cannot if its rows are in
+// other tables, as partitions, children or shards are. Rows that are inserted later can stand in
+// blocks beyond, but such rows are not expired.
+func (q *Queries) EventHeap(ctx context.Context, db DBTX) (EventHeapRow, error) {
+	row := db.QueryRow(ctx, eventHeap)
+	var i EventHeapRow
+	err := row.Scan(
+		&i.Blocks,
+		&i.Kind,
+		&i.AccessMethod,
+		&i.HasChildren,
+		&i.HasRows,
+	)
+	return i, err
 }
 
 const eventImport = `-- name: EventImport :one

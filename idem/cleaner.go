@@ -40,6 +40,9 @@ type CleanerConfig struct {
 	Logger *slog.Logger
 }
 
+// patience is after how many passes in a row that found another process cleaning up a Cleaner warns.
+const patience = 3
+
 // Cleaner forgets old events periodically. Every instance of a service may run one: at most
 // one works at a time. It serves all consumers of a schema, each with its own retention.
 type Cleaner struct {
@@ -91,6 +94,7 @@ func (c *Cleaner) Run(ctx context.Context) error {
 		return err
 	}
 	log := c.config.Logger
+	behind := 0                                          // passes in a row that left the work to others
 	pause := rand.N(min(c.config.Interval, time.Minute)) //nolint:gosec // Jitter needs no secrecy.
 	for backoff.Sleep(ctx, pause) {
 		report, err := c.Clean(ctx)
@@ -100,7 +104,15 @@ func (c *Cleaner) Run(ctx context.Context) error {
 		case err != nil:
 			log.WarnContext(ctx, "idem: cleanup failed, trying again later", "deleted", report.Deleted, "error", err)
 		case report.Complete:
+			behind = 0
 			log.InfoContext(ctx, "idem: cleaned up", "deleted", report.Deleted, "batches", report.Batches, "elapsed", report.Elapsed)
+		default:
+			behind++
+			level := slog.LevelInfo
+			if behind >= patience {
+				level = slog.LevelWarn // It may be one that holds the lead and does nothing.
+			}
+			log.Log(ctx, level, "idem: another process is cleaning up", "leader", report.Leader, "passes", behind)
 		}
 		pause = c.config.Interval/2 + rand.N(c.config.Interval) //nolint:gosec // Jitter needs no secrecy.
 	}

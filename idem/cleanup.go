@@ -5,16 +5,11 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
 )
 
 const (
-	// cleanupLock tells the lead of the cleanup from other advisory locks on the same table.
-	cleanupLock = 0x6964656d // "idem"
-
 	// A batch is the expired rows of some blocks of the heap; how many blocks follows from
 	// how long the last batch took.
 	firstBatchBlocks = 64
@@ -37,8 +32,12 @@ type CleanupReport struct {
 	Batches int
 	Elapsed time.Duration
 	// Complete is false, with a nil error, if another process was cleaning up: at most one
-	// does at a time. What the pass had deleted by then stays deleted.
+	// does at a time. What the pass had deleted by then stays deleted. Rows that were locked by
+	// others are left for the next pass.
 	Complete bool
+	// Leader names the session that was cleaning up if Complete is false: its pid, role and
+	// application. It is empty if that session had ended before it could be asked for.
+	Leader string
 }
 
 // CleanupProgress says how far a pass has come.
@@ -52,7 +51,9 @@ type CleanupProgress struct {
 // the schema, in one pass over the table, and removes dead letters that were resolved as long ago. It
 // deletes in heap order, in transactions of about 5 ms each with pauses between them
 // (CleanerConfig.Share), and stops at the end of ctx with the report so far and the context's error.
-// Only one process cleans up at a time. A Cleaner runs it periodically.
+// It waits for no row that somebody has locked: such rows are left for the next pass. Only one process
+// cleans up at a time. A Cleaner runs it periodically. The error wraps ErrCannotCleanUp if the table
+// is none that can be read in heap order.
 func (g *Guard) CleanupOldEvents(ctx context.Context) (CleanupReport, error) {
 	if err := g.check(); err != nil {
 		return CleanupReport{}, err
@@ -74,13 +75,7 @@ func (c *Cleaner) Clean(ctx context.Context) (report CleanupReport, err error) {
 	report.Consumers = map[string]int64{}
 	defer func() { report.Elapsed = time.Since(started) }()
 
-	var total int64
-	err = c.config.Retry.do(ctx, c.config.Logger, func() error {
-		var err error
-		total, err = c.queries.EventHeapBlocks(ctx, c.names.on(c.pool))
-
-		return explain(err)
-	})
+	total, err := c.blocks(ctx)
 	if err != nil {
 		return report, fmt.Errorf("idem: cleanup: %w", err)
 	}
@@ -89,23 +84,27 @@ func (c *Cleaner) Clean(ctx context.Context) (report CleanupReport, err error) {
 	for from := int64(0); from < total; {
 		to := min(from+size, total)
 		began := time.Now()
-		var batch cleanupBatch
+		var rows []db.EventDeleteExpiredRow
 		err := c.config.Retry.do(ctx, c.config.Logger, func() error {
 			var err error
-			batch, err = c.cleanBlocks(ctx, from, to)
+			rows, err = c.queries.EventDeleteExpired(ctx, c.names.on(c.pool), db.EventDeleteExpiredParams{FromBlock: from, ToBlock: to})
 
-			return err
+			return explain(err)
 		})
 		if err != nil {
 			return report, fmt.Errorf("idem: cleanup: %w", err)
 		}
-		if !batch.leading {
-			return report, nil
+		if !rows[0].Leading {
+			report.Leader, err = c.leader(ctx)
+
+			return report, err
 		}
 		report.Batches++
-		for _, row := range batch.deleted {
-			report.Deleted += row.Deleted
-			report.Consumers[row.Consumer] += row.Deleted
+		for _, row := range rows {
+			if row.Deleted > 0 { // There is one row without anything.
+				report.Deleted += row.Deleted
+				report.Consumers[row.Consumer] += row.Deleted
+			}
 		}
 		if c.config.Progress != nil {
 			c.config.Progress(CleanupProgress{Deleted: report.Deleted, BlocksDone: to, BlocksTotal: total})
@@ -116,41 +115,65 @@ func (c *Cleaner) Clean(ctx context.Context) (report CleanupReport, err error) {
 			backoff.Sleep(ctx, c.pauseBehind(took))
 		}
 	}
-	report.Complete, err = c.cleanLetters(ctx, &report)
+	err = c.cleanLetters(ctx, &report)
+	report.Complete = err == nil
 
 	return report, err
 }
 
-// cleanLetters removes resolved dead letters, and reports whether this process was leading.
-func (c *Cleaner) cleanLetters(ctx context.Context, report *CleanupReport) (bool, error) {
-	for {
-		var deleted int64
-		leading := false
-		err := c.config.Retry.do(ctx, c.config.Logger, func() error {
-			return explain(pgx.BeginFunc(ctx, c.pool, func(tx pgx.Tx) error {
-				conn := c.names.on(tx)
-				var err error
-				if leading, err = c.queries.CleanupTryLead(ctx, conn, cleanupLock); err != nil || !leading {
-					return err //nolint:wrapcheck // Wrapped below.
-				}
-				deleted, err = c.queries.DeadLetterDeleteResolved(ctx, conn, chunk)
+// blocks is the size of the table, if it is one that can be read block by block.
+func (c *Cleaner) blocks(ctx context.Context) (int64, error) {
+	var heap db.EventHeapRow
+	err := c.config.Retry.do(ctx, c.config.Logger, func() error {
+		var err error
+		heap, err = c.queries.EventHeap(ctx, c.names.on(c.pool))
 
-				return err //nolint:wrapcheck // Wrapped below.
-			}))
-		})
-		if err != nil {
-			return false, fmt.Errorf("idem: clean up dead letters: %w", err)
-		}
-		report.DeadLetters += deleted
-		if !leading || deleted < chunk {
-			return leading, nil
-		}
+		return explain(err)
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case heap.Kind != "r":
+		return 0, fmt.Errorf("%w: it is no plain table (pg_class.relkind is %q)", ErrCannotCleanUp, heap.Kind)
+	case heap.HasChildren:
+		return 0, fmt.Errorf("%w: other tables inherit from it", ErrCannotCleanUp)
+	case heap.AccessMethod != "heap":
+		return 0, fmt.Errorf("%w: its access method is %q, not heap", ErrCannotCleanUp, heap.AccessMethod)
+	case heap.Blocks == 0 && heap.HasRows:
+		return 0, fmt.Errorf("%w: its rows are stored elsewhere, as those of a distributed table are", ErrCannotCleanUp)
+	default:
+		return heap.Blocks, nil
 	}
 }
 
-type cleanupBatch struct {
-	leading bool
-	deleted []db.EventDeleteExpiredRow
+// leader names the session that cleans up.
+func (c *Cleaner) leader(ctx context.Context) (string, error) {
+	rows, err := c.queries.CleanupLeaders(ctx, c.names.on(c.pool))
+	if err != nil || len(rows) == 0 {
+		return "", explain(err)
+	}
+
+	return session{rows[0].Pid, rows[0].Role, rows[0].Application}.String(), nil
+}
+
+// cleanLetters removes resolved dead letters.
+func (c *Cleaner) cleanLetters(ctx context.Context, report *CleanupReport) error {
+	for {
+		var deleted int64
+		err := c.config.Retry.do(ctx, c.config.Logger, func() error {
+			var err error
+			deleted, err = c.queries.DeadLetterDeleteResolved(ctx, c.names.on(c.pool), chunk)
+
+			return explain(err)
+		})
+		if err != nil {
+			return fmt.Errorf("idem: clean up dead letters: %w", err)
+		}
+		report.DeadLetters += deleted
+		if deleted < chunk {
+			return nil
+		}
+	}
 }
 
 // CountExpired returns for each consumer how many events Clean would forget now, without
@@ -169,22 +192,6 @@ func (c *Cleaner) CountExpired(ctx context.Context) (map[string]int64, error) {
 	}
 
 	return counts, nil
-}
-
-// cleanBlocks deletes what is expired in the blocks [from, to), if this process leads.
-func (c *Cleaner) cleanBlocks(ctx context.Context, from, to int64) (batch cleanupBatch, err error) {
-	err = pgx.BeginFunc(ctx, c.pool, func(tx pgx.Tx) error {
-		conn := c.names.on(tx)
-		var err error
-		if batch.leading, err = c.queries.CleanupTryLead(ctx, conn, cleanupLock); err != nil || !batch.leading {
-			return err //nolint:wrapcheck // The caller wraps it.
-		}
-		batch.deleted, err = c.queries.EventDeleteExpired(ctx, conn, db.EventDeleteExpiredParams{FromBlock: from, ToBlock: to})
-
-		return err //nolint:wrapcheck // The caller wraps it.
-	})
-
-	return batch, explain(err)
 }
 
 // pauseBehind is how long to leave the database to others behind a batch.

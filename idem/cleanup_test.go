@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/nova-events/idempotent-consumer/idem"
 )
@@ -144,14 +146,13 @@ func TestCleanupHasOneLeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lead := `SELECT pg_try_advisory_xact_lock('idem.processed_events'::regclass::oid::integer, x'6964656d'::integer)`
-	var leading bool
-	if err := tx.QueryRow(t.Context(), lead).Scan(&leading); err != nil || !leading {
-		t.Fatal(leading, err)
+	if _, err := tx.Exec(t.Context(), `SELECT FROM idem.cleanup FOR UPDATE`); err != nil {
+		t.Fatal(err)
 	}
 	report, err := guard.CleanupOldEvents(t.Context())
-	if err != nil || report.Complete || report.Deleted != 0 {
-		t.Fatalf("while another one leads: %+v, %v", report, err)
+	leader := fmt.Sprintf("pid %d (role %q", tx.Conn().PgConn().PID(), tx.Conn().Config().User)
+	if err != nil || report.Complete || report.Deleted != 0 || !strings.HasPrefix(report.Leader, leader) {
+		t.Fatalf("while another one leads: %+v, %v; want the leader %s", report, err, leader)
 	}
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
@@ -159,6 +160,122 @@ func TestCleanupHasOneLeader(t *testing.T) {
 	report, err = guard.CleanupOldEvents(t.Context())
 	if err != nil || !report.Complete || report.Deleted != 100 {
 		t.Fatalf("alone: %+v, %v", report, err)
+	}
+}
+
+// A role that may only connect took the lead when it was an advisory lock, which anybody can take.
+func TestStrangerCannotLeadTheCleanup(t *testing.T) {
+	t.Parallel()
+	stranger, owner := setupRole(t, func(string) string { return "" })
+	guard := owner.age(t, "c", time.Minute, 100)
+	tx, err := stranger.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context()) //nolint:errcheck // It changes nothing.
+	if _, err := tx.Exec(t.Context(), `SELECT pg_advisory_xact_lock($1, x'6964656d'::integer)`, owner.oid(t, "idem.processed_events")); err != nil {
+		t.Fatal(err)
+	}
+	report, err := guard.CleanupOldEvents(t.Context())
+	if err != nil || !report.Complete || report.Deleted != 100 {
+		t.Errorf("%+v, %v", report, err)
+	}
+	var pgErr *pgconn.PgError
+	if _, err := tx.Exec(t.Context(), `SELECT FROM idem.cleanup FOR UPDATE`); !errors.As(err, &pgErr) || pgErr.Code != "42501" {
+		t.Errorf("a stranger locks the lead: %v", err)
+	}
+}
+
+func (b *bundle) oid(t *testing.T, table string) (oid int32) {
+	t.Helper()
+	if err := b.pool.QueryRow(t.Context(), `SELECT pg_catalog.to_regclass($1)::oid::integer`, table).Scan(&oid); err != nil {
+		t.Fatal(err)
+	}
+
+	return oid
+}
+
+// A replay, or anybody, who holds an expired claim kept the pass waiting, and with it the claims that
+// it had deleted by then.
+func TestCleanupPassesByLockedRows(t *testing.T) {
+	t.Parallel()
+	for _, lock := range []string{"UPDATE", "NO KEY UPDATE", "SHARE", "KEY SHARE"} {
+		t.Run(lock, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			guard := b.age(t, "c", time.Minute, 100)
+			tx, err := b.pool.Begin(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := tx.Exec(t.Context(), `SELECT FROM idem.processed_events WHERE event_id = ANY ('{e1,e50}') FOR `+lock); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			report, err := guard.CleanupOldEvents(ctx)
+			if err != nil || !report.Complete || report.Deleted != 98 {
+				t.Errorf("while two rows are locked: %+v, %v", report, err)
+			}
+			if err := tx.Rollback(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			report, err = guard.CleanupOldEvents(t.Context())
+			if err != nil || !report.Complete || report.Deleted != 2 {
+				t.Fatalf("afterwards: %+v, %v", report, err)
+			}
+		})
+	}
+}
+
+// A dead letter that somebody has locked does not keep the others.
+func TestCleanupPassesByLockedLetters(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	owner := acquire(t, b.guard)
+	for offset := range int64(3) {
+		outcome, err := b.guard.StoreDeadLetter(t.Context(), letter(fmt.Sprint("e", offset), offset), idem.WithOwner(owner, offset))
+		want(t, "store", outcome, err, idem.Processed)
+	}
+	b.exec(t, `UPDATE idem.dead_letters SET state = 'discarded', resolved_at = now() - interval '1 year'`)
+	tx, err := b.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context()) //nolint:errcheck // It changes nothing.
+	if _, err := tx.Exec(t.Context(), `SELECT FROM idem.dead_letters WHERE record_offset = 0 FOR SHARE`); err != nil {
+		t.Fatal(err)
+	}
+	report, err := b.guard.CleanupOldEvents(t.Context())
+	if err != nil || !report.Complete || report.DeadLetters != 2 {
+		t.Errorf("%+v, %v", report, err)
+	}
+}
+
+// A partitioned table has no blocks of its own: a pass over them said "0 forgotten, complete".
+func TestCleanupRefusesWhatItCannotScan(t *testing.T) {
+	t.Parallel()
+	for name, sql := range map[string]string{
+		"partitioned": `ALTER TABLE idem.processed_events RENAME TO plain;
+			CREATE TABLE idem.processed_events (LIKE idem.plain INCLUDING ALL) PARTITION BY HASH (consumer_id);
+			CREATE TABLE idem.part PARTITION OF idem.processed_events FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+			INSERT INTO idem.processed_events TABLE idem.plain`,
+		"with a child": `CREATE TABLE idem.child () INHERITS (idem.processed_events)`,
+		"a view": `ALTER TABLE idem.processed_events RENAME TO plain;
+			CREATE VIEW idem.processed_events AS TABLE idem.plain`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			guard := b.age(t, "c", time.Minute, 100)
+			for statement := range strings.SplitSeq(sql, ";") {
+				b.exec(t, statement)
+			}
+			report, err := guard.CleanupOldEvents(t.Context())
+			if !errors.Is(err, idem.ErrCannotCleanUp) || report.Complete {
+				t.Errorf("%+v, %v", report, err)
+			}
+		})
 	}
 }
 

@@ -34,6 +34,11 @@ var (
 	// they can be migrated before the services are updated.
 	ErrSchemaVersion = errors.New("idem: the tables are too old")
 
+	// ErrCannotCleanUp is returned, with the reason, by a cleanup of a table that it cannot read in
+	// heap order: one that is partitioned, has children or is distributed. Delete its expired rows by
+	// a job of your own, partition by partition (docs/operations.md).
+	ErrCannotCleanUp = errors.New("idem: the table processed_events cannot be cleaned up in heap order")
+
 	// ErrOutcomeUnknown is returned when the connection was lost during COMMIT and within
 	// RetryPolicy.ResolveTimeout no other connection could tell whether it took effect.
 	// Calling again with the same event id is safe, the event is processed once either way,

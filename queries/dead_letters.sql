@@ -118,4 +118,5 @@ DELETE FROM idem.dead_letters WHERE id IN (
     SELECT l.id FROM idem.dead_letters l JOIN idem.consumers c ON c.id = l.consumer_id
     WHERE l.state IN ('replayed', 'discarded', 'superseded') AND l.resolved_at < now() - c.retention
     ORDER BY l.id
-    LIMIT @most);
+    LIMIT @most
+    FOR UPDATE OF l SKIP LOCKED);

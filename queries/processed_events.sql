@@ -75,32 +75,50 @@ SELECT claim_id FROM idem.processed_events WHERE consumer_id = @consumer_id AND 
 -- Makes the events claimable again.
 DELETE FROM idem.processed_events WHERE consumer_id = @consumer_id AND key = ANY (CAST(@keys::text[] AS uuid[]));
 
--- name: EventHeapBlocks :one
--- The table's size in blocks. Rows that are inserted later can stand in blocks beyond it, but
--- such rows are not expired.
-SELECT (pg_relation_size('idem.processed_events') / current_setting('block_size')::bigint)::bigint AS blocks;
-
--- name: CleanupTryLead :one
--- At most one transaction at a time holds the lead of a schema's cleanup; it is given back
--- when the transaction ends, so that it works through transaction pooling too.
-SELECT pg_try_advisory_xact_lock('idem.processed_events'::regclass::oid::integer, @lock_class::integer) AS leading;
+-- name: EventHeap :one
+-- The table's size in blocks, and whether cleanup can read it by them: it cannot if its rows are in
+-- other tables, as partitions, children or shards are. Rows that are inserted later can stand in
+-- blocks beyond, but such rows are not expired.
+SELECT (pg_relation_size(t.oid) / current_setting('block_size')::bigint)::bigint AS blocks, t.relkind::text AS kind, coalesce(a.amname::text, '')::text AS access_method,
+       EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = t.oid) AS has_children,
+       EXISTS (SELECT FROM idem.processed_events) AS has_rows
+FROM pg_catalog.pg_class t LEFT JOIN pg_catalog.pg_am a ON a.oid = t.relam
+WHERE t.oid = 'idem.processed_events'::regclass;
 
 -- name: EventDeleteExpired :many
 -- Deletes what is older than its own consumer's retention in the blocks [from_block, to_block)
--- of the heap and counts it for each consumer.
-WITH expired AS (
-    DELETE FROM idem.processed_events e
-    USING idem.consumers c
-    WHERE e.ctid >= format('(%s,0)', @from_block::bigint)::tid
-      AND e.ctid < format('(%s,0)', @to_block::bigint)::tid
-      AND c.id = e.consumer_id
-      AND e.processed_at < now() - c.retention
-    RETURNING e.consumer_id
+-- of the heap and counts it for each consumer. It waits for nobody: rows that others have locked stay for
+-- the next pass, and nothing is deleted while another cleanup leads. It is a transaction of its own,
+-- so that no client can stop between its locks and its COMMIT. One row at least.
+WITH lead AS (
+    SELECT FROM idem.cleanup FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM idem.processed_events d
+    WHERE d.ctid = ANY (ARRAY (
+        SELECT e.ctid
+        FROM idem.processed_events e JOIN idem.consumers c ON c.id = e.consumer_id
+        WHERE EXISTS (SELECT FROM lead)
+          AND e.ctid >= format('(%s,0)', @from_block::bigint)::tid
+          AND e.ctid < format('(%s,0)', @to_block::bigint)::tid
+          AND e.processed_at < now() - c.retention
+        FOR UPDATE OF e SKIP LOCKED))
+    RETURNING d.consumer_id
 )
-SELECT c.name AS consumer, count(*) AS deleted
-FROM expired JOIN idem.consumers c ON c.id = expired.consumer_id
-GROUP BY c.name
-ORDER BY c.name;
+SELECT l.leading, coalesce(d.consumer, '')::text AS consumer, coalesce(d.deleted, 0)::bigint AS deleted
+FROM (SELECT EXISTS (SELECT FROM lead) AS leading) l LEFT JOIN (
+    SELECT c.name AS consumer, count(*) AS deleted
+    FROM gone JOIN idem.consumers c ON c.id = gone.consumer_id
+    GROUP BY c.name
+) d ON true
+ORDER BY d.consumer;
+
+-- name: CleanupLeaders :many
+-- The sessions that hold the lead of the cleanup, for people.
+SELECT l.pid::integer AS pid, coalesce(a.usename::text, '')::text AS role, coalesce(a.application_name, '')::text AS application
+FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+WHERE l.relation = 'idem.cleanup'::regclass AND l.granted AND l.mode <> 'AccessShareLock'
+  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+  AND l.pid <> pg_backend_pid();
 
 -- name: EventCountExpired :many
 -- What EventDeleteExpired would delete over all blocks. Reads the whole table.

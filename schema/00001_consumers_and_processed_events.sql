@@ -84,6 +84,16 @@ COMMENT ON COLUMN idem.processed_events.key IS 'event_key(event id)';
 COMMENT ON COLUMN idem.processed_events.claim_id IS 'UUIDv7 of the call that claimed the event.';
 COMMENT ON COLUMN idem.processed_events.event_id IS 'The event id, or null when it is the text of key itself.';
 
+-- Whoever cleans up locks the only row, so that one process at a time does. That takes a right in this
+-- schema; an advisory lock could be taken by anybody.
+CREATE TABLE idem.cleanup (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row)
+);
+
+INSERT INTO idem.cleanup DEFAULT VALUES;
+
+COMMENT ON TABLE idem.cleanup IS 'One row, locked by the process that cleans up.';
+
 -- event_key maps an event id to the key that is unique for a consumer. A canonical
 -- lower-case UUID is its own key, which keeps time-ordered ids append-only in the index.
 -- Everything else becomes a version 8 UUID (RFC 9562) made of SHA-256. UUIDs of version 8
@@ -118,6 +128,7 @@ SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('idem_mig
 -- +goose Down
 DROP VIEW idem.events;
 DROP FUNCTION idem.event_key(pg_catalog.text);
+DROP TABLE idem.cleanup;
 DROP TABLE idem.processed_events;
 DROP TABLE idem.consumers;
 DROP FUNCTION idem.consumer_id(pg_catalog.text);

@@ -21,6 +21,7 @@ GRANT SELECT, INSERT ON idem.processed_events TO role;
 GRANT UPDATE (metadata) ON idem.processed_events TO role;
 -- Forget and cleanup.
 GRANT DELETE ON idem.processed_events TO role;
+GRANT SELECT, UPDATE ON idem.cleanup TO role;
 -- Checkpoints.
 GRANT SELECT, INSERT, UPDATE ON idem.checkpoints TO role;
 -- Dead letters.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"regexp"
 
 	pgtree "github.com/pganalyze/pg_query_go/v6"
 	pgquery "github.com/wasilibs/go-pgquery"
@@ -13,6 +14,9 @@ import (
 // catalog is the schema of what comes with PostgreSQL.
 const catalog = "pg_catalog"
 
+// lockWait is where the program that writes SQL forgets a space.
+var lockWait = regexp.MustCompile(`( OF [a-z_, ]+)(SKIP LOCKED|NOWAIT)`)
+
 // qualify returns a statement with the schema of every function, operator, type and collation: that of
 // PostgreSQL where none is named. Tables must have one. What cannot carry a schema is an error.
 func qualify(sql string) (string, error) {
@@ -20,7 +24,7 @@ func qualify(sql string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("parse: %w", err)
 	}
-	q := &qualifier{known: map[string]bool{}}
+	q := &qualifier{known: map[string]bool{}, aliases: map[*pgtree.RangeVar]bool{}}
 	walk(tree.ProtoReflect(), q.collect)
 	walk(tree.ProtoReflect(), q.qualify)
 	if q.err != nil {
@@ -30,6 +34,7 @@ func qualify(sql string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("write: %w", err)
 	}
+	text = lockWait.ReplaceAllString(text, "$1 $2")
 	// An operator with a schema binds in another way than without: what was written must be what was meant.
 	again, err := pgquery.Parse(text)
 	if err != nil {
@@ -72,8 +77,9 @@ func forgetPlace(m protoreflect.Message) {
 }
 
 type qualifier struct {
-	known map[string]bool // names of common table expressions
-	err   error           // the first
+	known   map[string]bool           // names of common table expressions
+	aliases map[*pgtree.RangeVar]bool // in FOR UPDATE OF
+	err     error                     // the first
 }
 
 func (q *qualifier) fail(reason string) {
@@ -83,8 +89,13 @@ func (q *qualifier) fail(reason string) {
 }
 
 func (q *qualifier) collect(m protoreflect.Message) {
-	if cte, ok := m.Interface().(*pgtree.CommonTableExpr); ok {
-		q.known[cte.GetCtename()] = true
+	switch node := m.Interface().(type) {
+	case *pgtree.CommonTableExpr:
+		q.known[node.GetCtename()] = true
+	case *pgtree.LockingClause:
+		for _, alias := range node.GetLockedRels() {
+			q.aliases[alias.GetRangeVar()] = true
+		}
 	}
 }
 
@@ -105,7 +116,7 @@ func (q *qualifier) qualify(m protoreflect.Message) {
 	case *pgtree.SubLink:
 		q.subquery(node)
 	case *pgtree.RangeVar:
-		if node.GetSchemaname() == "" && !q.known[node.GetRelname()] {
+		if node.GetSchemaname() == "" && !q.known[node.GetRelname()] && !q.aliases[node] {
 			q.fail("the table " + node.GetRelname() + " has no schema")
 		}
 	case *pgtree.CaseExpr:

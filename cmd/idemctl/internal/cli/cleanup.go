@@ -18,10 +18,10 @@ func newCleanup(a *app) *cobra.Command {
 		Use:   "cleanup",
 		Short: "Forget the events that are older than their consumer's retention",
 		Long: `Forgets the events of all consumers that are older than their consumer's retention, in one
-pass over the table. It works in transactions of about 100 ms and can run at any time; a
+pass over the table. It works in transactions of about 5 ms and can run at any time; a
 signal ends it between two of them. Services that run a Cleaner do not need it.
 
-At most one process cleans up at a time. If another one does, the exit status is 5.`,
+Events that somebody has locked are left for the next time. At most one process cleans up at a time. If another one does, the exit status is 5.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return a.cleanup(command, dryRun) },
 	}
@@ -110,11 +110,19 @@ func (a *app) cleanup(command *cobra.Command, dryRun bool) error {
 			r.Consumers = append(r.Consumers, consumerDeleted{Consumer: name, Deleted: done.Consumers[name]})
 		}
 		if err == nil && !done.Complete {
-			err = fail(exitBusy, "another process is cleaning up; it does the work, try again later if you want to see it done")
+			err = fail(exitBusy, "another process is cleaning up%s; it does the work, try again later if you want to see it done", by(done.Leader))
 		}
 
 		return a.finish(r, err)
 	})
+}
+
+func by(leader string) string {
+	if leader == "" {
+		return ""
+	}
+
+	return " in the session " + leader
 }
 
 func (a *app) countExpired(ctx context.Context, cleaner *idem.Cleaner) error {
