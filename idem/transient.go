@@ -19,7 +19,7 @@ var (
 	errConnectionLost = errors.New("the connection was lost in the transaction")
 
 	// errCutShort marks a statement of the guard's own that a limit of time ended.
-	errCutShort = errors.New("cut short, most likely while it waited for another transaction")
+	errCutShort = errors.New("cut short by a limit of time or by somebody, perhaps while it waited for another transaction")
 
 	// errMoved says that a COMMIT of unknown outcome took effect after all: the checkpoint is known anew.
 	errMoved = errors.New("the checkpoint was moved by an earlier call")

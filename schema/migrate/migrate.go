@@ -67,6 +67,7 @@ type Migrator struct {
 	db       *sql.DB
 	name     string
 	provider *goose.Provider
+	tell     func(holder string) // may be nil
 }
 
 // New returns a Migrator for the PostgreSQL schema of that name (schema.DefaultName is the
@@ -93,16 +94,17 @@ func newMigrator(db *sql.DB, name string, files fs.FS) (*Migrator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("migrate: %w", err)
 	}
-	provider, err := goose.NewProvider(goose.DialectCustom, db, files,
+	m := &Migrator{db: db, name: name}
+	m.provider, err = goose.NewProvider(goose.DialectCustom, db, files,
 		goose.WithStore(store),
-		goose.WithSessionLocker(pinned{locker}),
+		goose.WithSessionLocker(pinned{tellingLocker{locker, m}}),
 		goose.WithDisableGlobalRegistry(true),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("migrate: %w", err)
 	}
 
-	return &Migrator{db: db, name: name, provider: provider}, nil
+	return m, nil
 }
 
 // Up applies to the database at dsn all migrations that it lacks.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -35,6 +37,7 @@ type target struct {
 
 func (a *app) chooseTarget(given bool) target {
 	dsn, source := a.choose(given, a.settings.databaseURL, "--database-url", "IDEM_DATABASE_URL", "DATABASE_URL")
+	dsn = strings.TrimSpace(dsn) // Variables that were read from files end in a newline.
 	if dsn == "" {
 		source = "the PG* variables (neither --database-url nor $IDEM_DATABASE_URL nor $DATABASE_URL is set)"
 	}
@@ -77,16 +80,30 @@ func (a *app) withPool(command *cobra.Command, fn func(ctx context.Context, pool
 // something else, of a password for instance.
 var parameterName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_.]*$`)
 
+// libpqOnly are parameters that libpq knows and pgx would send to the server, which does not. They are
+// words that nobody has for a password.
+var libpqOnly = []string{
+	"fallback_application_name", "gsslib", "gssdelegation", "gssencmode", "keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval",
+	"load_balance_hosts", "hostaddr", "oauth_client_id", "oauth_issuer", "oauth_scope", "requirepeer", "requiressl", "scram_client_key", "scram_server_key",
+	"sslcompression", "sslcrl", "sslcrldir", "sslkeylogfile", "ssl_max_protocol_version", "tcp_user_timeout",
+}
+
 func (t target) config() (*pgxpool.Config, error) {
 	config, err := pgxpool.ParseConfig(t.dsn)
 	if err != nil {
 		return nil, t.malformed(parseProblem(err))
 	}
 	conn := config.ConnConfig
-	for name := range conn.RuntimeParams {
+	for _, name := range slices.Sorted(maps.Keys(conn.RuntimeParams)) {
+		if slices.Contains(libpqOnly, name) {
+			return nil, t.malformed(fmt.Sprintf("the parameter %s is libpq's own; leave it out", name))
+		}
 		if !parameterName.MatchString(name) {
 			return nil, t.malformed("")
 		}
+	}
+	if misread(conn) {
+		return nil, t.malformed("a part of it is in the wrong place; put spaces between keyword=value, and & between the parameters of a URL, not semicolons")
 	}
 	if conn.ConnectTimeout == pgxConnectTimeout {
 		conn.ConnectTimeout = connectTimeout
@@ -101,6 +118,22 @@ func (t target) config() (*pgxpool.Config, error) {
 	config.MaxConns, config.MinConns, config.MinIdleConns = 4, 0, 0
 
 	return config, nil
+}
+
+// password is what a password begins with that was taken for a part of something else.
+var password = regexp.MustCompile(`(?i)(pass(word|wd|phrase)?|pwd)\s*[=:]`)
+
+// misread reports whether host, user, database or a parameter may hold a password, because the string
+// was written for another driver ("host=…;password=…"). Errors would repeat it.
+func misread(conn *pgx.ConnConfig) bool {
+	names := []string{conn.Host, conn.User, conn.Database}
+	for _, fallback := range conn.Fallbacks {
+		names = append(names, fallback.Host)
+	}
+	parameters := slices.Collect(maps.Values(conn.RuntimeParams))
+
+	return slices.ContainsFunc(names, func(name string) bool { return strings.Contains(name, ";") }) ||
+		slices.ContainsFunc(append(names, parameters...), password.MatchString)
 }
 
 func (t target) malformed(problem string) error {

@@ -68,7 +68,7 @@ func newConsumerRegister(a *app) *cobra.Command {
 		Long: `Registers a consumer, so that events can be marked or imported for it before its service first
 runs. Registering it again with the same retention changes nothing.`,
 		Example: `  idemctl consumer register orders --retention 14d`,
-		Args:    cobra.ExactArgs(1),
+		Args:    wants("NAME"),
 		RunE: func(command *cobra.Command, args []string) error {
 			d, err := parseDuration(retention)
 			if err != nil {

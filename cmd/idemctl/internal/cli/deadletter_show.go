@@ -27,7 +27,7 @@ may do anything. A value that is null is written as nothing.
 The exit status is 3 if there is no such letter.`,
 		Example: `  idemctl deadletter show 17
   idemctl deadletter show 17 --raw-value > value.bin`,
-		Args: cobra.ExactArgs(1),
+		Args: wants("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
 			id, err := parseLetterID(args[0])
 			if err != nil {

@@ -58,7 +58,7 @@ func newMigrateTo(a *app) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "to VERSION",
 		Short: "Migrate up or down to a version (0 removes all tables)",
-		Args:  cobra.ExactArgs(1),
+		Args:  wants("VERSION"),
 		RunE: func(command *cobra.Command, args []string) error {
 			wanted, err := strconv.ParseInt(args[0], 10, 64)
 			if err != nil || wanted < 0 {
@@ -115,6 +115,9 @@ func (a *app) migrate(command *cobra.Command, choose func(*migrate.Migrator, []m
 			return err
 		}
 		defer done()
+		migrator.OnWait(func(holder string) {
+			_, _ = fmt.Fprintf(a.Stderr, "waiting for %s …\n", escapeLines(holder))
+		})
 		all, err := migrator.Status(ctx)
 		if err != nil {
 			return fmt.Errorf("read the schema's version: %w", err)

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -202,5 +204,28 @@ func TestVersionReachedByPart(t *testing.T) {
 	}
 	if got := reached(before, []migrate.Migration{{Version: 1}}); got != 0 {
 		t.Errorf("down to %d", got)
+	}
+}
+
+// A migration waits for another one, and says for which.
+func TestMigrateTellsForWhomItWaits(t *testing.T) {
+	t.Parallel()
+	b := setupEmpty(t)
+	b.exec(t, `SELECT pg_advisory_lock($1)`, 0x6964656d)
+	pid := b.one(t, `SELECT pg_backend_pid()`)
+	told, stderr := io.Pipe()
+	var stdout strings.Builder
+	ended := make(chan int, 1)
+	go func() {
+		ended <- Program{Args: []string{"migrate", "up"}, Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: stderr, LookupEnv: lookup(b.env)}.Run(t.Context())
+		_ = stderr.Close()
+	}()
+	line, err := bufio.NewReader(told).ReadString('\n')
+	if want := fmt.Sprintf("waiting for the migration of pid %d (role ", pid); err != nil || !strings.HasPrefix(line, want) {
+		t.Errorf("%q, %v", line, err)
+	}
+	b.exec(t, `SELECT pg_advisory_unlock($1)`, 0x6964656d)
+	if status := <-ended; status != 0 || !strings.Contains(stdout.String(), "applied") {
+		t.Errorf("status %d: %s", status, stdout.String())
 	}
 }

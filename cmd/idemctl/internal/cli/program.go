@@ -55,7 +55,7 @@ func (p Program) Run(ctx context.Context) int {
 		return 0
 	}
 	status := a.exitStatus(ctx, err)
-	text := escapeLines(a.errorText(err))
+	text := escapeLines(cutLong(a.errorText(err)))
 	if status == exitInterrupted {
 		text = "interrupted: " + text
 	}

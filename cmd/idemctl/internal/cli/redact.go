@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -40,8 +41,18 @@ func (a *app) errorText(err error) string {
 	case errors.As(err, &parse), errors.As(err, &connect) && a.target.ambiguous():
 		return "cannot connect to the database"
 	default:
-		return err.Error()
+		return lines(err.Error(), a.timeLimit(err))
 	}
+}
+
+// timeLimit says what to do where a limit of the server ended a statement.
+func (a *app) timeLimit(err error) string {
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) || pgErr.Code != "57014" || errors.Is(err, errTimeout) || errors.Is(err, context.Canceled) {
+		return ""
+	}
+
+	return "A limit of time or somebody else ended the statement. PGOPTIONS='-c statement_timeout=0' in the environment lets it take as long as it needs."
 }
 
 // leaks reports whether the text of an error from connecting may hold a part of the password

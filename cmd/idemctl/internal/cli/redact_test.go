@@ -45,6 +45,17 @@ func TestPasswordsAreNotPrinted(t *testing.T) {
 		"host=127.0.0.1 port=1 user=me password=zebra sslmode=quite",
 		"host=127.0.0.1 port=1 user=me password=zebra service=none",
 		"password=zebra host=127.0.0.1 port=1",
+		"host=127.0.0.1;password=zebra",
+		"host=nohost.invalid;port=1;password=zebra;user=me",
+		"Host=127.0.0.1;Username=me;Password=zebra;Database=db",
+		"host=127.0.0.1 port=1 user=me;password=zebra",
+		"host=127.0.0.1 port=1 user=me dbname=db;pwd=zebra",
+		"host=127.0.0.1 port=1 dbname=db,password=zebra",
+		"host=127.0.0.1 port=1 application_name=x;password=zebra",
+		"host=127.0.0.1,nohost.invalid;password=zebra port=1",
+		"postgres://me@nohost.invalid;password=zebra/db",
+		"postgres://me@127.0.0.1:1/db;password=zebra",
+		"jdbc:postgresql://127.0.0.1:1/db?user=me&password=zebra",
 		"zebra",
 	} {
 		b := &bundle{env: map[string]string{"DATABASE_URL": dsn}}

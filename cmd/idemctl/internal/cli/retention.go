@@ -21,7 +21,7 @@ shorter retention makes events expire, it asks first.
 Services that configure another retention than the registered one are refused when they next
 start: change their configuration too, or let it take what is registered (zero).`,
 		Example: `  idemctl consumer set-retention orders 14d`,
-		Args:    cobra.ExactArgs(2),
+		Args:    wants("NAME", "DURATION"),
 		RunE: func(command *cobra.Command, args []string) error {
 			retention, err := parseDuration(args[1])
 			if err != nil {

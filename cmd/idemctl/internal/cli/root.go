@@ -79,6 +79,8 @@ func newRoot(a *app) *cobra.Command {
 		newImport(a),
 		newVersion(a),
 	)
+	root.SetFlagErrorFunc(explainFlag)
+	refuseStrays(root)
 
 	return root
 }
@@ -125,13 +127,7 @@ func group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
 		Use:   use,
 		Short: short,
 		Long:  long,
-		RunE: func(command *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return fail(exitUsage, "unknown command %q for %q", args[0], command.CommandPath())
-			}
-
-			return fail(exitUsage, "%q needs a command", command.CommandPath())
-		},
+		RunE:  needsCommand,
 	}
 	command.AddCommand(commands...)
 

@@ -105,7 +105,7 @@ func TestUsageErrors(t *testing.T) {
 		"consumer":                          "needs a command",
 		"status --nonsense":                 "unknown flag: --nonsense",
 		"status extra":                      "extra",
-		"show":                              "accepts 1 arg",
+		"show":                              "needs EVENT-ID",
 		"status --schema Big":               "invalid schema name",
 		"mark 1":                            "--consumer",
 		"forget 1":                          "--consumer",

@@ -26,7 +26,7 @@ or without --consumer for all that know the event.
 
 The exit status is 3 if the event is not known: it was not processed, or retention or "forget"
 has removed it since. A transaction that is processing it right now does not show.`,
-		Args: cobra.ExactArgs(1),
+		Args: wants("EVENT-ID"),
 		RunE: func(command *cobra.Command, args []string) error { return a.show(command, args[0]) },
 	}
 	a.consumerFlag(command, "`NAME` of the consumer to look at (default: all)")
