@@ -128,11 +128,11 @@ func (a *app) tell(command *cobra.Command, exact bool) error {
 		}
 		percent := 100.0
 		if !exact {
-			blocks, err := s.queries.EventHeapBlocks(ctx, s.conn)
+			heap, err := s.queries.EventHeap(ctx, s.conn)
 			if err != nil {
 				return fmt.Errorf("read the size of the table: %w", err)
 			}
-			percent = min(100, 100*sampledBlocks/float64(max(blocks, 1)))
+			percent = min(100, 100*sampledBlocks/float64(max(heap.Blocks, 1)))
 		}
 		stats, err := s.queries.EventStats(ctx, s.conn, percent)
 		if err != nil {
