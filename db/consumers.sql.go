@@ -141,3 +141,21 @@ func (q *Queries) SchemaVersion(ctx context.Context, db DBTX) (int32, error) {
 	err := row.Scan(&version)
 	return version, err
 }
+
+const wALPosition = `-- name: WALPosition :one
+SELECT CAST('x' OPERATOR(pg_catalog.||) pg_catalog.substr(pg_catalog.pg_walfile_name(l.lsn), 1, 8) AS pg_catalog.bit(32))::bigint AS timeline, pg_catalog.pg_wal_lsn_diff(l.lsn, '0/0'::pg_catalog.pg_lsn)::bigint AS lsn FROM (SELECT pg_catalog.pg_current_wal_insert_lsn() AS lsn) l
+`
+
+type WALPositionRow struct {
+	Timeline int64
+	Lsn      int64
+}
+
+// Where the server's log of changes ends, in bytes, and its timeline, which each promotion of a standby
+// counts up.
+func (q *Queries) WALPosition(ctx context.Context, db DBTX) (WALPositionRow, error) {
+	row := db.QueryRow(ctx, wALPosition)
+	var i WALPositionRow
+	err := row.Scan(&i.Timeline, &i.Lsn)
+	return i, err
+}

@@ -331,3 +331,30 @@ func TestLostCommitsOfExpiredRecords(t *testing.T) {
 		})
 	}
 }
+
+// Without checkpoints a member cannot know, but it says so if it was a failover or a crash.
+func TestLossIsSuspectedWithoutCheckpoints(t *testing.T) {
+	t.Parallel()
+	b := broker.InProcess(t)
+	l := setupLossy(t, b, "failover", 1)
+	keyed := func(h *heard) func(*kafkaadapter.Config) {
+		return func(c *kafkaadapter.Config) { h.config(c); c.Mode = kafkaadapter.ByEventID }
+	}
+	served := *l.bench
+	served.pool = l.service
+	b.Write(t, l.topic, events(0, 10, 1)...)
+	for _, lose := range []bool{false, true} {
+		var h heard
+		if lose {
+			l.holds(t)
+			l.loses(t, func() {})
+		}
+		m := served.start(t, keyed(&h))
+		served.awaitCommitted(t, 10)
+		until(t, "the member to have its partition", func() bool { return len(h.of(kafkaadapter.EventAssigned)) == 1 })
+		m.leave(t)
+		if h.logged("may be lost") != lose {
+			t.Errorf("after a loss %v it said\n%s", lose, h.log.String())
+		}
+	}
+}

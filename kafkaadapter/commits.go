@@ -29,12 +29,15 @@ type place struct {
 	token       string // of the checkpoint's owner; empty in mode ByEventID
 }
 
-func (p place) metadata() string {
-	if p.token == "" {
+func (p place) metadata(wal string) string {
+	switch {
+	case p.token != "":
+		return offsetMetadata + " token=" + p.token
+	case wal != "":
+		return walMetadata + wal
+	default:
 		return offsetMetadata
 	}
-
-	return offsetMetadata + " token=" + p.token
 }
 
 // hasToken reports whether the metadata of an offset say that a checkpoint stood there, too.
@@ -49,6 +52,7 @@ type commits struct {
 	log        *slog.Logger
 	observe    func(Event)
 	fail       func(error)
+	wal        func(context.Context) string // where PostgreSQL's log ends; nil with checkpoints
 
 	sending sync.Mutex // One request at a time, so that none overtakes another.
 
@@ -132,12 +136,16 @@ func (c *commits) send(ctx context.Context, places map[string]map[int]place) err
 	request := &offsetcommit.Request{
 		GroupID: c.group, GenerationID: c.generation.ID, MemberID: c.generation.MemberID, RetentionTimeMs: -1,
 	}
+	wal := ""
+	if c.wal != nil {
+		wal = c.wal(ctx)
+	}
 	for topic, partitions := range places {
 		t := offsetcommit.RequestTopic{Name: topic}
 		for number, p := range partitions {
 			t.Partitions = append(t.Partitions, offsetcommit.RequestPartition{
 				PartitionIndex: int32(number), CommittedOffset: p.offset, CommittedLeaderEpoch: p.leaderEpoch, //nolint:gosec // Kafka's partitions have 32 bits.
-				CommittedMetadata: p.metadata(),
+				CommittedMetadata: p.metadata(wal),
 			})
 		}
 		request.Topics = append(request.Topics, t)

@@ -33,6 +33,7 @@ type generation struct {
 	workers sync.WaitGroup
 	ended   chan struct{} // closed when workers and committer have ended
 
+	suspected oncePer // that the database has lost commits
 	commits   *commits
 	committed *committed
 
@@ -51,6 +52,9 @@ func newGeneration(c *Consumer, g *kafka.Generation, member *membership, client 
 	next.commits = &commits{
 		client: client, group: c.config.Group, generation: g, log: next.log, observe: c.config.Observe, fail: next.fail,
 		pending: make(map[string]map[int]place),
+	}
+	if c.config.Mode == ByEventID {
+		next.commits.wal = c.readWAL
 	}
 
 	return next

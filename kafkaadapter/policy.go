@@ -11,7 +11,9 @@ const (
 
 	// ByEventID uses the event id alone. A member that has lost its partition without knowing can
 	// still process records, though none that another one has; one that hangs in a transaction
-	// holds its event for as long (idle_in_transaction_session_timeout limits that).
+	// holds its event for as long (idle_in_transaction_session_timeout limits that). It cannot know
+	// that the database has lost its latest commits, and does not read their records again; it warns
+	// after a failover.
 	ByEventID
 
 	// ByCheckpoint uses the place alone. Nothing is stored for each record, which makes it the

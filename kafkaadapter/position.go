@@ -199,6 +199,8 @@ func (w *worker) gone(offset int64) error {
 // startWithoutCheckpoint returns where to go on in mode ByEventID, in which only the group knows.
 func (w *worker) startWithoutCheckpoint(revoked context.Context, group committedOffset) (int64, error) {
 	if group.offset != none {
+		w.suspectLoss(revoked, group)
+
 		return group.offset, nil
 	}
 	offset, err := int64(0), error(nil)

@@ -27,3 +27,10 @@ UPDATE idem.consumers SET retention = @retention WHERE id = idem.consumer_id(@na
 -- name: ConsumerList :many
 -- All of them: consumers are services, so there are few.
 SELECT * FROM idem.consumers ORDER BY name;
+
+-- name: WALPosition :one
+-- Where the server's log of changes ends, in bytes, and its timeline, which each promotion of a standby
+-- counts up.
+SELECT ('x' || pg_catalog.substr(pg_catalog.pg_walfile_name(l.lsn), 1, 8))::bit(32)::bigint AS timeline,
+       pg_catalog.pg_wal_lsn_diff(l.lsn, '0/0'::pg_lsn)::bigint AS lsn
+FROM (SELECT pg_catalog.pg_current_wal_insert_lsn() AS lsn) l;
