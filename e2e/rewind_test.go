@@ -307,12 +307,7 @@ func TestAddedPartitionStartsAtItsBeginning(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			until(t, "the producer to know the new partition", func() bool {
-				metadata, err := s.broker.Client.Metadata(t.Context(), &kafka.MetadataRequest{Topics: []string{s.topic}})
-
-				return err == nil && len(metadata.Topics[0].Partitions) == 3
-			})
-			s.broker.Write(t, s.topic, events(0, 60, 3)...)
+			s.broker.Produce(t, s.topic, events(0, 60, 3)) // At once, before the member knows the partition.
 			s.awaitEffects(t, 60)
 			m.leave(t)
 			s.verify(t, 60)
