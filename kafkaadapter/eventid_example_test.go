@@ -37,6 +37,17 @@ func ExamplePayloadField() {
 	//  no event id: the field "order.id" of the payload: it is neither a string nor a number
 }
 
+// Orders and refunds are numbered from 1 each.
+func ExampleInTopic() {
+	strategy := kafkaadapter.InTopic(kafkaadapter.PayloadField("id"))
+
+	fmt.Println(strategy(kafka.Message{Topic: "orders", Value: []byte(`{"id":1}`)}))
+	fmt.Println(strategy(kafka.Message{Topic: "refunds", Value: []byte(`{"id":1}`)}))
+	// Output:
+	// 6:orders:1 <nil>
+	// 7:refunds:1 <nil>
+}
+
 // The same content for two customers is two events here, because the key tells them apart.
 func ExampleContentHash() {
 	strategy := kafkaadapter.ContentHash(kafkaadapter.WithKey(), kafkaadapter.WithHeaders("type"))
