@@ -147,7 +147,7 @@ func (a *acquisition) try(ctx context.Context) error {
 		return nil
 	})
 	err = explain(err)
-	closeReadOnly(ctx, pooled, err)
+	closeUseless(ctx, pooled, err)
 
 	return err
 }

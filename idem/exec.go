@@ -104,7 +104,7 @@ func (g *Guard) attemptExec(ctx context.Context, c call, queue func(b *pgx.Batch
 	defer conn.Release() // Destroys a connection that is not idle.
 
 	outcome, err := p.send(ctx, conn.Conn())
-	closeReadOnly(ctx, conn, err)
+	closeUseless(ctx, conn, err)
 
 	return outcome, err
 }
@@ -190,6 +190,8 @@ func (p *pipeline) send(ctx context.Context, conn *pgx.Conn) (Outcome, error) {
 		return 0, &HandlerError{EventID: p.call.eventID, Err: fmt.Errorf("%w: %w", ErrHandlerTx, err)}
 	case ctx.Err() != nil && errors.As(err, &pgErr) && pgErr.Code == "57014":
 		return 0, fmt.Errorf("idem: not committed: %w: %w", ctx.Err(), err)
+	case statementsLost(err):
+		return 0, fmt.Errorf("idem: %w", err)
 	default:
 		return 0, statementsFailed(p.call, err)
 	}

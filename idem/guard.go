@@ -69,15 +69,15 @@ func (g *Guard) onConn(ctx context.Context, statements func(conn db.DBTX) error)
 	}
 	defer conn.Release()
 	err = explain(statements(g.names.on(conn)))
-	closeReadOnly(ctx, conn, err)
+	closeUseless(ctx, conn, err)
 
 	return err
 }
 
-// closeReadOnly closes a connection to a server that takes no writes, so that the pool makes
-// a new one, perhaps to another server.
-func closeReadOnly(ctx context.Context, conn *pgxpool.Conn, err error) {
-	if errors.Is(err, errReadOnly) {
+// closeUseless closes a connection to a server that takes no writes, or one that has lost its prepared
+// statements, so that the pool makes a new one, perhaps to another server.
+func closeUseless(ctx context.Context, conn *pgxpool.Conn, err error) {
+	if errors.Is(err, errReadOnly) || statementsLost(err) {
 		_ = conn.Conn().Close(ctx)
 	}
 }

@@ -150,13 +150,12 @@ func (g *Guard) begin(ctx context.Context, c call, fn func(tx pgx.Tx, got claime
 	} else {
 		got, err = g.claimOwned(ctx, b, c)
 	}
-	if err != nil {
-		closeReadOnly(ctx, conn, err)
-
-		return err
+	if err == nil {
+		err = fn(b.tx, got)
 	}
+	closeUseless(ctx, conn, err)
 
-	return fn(b.tx, got)
+	return err
 }
 
 func rollBack(ctx context.Context, tx pgx.Tx, c call) {

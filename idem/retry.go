@@ -58,8 +58,13 @@ func (p RetryPolicy) validate() error {
 // do repeats try while its errors are transient and the policy and the context allow.
 func (p RetryPolicy) do(ctx context.Context, log *slog.Logger, try func() error) error {
 	pauses := backoff.Exponential{Initial: p.InitialBackoff, Max: p.MaxBackoff}
+	lost := false // prepared statements, the last time
 	for failed := 1; ; failed++ {
 		err := try()
+		before := lost
+		if lost = statementsLost(err); lost && before {
+			return fmt.Errorf("%w: %w", errNoStatements, err)
+		}
 		switch {
 		case err == nil || !IsTransient(err) || errors.Is(err, ErrOutcomeUnknown):
 			return err

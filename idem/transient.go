@@ -24,6 +24,10 @@ var (
 	// errMoved says that a COMMIT of unknown outcome took effect after all: the checkpoint is known anew.
 	errMoved = errors.New("the checkpoint was moved by an earlier call")
 
+	// errNoStatements says that prepared statements were lost twice in a row.
+	errNoStatements = errors.New("prepared statements were lost twice in a row, most likely because a pooler hands the sessions on: " +
+		"set default_query_exec_mode=exec (or simple_protocol) in the connection string, or max_prepared_statements in PgBouncer")
+
 	// errReadOnly marks a statement of the guard's own on a server that takes no writes.
 	errReadOnly = errors.New("the server takes no writes")
 )
@@ -50,7 +54,10 @@ func (e *transientError) Unwrap() error { return e.error }
 //   - Transient are connections that are refused or lost (08), serialization failures
 //     (40001), deadlocks (40P01), a server short of resources (53), and one that shuts down,
 //     starts up or closed an idle session (57P0). So is a cached plan that another table
-//     definition made useless (0A000 out of the plan cache): the next try prepares anew.
+//     definition made useless (0A000 out of the plan cache): the next try prepares anew. So are
+//     prepared statements that the session does not know any more (26000) or knows already (42P05), after
+//     a DEALLOCATE ALL for instance: the next try has another connection. If that fails in the same
+//     way, the error is not transient and says what to set, because a pooler is in between.
 //   - A limit of time that ends a claim is transient, because as a rule another transaction
 //     holds the event: lock_timeout (55P03), statement_timeout and a cancelled query (57014).
 //     In a handler these are not: it may set limits itself, and wants to see them.
@@ -83,6 +90,8 @@ func verdict(err error) (transient, known bool) {
 		pgErr   *pgconn.PgError
 	)
 	switch {
+	case errors.Is(err, errNoStatements):
+		return false, true
 	case errors.As(err, &handler):
 		return handler.transient, true
 	case errors.As(err, &marked):
@@ -106,11 +115,23 @@ func transientSQL(err *pgconn.PgError) bool {
 		return true
 	case "0A000": // feature_not_supported
 		return err.Routine == "RevalidateCachedQuery"
+	case "26000", // invalid_sql_statement_name
+		"42P05": // duplicate_prepared_statement
+		return statementsLost(err)
 	}
 
 	return strings.HasPrefix(err.Code, "08") || // connection exceptions
 		strings.HasPrefix(err.Code, "53") || // insufficient resources
 		strings.HasPrefix(err.Code, "57P0") // the server is shutting down, crashed or starting
+}
+
+// statementsLost reports whether the session does not have the prepared statements that pgx thinks it
+// has. The names of the server's functions tell that from errors which somebody raised.
+func statementsLost(err error) bool {
+	var pgErr *pgconn.PgError
+
+	return errors.As(err, &pgErr) && (pgErr.Code == "26000" && (pgErr.Routine == "FetchPreparedStatement" || pgErr.Routine == "exec_bind_message") ||
+		pgErr.Code == "42P05" && pgErr.Routine == "StorePreparedStatement")
 }
 
 // connectionLost reports whether err says that the connection to the server is gone, other
