@@ -529,6 +529,36 @@ func (q *Queries) EventStats(ctx context.Context, db DBTX, percent float64) ([]E
 	return items, nil
 }
 
+const roleNote = `-- name: RoleNote :exec
+SELECT pg_catalog.set_config('idem_guard.role', pg_catalog.current_setting('role'), true)
+`
+
+// Notes the role of the claiming transaction, which a handler may change (SET LOCAL ROLE).
+func (q *Queries) RoleNote(ctx context.Context, db DBTX) error {
+	_, err := db.Exec(ctx, roleNote)
+	return err
+}
+
+const roleOfGuard = `-- name: RoleOfGuard :exec
+SELECT pg_catalog.set_config('idem_guard.handler_role', pg_catalog.current_setting('role'), true), pg_catalog.set_config('role', pg_catalog.current_setting('idem_guard.role'), true)
+`
+
+// Takes up the role that RoleNote noted, and notes the handler's.
+func (q *Queries) RoleOfGuard(ctx context.Context, db DBTX) error {
+	_, err := db.Exec(ctx, roleOfGuard)
+	return err
+}
+
+const roleOfHandler = `-- name: RoleOfHandler :exec
+SELECT pg_catalog.set_config('role', pg_catalog.current_setting('idem_guard.handler_role'), true)
+`
+
+// Takes up the handler's role again, in which its deferred triggers run.
+func (q *Queries) RoleOfHandler(ctx context.Context, db DBTX) error {
+	_, err := db.Exec(ctx, roleOfHandler)
+	return err
+}
+
 const tableState = `-- name: TableState :one
 SELECT pg_catalog.pg_table_size(t.id) AS table_bytes, pg_catalog.pg_indexes_size(t.id) AS index_bytes, pg_catalog.pg_stat_get_live_tuples(t.id)::bigint AS live_rows, pg_catalog.pg_stat_get_dead_tuples(t.id)::bigint AS dead_rows, COALESCE(pg_catalog.pg_stat_get_last_vacuum_time(t.id), 'epoch')::timestamp with time zone AS last_vacuum, COALESCE(pg_catalog.pg_stat_get_last_autovacuum_time(t.id), 'epoch')::timestamp with time zone AS last_autovacuum, pg_catalog.now()::timestamp with time zone AS read_at FROM (SELECT 'idem.processed_events'::pg_catalog.regclass::pg_catalog.oid AS id) t
 `

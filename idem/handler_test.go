@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 )
 
 // A handler that forgets to close its rows has failed, and does so on every try.
@@ -141,5 +142,48 @@ func TestHandlerClaimsAnotherEvent(t *testing.T) {
 	})
 	if err != nil || runs != attempts {
 		t.Errorf("%v after %d runs", err, runs)
+	}
+}
+
+// A handler that works for a tenant kept the guard from storing its duration: permission denied.
+func TestHandlerThatSetsItsRole(t *testing.T) {
+	t.Parallel()
+	for _, mode := range modes {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			tenant := b.db.Name + "_tenant"
+			b.exec(t, "CREATE ROLE "+tenant)
+			b.exec(t, "GRANT INSERT ON public.effects TO "+tenant)
+			b.exec(t, `CREATE TABLE public.deferred (role text)`)
+			b.exec(t, `GRANT INSERT ON public.deferred TO `+tenant)
+			b.exec(t, `CREATE FUNCTION public.note_role() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.deferred VALUES (current_user); RETURN NULL; END $$`)
+			b.exec(t, `CREATE CONSTRAINT TRIGGER note_role AFTER INSERT ON public.effects DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.note_role()`)
+			t.Cleanup(func() {
+				if _, err := b.pool.Exec(context.Background(), "DROP OWNED BY "+tenant); err != nil {
+					t.Error(err)
+				}
+				if _, err := b.pool.Exec(context.Background(), "DROP ROLE "+tenant); err != nil {
+					t.Error(err)
+				}
+			})
+			guard := newGuard(t, b.db.Pool(t, pgtest.ExecMode(mode.QueryExecMode), pgtest.Hostile()), idem.Config{Consumer: "orders"})
+			outcome, err := guard.ProcessIfNew(t.Context(), "e", func(ctx context.Context, tx pgx.Tx) error {
+				if _, err := tx.Exec(ctx, "SET LOCAL ROLE "+tenant); err != nil {
+					return err
+				}
+
+				return effect("e")(ctx, tx)
+			}, idem.WithHandlerDuration(), idem.WithOwner(acquire(t, guard), 0))
+			want(t, "in the role of a tenant", outcome, err, idem.Processed)
+			record, err := guard.Lookup(t.Context(), "e")
+			if err != nil || !strings.Contains(string(record.Metadata), "handler_ms") {
+				t.Errorf("%s, %v", record.Metadata, err)
+			}
+			var role string
+			if err := b.pool.QueryRow(t.Context(), "SELECT role FROM public.deferred").Scan(&role); err != nil || role != tenant {
+				t.Errorf("the deferred trigger ran as %q, %v; want the handler's role", role, err)
+			}
+		})
 	}
 }

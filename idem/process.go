@@ -144,6 +144,10 @@ func (g *Guard) begin(ctx context.Context, c call, fn func(tx pgx.Tx, got claime
 			rollBack(ctx, b.tx, c)
 		}
 	}()
+	if c.recordDuration {
+		// It cannot fail: a queuer sends nothing.
+		_ = g.queries.RoleNote(ctx, g.names.on(queuer{batch: &b.first}))
+	}
 	var got claimed
 	if c.owner == nil {
 		got, err = g.claim(ctx, g.names.on(b), c)
@@ -195,10 +199,19 @@ func (g *Guard) handle(ctx context.Context, tx pgx.Tx, c call, fn Handler) error
 	return &HandlerError{EventID: c.eventID, Err: err, transient: transient}
 }
 
+// recordDuration adds the handler's duration to the claim, in the role that made the claim: the handler
+// may have changed it.
 func (g *Guard) recordDuration(ctx context.Context, tx pgx.Tx, c call, d time.Duration) error {
-	err := g.queries.EventSetHandlerDuration(ctx, g.names.on(tx), db.EventSetHandlerDurationParams{
-		HandlerMs: float64(d) / float64(time.Millisecond), ConsumerID: g.consumer, Key: c.key,
-	})
+	conn := g.names.on(tx)
+	err := g.queries.RoleOfGuard(ctx, conn)
+	if err == nil {
+		err = g.queries.EventSetHandlerDuration(ctx, conn, db.EventSetHandlerDurationParams{
+			HandlerMs: float64(d) / float64(time.Millisecond), ConsumerID: g.consumer, Key: c.key,
+		})
+	}
+	if err == nil {
+		err = g.queries.RoleOfHandler(ctx, conn)
+	}
 	if err != nil {
 		return fmt.Errorf("idem: record the handler's duration: %w", err)
 	}

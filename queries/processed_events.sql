@@ -57,6 +57,19 @@ UPDATE idem.processed_events
 SET metadata = coalesce(metadata, '{}') || jsonb_build_object('handler_ms', @handler_ms::float8)
 WHERE consumer_id = @consumer_id AND key = @key;
 
+-- name: RoleNote :exec
+-- Notes the role of the claiming transaction, which a handler may change (SET LOCAL ROLE).
+SELECT set_config('idem_guard.role', current_setting('role'), true);
+
+-- name: RoleOfGuard :exec
+-- Takes up the role that RoleNote noted, and notes the handler's.
+SELECT set_config('idem_guard.handler_role', current_setting('role'), true),
+       set_config('role', current_setting('idem_guard.role'), true);
+
+-- name: RoleOfHandler :exec
+-- Takes up the handler's role again, in which its deferred triggers run.
+SELECT set_config('role', current_setting('idem_guard.handler_role'), true);
+
 -- name: EventGet :one
 -- A committed claim, whole. None says nothing about transactions in progress, so it must never
 -- decide whether to process an event.
