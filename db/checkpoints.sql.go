@@ -13,7 +13,7 @@ import (
 )
 
 const checkpointAcquire = `-- name: CheckpointAcquire :one
-UPDATE idem.checkpoints SET owner_token = $1::pg_catalog.text::pg_catalog.uuid, epoch = epoch OPERATOR(pg_catalog.+) 1, acquired_at = pg_catalog.now(), owner = $2, topic_id = COALESCE(topic_id, $3) WHERE consumer_id OPERATOR(pg_catalog.=) $4 AND topic OPERATOR(pg_catalog.=) $5 AND partition OPERATOR(pg_catalog.=) $6 AND lane OPERATOR(pg_catalog.=) 0 RETURNING next_offset, epoch, consumer_id, acquired_at, started_offset, owner_token, started_by, topic_id, partition, lane, starts, leader_epoch, topic, owner
+UPDATE idem.checkpoints SET owner_token = $1::pg_catalog.text::pg_catalog.uuid, epoch = epoch OPERATOR(pg_catalog.+) 1, acquired_at = pg_catalog.now(), owner = $2, topic_id = COALESCE(topic_id, $3) WHERE consumer_id OPERATOR(pg_catalog.=) $4 AND topic OPERATOR(pg_catalog.=) $5 AND partition OPERATOR(pg_catalog.=) $6 AND lane OPERATOR(pg_catalog.=) 0 RETURNING next_offset, topic_id, leader_epoch
 `
 
 type CheckpointAcquireParams struct {
@@ -25,9 +25,15 @@ type CheckpointAcquireParams struct {
 	Partition  int32
 }
 
+type CheckpointAcquireRow struct {
+	NextOffset  int64
+	TopicID     uuid.NullUUID
+	LeaderEpoch *int32
+}
+
 // Makes the caller the owner of a checkpoint that there is: transactions of the former owner find
 // another token from now on, and are refused. The row is locked.
-func (q *Queries) CheckpointAcquire(ctx context.Context, db DBTX, arg CheckpointAcquireParams) (Checkpoint, error) {
+func (q *Queries) CheckpointAcquire(ctx context.Context, db DBTX, arg CheckpointAcquireParams) (CheckpointAcquireRow, error) {
 	row := db.QueryRow(ctx, checkpointAcquire,
 		arg.OwnerToken,
 		arg.Owner,
@@ -36,23 +42,8 @@ func (q *Queries) CheckpointAcquire(ctx context.Context, db DBTX, arg Checkpoint
 		arg.Topic,
 		arg.Partition,
 	)
-	var i Checkpoint
-	err := row.Scan(
-		&i.NextOffset,
-		&i.Epoch,
-		&i.ConsumerID,
-		&i.AcquiredAt,
-		&i.StartedOffset,
-		&i.OwnerToken,
-		&i.StartedBy,
-		&i.TopicID,
-		&i.Partition,
-		&i.Lane,
-		&i.Starts,
-		&i.LeaderEpoch,
-		&i.Topic,
-		&i.Owner,
-	)
+	var i CheckpointAcquireRow
+	err := row.Scan(&i.NextOffset, &i.TopicID, &i.LeaderEpoch)
 	return i, err
 }
 
@@ -308,7 +299,7 @@ func (q *Queries) CheckpointList(ctx context.Context, db DBTX) ([]CheckpointList
 }
 
 const checkpointLock = `-- name: CheckpointLock :many
-SELECT next_offset, epoch, consumer_id, acquired_at, started_offset, owner_token, started_by, topic_id, partition, lane, starts, leader_epoch, topic, owner FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2 AND partition OPERATOR(pg_catalog.=) $3 AND lane OPERATOR(pg_catalog.=) $4 FOR UPDATE
+SELECT next_offset, epoch, owner_token FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2 AND partition OPERATOR(pg_catalog.=) $3 AND lane OPERATOR(pg_catalog.=) $4 FOR UPDATE
 `
 
 type CheckpointLockParams struct {
@@ -318,8 +309,15 @@ type CheckpointLockParams struct {
 	Lane       int32
 }
 
-// The checkpoint once the transaction that changes it has ended. At most one row.
-func (q *Queries) CheckpointLock(ctx context.Context, db DBTX, arg CheckpointLockParams) ([]Checkpoint, error) {
+type CheckpointLockRow struct {
+	NextOffset int64
+	Epoch      int64
+	OwnerToken uuid.NullUUID
+}
+
+// The checkpoint once the transaction that changes it has ended. At most one row. (No time is read here and
+// below: as text it depends on the session's DateStyle.)
+func (q *Queries) CheckpointLock(ctx context.Context, db DBTX, arg CheckpointLockParams) ([]CheckpointLockRow, error) {
 	rows, err := db.Query(ctx, checkpointLock,
 		arg.ConsumerID,
 		arg.Topic,
@@ -330,25 +328,10 @@ func (q *Queries) CheckpointLock(ctx context.Context, db DBTX, arg CheckpointLoc
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Checkpoint
+	var items []CheckpointLockRow
 	for rows.Next() {
-		var i Checkpoint
-		if err := rows.Scan(
-			&i.NextOffset,
-			&i.Epoch,
-			&i.ConsumerID,
-			&i.AcquiredAt,
-			&i.StartedOffset,
-			&i.OwnerToken,
-			&i.StartedBy,
-			&i.TopicID,
-			&i.Partition,
-			&i.Lane,
-			&i.Starts,
-			&i.LeaderEpoch,
-			&i.Topic,
-			&i.Owner,
-		); err != nil {
+		var i CheckpointLockRow
+		if err := rows.Scan(&i.NextOffset, &i.Epoch, &i.OwnerToken); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

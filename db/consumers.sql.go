@@ -46,17 +46,24 @@ func (q *Queries) ConsumerByName(ctx context.Context, db DBTX, name string) (Con
 }
 
 const consumerGet = `-- name: ConsumerGet :one
-SELECT id, retention, created_at, name, bound_cluster, bound_group FROM idem.consumers WHERE id OPERATOR(pg_catalog.=) $1
+SELECT name, CAST(extract ('epoch' FROM retention) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS retention_micros, bound_cluster, bound_group FROM idem.consumers WHERE id OPERATOR(pg_catalog.=) $1
 `
 
-func (q *Queries) ConsumerGet(ctx context.Context, db DBTX, id int64) (Consumer, error) {
+type ConsumerGetRow struct {
+	Name            string
+	RetentionMicros int64
+	BoundCluster    *string
+	BoundGroup      *string
+}
+
+// The retention is a number, because how the server writes an interval as text, in which some query
+// execution modes get it, follows from the session's IntervalStyle.
+func (q *Queries) ConsumerGet(ctx context.Context, db DBTX, id int64) (ConsumerGetRow, error) {
 	row := db.QueryRow(ctx, consumerGet, id)
-	var i Consumer
+	var i ConsumerGetRow
 	err := row.Scan(
-		&i.ID,
-		&i.Retention,
-		&i.CreatedAt,
 		&i.Name,
+		&i.RetentionMicros,
 		&i.BoundCluster,
 		&i.BoundGroup,
 	)

@@ -5,40 +5,10 @@
 package db
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
 )
-
-// How far each partition of a topic is processed.
-type Checkpoint struct {
-	// All records before this one have taken effect.
-	NextOffset int64
-	// How many owners there have been, for people.
-	Epoch      int64
-	ConsumerID int64
-	// When the latest owner acquired the partition.
-	AcquiredAt time.Time
-	// The record that an owner began with, to find records that kill processes.
-	StartedOffset *int64
-	// Random, of the latest owner; transactions of others are refused. Null after an operator has set the checkpoint.
-	OwnerToken uuid.NullUUID
-	// The token of the owner that did so last.
-	StartedBy uuid.NullUUID
-	// Kafka's id of the topic: another id is another topic of the same name.
-	TopicID   uuid.NullUUID
-	Partition int32
-	// 0 for the partition, else a lane of its present owner.
-	Lane int32
-	// How many owners have begun with it.
-	Starts int32
-	// Kafka's leader epoch of the record before next_offset, to find logs that were truncated.
-	LeaderEpoch *int32
-	Topic       string
-	// Host and process of the latest owner, for people.
-	Owner *string
-}
 
 // Who deduplicates: one row for each consumer name.
 type Consumer struct {
@@ -80,20 +50,4 @@ type DeadLetter struct {
 	// Bytes, because Kafka does not keep anybody from other text than UTF-8.
 	HeaderKeys   [][]byte
 	HeaderValues [][]byte
-}
-
-// The claims: a row here means that the event took effect, in the same transaction.
-type ProcessedEvent struct {
-	// Start of the transaction that processed the event, by this server's clock.
-	ProcessedAt time.Time
-	ConsumerID  int64
-	// The first 8 bytes of SHA-256 of the payload, by which another payload with the same event id is told; null if not known.
-	Fingerprint *int64
-	// event_key(event id)
-	Key uuid.UUID
-	// UUIDv7 of the call that claimed the event.
-	ClaimID uuid.UUID
-	// The event id, or null when it is the text of key itself.
-	EventID  *string
-	Metadata json.RawMessage
 }

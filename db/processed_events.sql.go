@@ -7,6 +7,7 @@ package db
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
@@ -349,7 +350,7 @@ func (q *Queries) EventForget(ctx context.Context, db DBTX, arg EventForgetParam
 }
 
 const eventGet = `-- name: EventGet :one
-SELECT processed_at, consumer_id, fingerprint, key, claim_id, event_id, metadata FROM idem.processed_events WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) $2
+SELECT key, claim_id, CAST(extract ('epoch' FROM processed_at) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS processed_micros, event_id, metadata FROM idem.processed_events WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) $2
 `
 
 type EventGetParams struct {
@@ -357,17 +358,24 @@ type EventGetParams struct {
 	Key        uuid.UUID
 }
 
+type EventGetRow struct {
+	Key             uuid.UUID
+	ClaimID         uuid.UUID
+	ProcessedMicros int64
+	EventID         *string
+	Metadata        json.RawMessage
+}
+
 // A committed claim, whole. None says nothing about transactions in progress, so it must never
-// decide whether to process an event.
-func (q *Queries) EventGet(ctx context.Context, db DBTX, arg EventGetParams) (ProcessedEvent, error) {
+// decide whether to process an event. The time is a number, in microseconds, because the session's DateStyle
+// decides how the server writes it as text.
+func (q *Queries) EventGet(ctx context.Context, db DBTX, arg EventGetParams) (EventGetRow, error) {
 	row := db.QueryRow(ctx, eventGet, arg.ConsumerID, arg.Key)
-	var i ProcessedEvent
+	var i EventGetRow
 	err := row.Scan(
-		&i.ProcessedAt,
-		&i.ConsumerID,
-		&i.Fingerprint,
 		&i.Key,
 		&i.ClaimID,
+		&i.ProcessedMicros,
 		&i.EventID,
 		&i.Metadata,
 	)

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -89,15 +90,15 @@ func (g *Guard) registerOn(ctx context.Context, conn db.DBTX) (found bool, err e
 			row, err = g.queries.ConsumerGet(ctx, conn, g.consumer)
 		}
 	}
-	want := g.config.Retention
+	want, registered := g.config.Retention, time.Duration(row.RetentionMicros)*time.Microsecond
 	switch {
 	case err != nil:
 		return false, err //nolint:wrapcheck // The caller wraps it.
 	case row.Name != g.config.Consumer:
 		return false, fmt.Errorf("%w: the names %q and %q make the same id; choose another name for one of the consumers",
 			ErrInvalidConfig, g.config.Consumer, row.Name)
-	case want != 0 && want != row.Retention:
-		return false, &RetentionConflictError{Consumer: g.config.Consumer, Configured: want, Registered: row.Retention}
+	case want != 0 && want != registered:
+		return false, &RetentionConflictError{Consumer: g.config.Consumer, Configured: want, Registered: registered}
 	}
 
 	return found, nil

@@ -49,7 +49,7 @@ func (g *Guard) Lookup(ctx context.Context, eventID string) (Record, error) {
 	if err := validateEventID(eventID); err != nil {
 		return Record{}, err
 	}
-	var event db.ProcessedEvent
+	var event db.EventGetRow
 	err := g.onPool(ctx, func(conn db.DBTX) error {
 		var err error
 		event, err = g.queries.EventGet(ctx, conn, db.EventGetParams{ConsumerID: g.consumer, Key: Key(eventID)})
@@ -64,7 +64,7 @@ func (g *Guard) Lookup(ctx context.Context, eventID string) (Record, error) {
 	}
 
 	return Record{
-		EventID: eventID, Key: event.Key, ClaimID: event.ClaimID, ProcessedAt: event.ProcessedAt, Metadata: event.Metadata,
+		EventID: eventID, Key: event.Key, ClaimID: event.ClaimID, ProcessedAt: time.UnixMicro(event.ProcessedMicros), Metadata: event.Metadata,
 	}, nil
 }
 

@@ -98,7 +98,7 @@ func newSchema(t *testing.T, name string) *pgtest.DB {
 func suite(t *testing.T, db *pgtest.DB, schemaName string, options ...pgtest.PoolOption) {
 	t.Helper()
 	b := &bundle{db: db, pool: db.Pool(t)}
-	pool := db.Pool(t, append(options, pgtest.Hostile())...)
+	pool := db.Pool(t, append(options, pgtest.Hostile(), styles("iso_8601", "German"))...)
 	b.guard = newGuard(t, pool, idem.Config{Consumer: t.Name(), Schema: schemaName, Retention: 36 * time.Hour})
 	prefix := t.Name() + " " // The effects are one table for all runs.
 	if err := b.guard.Register(t.Context()); err != nil {
@@ -301,6 +301,43 @@ func (b *bundle) suiteCleanup(t *testing.T, pool *pgxpool.Pool, prefix, schemaNa
 	for i, id := range ids {
 		if done, err := b.guard.IsProcessed(ctx, id); done != (i == 2) || err != nil {
 			t.Errorf("%s: %v, %v", id, done, err)
+		}
+	}
+}
+
+// styles sets how the sessions write intervals and times as text.
+func styles(interval, date string) pgtest.PoolOption {
+	return func(config *pgxpool.Config) {
+		config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.PgConn().Exec(ctx, "SET intervalstyle = "+interval+"; SET datestyle = "+date).ReadAll()
+
+			return err
+		}
+	}
+}
+
+// How the sessions write intervals and times changes nothing. It ended in "bad interval format" in the
+// modes in which pgx reads text.
+func TestStylesOfTheSession(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, interval := range []string{"postgres", "postgres_verbose", "sql_standard", "iso_8601"} {
+		for _, date := range []string{"German", "SQL", "Postgres"} {
+			for _, mode := range modes {
+				name := interval + " " + date + " " + mode.String()
+				config := idem.Config{Consumer: name, Retention: 36*time.Hour + 30*time.Second + 7*time.Microsecond}
+				guard := newGuard(t, b.db.Pool(t, pgtest.ExecMode(mode.QueryExecMode), styles(interval, date)), config)
+				before := time.Now().Add(-time.Minute)
+				outcome, err := guard.ProcessIfNew(t.Context(), name, effect(name), idem.WithOwner(acquire(t, guard), 0))
+				want(t, name, outcome, err, idem.Processed)
+				acquire(t, guard)
+				if record, err := guard.Lookup(t.Context(), name); err != nil || record.ProcessedAt.Before(before) || record.ProcessedAt.After(before.Add(time.Hour)) {
+					t.Errorf("%s: %+v, %v", name, record, err)
+				}
+				if err := newGuard(t, b.pool, config).Register(t.Context()); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
 		}
 	}
 }

@@ -37,8 +37,9 @@ WHERE l.relation = 'idem.checkpoints'::regclass AND l.granted AND l.mode <> 'Acc
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_locks h WHERE h.pid = l.pid AND h.locktype = 'advisory' AND h.granted);
 
 -- name: CheckpointLock :many
--- The checkpoint once the transaction that changes it has ended. At most one row.
-SELECT * FROM idem.checkpoints
+-- The checkpoint once the transaction that changes it has ended. At most one row. (No time is read here and
+-- below: as text it depends on the session's DateStyle.)
+SELECT next_offset, epoch, owner_token FROM idem.checkpoints
 WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND lane = @lane
 FOR UPDATE;
 
@@ -53,7 +54,7 @@ WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition;
 UPDATE idem.checkpoints
 SET owner_token = CAST(@owner_token::text AS uuid), epoch = epoch + 1, acquired_at = now(), owner = @owner, topic_id = coalesce(topic_id, sqlc.narg(topic_id))
 WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND lane = 0
-RETURNING *;
+RETURNING next_offset, topic_id, leader_epoch;
 
 -- name: CheckpointEndLanes :exec
 -- The former owner's lanes find another token from now on, and are refused.

@@ -4,7 +4,10 @@
 SELECT idem.schema_version() AS version;
 
 -- name: ConsumerGet :one
-SELECT * FROM idem.consumers WHERE id = @id;
+-- The retention is a number, because how the server writes an interval as text, in which some query
+-- execution modes get it, follows from the session's IntervalStyle.
+SELECT name, (extract(epoch FROM retention) * 1000000)::bigint AS retention_micros, bound_cluster, bound_group
+FROM idem.consumers WHERE id = @id;
 
 -- name: ConsumerByName :one
 SELECT * FROM idem.consumers WHERE id = idem.consumer_id(@name) AND name = @name;

@@ -72,8 +72,10 @@ SELECT set_config('role', current_setting('idem_guard.handler_role'), true);
 
 -- name: EventGet :one
 -- A committed claim, whole. None says nothing about transactions in progress, so it must never
--- decide whether to process an event.
-SELECT * FROM idem.processed_events WHERE consumer_id = @consumer_id AND key = @key;
+-- decide whether to process an event. The time is a number, in microseconds, because the session's DateStyle
+-- decides how the server writes it as text.
+SELECT key, claim_id, (extract(epoch FROM processed_at) * 1000000)::bigint AS processed_micros, event_id, metadata
+FROM idem.processed_events WHERE consumer_id = @consumer_id AND key = @key;
 
 -- name: EventFingerprints :many
 -- The fingerprints of committed claims, and of those of this transaction, as far as they have one.
