@@ -15,6 +15,9 @@ import (
 // with the claim of the event or not at all. It may run several times for one event, but only
 // one run ever commits; what it does outside tx may be repeated. It neither commits nor rolls
 // back tx (ErrHandlerTx); tx.Begin gives savepoints. tx must not be used after the return.
+//
+// A transaction that SQL of the handler has ended is noticed, but not one that it has ended and begun again
+// (COMMIT AND CHAIN, ROLLBACK AND CHAIN, ROLLBACK; BEGIN): what follows is committed without the claim.
 type Handler func(ctx context.Context, tx pgx.Tx) error
 
 // ProcessIfNew runs fn for an event unless the event was processed before. It begins a

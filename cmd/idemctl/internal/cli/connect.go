@@ -112,6 +112,7 @@ func (t target) config() (*pgxpool.Config, error) {
 		conn.RuntimeParams["application_name"] = "idemctl"
 	}
 	// A statement whose waiting ends must not go on in the server: it may hold locks.
+	conn.AfterConnect = setStyles
 	conn.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: cancelTimeout}
 	}
