@@ -28,7 +28,7 @@ func (q *Queries) ConsumerBind(ctx context.Context, db DBTX, arg ConsumerBindPar
 }
 
 const consumerByName = `-- name: ConsumerByName :one
-SELECT id, retention, created_at, name, bound_cluster, bound_group FROM idem.consumers WHERE id OPERATOR(pg_catalog.=) idem.consumer_id($1) AND name OPERATOR(pg_catalog.=) $1
+SELECT id, retention, created_at, name, bound_cluster, bound_group, closed FROM idem.consumers WHERE id OPERATOR(pg_catalog.=) idem.consumer_id($1) AND name OPERATOR(pg_catalog.=) $1
 `
 
 func (q *Queries) ConsumerByName(ctx context.Context, db DBTX, name string) (Consumer, error) {
@@ -41,12 +41,13 @@ func (q *Queries) ConsumerByName(ctx context.Context, db DBTX, name string) (Con
 		&i.Name,
 		&i.BoundCluster,
 		&i.BoundGroup,
+		&i.Closed,
 	)
 	return i, err
 }
 
 const consumerGet = `-- name: ConsumerGet :one
-SELECT name, CAST(extract ('epoch' FROM retention) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS retention_micros, bound_cluster, bound_group FROM idem.consumers WHERE id OPERATOR(pg_catalog.=) $1
+SELECT name, CAST(extract ('epoch' FROM retention) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS retention_micros, bound_cluster, bound_group, closed FROM idem.consumers WHERE id OPERATOR(pg_catalog.=) $1
 `
 
 type ConsumerGetRow struct {
@@ -54,6 +55,7 @@ type ConsumerGetRow struct {
 	RetentionMicros int64
 	BoundCluster    *string
 	BoundGroup      *string
+	Closed          *string
 }
 
 // The retention is a number, because how the server writes an interval as text, in which some query
@@ -66,6 +68,7 @@ func (q *Queries) ConsumerGet(ctx context.Context, db DBTX, id int64) (ConsumerG
 		&i.RetentionMicros,
 		&i.BoundCluster,
 		&i.BoundGroup,
+		&i.Closed,
 	)
 	return i, err
 }
@@ -87,7 +90,7 @@ func (q *Queries) ConsumerInsert(ctx context.Context, db DBTX, arg ConsumerInser
 }
 
 const consumerList = `-- name: ConsumerList :many
-SELECT id, retention, created_at, name, bound_cluster, bound_group FROM idem.consumers ORDER BY name
+SELECT id, retention, created_at, name, bound_cluster, bound_group, closed FROM idem.consumers ORDER BY name
 `
 
 // All of them: consumers are services, so there are few.
@@ -107,6 +110,7 @@ func (q *Queries) ConsumerList(ctx context.Context, db DBTX) ([]Consumer, error)
 			&i.Name,
 			&i.BoundCluster,
 			&i.BoundGroup,
+			&i.Closed,
 		); err != nil {
 			return nil, err
 		}
@@ -116,6 +120,25 @@ func (q *Queries) ConsumerList(ctx context.Context, db DBTX) ([]Consumer, error)
 		return nil, err
 	}
 	return items, nil
+}
+
+const consumerRebind = `-- name: ConsumerRebind :execrows
+UPDATE idem.consumers SET bound_cluster = $1::pg_catalog.text, bound_group = $2::pg_catalog.text WHERE id OPERATOR(pg_catalog.=) $3
+`
+
+type ConsumerRebindParams struct {
+	BoundCluster *string
+	BoundGroup   *string
+	ID           int64
+}
+
+// For an operator: binds a consumer to a group of a cluster, or to none.
+func (q *Queries) ConsumerRebind(ctx context.Context, db DBTX, arg ConsumerRebindParams) (int64, error) {
+	result, err := db.Exec(ctx, consumerRebind, arg.BoundCluster, arg.BoundGroup, arg.ID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const consumerSetRetention = `-- name: ConsumerSetRetention :execrows

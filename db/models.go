@@ -22,6 +22,8 @@ type Consumer struct {
 	BoundCluster *string
 	// The only Kafka group that may use the consumer; null until one does.
 	BoundGroup *string
+	// Why nobody may use the consumer: what an operator is doing to its rows. Null: nothing.
+	Closed *string
 }
 
 // Records that could not be processed, stored by the transactions that marked their events.

@@ -411,14 +411,13 @@ func (q *Queries) EventHeap(ctx context.Context, db DBTX) (EventHeapRow, error) 
 }
 
 const eventImport = `-- name: EventImport :one
-WITH event AS (SELECT idem.event_key(s.event_id) AS key, s.claim_id::pg_catalog.uuid AS claim_id, s.event_id, CASE WHEN s.metadata OPERATOR(pg_catalog.=) '' THEN NULL ELSE s.metadata END::pg_catalog.jsonb AS metadata, s.processed_at, s.processed_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) c.retention) AS expired FROM (SELECT pg_catalog.unnest($1::pg_catalog.text[]) AS event_id, pg_catalog.unnest($2::pg_catalog.text[]) AS claim_id, pg_catalog.unnest($3::pg_catalog.text[]) AS metadata, pg_catalog.unnest($4::bigint[]) AS fingerprint, 'epoch'::timestamp with time zone OPERATOR(pg_catalog.+) (pg_catalog.unnest($5::bigint[]) OPERATOR(pg_catalog.*) '1 microsecond'::interval) AS processed_at) s JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) $6::bigint), imported AS (INSERT INTO idem.processed_events (processed_at, consumer_id, key, claim_id, event_id, metadata) SELECT e.processed_at, $6::bigint, e.key, e.claim_id, CASE WHEN e.event_id OPERATOR(pg_catalog.=) e.key::pg_catalog.text THEN NULL ELSE e.event_id END, CASE WHEN e.metadata OPERATOR(pg_catalog.<>) 'null' THEN pg_catalog.jsonb_build_object('user', e.metadata) END FROM event e WHERE NOT e.expired ORDER BY e.key ON CONFLICT DO NOTHING RETURNING 1) SELECT pg_catalog.count(*) AS known, pg_catalog.count(*) FILTER (WHERE expired) AS expired, (SELECT pg_catalog.count(*) FROM imported) AS imported FROM event
+WITH event AS (SELECT idem.event_key(s.event_id) AS key, s.claim_id::pg_catalog.uuid AS claim_id, s.event_id, CASE WHEN s.metadata OPERATOR(pg_catalog.=) '' THEN NULL ELSE s.metadata END::pg_catalog.jsonb AS metadata, s.processed_at, s.processed_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) c.retention) AS expired FROM (SELECT pg_catalog.unnest($1::pg_catalog.text[]) AS event_id, pg_catalog.unnest($2::pg_catalog.text[]) AS claim_id, pg_catalog.unnest($3::pg_catalog.text[]) AS metadata, 'epoch'::timestamp with time zone OPERATOR(pg_catalog.+) (pg_catalog.unnest($4::bigint[]) OPERATOR(pg_catalog.*) '1 microsecond'::interval) AS processed_at) s JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) $5::bigint), imported AS (INSERT INTO idem.processed_events (processed_at, consumer_id, key, claim_id, event_id, metadata) SELECT e.processed_at, $5::bigint, e.key, e.claim_id, CASE WHEN e.event_id OPERATOR(pg_catalog.=) e.key::pg_catalog.text THEN NULL ELSE e.event_id END, CASE WHEN e.metadata OPERATOR(pg_catalog.<>) 'null' THEN pg_catalog.jsonb_build_object('user', e.metadata) END FROM event e WHERE NOT e.expired ORDER BY e.key ON CONFLICT DO NOTHING RETURNING 1) SELECT pg_catalog.count(*) AS known, pg_catalog.count(*) FILTER (WHERE expired) AS expired, (SELECT pg_catalog.count(*) FROM imported) AS imported FROM event
 `
 
 type EventImportParams struct {
 	EventIds        []string
 	ClaimIds        []string
 	Metadata        []string
-	Fingerprints    []int64
 	ProcessedMicros []int64
 	ConsumerID      int64
 }
@@ -438,7 +437,6 @@ func (q *Queries) EventImport(ctx context.Context, db DBTX, arg EventImportParam
 		arg.EventIds,
 		arg.ClaimIds,
 		arg.Metadata,
-		arg.Fingerprints,
 		arg.ProcessedMicros,
 		arg.ConsumerID,
 	)

@@ -97,6 +97,8 @@ func (g *Guard) registerOn(ctx context.Context, conn db.DBTX) (found bool, err e
 	case row.Name != g.config.Consumer:
 		return false, fmt.Errorf("%w: the names %q and %q make the same id; choose another name for one of the consumers",
 			ErrInvalidConfig, g.config.Consumer, row.Name)
+	case row.Closed != nil:
+		return false, fmt.Errorf("%w: it is being %s", ErrConsumerClosed, *row.Closed)
 	case want != 0 && want != registered:
 		return false, &RetentionConflictError{Consumer: g.config.Consumer, Configured: want, Registered: registered}
 	}

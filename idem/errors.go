@@ -39,6 +39,10 @@ var (
 	// a job of your own, partition by partition (docs/operations.md).
 	ErrCannotCleanUp = errors.New("idem: the table processed_events cannot be cleaned up in heap order")
 
+	// ErrConsumerClosed is returned, with the reason, when an operator is renaming or deleting the
+	// consumer. Start the service again when that has ended, with the new name.
+	ErrConsumerClosed = errors.New("idem: the consumer is closed")
+
 	// ErrOutcomeUnknown is returned when the connection was lost during COMMIT and within
 	// RetryPolicy.ResolveTimeout no other connection could tell whether it took effect.
 	// Calling again with the same event id is safe, the event is processed once either way,

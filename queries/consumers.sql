@@ -6,7 +6,7 @@ SELECT idem.schema_version() AS version;
 -- name: ConsumerGet :one
 -- The retention is a number, because how the server writes an interval as text, in which some query
 -- execution modes get it, follows from the session's IntervalStyle.
-SELECT name, (extract(epoch FROM retention) * 1000000)::bigint AS retention_micros, bound_cluster, bound_group
+SELECT name, (extract(epoch FROM retention) * 1000000)::bigint AS retention_micros, bound_cluster, bound_group, closed
 FROM idem.consumers WHERE id = @id;
 
 -- name: ConsumerByName :one
@@ -37,3 +37,8 @@ SELECT * FROM idem.consumers ORDER BY name;
 SELECT ('x' || pg_catalog.substr(pg_catalog.pg_walfile_name(l.lsn), 1, 8))::bit(32)::bigint AS timeline,
        pg_catalog.pg_wal_lsn_diff(l.lsn, '0/0'::pg_lsn)::bigint AS lsn
 FROM (SELECT pg_catalog.pg_current_wal_insert_lsn() AS lsn) l;
+
+-- name: ConsumerRebind :execrows
+-- For an operator: binds a consumer to a group of a cluster, or to none.
+UPDATE idem.consumers SET bound_cluster = sqlc.narg(bound_cluster)::text, bound_group = sqlc.narg(bound_group)::text
+WHERE id = @id;

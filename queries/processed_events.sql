@@ -190,7 +190,7 @@ WITH event AS (
            s.processed_at, s.processed_at < pg_catalog.now() - c.retention AS expired
     FROM (
         SELECT pg_catalog.unnest(@event_ids::text[]) AS event_id, pg_catalog.unnest(@claim_ids::text[]) AS claim_id,
-               pg_catalog.unnest(@metadata::text[]) AS metadata, pg_catalog.unnest(@fingerprints::bigint[]) AS fingerprint,
+               pg_catalog.unnest(@metadata::text[]) AS metadata,
                timestamptz 'epoch' + pg_catalog.unnest(@processed_micros::bigint[]) * interval '1 microsecond' AS processed_at
     ) s JOIN idem.consumers c ON c.id = @consumer_id::bigint
 ), imported AS (

@@ -44,6 +44,7 @@ CREATE TABLE idem.consumers (
                               CHECK (octet_length(name) BETWEEN 1 AND 255),
     bound_cluster text        COLLATE "C",
     bound_group   text        COLLATE "C",
+    closed        text        COLLATE "C",
     CONSTRAINT consumers_id_of_name CHECK (id = idem.consumer_id(name)),
     CHECK ((bound_cluster IS NULL) = (bound_group IS NULL))
 );
@@ -52,6 +53,7 @@ COMMENT ON TABLE  idem.consumers IS 'Who deduplicates: one row for each consumer
 COMMENT ON COLUMN idem.consumers.id IS 'consumer_id(name)';
 COMMENT ON COLUMN idem.consumers.bound_group IS 'The only Kafka group that may use the consumer; null until one does.';
 COMMENT ON COLUMN idem.consumers.bound_cluster IS 'The id of the Kafka cluster of that group.';
+COMMENT ON COLUMN idem.consumers.closed IS 'Why nobody may use the consumer: what an operator is doing to its rows. Null: nothing.';
 COMMENT ON COLUMN idem.consumers.retention IS 'How long an event id is remembered after it was processed.';
 
 -- One row for each (consumer, event) that was processed. Rows are inserted and deleted,

@@ -12,10 +12,11 @@ import (
 )
 
 func newConsumer(a *app) *cobra.Command {
-	return group("consumer", "List and register consumers, change their retention",
+	return group("consumer", "List, register, change, rename and delete consumers",
 		`A consumer is the scope of deduplication: each consumer processes each event once. A service
 registers its own the first time that it runs.`,
-		newConsumerList(a), newConsumerRegister(a), newConsumerSetRetention(a))
+		newConsumerList(a), newConsumerRegister(a), newConsumerSetRetention(a),
+		newConsumerRename(a), newConsumerDelete(a), newConsumerRebind(a))
 }
 
 func newConsumerList(a *app) *cobra.Command {
@@ -31,7 +32,7 @@ func newConsumerList(a *app) *cobra.Command {
 				}
 				r := make(consumerList, len(all))
 				for i, c := range all {
-					r[i] = listedConsumer{Consumer: c.Name, Retention: seconds(c.Retention), CreatedAt: c.CreatedAt.UTC()}
+					r[i] = listedConsumer{Consumer: c.Name, Retention: seconds(c.Retention), CreatedAt: c.CreatedAt.UTC(), Group: c.BoundGroup, Cluster: c.BoundCluster, Closed: c.Closed}
 				}
 
 				return a.print(r)
@@ -46,15 +47,22 @@ type listedConsumer struct {
 	Consumer  string    `json:"consumer"`
 	Retention seconds   `json:"retention_seconds"`
 	CreatedAt time.Time `json:"created_at"`
+	Group     *string   `json:"group"` // null: no Kafka group has used it
+	Cluster   *string   `json:"cluster"`
+	Closed    *string   `json:"closed"` // what is being done to it; null: nothing
 }
 
 func (l consumerList) text() string {
 	if len(l) == 0 {
 		return "No consumer is registered yet: the first event of each registers it.\n"
 	}
-	t := table{columns: []column{consumerColumn, {name: "RETENTION", number: true}, {name: "REGISTERED"}}}
+	t := table{columns: []column{consumerColumn, {name: "RETENTION", number: true}, {name: "REGISTERED"}, {name: "GROUP"}}}
 	for _, c := range l {
-		t.row(printable(c.Consumer), duration(time.Duration(c.Retention)), timestamp(c.CreatedAt))
+		group := binding(c.Cluster, c.Group, "-")
+		if c.Closed != nil {
+			group = "(is being " + *c.Closed + ")"
+		}
+		t.row(printable(c.Consumer), duration(time.Duration(c.Retention)), timestamp(c.CreatedAt), group)
 	}
 
 	return t.String()

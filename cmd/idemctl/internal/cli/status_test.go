@@ -62,7 +62,7 @@ func TestJSONShapes(t *testing.T) {
 			" dead_rows:float64 estimated:bool events:float64 expired:float64 index_bytes:float64 last_autovacuum:null last_vacuum:null live_rows:float64" +
 			" migration_version:float64 migrator:string open_dead_letters:float64 packed_bytes_per_event:float64" +
 			" schema:string schema_state:string table_bytes:float64 unresolved_dead_letters:float64 unused_bytes:float64}"},
-		{"consumer list", "[{consumer:string created_at:string retention_seconds:float64}]"},
+		{"consumer list", "[{closed:null cluster:null consumer:string created_at:string group:null retention_seconds:float64}]"},
 		{"consumer register mails", "{consumer:string retention_seconds:float64}"},
 		{"consumer set-retention mails 1h", "{consumer:string newly_expired:float64 previous_retention_seconds:float64 retention_seconds:float64}"},
 		{"cleanup --dry-run", "{consumers:[] expired:float64}"},
