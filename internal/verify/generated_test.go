@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
@@ -55,7 +56,11 @@ func TestGeneratedCode(t *testing.T) {
 func TestQueriesPrepare(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewDB(t)
-	run(t, root, "Mend the query that PostgreSQL rejects, in queries/.", append(withoutC, "IDEM_VET_DATABASE_URL="+db.DSN),
+	dsn := db.DSN + "?search_path=pg_catalog" // Names get their schema only in db/, and public is hostile.
+	if strings.Contains(db.DSN, "?") {
+		dsn = db.DSN + "&search_path=pg_catalog"
+	}
+	run(t, root, "Mend the query that PostgreSQL rejects, in queries/.", append(withoutC, "IDEM_VET_DATABASE_URL="+dsn),
 		"go", "tool", "-modfile=tools/sqlc/go.mod", "sqlc", "vet")
 }
 

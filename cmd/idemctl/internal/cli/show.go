@@ -107,7 +107,7 @@ func (a *app) show(command *cobra.Command, eventID string) error {
 			processed := time.UnixMicro(event.ProcessedMicros).UTC()
 			found = append(found, shownEvent{
 				Consumer: c.Name, EventID: eventID, Key: event.Key, ClaimID: event.ClaimID,
-				ProcessedAt: processed, ExpiresAt: processed.Add(c.Retention),
+				ProcessedAt: processed, ExpiresAt: bounded(processed.Add(c.Retention)).UTC(),
 				Metadata: event.Metadata, retention: c.Retention,
 			})
 		}
