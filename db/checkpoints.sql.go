@@ -402,6 +402,37 @@ func (q *Queries) CheckpointMakeLanes(ctx context.Context, db DBTX, arg Checkpoi
 	return result.RowsAffected(), nil
 }
 
+const checkpointNext = `-- name: CheckpointNext :many
+SELECT next_offset FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2 AND partition OPERATOR(pg_catalog.=) $3
+`
+
+type CheckpointNextParams struct {
+	ConsumerID int64
+	Topic      string
+	Partition  int32
+}
+
+// How far a partition is processed. At most one row.
+func (q *Queries) CheckpointNext(ctx context.Context, db DBTX, arg CheckpointNextParams) ([]int64, error) {
+	rows, err := db.Query(ctx, checkpointNext, arg.ConsumerID, arg.Topic, arg.Partition)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var next_offset int64
+		if err := rows.Scan(&next_offset); err != nil {
+			return nil, err
+		}
+		items = append(items, next_offset)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const checkpointRead = `-- name: CheckpointRead :many
 SELECT lane, next_offset, owner_token FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2 AND partition OPERATOR(pg_catalog.=) $3
 `

@@ -10,17 +10,96 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
-const deadLetterCountReleased = `-- name: DeadLetterCountReleased :one
-WITH chosen AS (SELECT pg_catalog.unnest($1::bigint[]) AS id) SELECT pg_catalog.count(*) FROM idem.dead_letters d WHERE d.state OPERATOR(pg_catalog.=) 'parked' AND NOT EXISTS (SELECT FROM chosen WHERE chosen.id OPERATOR(pg_catalog.=) d.id) AND EXISTS (SELECT FROM idem.dead_letters h JOIN chosen ON chosen.id OPERATOR(pg_catalog.=) h.id WHERE h.consumer_id OPERATOR(pg_catalog.=) d.consumer_id AND h.topic OPERATOR(pg_catalog.=) d.topic AND h.record_partition OPERATOR(pg_catalog.=) d.record_partition AND h.record_key OPERATOR(pg_catalog.=) d.record_key AND h.id OPERATOR(pg_catalog.<) d.id AND h.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay'])) AND NOT EXISTS (SELECT FROM idem.dead_letters h WHERE h.consumer_id OPERATOR(pg_catalog.=) d.consumer_id AND h.topic OPERATOR(pg_catalog.=) d.topic AND h.record_partition OPERATOR(pg_catalog.=) d.record_partition AND h.record_key OPERATOR(pg_catalog.=) d.record_key AND h.id OPERATOR(pg_catalog.<) d.id AND h.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'replay']) AND NOT EXISTS (SELECT FROM chosen WHERE chosen.id OPERATOR(pg_catalog.=) h.id))
+const deadLetterAt = `-- name: DeadLetterAt :many
+SELECT id FROM idem.dead_letters WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2 AND record_partition OPERATOR(pg_catalog.=) $3 AND record_offset OPERATOR(pg_catalog.=) $4 AND state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay'])
 `
 
-// How many parked letters follow when these letters are resolved: those behind one of them of the
+type DeadLetterAtParams struct {
+	ConsumerID      int64
+	Topic           string
+	RecordPartition int32
+	RecordOffset    int64
+}
+
+// The unresolved dead letters of a place in a log.
+func (q *Queries) DeadLetterAt(ctx context.Context, db DBTX, arg DeadLetterAtParams) ([]uuid.UUID, error) {
+	rows, err := db.Query(ctx, deadLetterAt,
+		arg.ConsumerID,
+		arg.Topic,
+		arg.RecordPartition,
+		arg.RecordOffset,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const deadLetterBetween = `-- name: DeadLetterBetween :many
+SELECT d.consumer_id, d.id FROM idem.consumers c JOIN idem.dead_letters d ON d.consumer_id OPERATOR(pg_catalog.=) c.id WHERE d.id OPERATOR(pg_catalog.>=) $1::pg_catalog.text::pg_catalog.uuid AND d.id OPERATOR(pg_catalog.<=) $2::pg_catalog.text::pg_catalog.uuid ORDER BY d.id LIMIT 2
+`
+
+type DeadLetterBetweenParams struct {
+	Least    string
+	Greatest string
+}
+
+type DeadLetterBetweenRow struct {
+	ConsumerID int64
+	ID         uuid.UUID
+}
+
+// The dead letters whose ids lie between two, which may be those of a prefix. More than one tells that
+// the prefix says too little.
+func (q *Queries) DeadLetterBetween(ctx context.Context, db DBTX, arg DeadLetterBetweenParams) ([]DeadLetterBetweenRow, error) {
+	rows, err := db.Query(ctx, deadLetterBetween, arg.Least, arg.Greatest)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []DeadLetterBetweenRow
+	for rows.Next() {
+		var i DeadLetterBetweenRow
+		if err := rows.Scan(&i.ConsumerID, &i.ID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const deadLetterCountReleased = `-- name: DeadLetterCountReleased :one
+WITH chosen AS (SELECT pg_catalog.unnest($2::pg_catalog.text[])::pg_catalog.uuid AS id) SELECT pg_catalog.count(*) FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND d.state OPERATOR(pg_catalog.=) 'parked' AND NOT EXISTS (SELECT FROM chosen WHERE chosen.id OPERATOR(pg_catalog.=) d.id) AND EXISTS (SELECT FROM idem.dead_letters h JOIN chosen ON chosen.id OPERATOR(pg_catalog.=) h.id WHERE h.consumer_id OPERATOR(pg_catalog.=) d.consumer_id AND h.topic OPERATOR(pg_catalog.=) d.topic AND h.record_partition OPERATOR(pg_catalog.=) d.record_partition AND h.topic_id OPERATOR(pg_catalog.=) d.topic_id AND h.key_hash OPERATOR(pg_catalog.=) d.key_hash AND h.record_offset OPERATOR(pg_catalog.<) d.record_offset AND h.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay'])) AND NOT EXISTS (SELECT FROM idem.dead_letters h WHERE h.consumer_id OPERATOR(pg_catalog.=) d.consumer_id AND h.topic OPERATOR(pg_catalog.=) d.topic AND h.record_partition OPERATOR(pg_catalog.=) d.record_partition AND h.topic_id OPERATOR(pg_catalog.=) d.topic_id AND h.key_hash OPERATOR(pg_catalog.=) d.key_hash AND h.record_offset OPERATOR(pg_catalog.<) d.record_offset AND h.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'replay']) AND NOT EXISTS (SELECT FROM chosen WHERE chosen.id OPERATOR(pg_catalog.=) h.id))
+`
+
+type DeadLetterCountReleasedParams struct {
+	ConsumerID int64
+	Ids        []string
+}
+
+// How many parked dead letters follow when these are resolved: those behind one of them of the
 // same key, and behind none that somebody else has to decide about. Parked ones between do not
 // count, for they follow too.
-func (q *Queries) DeadLetterCountReleased(ctx context.Context, db DBTX, ids []int64) (int64, error) {
-	row := db.QueryRow(ctx, deadLetterCountReleased, ids)
+func (q *Queries) DeadLetterCountReleased(ctx context.Context, db DBTX, arg DeadLetterCountReleasedParams) (int64, error) {
+	row := db.QueryRow(ctx, deadLetterCountReleased, arg.ConsumerID, arg.Ids)
 	var count int64
 	err := row.Scan(&count)
 	return count, err
@@ -36,7 +115,7 @@ type DeadLetterCountsRow struct {
 	Open       int64
 }
 
-// The unresolved letters of each consumer that has any.
+// The unresolved dead letters of each consumer that has any.
 func (q *Queries) DeadLetterCounts(ctx context.Context, db DBTX) ([]DeadLetterCountsRow, error) {
 	rows, err := db.Query(ctx, deadLetterCounts)
 	if err != nil {
@@ -58,10 +137,10 @@ func (q *Queries) DeadLetterCounts(ctx context.Context, db DBTX) ([]DeadLetterCo
 }
 
 const deadLetterDeleteResolved = `-- name: DeadLetterDeleteResolved :execrows
-DELETE FROM idem.dead_letters WHERE id OPERATOR(pg_catalog.=) ANY (SELECT l.id FROM idem.dead_letters l JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) l.consumer_id WHERE l.state OPERATOR(pg_catalog.=) ANY(ARRAY['replayed', 'discarded', 'superseded']) AND l.resolved_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) c.retention) ORDER BY l.id LIMIT $1 FOR UPDATE OF l SKIP LOCKED)
+DELETE FROM idem.dead_letters r WHERE (r.consumer_id, r.id) OPERATOR(pg_catalog.=) ANY (SELECT l.consumer_id, l.id FROM idem.consumers c JOIN idem.dead_letters l ON l.consumer_id OPERATOR(pg_catalog.=) c.id WHERE l.state OPERATOR(pg_catalog.=) ANY(ARRAY['replayed', 'discarded', 'superseded', 'expired']) AND l.resolved_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) c.retention) LIMIT $1 FOR UPDATE OF l SKIP LOCKED)
 `
 
-// Deletes letters that were resolved longer ago than their consumer's retention, a limited number
+// Deletes dead letters that were resolved longer ago than their consumer's retention, a limited number
 // of them. Those that wait for somebody stay.
 func (q *Queries) DeadLetterDeleteResolved(ctx context.Context, db DBTX, most int32) (int64, error) {
 	result, err := db.Exec(ctx, deadLetterDeleteResolved, most)
@@ -72,20 +151,26 @@ func (q *Queries) DeadLetterDeleteResolved(ctx context.Context, db DBTX, most in
 }
 
 const deadLetterDiscard = `-- name: DeadLetterDiscard :many
-UPDATE idem.dead_letters SET state = 'discarded', resolved_at = pg_catalog.now() WHERE id OPERATOR(pg_catalog.=) ANY($1::bigint[]) AND state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']) RETURNING id
+UPDATE idem.dead_letters SET state = 'discarded', resolved_at = pg_catalog.now() WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND id OPERATOR(pg_catalog.=) ANY($2::pg_catalog.text[]::pg_catalog.uuid[]) AND state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']) RETURNING id
 `
 
-// Gives unresolved letters up for ever; their events stay marked. Returns those that were
+type DeadLetterDiscardParams struct {
+	ConsumerID int64
+	Ids        []string
+}
+
+// Gives unresolved dead letters up for ever; their events stay marked. Returns those that were
 // unresolved; one that a transaction is processing is waited for and discarded only if that fails.
-func (q *Queries) DeadLetterDiscard(ctx context.Context, db DBTX, ids []int64) ([]int64, error) {
-	rows, err := db.Query(ctx, deadLetterDiscard, ids)
+// It stands between DeadLetterLockKeys and DeadLetterRelease.
+func (q *Queries) DeadLetterDiscard(ctx context.Context, db DBTX, arg DeadLetterDiscardParams) ([]uuid.UUID, error) {
+	rows, err := db.Query(ctx, deadLetterDiscard, arg.ConsumerID, arg.Ids)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []int64
+	var items []uuid.UUID
 	for rows.Next() {
-		var id int64
+		var id uuid.UUID
 		if err := rows.Scan(&id); err != nil {
 			return nil, err
 		}
@@ -97,42 +182,102 @@ func (q *Queries) DeadLetterDiscard(ctx context.Context, db DBTX, ids []int64) (
 	return items, nil
 }
 
+const deadLetterExpire = `-- name: DeadLetterExpire :exec
+UPDATE idem.dead_letters SET state = 'expired', error = $1, resolved_at = pg_catalog.now() WHERE consumer_id OPERATOR(pg_catalog.=) $2 AND id OPERATOR(pg_catalog.=) $3 AND state OPERATOR(pg_catalog.=) 'replay' AND header_keys IS NULL
+`
+
+type DeadLetterExpireParams struct {
+	Error      string
+	ConsumerID int64
+	ID         uuid.UUID
+}
+
+// The record that was asked for is not in the log.
+func (q *Queries) DeadLetterExpire(ctx context.Context, db DBTX, arg DeadLetterExpireParams) error {
+	_, err := db.Exec(ctx, deadLetterExpire, arg.Error, arg.ConsumerID, arg.ID)
+	return err
+}
+
 const deadLetterFail = `-- name: DeadLetterFail :execrows
-UPDATE idem.dead_letters SET state = 'open', attempts = attempts OPERATOR(pg_catalog.+) $1::int, starts = 0, error = $2, failed_at = pg_catalog.now() WHERE id OPERATOR(pg_catalog.=) $3 AND state OPERATOR(pg_catalog.=) ANY(ARRAY['parked', 'replay'])
+UPDATE idem.dead_letters SET state = 'open', attempts = attempts OPERATOR(pg_catalog.+) $1::int, starts = 0, copied = copied OR $2::boolean, error = $3, failed_at = pg_catalog.now() WHERE consumer_id OPERATOR(pg_catalog.=) $4 AND id OPERATOR(pg_catalog.=) $5 AND state OPERATOR(pg_catalog.=) 'replay'
 `
 
 type DeadLetterFailParams struct {
-	Attempts int32
-	Error    string
-	ID       int64
+	Attempts   int32
+	Copied     bool
+	Error      string
+	ConsumerID int64
+	ID         uuid.UUID
 }
 
-// The replay failed: the letter is open again.
+// The replay failed: the dead letter is open again.
 func (q *Queries) DeadLetterFail(ctx context.Context, db DBTX, arg DeadLetterFailParams) (int64, error) {
-	result, err := db.Exec(ctx, deadLetterFail, arg.Attempts, arg.Error, arg.ID)
+	result, err := db.Exec(ctx, deadLetterFail,
+		arg.Attempts,
+		arg.Copied,
+		arg.Error,
+		arg.ConsumerID,
+		arg.ID,
+	)
 	if err != nil {
 		return 0, err
 	}
 	return result.RowsAffected(), nil
 }
 
-const deadLetterGet = `-- name: DeadLetterGet :one
-SELECT c.name AS consumer, d.id, d.record_offset, d.record_time, d.failed_at, d.resolved_at, d.claim_id, d.topic_id, d.consumer_id, d.record_partition, d.attempts, d.starts, d.state, d.topic, d.event_id, d.error, d.record_key, d.record_value, d.header_keys, d.header_values FROM idem.dead_letters d JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) d.consumer_id WHERE d.id OPERATOR(pg_catalog.=) $1
+const deadLetterFill = `-- name: DeadLetterFill :exec
+UPDATE idem.dead_letters SET record_time = $1, record_key = $2, record_value = $3, header_keys = $4, header_values = $5 WHERE consumer_id OPERATOR(pg_catalog.=) $6 AND id OPERATOR(pg_catalog.=) $7 AND state OPERATOR(pg_catalog.=) 'replay'
 `
+
+type DeadLetterFillParams struct {
+	RecordTime   pgtype.Timestamptz
+	RecordKey    []byte
+	RecordValue  []byte
+	HeaderKeys   [][]byte
+	HeaderValues [][]byte
+	ConsumerID   int64
+	ID           uuid.UUID
+}
+
+// The record that was asked for.
+func (q *Queries) DeadLetterFill(ctx context.Context, db DBTX, arg DeadLetterFillParams) error {
+	_, err := db.Exec(ctx, deadLetterFill,
+		arg.RecordTime,
+		arg.RecordKey,
+		arg.RecordValue,
+		arg.HeaderKeys,
+		arg.HeaderValues,
+		arg.ConsumerID,
+		arg.ID,
+	)
+	return err
+}
+
+const deadLetterGet = `-- name: DeadLetterGet :one
+SELECT c.name AS consumer, d.record_offset, d.record_time, d.failed_at, d.resolved_at, d.consumer_id, d.key_hash, d.id, d.key, d.claim_id, d.topic_id, d.record_partition, d.attempts, d.starts, d.copied, d.state, d.topic, d.event_id, d.error, d.record_key, d.record_value, d.header_keys, d.header_values FROM idem.dead_letters d JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) d.consumer_id WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND d.id OPERATOR(pg_catalog.=) $2
+`
+
+type DeadLetterGetParams struct {
+	ConsumerID int64
+	ID         uuid.UUID
+}
 
 type DeadLetterGetRow struct {
 	Consumer        string
-	ID              int64
 	RecordOffset    int64
-	RecordTime      *time.Time
-	FailedAt        time.Time
-	ResolvedAt      *time.Time
-	ClaimID         uuid.UUID
-	TopicID         uuid.NullUUID
+	RecordTime      pgtype.Timestamptz
+	FailedAt        pgtype.Timestamptz
+	ResolvedAt      pgtype.Timestamptz
 	ConsumerID      int64
+	KeyHash         *int64
+	ID              uuid.UUID
+	Key             uuid.UUID
+	ClaimID         uuid.NullUUID
+	TopicID         uuid.UUID
 	RecordPartition int32
 	Attempts        int32
 	Starts          int32
+	Copied          bool
 	State           string
 	Topic           string
 	EventID         *string
@@ -143,23 +288,26 @@ type DeadLetterGetRow struct {
 	HeaderValues    [][]byte
 }
 
-// A letter whole, with the name of its consumer.
-func (q *Queries) DeadLetterGet(ctx context.Context, db DBTX, id int64) (DeadLetterGetRow, error) {
-	row := db.QueryRow(ctx, deadLetterGet, id)
+// A dead letter whole, with the name of its consumer.
+func (q *Queries) DeadLetterGet(ctx context.Context, db DBTX, arg DeadLetterGetParams) (DeadLetterGetRow, error) {
+	row := db.QueryRow(ctx, deadLetterGet, arg.ConsumerID, arg.ID)
 	var i DeadLetterGetRow
 	err := row.Scan(
 		&i.Consumer,
-		&i.ID,
 		&i.RecordOffset,
 		&i.RecordTime,
 		&i.FailedAt,
 		&i.ResolvedAt,
+		&i.ConsumerID,
+		&i.KeyHash,
+		&i.ID,
+		&i.Key,
 		&i.ClaimID,
 		&i.TopicID,
-		&i.ConsumerID,
 		&i.RecordPartition,
 		&i.Attempts,
 		&i.Starts,
+		&i.Copied,
 		&i.State,
 		&i.Topic,
 		&i.EventID,
@@ -172,59 +320,66 @@ func (q *Queries) DeadLetterGet(ctx context.Context, db DBTX, id int64) (DeadLet
 	return i, err
 }
 
-const deadLetterInsert = `-- name: DeadLetterInsert :one
-INSERT INTO idem.dead_letters (consumer_id, state, topic, record_partition, record_offset, record_time, event_id, claim_id, topic_id, attempts, error, record_key, record_value, header_keys, header_values) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING id
+const deadLetterInsert = `-- name: DeadLetterInsert :exec
+INSERT INTO idem.dead_letters (consumer_id, id, state, topic, record_partition, record_offset, record_time, event_id, key, claim_id, topic_id, attempts, copied, error, key_hash, record_key, record_value, header_keys, header_values) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) ON CONFLICT (consumer_id, topic, record_partition, topic_id, record_offset, key) WHERE state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']) DO UPDATE SET claim_id = excluded.claim_id
 `
 
 type DeadLetterInsertParams struct {
 	ConsumerID      int64
+	ID              uuid.UUID
 	State           string
 	Topic           string
 	RecordPartition int32
 	RecordOffset    int64
-	RecordTime      *time.Time
+	RecordTime      pgtype.Timestamptz
 	EventID         *string
-	ClaimID         uuid.UUID
-	TopicID         uuid.NullUUID
+	Key             uuid.UUID
+	ClaimID         uuid.NullUUID
+	TopicID         uuid.UUID
 	Attempts        int32
+	Copied          bool
 	Error           string
+	KeyHash         *int64
 	RecordKey       []byte
 	RecordValue     []byte
 	HeaderKeys      [][]byte
 	HeaderValues    [][]byte
 }
 
-// Runs in the transaction that marks the event: both are stored or neither.
-func (q *Queries) DeadLetterInsert(ctx context.Context, db DBTX, arg DeadLetterInsertParams) (int64, error) {
-	row := db.QueryRow(ctx, deadLetterInsert,
+// Runs in the transaction that marks the event: both are stored or neither. A record that has an
+// unresolved dead letter already, whose mark was forgotten meanwhile, keeps it.
+func (q *Queries) DeadLetterInsert(ctx context.Context, db DBTX, arg DeadLetterInsertParams) error {
+	_, err := db.Exec(ctx, deadLetterInsert,
 		arg.ConsumerID,
+		arg.ID,
 		arg.State,
 		arg.Topic,
 		arg.RecordPartition,
 		arg.RecordOffset,
 		arg.RecordTime,
 		arg.EventID,
+		arg.Key,
 		arg.ClaimID,
 		arg.TopicID,
 		arg.Attempts,
+		arg.Copied,
 		arg.Error,
+		arg.KeyHash,
 		arg.RecordKey,
 		arg.RecordValue,
 		arg.HeaderKeys,
 		arg.HeaderValues,
 	)
-	var id int64
-	err := row.Scan(&id)
-	return id, err
+	return err
 }
 
 const deadLetterList = `-- name: DeadLetterList :many
-SELECT d.id, c.name AS consumer, d.topic, d.record_partition, d.record_offset, d.record_time, d.state, d.attempts, d.failed_at, d.resolved_at, d.event_id, d.error FROM idem.dead_letters d JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) d.consumer_id WHERE d.state OPERATOR(pg_catalog.=) ANY($1::pg_catalog.text[]) AND ($2::bigint[] IS NULL OR d.id OPERATOR(pg_catalog.=) ANY($2::bigint[])) AND ($3::bigint IS NULL OR d.consumer_id OPERATOR(pg_catalog.=) $3::bigint) AND ($4::pg_catalog.text IS NULL OR d.topic OPERATOR(pg_catalog.=) $4::pg_catalog.text) AND ($5::pg_catalog.text IS NULL OR d.event_id OPERATOR(pg_catalog.=) $5::pg_catalog.text) AND ($6::pg_catalog.text IS NULL OR pg_catalog.strpos(d.error, $6::pg_catalog.text) OPERATOR(pg_catalog.>) 0) AND ($7::timestamp with time zone IS NULL OR d.failed_at OPERATOR(pg_catalog.>=) $7::timestamp with time zone) AND ($8::double precision IS NULL OR d.failed_at OPERATOR(pg_catalog.>=) (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs := $8::double precision))) ORDER BY CASE WHEN $9::boolean THEN d.id END, d.id DESC LIMIT $10
+SELECT d.consumer_id, d.id, c.name AS consumer, d.topic, d.record_partition, d.record_offset, d.record_time, d.state, d.attempts, d.failed_at, d.resolved_at, d.event_id, d.error FROM idem.dead_letters d JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) d.consumer_id WHERE d.state OPERATOR(pg_catalog.=) ANY($1::pg_catalog.text[]) AND ($2::pg_catalog.text[] IS NULL OR d.id OPERATOR(pg_catalog.=) ANY($2::pg_catalog.text[]::pg_catalog.uuid[])) AND ($3::bigint IS NULL OR d.consumer_id OPERATOR(pg_catalog.=) $3::bigint) AND ($4::pg_catalog.text IS NULL OR d.topic OPERATOR(pg_catalog.=) $4::pg_catalog.text) AND ($5::pg_catalog.text IS NULL OR d.event_id OPERATOR(pg_catalog.=) $5::pg_catalog.text) AND ($6::pg_catalog.text IS NULL OR pg_catalog.strpos(d.error, $6::pg_catalog.text) OPERATOR(pg_catalog.>) 0) AND ($7::timestamp with time zone IS NULL OR d.failed_at OPERATOR(pg_catalog.>=) $7::timestamp with time zone) AND ($8::double precision IS NULL OR d.failed_at OPERATOR(pg_catalog.>=) (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs := $8::double precision))) ORDER BY CASE WHEN $9::boolean THEN d.id END, d.id DESC LIMIT $10
 `
 
 type DeadLetterListParams struct {
 	States        []string
-	Ids           []int64
+	Ids           []string
 	ConsumerID    *int64
 	Topic         *string
 	EventID       *string
@@ -236,22 +391,24 @@ type DeadLetterListParams struct {
 }
 
 type DeadLetterListRow struct {
-	ID              int64
+	ConsumerID      int64
+	ID              uuid.UUID
 	Consumer        string
 	Topic           string
 	RecordPartition int32
 	RecordOffset    int64
-	RecordTime      *time.Time
+	RecordTime      pgtype.Timestamptz
 	State           string
 	Attempts        int32
-	FailedAt        time.Time
-	ResolvedAt      *time.Time
+	FailedAt        pgtype.Timestamptz
+	ResolvedAt      pgtype.Timestamptz
 	EventID         *string
 	Error           string
 }
 
-// The letters that pass all filters, a null filter being none, without the records themselves.
-// Ages count by this server's clock. The order is that of the ids, in which letters were stored.
+// The dead letters that pass all filters, a null filter being none, without the records themselves.
+// Ages count by this server's clock. The order is that of the ids, which is the one in which they were
+// stored, as far as the clocks of those who did agree.
 func (q *Queries) DeadLetterList(ctx context.Context, db DBTX, arg DeadLetterListParams) ([]DeadLetterListRow, error) {
 	rows, err := db.Query(ctx, deadLetterList,
 		arg.States,
@@ -273,6 +430,7 @@ func (q *Queries) DeadLetterList(ctx context.Context, db DBTX, arg DeadLetterLis
 	for rows.Next() {
 		var i DeadLetterListRow
 		if err := rows.Scan(
+			&i.ConsumerID,
 			&i.ID,
 			&i.Consumer,
 			&i.Topic,
@@ -296,8 +454,58 @@ func (q *Queries) DeadLetterList(ctx context.Context, db DBTX, arg DeadLetterLis
 	return items, nil
 }
 
+const deadLetterLockKeys = `-- name: DeadLetterLockKeys :exec
+SELECT f.id FROM (SELECT DISTINCT d.topic, d.record_partition, d.topic_id, d.key_hash FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND d.id OPERATOR(pg_catalog.=) ANY($2::pg_catalog.text[]::pg_catalog.uuid[]) AND d.key_hash IS NOT NULL ORDER BY d.topic, d.record_partition, d.topic_id, d.key_hash) k CROSS JOIN LATERAL (SELECT d.id FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND d.topic OPERATOR(pg_catalog.=) k.topic AND d.record_partition OPERATOR(pg_catalog.=) k.record_partition AND d.topic_id OPERATOR(pg_catalog.=) k.topic_id AND d.key_hash OPERATOR(pg_catalog.=) k.key_hash AND d.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']) ORDER BY d.record_offset, d.id LIMIT 1 FOR UPDATE) f
+`
+
+type DeadLetterLockKeysParams struct {
+	ConsumerID int64
+	Ids        []string
+}
+
+// The first of three statements that resolve dead letters, in one transaction: it holds the first
+// unresolved one of each of their record keys, so that of two transactions which resolve some of one
+// key the second sees what the first has done. READ COMMITTED lets the next statements see that; the
+// other isolation levels fail, and the transaction is repeated.
+func (q *Queries) DeadLetterLockKeys(ctx context.Context, db DBTX, arg DeadLetterLockKeysParams) error {
+	_, err := db.Exec(ctx, deadLetterLockKeys, arg.ConsumerID, arg.Ids)
+	return err
+}
+
+const deadLetterNeighbours = `-- name: DeadLetterNeighbours :many
+SELECT i.id::pg_catalog.uuid AS id, COALESCE(b.id, i.id)::pg_catalog.uuid AS before, COALESCE(a.id, i.id)::pg_catalog.uuid AS after FROM (SELECT DISTINCT pg_catalog.unnest($1::pg_catalog.text[])::pg_catalog.uuid AS id) i LEFT JOIN LATERAL (SELECT n.id FROM idem.consumers c CROSS JOIN LATERAL (SELECT d.id FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) c.id AND d.id OPERATOR(pg_catalog.<) i.id ORDER BY d.id DESC LIMIT 1) n ORDER BY n.id DESC LIMIT 1) b ON true LEFT JOIN LATERAL (SELECT n.id FROM idem.consumers c CROSS JOIN LATERAL (SELECT d.id FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) c.id AND d.id OPERATOR(pg_catalog.>) i.id ORDER BY d.id LIMIT 1) n ORDER BY n.id LIMIT 1) a ON true
+`
+
+type DeadLetterNeighboursRow struct {
+	ID     uuid.UUID
+	Before uuid.UUID
+	After  uuid.UUID
+}
+
+// The ids directly before and after each of some ids, among those of all consumers: a prefix that
+// tells an id from both tells it from all. Where there is none it is the id itself.
+func (q *Queries) DeadLetterNeighbours(ctx context.Context, db DBTX, ids []string) ([]DeadLetterNeighboursRow, error) {
+	rows, err := db.Query(ctx, deadLetterNeighbours, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []DeadLetterNeighboursRow
+	for rows.Next() {
+		var i DeadLetterNeighboursRow
+		if err := rows.Scan(&i.ID, &i.Before, &i.After); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const deadLetterNext = `-- name: DeadLetterNext :many
-UPDATE idem.dead_letters SET starts = starts OPERATOR(pg_catalog.+) 1 WHERE id OPERATOR(pg_catalog.=) (SELECT d.id FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND d.topic OPERATOR(pg_catalog.=) $2 AND d.record_partition OPERATOR(pg_catalog.=) $3 AND d.state OPERATOR(pg_catalog.=) ANY(ARRAY['parked', 'replay']) AND NOT (d.state OPERATOR(pg_catalog.=) 'parked' AND EXISTS (SELECT FROM idem.dead_letters h WHERE h.consumer_id OPERATOR(pg_catalog.=) d.consumer_id AND h.topic OPERATOR(pg_catalog.=) d.topic AND h.record_partition OPERATOR(pg_catalog.=) d.record_partition AND pg_catalog.sha256(h.record_key) OPERATOR(pg_catalog.=) pg_catalog.sha256(d.record_key) AND h.id OPERATOR(pg_catalog.<) d.id AND h.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']))) ORDER BY d.id LIMIT 1) RETURNING id, record_offset, record_time, failed_at, resolved_at, claim_id, topic_id, consumer_id, record_partition, attempts, starts, state, topic, event_id, error, record_key, record_value, header_keys, header_values
+UPDATE idem.dead_letters n SET starts = n.starts OPERATOR(pg_catalog.+) 1 WHERE n.consumer_id OPERATOR(pg_catalog.=) $1 AND n.state OPERATOR(pg_catalog.=) 'replay' AND n.id OPERATOR(pg_catalog.=) (SELECT d.id FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND d.topic OPERATOR(pg_catalog.=) $2 AND d.record_partition OPERATOR(pg_catalog.=) $3 AND d.state OPERATOR(pg_catalog.=) 'replay' ORDER BY d.record_offset, d.id LIMIT 1) RETURNING record_offset, record_time, failed_at, resolved_at, consumer_id, key_hash, id, key, claim_id, topic_id, record_partition, attempts, starts, copied, state, topic, event_id, error, record_key, record_value, header_keys, header_values
 `
 
 type DeadLetterNextParams struct {
@@ -306,9 +514,9 @@ type DeadLetterNextParams struct {
 	RecordPartition int32
 }
 
-// The oldest letter of a partition that is to be processed now: one that somebody wants replayed,
-// or a parked one with nothing unresolved of the same record key before it. It counts that this
-// begins, so that a letter which kills processes is found.
+// The first dead letter of a partition that is to be processed now. It counts that this begins, so
+// that one which kills processes is found. What is parked is not looked at: it is handed on by
+// DeadLetterRelease. So this costs the same however many there are.
 func (q *Queries) DeadLetterNext(ctx context.Context, db DBTX, arg DeadLetterNextParams) ([]DeadLetter, error) {
 	rows, err := db.Query(ctx, deadLetterNext, arg.ConsumerID, arg.Topic, arg.RecordPartition)
 	if err != nil {
@@ -319,17 +527,20 @@ func (q *Queries) DeadLetterNext(ctx context.Context, db DBTX, arg DeadLetterNex
 	for rows.Next() {
 		var i DeadLetter
 		if err := rows.Scan(
-			&i.ID,
 			&i.RecordOffset,
 			&i.RecordTime,
 			&i.FailedAt,
 			&i.ResolvedAt,
+			&i.ConsumerID,
+			&i.KeyHash,
+			&i.ID,
+			&i.Key,
 			&i.ClaimID,
 			&i.TopicID,
-			&i.ConsumerID,
 			&i.RecordPartition,
 			&i.Attempts,
 			&i.Starts,
+			&i.Copied,
 			&i.State,
 			&i.Topic,
 			&i.EventID,
@@ -349,30 +560,73 @@ func (q *Queries) DeadLetterNext(ctx context.Context, db DBTX, arg DeadLetterNex
 	return items, nil
 }
 
+const deadLetterParkBehind = `-- name: DeadLetterParkBehind :execrows
+UPDATE idem.dead_letters h SET state = h.state WHERE h.consumer_id OPERATOR(pg_catalog.=) $1 AND h.id OPERATOR(pg_catalog.=) (SELECT d.id FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND d.topic OPERATOR(pg_catalog.=) $2 AND d.record_partition OPERATOR(pg_catalog.=) $3 AND d.topic_id OPERATOR(pg_catalog.=) $4 AND d.key_hash OPERATOR(pg_catalog.=) $5 AND d.record_offset OPERATOR(pg_catalog.<) $6 AND d.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']) ORDER BY d.record_offset, d.id LIMIT 1 FOR UPDATE)
+`
+
+type DeadLetterParkBehindParams struct {
+	ConsumerID      int64
+	Topic           string
+	RecordPartition int32
+	TopicID         uuid.UUID
+	KeyHash         *int64
+	RecordOffset    int64
+}
+
+// Holds the first unresolved dead letter of a record key that stands before an offset, for a
+// transaction that parks a record behind it: whoever resolves it comes later and sees the record.
+// No row: there is nothing to wait for. It is written, not only locked, so that a transaction with an
+// older snapshot (REPEATABLE READ) fails and is repeated.
+func (q *Queries) DeadLetterParkBehind(ctx context.Context, db DBTX, arg DeadLetterParkBehindParams) (int64, error) {
+	result, err := db.Exec(ctx, deadLetterParkBehind,
+		arg.ConsumerID,
+		arg.Topic,
+		arg.RecordPartition,
+		arg.TopicID,
+		arg.KeyHash,
+		arg.RecordOffset,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const deadLetterParkedKeys = `-- name: DeadLetterParkedKeys :many
-SELECT DISTINCT record_key FROM idem.dead_letters WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2 AND record_partition OPERATOR(pg_catalog.=) $3 AND state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']) AND record_key IS NOT NULL
+SELECT key_hash, pg_catalog.max(record_offset)::bigint AS last_offset FROM idem.dead_letters WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2 AND record_partition OPERATOR(pg_catalog.=) $3 AND topic_id OPERATOR(pg_catalog.=) $4 AND state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']) AND key_hash IS NOT NULL GROUP BY key_hash
 `
 
 type DeadLetterParkedKeysParams struct {
 	ConsumerID      int64
 	Topic           string
 	RecordPartition int32
+	TopicID         uuid.UUID
 }
 
-// The record keys whose further records must be parked.
-func (q *Queries) DeadLetterParkedKeys(ctx context.Context, db DBTX, arg DeadLetterParkedKeysParams) ([][]byte, error) {
-	rows, err := db.Query(ctx, deadLetterParkedKeys, arg.ConsumerID, arg.Topic, arg.RecordPartition)
+type DeadLetterParkedKeysRow struct {
+	KeyHash    *int64
+	LastOffset int64
+}
+
+// The hashes of the record keys whose further records must be parked.
+func (q *Queries) DeadLetterParkedKeys(ctx context.Context, db DBTX, arg DeadLetterParkedKeysParams) ([]DeadLetterParkedKeysRow, error) {
+	rows, err := db.Query(ctx, deadLetterParkedKeys,
+		arg.ConsumerID,
+		arg.Topic,
+		arg.RecordPartition,
+		arg.TopicID,
+	)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items [][]byte
+	var items []DeadLetterParkedKeysRow
 	for rows.Next() {
-		var record_key []byte
-		if err := rows.Scan(&record_key); err != nil {
+		var i DeadLetterParkedKeysRow
+		if err := rows.Scan(&i.KeyHash, &i.LastOffset); err != nil {
 			return nil, err
 		}
-		items = append(items, record_key)
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -380,21 +634,60 @@ func (q *Queries) DeadLetterParkedKeys(ctx context.Context, db DBTX, arg DeadLet
 	return items, nil
 }
 
-const deadLetterReplay = `-- name: DeadLetterReplay :many
-UPDATE idem.dead_letters SET state = 'replay' WHERE id OPERATOR(pg_catalog.=) ANY($1::bigint[]) AND state OPERATOR(pg_catalog.=) 'open' RETURNING id
+const deadLetterPutBack = `-- name: DeadLetterPutBack :exec
+UPDATE idem.dead_letters SET starts = starts OPERATOR(pg_catalog.-) 1 WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND id OPERATOR(pg_catalog.=) $2 AND state OPERATOR(pg_catalog.=) 'replay' AND starts OPERATOR(pg_catalog.>) 0
 `
 
-// Hands open letters to the owners of their partitions. Returns those that were open; a letter
+type DeadLetterPutBackParams struct {
+	ConsumerID int64
+	ID         uuid.UUID
+}
+
+// Takes back the start of a replay that ended in order.
+func (q *Queries) DeadLetterPutBack(ctx context.Context, db DBTX, arg DeadLetterPutBackParams) error {
+	_, err := db.Exec(ctx, deadLetterPutBack, arg.ConsumerID, arg.ID)
+	return err
+}
+
+const deadLetterRelease = `-- name: DeadLetterRelease :execrows
+WITH first AS (SELECT f.id FROM (SELECT DISTINCT d.topic, d.record_partition, d.topic_id, d.key_hash FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND d.id OPERATOR(pg_catalog.=) ANY($2::pg_catalog.text[]::pg_catalog.uuid[]) AND d.key_hash IS NOT NULL ORDER BY d.topic, d.record_partition, d.topic_id, d.key_hash) k CROSS JOIN LATERAL (SELECT d.id, d.state FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND d.topic OPERATOR(pg_catalog.=) k.topic AND d.record_partition OPERATOR(pg_catalog.=) k.record_partition AND d.topic_id OPERATOR(pg_catalog.=) k.topic_id AND d.key_hash OPERATOR(pg_catalog.=) k.key_hash AND d.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']) ORDER BY d.record_offset, d.id LIMIT 1 FOR UPDATE) f WHERE f.state OPERATOR(pg_catalog.=) 'parked') UPDATE idem.dead_letters n SET state = 'replay' WHERE n.consumer_id OPERATOR(pg_catalog.=) $1 AND n.id OPERATOR(pg_catalog.=) ANY (SELECT first.id FROM first)
+`
+
+type DeadLetterReleaseParams struct {
+	ConsumerID int64
+	Ids        []string
+}
+
+// The third: where the first unresolved dead letter of a record key is a parked one now, it is to be
+// processed.
+func (q *Queries) DeadLetterRelease(ctx context.Context, db DBTX, arg DeadLetterReleaseParams) (int64, error) {
+	result, err := db.Exec(ctx, deadLetterRelease, arg.ConsumerID, arg.Ids)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const deadLetterReplay = `-- name: DeadLetterReplay :many
+UPDATE idem.dead_letters SET state = 'replay' WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND id OPERATOR(pg_catalog.=) ANY($2::pg_catalog.text[]::pg_catalog.uuid[]) AND state OPERATOR(pg_catalog.=) 'open' RETURNING id
+`
+
+type DeadLetterReplayParams struct {
+	ConsumerID int64
+	Ids        []string
+}
+
+// Hands open dead letters to the owners of their partitions. Returns those that were open; one
 // that a transaction is resolving is waited for and then left alone.
-func (q *Queries) DeadLetterReplay(ctx context.Context, db DBTX, ids []int64) ([]int64, error) {
-	rows, err := db.Query(ctx, deadLetterReplay, ids)
+func (q *Queries) DeadLetterReplay(ctx context.Context, db DBTX, arg DeadLetterReplayParams) ([]uuid.UUID, error) {
+	rows, err := db.Query(ctx, deadLetterReplay, arg.ConsumerID, arg.Ids)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []int64
+	var items []uuid.UUID
 	for rows.Next() {
-		var id int64
+		var id uuid.UUID
 		if err := rows.Scan(&id); err != nil {
 			return nil, err
 		}
@@ -406,19 +699,60 @@ func (q *Queries) DeadLetterReplay(ctx context.Context, db DBTX, ids []int64) ([
 	return items, nil
 }
 
+const deadLetterRequest = `-- name: DeadLetterRequest :execrows
+INSERT INTO idem.dead_letters (consumer_id, id, state, topic, record_partition, record_offset, key, topic_id, attempts, error) VALUES ($1, $2, 'replay', $3, $4, $5, $6, $7, 0, 'it is to be processed again') ON CONFLICT DO NOTHING
+`
+
+type DeadLetterRequestParams struct {
+	ConsumerID      int64
+	ID              uuid.UUID
+	Topic           string
+	RecordPartition int32
+	RecordOffset    int64
+	Key             uuid.UUID
+	TopicID         uuid.UUID
+}
+
+// Stands for a record that the owner of the partition is to read from Kafka again and to process whoever
+// has claimed its event. It is no part of any order: nothing waits for it. No row if that is asked for already.
+func (q *Queries) DeadLetterRequest(ctx context.Context, db DBTX, arg DeadLetterRequestParams) (int64, error) {
+	result, err := db.Exec(ctx, deadLetterRequest,
+		arg.ConsumerID,
+		arg.ID,
+		arg.Topic,
+		arg.RecordPartition,
+		arg.RecordOffset,
+		arg.Key,
+		arg.TopicID,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const deadLetterResolve = `-- name: DeadLetterResolve :execrows
-UPDATE idem.dead_letters SET state = $1, resolved_at = pg_catalog.now() WHERE id OPERATOR(pg_catalog.=) $2 AND state OPERATOR(pg_catalog.=) ANY(ARRAY['parked', 'replay'])
+UPDATE idem.dead_letters SET state = $1, resolved_at = pg_catalog.now(), event_id = COALESCE($2, event_id), claim_id = COALESCE($3, claim_id) WHERE consumer_id OPERATOR(pg_catalog.=) $4 AND id OPERATOR(pg_catalog.=) $5 AND state OPERATOR(pg_catalog.=) 'replay'
 `
 
 type DeadLetterResolveParams struct {
-	State string
-	ID    int64
+	State      string
+	EventID    *string
+	ClaimID    uuid.NullUUID
+	ConsumerID int64
+	ID         uuid.UUID
 }
 
-// Runs in the transaction that processes the letter. Of two that want to, the second finds it
-// resolved.
+// The second of them, in the transaction that processes the dead letter: of two that want to, the later
+// one finds it resolved.
 func (q *Queries) DeadLetterResolve(ctx context.Context, db DBTX, arg DeadLetterResolveParams) (int64, error) {
-	result, err := db.Exec(ctx, deadLetterResolve, arg.State, arg.ID)
+	result, err := db.Exec(ctx, deadLetterResolve,
+		arg.State,
+		arg.EventID,
+		arg.ClaimID,
+		arg.ConsumerID,
+		arg.ID,
+	)
 	if err != nil {
 		return 0, err
 	}

@@ -445,23 +445,6 @@ func (q *Queries) EventImport(ctx context.Context, db DBTX, arg EventImportParam
 	return i, err
 }
 
-const eventLock = `-- name: EventLock :one
-SELECT claim_id FROM idem.processed_events WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) $2 FOR UPDATE
-`
-
-type EventLockParams struct {
-	ConsumerID int64
-	Key        uuid.UUID
-}
-
-// The committed claim of an event, which nobody forgets while the transaction lasts.
-func (q *Queries) EventLock(ctx context.Context, db DBTX, arg EventLockParams) (uuid.UUID, error) {
-	row := db.QueryRow(ctx, eventLock, arg.ConsumerID, arg.Key)
-	var claim_id uuid.UUID
-	err := row.Scan(&claim_id)
-	return claim_id, err
-}
-
 const eventPackedBytes = `-- name: EventPackedBytes :one
 SELECT COALESCE(pg_catalog.avg((((((68 OPERATOR(pg_catalog.+) COALESCE(pg_catalog.pg_column_size(event_id), 0)) OPERATOR(pg_catalog.+) COALESCE(pg_catalog.pg_column_size(metadata), 0)) OPERATOR(pg_catalog.+) 7) OPERATOR(pg_catalog./) 8) OPERATOR(pg_catalog.*) 8) OPERATOR(pg_catalog.+) 4), 0)::double precision AS row_bytes FROM (SELECT event_id, metadata FROM idem.processed_events LIMIT 10000) e
 `
@@ -473,6 +456,23 @@ func (q *Queries) EventPackedBytes(ctx context.Context, db DBTX) (float64, error
 	var row_bytes float64
 	err := row.Scan(&row_bytes)
 	return row_bytes, err
+}
+
+const eventReclaim = `-- name: EventReclaim :exec
+DELETE FROM idem.processed_events WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) $2::pg_catalog.text::pg_catalog.uuid AND ($3::pg_catalog.text OPERATOR(pg_catalog.=) '' OR claim_id OPERATOR(pg_catalog.=) CASE WHEN $3::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $3::pg_catalog.text END::pg_catalog.uuid)
+`
+
+type EventReclaimParams struct {
+	ConsumerID int64
+	Key        string
+	ClaimID    string
+}
+
+// Makes the event of a dead letter claimable in the same transaction that claims it, so that it is
+// remembered from then on. A claim of another call stays, unless any is meant (no claim_id).
+func (q *Queries) EventReclaim(ctx context.Context, db DBTX, arg EventReclaimParams) error {
+	_, err := db.Exec(ctx, eventReclaim, arg.ConsumerID, arg.Key, arg.ClaimID)
+	return err
 }
 
 const eventSetHandlerDuration = `-- name: EventSetHandlerDuration :exec

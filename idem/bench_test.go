@@ -2,6 +2,8 @@ package idem_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -111,6 +113,36 @@ func BenchmarkClaimTx(b *testing.B) {
 		claim, err := guard.ClaimTx(b.Context(), tx, "event "+strconv.Itoa(n))
 		if err != nil || !claim.New {
 			b.Fatal(claim, err)
+		}
+	}
+}
+
+// BenchmarkPollDeadLetters is what an owner does every few seconds, while nothing is to be replayed.
+func BenchmarkPollDeadLetters(b *testing.B) {
+	for _, waiting := range []string{"open", "parked"} {
+		for _, n := range []int{10, 1_000_000} {
+			b.Run(fmt.Sprintf("%s=%d", waiting, n), func(b *testing.B) {
+				pool := pgtest.NewDB(b).Pool(b)
+				guard, err := idem.New(pool, idem.Config{Consumer: "orders"})
+				if err != nil {
+					b.Fatal(err)
+				}
+				_, err = guard.StoreDeadLetter(b.Context(), idem.DeadLetter{Partition: partition, Key: []byte("k"), EventID: "e", Error: "refused"})
+				if err != nil {
+					b.Fatal(err)
+				}
+				_, err = pool.Exec(b.Context(), `INSERT INTO idem.dead_letters (id, key, topic_id, record_offset, state, key_hash, claim_id, consumer_id, record_partition, attempts, topic, error, header_keys, header_values)
+					SELECT gen_random_uuid(), key, topic_id, n, $2, CASE $2 WHEN 'open' THEN n ELSE key_hash END, claim_id, consumer_id, record_partition, attempts, topic, error, '{}', '{}'
+					FROM idem.dead_letters, generate_series(1, $1::bigint - 1) n`, n, waiting)
+				if err != nil {
+					b.Fatal(err)
+				}
+				for b.Loop() {
+					if _, err := guard.NextDeadLetter(b.Context(), partition); !errors.Is(err, idem.ErrNotFound) {
+						b.Fatal(err)
+					}
+				}
+			})
 		}
 	}
 }

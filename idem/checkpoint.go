@@ -88,6 +88,7 @@ func (g *Guard) claimOwned(ctx context.Context, b *beginner, c call) (claimed, e
 	}
 	// It cannot fail: a queuer sends nothing.
 	_ = g.queries.PartitionHold(ctx, g.names.on(queuer{batch: &b.first}), o.lockKey)
+	g.queueReclaim(ctx, b, c)
 	conn := g.names.on(b)
 	if !c.advances {
 		return g.claimHeld(ctx, conn, c)

@@ -112,6 +112,32 @@ type call struct {
 	key     uuid.UUID // zero for a record without an event id, which only its checkpoint claims
 	claimID uuid.UUID
 	batch   *keyed // nil: the event alone
+
+	replaces *mark // nil: none
+}
+
+// mark is the claim of a dead letter, which its replay replaces by one of its own. claimID is zero if
+// that may be any.
+type mark struct {
+	key, claimID uuid.UUID
+}
+
+// is reports whether a claim is the one that is to be replaced.
+func (m *mark) is(claimID uuid.UUID) bool {
+	return m != nil && (m.claimID == uuid.Nil || m.claimID == claimID)
+}
+
+// queueReclaim puts the statement that makes way for a call's claim in front of it. It cannot fail: a
+// queuer sends nothing.
+func (g *Guard) queueReclaim(ctx context.Context, b *beginner, c call) {
+	if c.replaces == nil {
+		return
+	}
+	params := db.EventReclaimParams{ConsumerID: g.consumer, Key: c.replaces.key.String()}
+	if c.replaces.claimID != uuid.Nil {
+		params.ClaimID = c.replaces.claimID.String()
+	}
+	_ = g.queries.EventReclaim(ctx, g.names.on(queuer{batch: &b.first}), params)
 }
 
 // claimParams are those of the statements that claim one event.
@@ -240,8 +266,8 @@ func (g *Guard) probe(ctx context.Context, c call) (Outcome, error) {
 	if err != nil {
 		return 0, fmt.Errorf("idem: make a claim id: %w", err)
 	}
-	lost := c.claimID
-	c.claimID, c.isolation, c.owner, c.advances, c.batch = probeID, pgx.ReadCommitted, nil, false, nil
+	lost, replaced := c.claimID, c.replaces
+	c.claimID, c.isolation, c.owner, c.advances, c.batch, c.replaces = probeID, pgx.ReadCommitted, nil, false, nil, nil
 
 	var outcome Outcome
 	err = g.begin(ctx, c, func(tx pgx.Tx, got claimed) error {
@@ -256,6 +282,8 @@ func (g *Guard) probe(ctx context.Context, c call) (Outcome, error) {
 			return fmt.Errorf("idem: look up claim: %w", err)
 		case event.ClaimID == lost:
 			outcome = Processed
+		case replaced.is(event.ClaimID): // It is as it was.
+			return ErrNotFound
 		default:
 			outcome = AlreadyProcessed
 		}

@@ -25,7 +25,7 @@ type CleanupReport struct {
 	// never say too much; if the connection is lost during a COMMIT, they may miss one batch.
 	Deleted   int64
 	Consumers map[string]int64
-	// DeadLetters counts the letters that were removed, because they were resolved longer ago
+	// DeadLetters counts the dead letters that were removed, because they were resolved longer ago
 	// than their consumer's retention. Unresolved ones stay.
 	DeadLetters int64
 	// Batches is the number of transactions that it took, Elapsed the time.
@@ -115,7 +115,7 @@ func (c *Cleaner) Clean(ctx context.Context) (report CleanupReport, err error) {
 			backoff.Sleep(ctx, c.pauseBehind(took))
 		}
 	}
-	err = c.cleanLetters(ctx, &report)
+	err = c.cleanDeadLetters(ctx, &report)
 	report.Complete = err == nil
 
 	return report, err
@@ -156,8 +156,8 @@ func (c *Cleaner) leader(ctx context.Context) (string, error) {
 	return session{rows[0].Pid, rows[0].Role, rows[0].Application}.String(), nil
 }
 
-// cleanLetters removes resolved dead letters.
-func (c *Cleaner) cleanLetters(ctx context.Context, report *CleanupReport) error {
+// cleanDeadLetters removes resolved dead letters.
+func (c *Cleaner) cleanDeadLetters(ctx context.Context, report *CleanupReport) error {
 	for {
 		var deleted int64
 		err := c.config.Retry.do(ctx, c.config.Logger, func() error {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nova-events/idempotent-consumer/idem"
@@ -29,18 +30,30 @@ func (b *bundle) askForReplay(t *testing.T) {
 	t.Helper()
 	tag, err := b.pool.Exec(t.Context(), `UPDATE idem.dead_letters SET state = 'replay' WHERE state = 'open'`)
 	if err != nil || tag.RowsAffected() == 0 {
-		t.Fatalf("no letter is open, %v", err)
+		t.Fatalf("no dead letter is open, %v", err)
 	}
 }
 
 func (b *bundle) states(t *testing.T) string {
 	t.Helper()
 	var states string
-	if err := b.pool.QueryRow(t.Context(), `SELECT coalesce(string_agg(state, ' ' ORDER BY id), '') FROM idem.dead_letters`).Scan(&states); err != nil {
+	if err := b.pool.QueryRow(t.Context(), `SELECT coalesce(string_agg(state, ' ' ORDER BY record_offset, id), '') FROM idem.dead_letters`).Scan(&states); err != nil {
 		t.Fatal(err)
 	}
 
 	return states
+}
+
+// discard discards the dead letters of an event.
+func (b *bundle) discard(t *testing.T, eventID string) {
+	t.Helper()
+	var id uuid.UUID
+	if err := b.pool.QueryRow(t.Context(), `SELECT id::text FROM idem.dead_letters WHERE event_id = $1`, eventID).Scan(&id); err != nil {
+		t.Fatal(err)
+	}
+	if discarded, err := b.guard.DiscardDeadLetters(t.Context(), id); err != nil || len(discarded) != 1 || discarded[0] != id {
+		t.Fatalf("%v were discarded, %v; want %v", discarded, err, id)
+	}
 }
 
 func (b *bundle) next(t *testing.T) idem.DeadLetter {
@@ -79,7 +92,7 @@ func TestDeadLetterIsStoredWhole(t *testing.T) {
 	b.askForReplay(t)
 	got := b.next(t)
 	record, err := b.guard.Lookup(t.Context(), "e")
-	if err != nil || got.ClaimID != record.ClaimID || got.ID == 0 || got.State != idem.DeadLetterReplay {
+	if err != nil || got.ClaimID != record.ClaimID || got.ID.Version() != 7 || got.State != idem.DeadLetterReplay {
 		t.Errorf("letter %+v, claim %+v, %v", got, record, err)
 	}
 	if !strings.HasPrefix(got.Error, "bad\uFFFD\uFFFDeee") || len(got.Error) > 20_000 || !got.Time.Equal(stored.Time) {
@@ -88,9 +101,12 @@ func TestDeadLetterIsStoredWhole(t *testing.T) {
 	if got.Starts != 1 || b.next(t).Starts != 2 {
 		t.Errorf("its replay has begun %d times, want 1 and then 2", got.Starts)
 	}
-	got.Starts, got.ID, got.ClaimID, got.Error, got.Time, got.State = 0, 0, stored.ClaimID, stored.Error, stored.Time, stored.State
-	if !reflect.DeepEqual(got, stored) {
+	if !reflect.DeepEqual([]any{got.Partition, got.Offset, got.Key, got.Value, got.Headers, got.EventID, got.Attempts},
+		[]any{stored.Partition, stored.Offset, stored.Key, stored.Value, stored.Headers, stored.EventID, stored.Attempts}) {
 		t.Errorf("stored %+v, got %+v", stored, got)
+	}
+	if err := b.guard.PutBackDeadLetter(t.Context(), got); err != nil || b.next(t).Starts != 2 {
+		t.Errorf("%v, or a replay that ended in order counts as one that did not", err)
 	}
 }
 
@@ -110,13 +126,13 @@ func TestDeadLetterCommitWithoutAnswer(t *testing.T) {
 			var letters, marked int
 			err := c.pool.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM idem.dead_letters), (SELECT count(*) FROM idem.processed_events)`).Scan(&letters, &marked)
 			if err != nil || letters != rounds || marked != rounds {
-				t.Errorf("%d letters and %d marked events, %v; want %d of each", letters, marked, err, rounds)
+				t.Errorf("%d dead letters and %d marked events, %v; want %d of each", letters, marked, err, rounds)
 			}
 		})
 	}
 }
 
-// Letters without an event id are claimed by their place: by the checkpoint, or by a key of it.
+// Dead letters without an event id are claimed by their place and content, with and without an owner.
 func TestDeadLetterWithoutEventID(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -215,9 +231,8 @@ func TestReplayCommitWithoutAnswer(t *testing.T) {
 				want(t, "store", outcome, err, idem.Processed)
 				c.askForReplay(t)
 				c.proxy.CutNextCommit(mode)
-				if outcome, err := c.through.ReplayDeadLetter(t.Context(), c.next(t), c.handler(id)); err != nil || outcome == 0 {
-					t.Fatalf("%v, %v", outcome, err)
-				}
+				outcome, err = c.through.ReplayDeadLetter(t.Context(), c.next(t), c.handler(id))
+				want(t, "replay", outcome, err, idem.Processed)
 				c.wantProcessed(t, id, true)
 				c.wantNone(t)
 			}
@@ -225,8 +240,8 @@ func TestReplayCommitWithoutAnswer(t *testing.T) {
 	}
 }
 
-// Parked letters follow the one in front of them one by one; those of other keys do not wait.
-func TestParkedLettersKeepTheirOrder(t *testing.T) {
+// Parked dead letters follow the one in front of them one by one; those of other keys do not wait.
+func TestParkedDeadLettersKeepTheirOrder(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	store := func(key, id string, offset int64, state idem.DeadLetterState) {
@@ -247,12 +262,12 @@ func TestParkedLettersKeepTheirOrder(t *testing.T) {
 	store("a", "a3", 5, idem.DeadLetterParked)
 	b.wantNone(t)
 	keys, err := b.guard.ParkedKeys(t.Context(), partition)
-	if err != nil || len(keys) != 2 {
-		t.Errorf("parked keys: %q, %v", keys, err)
+	if err != nil || len(keys) != 2 || !keys.Has([]byte("a")) || !keys.Has([]byte("b")) || keys.Has([]byte("c")) || keys.Has(nil) {
+		t.Errorf("parked keys: %v, %v", keys, err)
 	}
 
 	b.exec(t, `UPDATE idem.dead_letters SET state = 'replay' WHERE event_id = 'a1'`)
-	b.exec(t, `UPDATE idem.dead_letters SET state = 'discarded' WHERE event_id = 'b1'`)
+	b.discard(t, "b1")
 	for _, id := range []string{"a1", "a2", "b2", "a3"} {
 		l := b.next(t)
 		if l.EventID != id {
@@ -264,28 +279,28 @@ func TestParkedLettersKeepTheirOrder(t *testing.T) {
 	b.wantNone(t)
 	keys, err = b.guard.ParkedKeys(t.Context(), partition)
 	if err != nil || len(keys) != 0 {
-		t.Errorf("parked keys: %q, %v", keys, err)
+		t.Errorf("parked keys: %v, %v", keys, err)
 	}
 }
 
-// Letters go with their consumer's retention once they are resolved, and not before.
-func TestCleanupOfLetters(t *testing.T) {
+// Dead letters go with their consumer's retention once they are resolved, and not before.
+func TestCleanupOfDeadLetters(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	const old, young, unresolved = 2500, 3, 2
 	outcome, err := b.guard.StoreDeadLetter(t.Context(), letter("e", 0)) // The others are copies of it.
 	want(t, "store", outcome, err, idem.Processed)
-	b.exec(t, `INSERT INTO idem.dead_letters (record_offset, claim_id, consumer_id, record_partition, attempts, state, topic, error, header_keys, header_values, resolved_at)
-		SELECT n, claim_id, consumer_id, record_partition, attempts,
+	b.exec(t, `INSERT INTO idem.dead_letters (id, key, topic_id, record_offset, claim_id, consumer_id, record_partition, attempts, state, topic, error, header_keys, header_values, resolved_at)
+		SELECT gen_random_uuid(), key, topic_id, n, claim_id, consumer_id, record_partition, attempts,
 			CASE WHEN n <= $1::integer THEN 'discarded' WHEN n <= $2::integer THEN 'replayed' ELSE 'open' END, topic, error, header_keys, header_values,
 			CASE WHEN n <= $1 THEN now() - interval '8 days' WHEN n <= $2 THEN now() - interval '6 days' END
 		FROM idem.dead_letters, generate_series(1, $3::integer) AS n`, old, old+young, old+young+unresolved-1)
 	report, err := b.guard.CleanupOldEvents(t.Context())
 	if err != nil || report.DeadLetters != old || !report.Complete {
-		t.Errorf("%+v, %v; want %d letters removed", report, err, old)
+		t.Errorf("%+v, %v; want %d dead letters removed", report, err, old)
 	}
 	var left int
 	if err := b.pool.QueryRow(t.Context(), `SELECT count(*) FROM idem.dead_letters`).Scan(&left); err != nil || left != young+unresolved {
-		t.Errorf("%d letters are left, %v; want %d", left, err, young+unresolved)
+		t.Errorf("%d dead letters are left, %v; want %d", left, err, young+unresolved)
 	}
 }

@@ -63,12 +63,16 @@ func (g *Guard) check() error {
 
 // onConn runs statements of the guard's own, outside a transaction.
 func (g *Guard) onConn(ctx context.Context, statements func(conn db.DBTX) error) error {
+	return g.withConn(ctx, func(conn *pgxpool.Conn) error { return statements(g.names.on(conn)) })
+}
+
+func (g *Guard) withConn(ctx context.Context, use func(conn *pgxpool.Conn) error) error {
 	conn, err := g.pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("acquire a connection: %w", err)
 	}
 	defer conn.Release()
-	err = explain(statements(g.names.on(conn)))
+	err = explain(use(conn))
 	closeUseless(ctx, conn, err)
 
 	return err

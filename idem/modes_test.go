@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -256,13 +257,14 @@ func (b *bundle) suiteCheckpoint(t *testing.T, prefix string) {
 	t.Helper()
 	acquire(t, b.guard)
 	w := acquire(t, b.guard)
-	id := prefix + "placed"
+	id, dead := prefix+"placed", letter(prefix+"dead", 2)
+	dead.ID = uuid.Must(uuid.NewV7())
 	for _, wanted := range []idem.Outcome{idem.Processed, idem.AlreadyProcessed} {
 		outcome, err := b.guard.ProcessIfNew(t.Context(), id, effect(id), idem.WithOwner(w, 0))
 		want(t, id, outcome, err, wanted)
 		outcome, err = b.guard.ProcessAt(t.Context(), w, 1, effect(id+" too"))
 		want(t, id+" too", outcome, err, wanted)
-		outcome, err = b.guard.StoreDeadLetter(t.Context(), letter(prefix+"dead", 2), idem.WithOwner(w, 2))
+		outcome, err = b.guard.StoreDeadLetter(t.Context(), dead, idem.WithOwner(w, 2))
 		want(t, "dead letter", outcome, err, wanted)
 	}
 	b.wantProcessed(t, id, true)
@@ -271,9 +273,20 @@ func (b *bundle) suiteCheckpoint(t *testing.T, prefix string) {
 		t.Error(starts, err)
 	}
 	b.wantNone(t)
-	if keys, err := b.guard.ParkedKeys(t.Context(), partition); err != nil || len(keys) != 1 || string(keys[0]) != "key\x00\xff" {
-		t.Errorf("parked keys: %q, %v", keys, err)
+	if keys, err := b.guard.ParkedKeys(t.Context(), partition); err != nil || !keys.Has([]byte("key\x00\xff")) {
+		t.Errorf("parked keys: %v, %v", keys, err)
 	}
+	parked := letter(prefix+"parked", 3)
+	parked.State = idem.DeadLetterParked
+	outcome, err := b.guard.StoreDeadLetter(t.Context(), parked, idem.WithHold(w))
+	want(t, "parked", outcome, err, idem.Processed)
+	if discarded, err := b.guard.DiscardDeadLetters(t.Context(), dead.ID); err != nil || len(discarded) != 1 {
+		t.Fatalf("discarded: %v, %v", discarded, err)
+	}
+	next := b.next(t)
+	outcome, err = b.guard.ReplayDeadLetter(t.Context(), next, effect(next.EventID), idem.WithHold(w))
+	want(t, "replay", outcome, err, idem.Processed)
+	b.wantProcessed(t, prefix+"parked", true)
 }
 
 func (b *bundle) suiteCleanup(t *testing.T, pool *pgxpool.Pool, prefix, schemaName string) {

@@ -153,6 +153,7 @@ func (g *Guard) begin(ctx context.Context, c call, fn func(tx pgx.Tx, got claime
 	}
 	var got claimed
 	if c.owner == nil {
+		g.queueReclaim(ctx, b, c)
 		got, err = g.claim(ctx, g.names.on(b), c)
 	} else {
 		got, err = g.claimOwned(ctx, b, c)

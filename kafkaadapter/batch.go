@@ -69,7 +69,7 @@ func (w *worker) gather(records []kafka.Message) []idem.BatchEvent {
 		if size += len(record.Key) + len(record.Value); size > w.config.BatchBytes && len(batch) > 0 {
 			break
 		}
-		if record.Key != nil && w.parked[string(record.Key)] {
+		if w.parked.Has(record.Key) {
 			break
 		}
 		event := idem.BatchEvent{Offset: record.Offset, Data: record}

@@ -11,7 +11,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/idem"
 )
 
-// errParked is the reason of a parked letter.
+// errParked is the reason of a parked dead letter.
 var errParked = errors.New("it follows a dead letter of the same key")
 
 // fail does with a record that cannot be processed what Config.OnFailure says.
@@ -21,16 +21,32 @@ func (w *worker) fail(revoked, work context.Context, m Message, err error) error
 	}
 
 	// The copy comes first: after a crash in between there is one more, not one less.
-	if err := w.copyLetter(revoked, m, err); err != nil || revoked.Err() != nil {
-		return err
+	copied, copyErr := w.copyDeadLetter(revoked, m, err)
+	if copyErr != nil || revoked.Err() != nil {
+		return copyErr
 	}
+	letter := newDeadLetter(w.partition, m, idem.DeadLetterOpen, err)
+	letter.Copied = copied
 
-	return w.store(revoked, work, m, idem.DeadLetterOpen, err)
+	return w.store(revoked, work, m, letter, err)
 }
 
-// store stores a record as a dead letter, in the transaction that marks its event.
-func (w *worker) store(revoked, work context.Context, m Message, state idem.DeadLetterState, reason error) error {
-	letter := newLetter(w.partition, m, state, reason)
+// park stores a record behind the dead letters of its key, and reports whether there still were any, or
+// the partition is revoked. If there were none the record is to be processed.
+func (w *worker) park(revoked, work context.Context, m Message, reason error) (bool, error) {
+	err := w.store(revoked, work, m, newDeadLetter(w.partition, m, idem.DeadLetterParked, reason), reason)
+	if errors.Is(err, idem.ErrNotParked) {
+		w.parked.Remove(m.Key, m.Offset)
+
+		return false, nil
+	}
+
+	return true, err
+}
+
+// store stores a record as a dead letter, in the transaction that marks its event. The error is
+// idem.ErrNotParked if it is to be parked and there is nothing to wait for.
+func (w *worker) store(revoked, work context.Context, m Message, letter idem.DeadLetter, reason error) error {
 	var options []idem.Option
 	if w.owner != nil {
 		options = append(options, idem.WithOwner(w.owner, m.Offset))
@@ -44,49 +60,51 @@ func (w *worker) store(revoked, work context.Context, m Message, state idem.Dead
 		return err //nolint:wrapcheck // endOf judges it.
 	})
 	switch {
+	case errors.Is(err, idem.ErrNotParked):
+		return err
 	case err != nil && work.Err() != nil:
 		return nil //nolint:nilerr // The next owner of the partition takes care of it.
 	case err != nil:
 		return w.endOf(revoked, m, fmt.Errorf("store the dead letter: %w (it is one because %w)", err, reason))
-	case outcome == idem.AlreadyProcessed:
-		if err := w.settleOne(revoked, m, outcome, time.Since(started)); err != nil {
-			return err
-		}
-
-		return w.readParked(revoked) // It may have been by this call, if it had to be repeated.
+	}
+	if w.config.ParkKeys {
+		w.parked.Add(m.Key, m.Offset)
+	}
+	if outcome == idem.AlreadyProcessed { // It may have been by this call, if it had to be repeated.
+		return w.settleOne(revoked, m, outcome, time.Since(started))
 	}
 
 	kind := EventParked
-	if state == idem.DeadLetterOpen {
+	if letter.State == idem.DeadLetterOpen {
 		kind = EventDeadLetter
 		w.log.ErrorContext(work, "kafkaadapter: record stored as a dead letter", "offset", m.Offset,
 			"event_id", m.EventID, "attempts", m.Attempt, "error", reason)
 	}
-	if w.config.ParkKeys && m.Key != nil {
-		w.parked[string(m.Key)] = true
-	}
-	w.begun, w.alive = none, w.alive || state == idem.DeadLetterOpen && w.isolated == 0
+	w.begun, w.alive = none, w.alive || letter.State == idem.DeadLetterOpen && w.isolated == 0
 	w.done(m.Offset + 1)
 	w.observe(Event{Kind: kind, Offset: m.Offset, Err: reason})
 
 	return nil
 }
 
-func newLetter(p idem.Partition, m Message, state idem.DeadLetterState, reason error) idem.DeadLetter {
-	letter := idem.DeadLetter{
-		State: state, Partition: p, Offset: m.Offset, Time: m.Time, Key: m.Key, Value: m.Value,
-		Headers: make([]idem.DeadLetterHeader, len(m.Headers)),
+func newDeadLetter(p idem.Partition, m Message, state idem.DeadLetterState, reason error) idem.DeadLetter {
+	return idem.DeadLetter{
+		State: state, Partition: p, Offset: m.Offset, Time: m.Time, Key: m.Key, Value: m.Value, Headers: newHeaders(m.Headers),
 		EventID: m.EventID, Attempts: m.Attempt, Error: textOf(reason),
 	}
-	for i, h := range m.Headers {
-		letter.Headers[i] = idem.DeadLetterHeader{Key: h.Key, Value: h.Value}
+}
+
+func newHeaders(headers []kafka.Header) []idem.DeadLetterHeader {
+	all := make([]idem.DeadLetterHeader, len(headers))
+	for i, h := range headers {
+		all[i] = idem.DeadLetterHeader{Key: h.Key, Value: h.Value}
 	}
 
-	return letter
+	return all
 }
 
 func newReplay(l idem.DeadLetter) Message {
-	m := Message{EventID: l.EventID, DeadLetter: l.ID}
+	m := Message{EventID: l.EventID, DeadLetter: l.ID.String()}
 	m.Message = kafka.Message{
 		Topic: l.Partition.Topic, Partition: int(l.Partition.Number), Offset: l.Offset, Time: l.Time,
 		Key: l.Key, Value: l.Value, Headers: make([]kafka.Header, len(l.Headers)),
@@ -98,90 +116,14 @@ func newReplay(l idem.DeadLetter) Message {
 	return m
 }
 
-// replay processes the dead letters of the partition that are due.
-func (w *worker) replay(revoked, work context.Context) error {
-	for revoked.Err() == nil {
-		letter, err := w.guard.NextDeadLetter(revoked, w.partition)
-		switch {
-		case errors.Is(err, idem.ErrNotFound):
-			return w.readParked(revoked)
-		case idem.IsTransient(err), revoked.Err() != nil:
-			w.log.WarnContext(revoked, "kafkaadapter: dead letters not read, trying again later", "error", err)
-
-			return nil //nolint:nilerr // They stay where they are.
-		case err != nil:
-			return fmt.Errorf("kafkaadapter: read dead letters: %w", err)
-		}
-		switch {
-		case isRawBatch(letter):
-			err = w.reopen(revoked, work, letter, 0, errRawBatch)
-		case letter.Starts > w.config.MaxStarts:
-			err = w.reopen(revoked, work, letter, 0, fmt.Errorf("%w, %d times", errKillsProcesses, letter.Starts-1))
-		default:
-			err = w.replayOne(revoked, work, letter)
-		}
-		if err != nil {
-			return err
-		}
-	}
-
-	return nil
-}
-
-func (w *worker) replayOne(revoked, work context.Context, letter idem.DeadLetter) error {
-	m := newReplay(letter)
-	for tries := 1; ; tries++ {
-		ran := false
-		m.Attempt++
-		started := time.Now()
-		outcome, err := w.guard.ReplayDeadLetter(work, letter, w.handler(m, &ran), w.once)
-		transient := idem.IsTransient(err)
-		switch {
-		case err == nil && outcome == idem.Processed:
-			w.observe(Event{Kind: EventReplayed, Offset: m.Offset, Duration: time.Since(started)})
-
-			return nil
-		case err == nil:
-			return nil // Its event was processed otherwise.
-		case work.Err() != nil, transient && revoked.Err() != nil:
-			return nil //nolint:nilerr // It is as it was before.
-		case !transient && !ran:
-			return w.refuse(m, err)
-		case !transient && (permanent(err) || m.Attempt >= w.config.Retry.replayAttempts()):
-			return w.reopen(revoked, work, letter, m.Attempt, err)
-		}
-		kind := EventAttemptFailed
-		if transient {
-			kind = EventPaused
-			m.Attempt--
-		}
-		if !w.pause(revoked, tries, Event{Kind: kind, Offset: m.Offset, Err: err}, "dead letter not processed, trying again",
-			"letter", letter.ID, "attempt", m.Attempt, "transient", transient) {
-			return nil
-		}
-	}
-}
-
-// reopen gives a letter that cannot be replayed back to those who decide.
-func (w *worker) reopen(revoked, work context.Context, letter idem.DeadLetter, attempts int, reason error) error {
-	w.log.ErrorContext(work, "kafkaadapter: replay of a dead letter failed", "letter", letter.ID, "offset", letter.Offset, "error", reason)
-	w.observe(Event{Kind: EventDeadLetter, Offset: letter.Offset, Err: reason})
-
-	return w.endOf(revoked, newReplay(letter), w.persist(revoked, "open a dead letter again", func() error {
-		return w.guard.ReopenDeadLetter(work, letter, attempts, errors.New(textOf(reason)))
-	}))
-}
-
-// readParked learns which keys have unresolved letters. Between two readings only this owner
-// adds any.
+// readParked learns which keys have unresolved dead letters. From then on only this owner adds any.
 func (w *worker) readParked(revoked context.Context) error {
 	if !w.config.ParkKeys {
 		return nil
 	}
-	var keys [][]byte
 	err := w.persist(revoked, "read the parked keys", func() error {
 		var err error
-		keys, err = w.guard.ParkedKeys(revoked, w.partition)
+		w.parked, err = w.guard.ParkedKeys(revoked, w.partition)
 
 		return err //nolint:wrapcheck // Wrapped below.
 	})
@@ -191,10 +133,6 @@ func (w *worker) readParked(revoked context.Context) error {
 		}
 
 		return fmt.Errorf("kafkaadapter: read parked keys: %w", err)
-	}
-	w.parked = make(map[string]bool, len(keys))
-	for _, key := range keys {
-		w.parked[string(key)] = true
 	}
 
 	return nil

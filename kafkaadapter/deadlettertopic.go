@@ -12,43 +12,62 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
+
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 )
 
 // maxReasonBytes is how much of an error's text is copied.
 const maxReasonBytes = 4 << 10
 
-// copyLetter produces a copy of a failed record to its dead-letter topic, at least once. It goes
-// on until that succeeds, unless the broker says that it never will: then the table alone has the
+// copyDeadLetter produces a copy of a failed record to its dead-letter topic, at least once, and reports
+// whether it did. It goes on until that succeeds, unless it never will: then the table alone has the
 // record.
-func (w *worker) copyLetter(revoked context.Context, m Message, reason error) error {
+func (w *worker) copyDeadLetter(revoked context.Context, m Message, reason error) (bool, error) {
 	if w.config.DeadLetterSuffix == "" {
-		return nil
+		return false, nil
 	}
 	for failed := 1; ; failed++ {
-		err := w.produceLetter(revoked, m, reason)
+		err := w.produceCopy(revoked, m, reason)
 		if err == nil || revoked.Err() != nil {
-			return nil //nolint:nilerr // The next owner of the partition takes care of it.
+			return err == nil, nil //nolint:nilerr // The next owner of the partition takes care of it.
 		}
 		if err := fatal(err); err != nil {
-			return w.refuse(m, err)
+			return false, w.refuse(m, err)
 		}
-		var code kafka.Error
-		if errors.As(err, &code) && !code.Temporary() && !code.Timeout() || errors.Is(err, protocol.ErrNoPartition) {
+		if w.neverCopied(revoked, m, err) {
 			w.log.ErrorContext(revoked, "kafkaadapter: dead letter not copied, only stored in the table", "offset", m.Offset, "error", err)
 
-			return nil
+			return false, nil
 		}
 		w.pause(revoked, failed, Event{Kind: EventPaused, Offset: m.Offset, Err: err}, "dead letter not copied, trying again")
 	}
 }
 
-func (w *worker) produceLetter(ctx context.Context, m Message, reason error) error {
-	topic := w.partition.Topic + w.config.DeadLetterSuffix
+// neverCopied reports whether no retry can make the copy: the broker refuses it for good, or the
+// dead-letter topic has fewer partitions. What the client lacks for the moment in its metadata is
+// asked for.
+func (w *worker) neverCopied(ctx context.Context, m Message, err error) bool {
+	var code kafka.Error
+	if errors.As(err, &code) {
+		return !code.Temporary() && !code.Timeout()
+	}
+	if !errors.Is(err, protocol.ErrNoPartition) {
+		return false
+	}
+	cluster, err := fetch.Metadata(ctx, w.generation.transport(), w.generation.consumer.brokers, w.config.ClientID, w.deadLetterTopic())
+
+	return err == nil && len(cluster.Topics) == 1 && cluster.Topics[0].Err == nil && cluster.Topics[0].Partitions <= m.Partition
+}
+
+func (w *worker) deadLetterTopic() string { return w.partition.Topic + w.config.DeadLetterSuffix }
+
+func (w *worker) produceCopy(ctx context.Context, m Message, reason error) error {
+	topic := w.deadLetterTopic()
 	response, err := w.generation.client.Produce(ctx, &kafka.ProduceRequest{
 		Topic: topic, Partition: m.Partition, RequiredAcks: kafka.RequireAll, Compression: kafka.Gzip,
 		Records: kafka.NewRecordReader(kafka.Record{
 			Time: m.Time, Key: nullableBytes(m.Key), Value: nullableBytes(m.Value),
-			Headers: slices.Concat(m.Headers, letterHeaders(w.config.Group, m, reason)),
+			Headers: slices.Concat(m.Headers, deadLetterHeaders(w.config.Group, m, reason)),
 		}),
 	})
 	if err == nil {
@@ -72,10 +91,10 @@ func nullableBytes(b []byte) protocol.Bytes { //nolint:ireturn // kafka-go's int
 	return kafka.NewBytes(bytes.Clone(b))
 }
 
-// letterHeaders say where the record comes from and why it is dead, in the ways of Spring Kafka
+// deadLetterHeaders say where the record comes from and why it is dead, in the ways of Spring Kafka
 // (org.springframework.kafka.support.KafkaHeaders, numbers as big-endian bytes) and of Kafka
 // Connect (DeadLetterQueueReporter, all as text).
-func letterHeaders(group string, m Message, reason error) []kafka.Header {
+func deadLetterHeaders(group string, m Message, reason error) []kafka.Header {
 	class, message, timestamp := fmt.Sprintf("%T", root(reason)), reason.Error(), int64(-1)
 	if len(message) > maxReasonBytes {
 		message = strings.ToValidUTF8(message[:maxReasonBytes], "") + "…"

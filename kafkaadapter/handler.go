@@ -20,8 +20,8 @@ type Message struct {
 	// assigned the partition, from 1.
 	Attempt int
 
-	// DeadLetter is the number of the dead letter that is replayed, or 0.
-	DeadLetter int64
+	// DeadLetter is the id of the dead letter that is replayed, or empty.
+	DeadLetter string
 }
 
 // Lag is how many records the partition held behind this one when it was fetched.

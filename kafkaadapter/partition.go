@@ -28,7 +28,7 @@ type worker struct {
 	begun    int64           // the first record, while it is not known to leave the process alive; or none
 	alive    bool            // it did
 	isolated int             // so many records are not to be in batches or lanes
-	parked   map[string]bool // record keys with unresolved dead letters
+	parked   idem.ParkedKeys // record keys with unresolved dead letters
 	lanes    *lanes          // nil without Config.Lanes
 	settling *time.Ticker    // when the checkpoint is to be taken along (settleAll)
 	breaker  *breaker        // the lanes share it

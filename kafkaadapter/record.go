@@ -26,10 +26,12 @@ func (w *worker) process(revoked, work context.Context, record kafka.Message) er
 	if w.config.Mode != ByCheckpoint {
 		m.EventID, idErr = w.eventID(record)
 	}
-	switch {
-	case record.Key != nil && w.parked[string(record.Key)]:
-		return w.store(revoked, work, m, idem.DeadLetterParked, errors.Join(errParked, idErr))
-	case idErr != nil:
+	if w.parked.Has(record.Key) {
+		if parked, err := w.park(revoked, work, m, errors.Join(errParked, idErr)); parked || err != nil {
+			return err
+		}
+	}
+	if idErr != nil {
 		return w.fail(revoked, work, m, idErr)
 	}
 	starts, err := w.begin(revoked, m.Offset)

@@ -87,15 +87,15 @@ func (c *Consumer) withDeadLetterTopics(ctx context.Context, transport *kafka.Tr
 	}
 
 	topics = slices.DeleteFunc(topics, func(t fetch.Topic) bool {
-		letters := t.Name + c.config.DeadLetterSuffix
-		reason := missing[letters]
+		deadLetters := t.Name + c.config.DeadLetterSuffix
+		reason := missing[deadLetters]
 		switch {
 		case reason == nil:
 			return false
 		case c.config.TopicPattern == nil:
-			err = fmt.Errorf("topic %q: %w", letters, reason)
+			err = fmt.Errorf("topic %q: %w", deadLetters, reason)
 		default:
-			c.config.Logger.WarnContext(ctx, "kafkaadapter: topic left out because its topic for dead letters is missing", "topic", t.Name, "missing", letters)
+			c.config.Logger.WarnContext(ctx, "kafkaadapter: topic left out because its topic for dead letters is missing", "topic", t.Name, "missing", deadLetters)
 		}
 
 		return true

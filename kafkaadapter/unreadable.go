@@ -20,7 +20,7 @@ const rawBatchHeader = "idem_unreadable_batch"
 // without it.
 const othersGoOn = 10 * time.Second
 
-// errRawBatch is why such a letter is not replayed.
+// errRawBatch is why such a dead letter is not replayed.
 var errRawBatch = errors.New("it holds a batch that could not be read, not a record; read its value otherwise, then discard it")
 
 // passUnreadable does with a batch that cannot be read what Config.OnUnreadable says, and

@@ -154,6 +154,10 @@ UPDATE idem.checkpoints SET starts = starts - 1, started_by = NULL
 WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND lane = 0 AND owner_token = CAST(@owner_token::text AS uuid)
   AND started_offset = @started_offset AND started_by = owner_token;
 
+-- name: CheckpointNext :many
+-- How far a partition is processed. At most one row.
+SELECT next_offset FROM idem.checkpoints WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition;
+
 -- name: CheckpointList :many
 -- All checkpoints: there are as many as partitions.
 SELECT c.name AS consumer, p.*

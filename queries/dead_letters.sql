@@ -1,57 +1,143 @@
--- name: DeadLetterInsert :one
--- Runs in the transaction that marks the event: both are stored or neither.
+-- name: DeadLetterInsert :exec
+-- Runs in the transaction that marks the event: both are stored or neither. A record that has an
+-- unresolved dead letter already, whose mark was forgotten meanwhile, keeps it.
 INSERT INTO idem.dead_letters (
-    consumer_id, state, topic, record_partition, record_offset, record_time, event_id, claim_id, topic_id, attempts, error,
-    record_key, record_value, header_keys, header_values
+    consumer_id, id, state, topic, record_partition, record_offset, record_time, event_id, key, claim_id, topic_id, attempts, copied,
+    error, key_hash, record_key, record_value, header_keys, header_values
 ) VALUES (
-    @consumer_id, @state, @topic, @record_partition, @record_offset, @record_time, @event_id, @claim_id, sqlc.narg(topic_id), @attempts, @error,
-    @record_key, @record_value, @header_keys, @header_values
+    @consumer_id, @id, @state, @topic, @record_partition, @record_offset, @record_time, @event_id, @key, @claim_id, @topic_id, @attempts, @copied,
+    @error, @key_hash, @record_key, @record_value, @header_keys, @header_values
 )
-RETURNING id;
+ON CONFLICT (consumer_id, topic, record_partition, topic_id, record_offset, key) WHERE state IN ('open', 'parked', 'replay')
+DO UPDATE SET claim_id = excluded.claim_id;
+
+-- name: DeadLetterAt :many
+-- The unresolved dead letters of a place in a log.
+SELECT id FROM idem.dead_letters
+WHERE consumer_id = @consumer_id AND topic = @topic AND record_partition = @record_partition AND record_offset = @record_offset
+  AND state IN ('open', 'parked', 'replay');
+
+-- name: DeadLetterRequest :execrows
+-- Stands for a record that the owner of the partition is to read from Kafka again and to process whoever
+-- has claimed its event. It is no part of any order: nothing waits for it. No row if that is asked for already.
+INSERT INTO idem.dead_letters (consumer_id, id, state, topic, record_partition, record_offset, key, topic_id, attempts, error)
+VALUES (@consumer_id, @id, 'replay', @topic, @record_partition, @record_offset, @key, @topic_id, 0, 'it is to be processed again')
+ON CONFLICT DO NOTHING;
+
+-- name: DeadLetterFill :exec
+-- The record that was asked for.
+UPDATE idem.dead_letters
+SET record_time = @record_time, record_key = @record_key, record_value = @record_value, header_keys = @header_keys, header_values = @header_values
+WHERE consumer_id = @consumer_id AND id = @id AND state = 'replay';
+
+-- name: DeadLetterExpire :exec
+-- The record that was asked for is not in the log.
+UPDATE idem.dead_letters SET state = 'expired', error = @error, resolved_at = now()
+WHERE consumer_id = @consumer_id AND id = @id AND state = 'replay' AND header_keys IS NULL;
+
+-- name: DeadLetterParkBehind :execrows
+-- Holds the first unresolved dead letter of a record key that stands before an offset, for a
+-- transaction that parks a record behind it: whoever resolves it comes later and sees the record.
+-- No row: there is nothing to wait for. It is written, not only locked, so that a transaction with an
+-- older snapshot (REPEATABLE READ) fails and is repeated.
+UPDATE idem.dead_letters h SET state = h.state
+WHERE h.consumer_id = @consumer_id AND h.id = (
+    SELECT d.id FROM idem.dead_letters d
+    WHERE d.consumer_id = @consumer_id AND d.topic = @topic AND d.record_partition = @record_partition AND d.topic_id = @topic_id
+      AND d.key_hash = @key_hash AND d.record_offset < @record_offset AND d.state IN ('open', 'parked', 'replay')
+    ORDER BY d.record_offset, d.id
+    LIMIT 1
+    FOR UPDATE);
 
 -- name: DeadLetterNext :many
--- The oldest letter of a partition that is to be processed now: one that somebody wants replayed,
--- or a parked one with nothing unresolved of the same record key before it. It counts that this
--- begins, so that a letter which kills processes is found.
-UPDATE idem.dead_letters SET starts = starts + 1
-WHERE id = (
+-- The first dead letter of a partition that is to be processed now. It counts that this begins, so
+-- that one which kills processes is found. What is parked is not looked at: it is handed on by
+-- DeadLetterRelease. So this costs the same however many there are.
+UPDATE idem.dead_letters n SET starts = n.starts + 1
+WHERE n.consumer_id = @consumer_id AND n.state = 'replay' AND n.id = (
     SELECT d.id FROM idem.dead_letters d
-    WHERE d.consumer_id = @consumer_id AND d.topic = @topic AND d.record_partition = @record_partition
-      AND d.state IN ('parked', 'replay')
-      AND NOT (d.state = 'parked' AND EXISTS (
-          SELECT FROM idem.dead_letters h
-          WHERE h.consumer_id = d.consumer_id AND h.topic = d.topic AND h.record_partition = d.record_partition
-            AND sha256(h.record_key) = sha256(d.record_key) AND h.id < d.id AND h.state IN ('open', 'parked', 'replay')))
-    ORDER BY d.id
+    WHERE d.consumer_id = @consumer_id AND d.topic = @topic AND d.record_partition = @record_partition AND d.state = 'replay'
+    ORDER BY d.record_offset, d.id
     LIMIT 1)
 RETURNING *;
 
+-- name: DeadLetterPutBack :exec
+-- Takes back the start of a replay that ended in order.
+UPDATE idem.dead_letters SET starts = starts - 1
+WHERE consumer_id = @consumer_id AND id = @id AND state = 'replay' AND starts > 0;
+
 -- name: DeadLetterParkedKeys :many
--- The record keys whose further records must be parked.
-SELECT DISTINCT record_key FROM idem.dead_letters
-WHERE consumer_id = @consumer_id AND topic = @topic AND record_partition = @record_partition
-  AND state IN ('open', 'parked', 'replay') AND record_key IS NOT NULL;
+-- The hashes of the record keys whose further records must be parked.
+SELECT key_hash, max(record_offset)::bigint AS last_offset FROM idem.dead_letters
+WHERE consumer_id = @consumer_id AND topic = @topic AND record_partition = @record_partition AND topic_id = @topic_id
+  AND state IN ('open', 'parked', 'replay') AND key_hash IS NOT NULL
+GROUP BY key_hash;
+
+-- name: DeadLetterLockKeys :exec
+-- The first of three statements that resolve dead letters, in one transaction: it holds the first
+-- unresolved one of each of their record keys, so that of two transactions which resolve some of one
+-- key the second sees what the first has done. READ COMMITTED lets the next statements see that; the
+-- other isolation levels fail, and the transaction is repeated.
+SELECT f.id
+FROM (
+    SELECT DISTINCT d.topic, d.record_partition, d.topic_id, d.key_hash FROM idem.dead_letters d
+    WHERE d.consumer_id = @consumer_id AND d.id = ANY (CAST(@ids::text[] AS uuid[])) AND d.key_hash IS NOT NULL
+    ORDER BY d.topic, d.record_partition, d.topic_id, d.key_hash
+) k
+CROSS JOIN LATERAL (
+    SELECT d.id FROM idem.dead_letters d
+    WHERE d.consumer_id = @consumer_id AND d.topic = k.topic AND d.record_partition = k.record_partition AND d.topic_id = k.topic_id
+      AND d.key_hash = k.key_hash AND d.state IN ('open', 'parked', 'replay')
+    ORDER BY d.record_offset, d.id
+    LIMIT 1
+    FOR UPDATE
+) f;
 
 -- name: DeadLetterResolve :execrows
--- Runs in the transaction that processes the letter. Of two that want to, the second finds it
--- resolved.
-UPDATE idem.dead_letters SET state = @state, resolved_at = now()
-WHERE id = @id AND state IN ('parked', 'replay');
+-- The second of them, in the transaction that processes the dead letter: of two that want to, the later
+-- one finds it resolved.
+UPDATE idem.dead_letters
+SET state = @state, resolved_at = now(), event_id = coalesce(sqlc.narg(event_id), event_id), claim_id = coalesce(sqlc.narg(claim_id), claim_id)
+WHERE consumer_id = @consumer_id AND id = @id AND state = 'replay';
+
+-- name: DeadLetterRelease :execrows
+-- The third: where the first unresolved dead letter of a record key is a parked one now, it is to be
+-- processed.
+WITH first AS (
+    SELECT f.id
+    FROM (
+        SELECT DISTINCT d.topic, d.record_partition, d.topic_id, d.key_hash FROM idem.dead_letters d
+        WHERE d.consumer_id = @consumer_id AND d.id = ANY (CAST(@ids::text[] AS uuid[])) AND d.key_hash IS NOT NULL
+        ORDER BY d.topic, d.record_partition, d.topic_id, d.key_hash
+    ) k
+    CROSS JOIN LATERAL (
+        SELECT d.id, d.state FROM idem.dead_letters d
+        WHERE d.consumer_id = @consumer_id AND d.topic = k.topic AND d.record_partition = k.record_partition AND d.topic_id = k.topic_id
+          AND d.key_hash = k.key_hash AND d.state IN ('open', 'parked', 'replay')
+        ORDER BY d.record_offset, d.id
+        LIMIT 1
+        FOR UPDATE
+    ) f
+    WHERE f.state = 'parked'
+)
+UPDATE idem.dead_letters n SET state = 'replay'
+WHERE n.consumer_id = @consumer_id AND n.id IN (SELECT first.id FROM first);
 
 -- name: DeadLetterFail :execrows
--- The replay failed: the letter is open again.
+-- The replay failed: the dead letter is open again.
 UPDATE idem.dead_letters
-SET state = 'open', attempts = attempts + @attempts::integer, starts = 0, error = @error, failed_at = now()
-WHERE id = @id AND state IN ('parked', 'replay');
+SET state = 'open', attempts = attempts + @attempts::integer, starts = 0, copied = copied OR @copied::boolean, error = @error, failed_at = now()
+WHERE consumer_id = @consumer_id AND id = @id AND state = 'replay';
 
 -- name: DeadLetterList :many
--- The letters that pass all filters, a null filter being none, without the records themselves.
--- Ages count by this server's clock. The order is that of the ids, in which letters were stored.
-SELECT d.id, c.name AS consumer, d.topic, d.record_partition, d.record_offset, d.record_time, d.state, d.attempts,
+-- The dead letters that pass all filters, a null filter being none, without the records themselves.
+-- Ages count by this server's clock. The order is that of the ids, which is the one in which they were
+-- stored, as far as the clocks of those who did agree.
+SELECT d.consumer_id, d.id, c.name AS consumer, d.topic, d.record_partition, d.record_offset, d.record_time, d.state, d.attempts,
        d.failed_at, d.resolved_at, d.event_id, d.error
 FROM idem.dead_letters d JOIN idem.consumers c ON c.id = d.consumer_id
 WHERE d.state = ANY (@states::text[])
-  AND (sqlc.narg(ids)::bigint[] IS NULL OR d.id = ANY (sqlc.narg(ids)::bigint[]))
+  AND (sqlc.narg(ids)::text[] IS NULL OR d.id = ANY (CAST(sqlc.narg(ids)::text[] AS uuid[])))
   AND (sqlc.narg(consumer_id)::bigint IS NULL OR d.consumer_id = sqlc.narg(consumer_id)::bigint)
   AND (sqlc.narg(topic)::text IS NULL OR d.topic = sqlc.narg(topic)::text)
   AND (sqlc.narg(event_id)::text IS NULL OR d.event_id = sqlc.narg(event_id)::text)
@@ -62,49 +148,73 @@ WHERE d.state = ANY (@states::text[])
 ORDER BY CASE WHEN @oldest_first::boolean THEN d.id END, d.id DESC
 LIMIT sqlc.narg(max_rows);
 
+-- name: DeadLetterBetween :many
+-- The dead letters whose ids lie between two, which may be those of a prefix. More than one tells that
+-- the prefix says too little.
+SELECT d.consumer_id, d.id
+FROM idem.consumers c JOIN idem.dead_letters d ON d.consumer_id = c.id
+WHERE d.id >= CAST(@least::text AS uuid) AND d.id <= CAST(@greatest::text AS uuid)
+ORDER BY d.id
+LIMIT 2;
+
+-- name: DeadLetterNeighbours :many
+-- The ids directly before and after each of some ids, among those of all consumers: a prefix that
+-- tells an id from both tells it from all. Where there is none it is the id itself.
+SELECT i.id::uuid AS id, coalesce(b.id, i.id)::uuid AS before, coalesce(a.id, i.id)::uuid AS after
+FROM (SELECT DISTINCT CAST(unnest(@ids::text[]) AS uuid) AS id) i
+LEFT JOIN LATERAL (
+    SELECT n.id FROM idem.consumers c CROSS JOIN LATERAL (
+        SELECT d.id FROM idem.dead_letters d WHERE d.consumer_id = c.id AND d.id < i.id ORDER BY d.id DESC LIMIT 1) n
+    ORDER BY n.id DESC LIMIT 1) b ON true
+LEFT JOIN LATERAL (
+    SELECT n.id FROM idem.consumers c CROSS JOIN LATERAL (
+        SELECT d.id FROM idem.dead_letters d WHERE d.consumer_id = c.id AND d.id > i.id ORDER BY d.id LIMIT 1) n
+    ORDER BY n.id LIMIT 1) a ON true;
+
 -- name: DeadLetterGet :one
--- A letter whole, with the name of its consumer.
+-- A dead letter whole, with the name of its consumer.
 SELECT c.name AS consumer, d.*
 FROM idem.dead_letters d JOIN idem.consumers c ON c.id = d.consumer_id
-WHERE d.id = @id;
+WHERE d.consumer_id = @consumer_id AND d.id = @id;
 
 -- name: DeadLetterReplay :many
--- Hands open letters to the owners of their partitions. Returns those that were open; a letter
+-- Hands open dead letters to the owners of their partitions. Returns those that were open; one
 -- that a transaction is resolving is waited for and then left alone.
 UPDATE idem.dead_letters SET state = 'replay'
-WHERE id = ANY (@ids::bigint[]) AND state = 'open'
+WHERE consumer_id = @consumer_id AND id = ANY (CAST(@ids::text[] AS uuid[])) AND state = 'open'
 RETURNING id;
 
 -- name: DeadLetterDiscard :many
--- Gives unresolved letters up for ever; their events stay marked. Returns those that were
+-- Gives unresolved dead letters up for ever; their events stay marked. Returns those that were
 -- unresolved; one that a transaction is processing is waited for and discarded only if that fails.
+-- It stands between DeadLetterLockKeys and DeadLetterRelease.
 UPDATE idem.dead_letters SET state = 'discarded', resolved_at = now()
-WHERE id = ANY (@ids::bigint[]) AND state IN ('open', 'parked', 'replay')
+WHERE consumer_id = @consumer_id AND id = ANY (CAST(@ids::text[] AS uuid[])) AND state IN ('open', 'parked', 'replay')
 RETURNING id;
 
 -- name: DeadLetterCountReleased :one
--- How many parked letters follow when these letters are resolved: those behind one of them of the
+-- How many parked dead letters follow when these are resolved: those behind one of them of the
 -- same key, and behind none that somebody else has to decide about. Parked ones between do not
 -- count, for they follow too.
 WITH chosen AS (
-    SELECT unnest(@ids::bigint[]) AS id
+    SELECT CAST(unnest(@ids::text[]) AS uuid) AS id
 )
 SELECT count(*)
 FROM idem.dead_letters d
-WHERE d.state = 'parked'
+WHERE d.consumer_id = @consumer_id AND d.state = 'parked'
   AND NOT EXISTS (SELECT FROM chosen WHERE chosen.id = d.id)
   AND EXISTS (
       SELECT FROM idem.dead_letters h JOIN chosen ON chosen.id = h.id
-      WHERE h.consumer_id = d.consumer_id AND h.topic = d.topic AND h.record_partition = d.record_partition
-        AND h.record_key = d.record_key AND h.id < d.id AND h.state IN ('open', 'parked', 'replay'))
+      WHERE h.consumer_id = d.consumer_id AND h.topic = d.topic AND h.record_partition = d.record_partition AND h.topic_id = d.topic_id
+        AND h.key_hash = d.key_hash AND h.record_offset < d.record_offset AND h.state IN ('open', 'parked', 'replay'))
   AND NOT EXISTS (
       SELECT FROM idem.dead_letters h
-      WHERE h.consumer_id = d.consumer_id AND h.topic = d.topic AND h.record_partition = d.record_partition
-        AND h.record_key = d.record_key AND h.id < d.id AND h.state IN ('open', 'replay')
+      WHERE h.consumer_id = d.consumer_id AND h.topic = d.topic AND h.record_partition = d.record_partition AND h.topic_id = d.topic_id
+        AND h.key_hash = d.key_hash AND h.record_offset < d.record_offset AND h.state IN ('open', 'replay')
         AND NOT EXISTS (SELECT FROM chosen WHERE chosen.id = h.id));
 
 -- name: DeadLetterCounts :many
--- The unresolved letters of each consumer that has any.
+-- The unresolved dead letters of each consumer that has any.
 SELECT c.name AS consumer, count(*) AS unresolved, count(*) FILTER (WHERE d.state = 'open') AS open
 FROM idem.dead_letters d JOIN idem.consumers c ON c.id = d.consumer_id
 WHERE d.state IN ('open', 'parked', 'replay')
@@ -112,11 +222,10 @@ GROUP BY c.name
 ORDER BY c.name;
 
 -- name: DeadLetterDeleteResolved :execrows
--- Deletes letters that were resolved longer ago than their consumer's retention, a limited number
+-- Deletes dead letters that were resolved longer ago than their consumer's retention, a limited number
 -- of them. Those that wait for somebody stay.
-DELETE FROM idem.dead_letters WHERE id IN (
-    SELECT l.id FROM idem.dead_letters l JOIN idem.consumers c ON c.id = l.consumer_id
-    WHERE l.state IN ('replayed', 'discarded', 'superseded') AND l.resolved_at < now() - c.retention
-    ORDER BY l.id
+DELETE FROM idem.dead_letters r WHERE (r.consumer_id, r.id) IN (
+    SELECT l.consumer_id, l.id FROM idem.consumers c JOIN idem.dead_letters l ON l.consumer_id = c.id
+    WHERE l.state IN ('replayed', 'discarded', 'superseded', 'expired') AND l.resolved_at < now() - c.retention
     LIMIT @most
     FOR UPDATE OF l SKIP LOCKED);

@@ -82,9 +82,12 @@ FROM idem.processed_events WHERE consumer_id = @consumer_id AND key = @key;
 SELECT key, fingerprint::bigint AS fingerprint, processed_at FROM idem.processed_events
 WHERE consumer_id = @consumer_id AND key = ANY (CAST(@keys::text[] AS uuid[])) AND fingerprint IS NOT NULL;
 
--- name: EventLock :one
--- The committed claim of an event, which nobody forgets while the transaction lasts.
-SELECT claim_id FROM idem.processed_events WHERE consumer_id = @consumer_id AND key = @key FOR UPDATE;
+-- name: EventReclaim :exec
+-- Makes the event of a dead letter claimable in the same transaction that claims it, so that it is
+-- remembered from then on. A claim of another call stays, unless any is meant (no claim_id).
+DELETE FROM idem.processed_events
+WHERE consumer_id = @consumer_id AND key = CAST(@key::text AS uuid)
+  AND (@claim_id::text = '' OR claim_id = CAST(nullif(@claim_id::text, '') AS uuid));
 
 -- name: EventForget :execrows
 -- Makes the events claimable again.

@@ -26,7 +26,8 @@ GRANT SELECT, UPDATE ON idem.cleanup TO role;
 GRANT SELECT, INSERT, UPDATE ON idem.checkpoints TO role;
 -- Dead letters.
 GRANT SELECT, INSERT ON idem.dead_letters TO role;
-GRANT UPDATE (state, attempts, starts, error, failed_at, resolved_at) ON idem.dead_letters TO role;
+GRANT UPDATE (state, attempts, starts, copied, error, failed_at, resolved_at, event_id, claim_id,
+    record_time, record_key, record_value, header_keys, header_values) ON idem.dead_letters TO role;
 -- Cleanup of those that are resolved.
 GRANT DELETE ON idem.dead_letters TO role;
 `

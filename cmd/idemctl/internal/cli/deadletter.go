@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/spf13/cobra"
 
 	"github.com/nova-events/idempotent-consumer/db"
@@ -23,7 +25,10 @@ func newDeadLetter(a *app) *cobra.Command {
     replayed    has been processed since
     discarded   was given up by somebody
     superseded  was not replayed, because another delivery of its event was processed
-The first three are unresolved.`,
+    expired     was asked for ("idemctl reprocess"), but Kafka no longer had the record
+The first three are unresolved. Commands that take an ID take the beginning of one too, at least
+four digits that no other dead letter's id begins with; lists print such beginnings, and with --json
+the whole ids.`,
 		newDeadLetterList(a), newDeadLetterShow(a), newDeadLetterReplay(a), newDeadLetterDiscard(a))
 	command.Aliases = []string{"dlq"}
 
@@ -33,11 +38,11 @@ The first three are unresolved.`,
 // unresolvedStates and allStates are what --state takes besides the states themselves.
 var (
 	unresolvedStates = []idem.DeadLetterState{idem.DeadLetterOpen, idem.DeadLetterParked, idem.DeadLetterReplay}
-	allStates        = append(slices.Clone(unresolvedStates), idem.DeadLetterReplayed, idem.DeadLetterDiscarded, idem.DeadLetterSuperseded)
+	allStates        = append(slices.Clone(unresolvedStates), idem.DeadLetterReplayed, idem.DeadLetterDiscarded, idem.DeadLetterSuperseded, idem.DeadLetterExpired)
 )
 
-// letterFilter chooses dead letters, together with --consumer. Empty fields choose all.
-type letterFilter struct {
+// deadLetterFilter chooses dead letters, together with --consumer. Empty fields choose all.
+type deadLetterFilter struct {
 	topic     string
 	state     string
 	eventID   string
@@ -46,7 +51,7 @@ type letterFilter struct {
 	limit     int32
 }
 
-// filtered reports whether one of the flags that choose letters was given. One that is empty is
+// filtered reports whether one of the flags that choose dead letters was given. One that is empty is
 // refused: in a script it is a variable that is not set, and would choose all.
 func filtered(command *cobra.Command) (bool, error) {
 	given := false
@@ -61,9 +66,9 @@ func filtered(command *cobra.Command) (bool, error) {
 	return given, nil
 }
 
-// letterFlags adds the flags that choose letters to a command.
-func (a *app) letterFlags(command *cobra.Command, f *letterFilter, state, stateUsage string, limit int32, limitUsage string) {
-	a.consumerFlag(command, "`NAME` of the consumer whose letters are meant (default: all)")
+// deadLetterFlags adds the flags that choose dead letters to a command.
+func (a *app) deadLetterFlags(command *cobra.Command, f *deadLetterFilter, state, stateUsage string, limit int32, limitUsage string) {
+	a.consumerFlag(command, "`NAME` of the consumer whose dead letters are meant (default: all)")
 	flags := command.Flags()
 	flags.StringVarP(&f.topic, "topic", "t", "", "`TOPIC` of the records")
 	flags.StringVarP(&f.state, "state", "s", state, stateUsage)
@@ -73,9 +78,9 @@ func (a *app) letterFlags(command *cobra.Command, f *letterFilter, state, stateU
 	flags.Int32Var(&f.limit, "limit", limit, limitUsage)
 }
 
-// params are the filter as the query takes it, but for the consumer. Letters are only chosen
+// params are the filter as the query takes it, but for the consumer. Dead letters are only chosen
 // among those of the states in allowed.
-func (f letterFilter) params(allowed []idem.DeadLetterState) (db.DeadLetterListParams, error) {
+func (f deadLetterFilter) params(allowed []idem.DeadLetterState) (db.DeadLetterListParams, error) {
 	var p db.DeadLetterListParams
 	for _, text := range []struct {
 		flag, value string
@@ -107,7 +112,7 @@ func (f letterFilter) params(allowed []idem.DeadLetterState) (db.DeadLetterListP
 	return p, nil
 }
 
-func (f letterFilter) states(allowed []idem.DeadLetterState) ([]string, error) {
+func (f deadLetterFilter) states(allowed []idem.DeadLetterState) ([]string, error) {
 	var chosen []string
 	for _, state := range allowed {
 		if f.state == string(state) || f.state == "all" || f.state == "unresolved" && slices.Contains(unresolvedStates, state) {
@@ -146,9 +151,9 @@ func parseSince(text string) (age *float64, since *time.Time, err error) {
 	return nil, nil, fmt.Errorf("%s is neither an age (36h, 7d) nor a time (2026-01-31T12:00:00Z, 2026-01-31)", printable(shorten(text)))
 }
 
-// listedLetter is a dead letter without the record itself.
-type listedLetter struct {
-	ID         int64      `json:"id"`
+// listedDeadLetter is a dead letter without the record itself.
+type listedDeadLetter struct {
+	ID         uuid.UUID  `json:"id"`
 	Consumer   string     `json:"consumer"`
 	Topic      string     `json:"topic"`
 	Partition  int32      `json:"partition"`
@@ -156,20 +161,23 @@ type listedLetter struct {
 	RecordTime *time.Time `json:"record_time"` // null if the record has none
 	State      string     `json:"state"`
 	Attempts   int32      `json:"attempts"`
-	FailedAt   time.Time  `json:"failed_at"`
+	FailedAt   *time.Time `json:"failed_at"`   // null if somebody has set it to what is no time
 	ResolvedAt *time.Time `json:"resolved_at"` // null if unresolved
 	EventID    *string    `json:"event_id"`    // null if the record has none
 	Error      string     `json:"error"`
+
+	consumerID int64
+	short      string // the beginning of the id that tells it from all others
 }
 
-type letterList []listedLetter
+type deadLetterList []listedDeadLetter
 
-func (l letterList) text() string {
+func (l deadLetterList) text() string {
 	if len(l) == 0 {
 		return "No dead letter is chosen.\n"
 	}
 	t := table{columns: []column{
-		{name: "ID", number: true}, consumerColumn, {name: "TOPIC"}, {name: "PARTITION", number: true}, {name: "OFFSET", number: true},
+		{name: "ID"}, consumerColumn, {name: "TOPIC"}, {name: "PARTITION", number: true}, {name: "OFFSET", number: true},
 		{name: "STATE"}, {name: "ATTEMPTS", number: true}, {name: "FAILED"}, {name: "EVENT"}, {name: "ERROR"},
 	}}
 	for _, letter := range l {
@@ -177,8 +185,8 @@ func (l letterList) text() string {
 		if letter.EventID != nil {
 			event = printable(shorten(*letter.EventID))
 		}
-		t.row(decimal(letter.ID), printable(letter.Consumer), printable(letter.Topic), decimal(letter.Partition), decimal(letter.Offset),
-			printable(letter.State), number(int64(letter.Attempts)), timestamp(letter.FailedAt), event,
+		t.row(letter.short, printable(letter.Consumer), printable(letter.Topic), decimal(letter.Partition), decimal(letter.Offset),
+			printable(letter.State), number(int64(letter.Attempts)), optionalTime(letter.FailedAt), event,
 			printable(shorten(strings.ReplaceAll(letter.Error, "\n", "; "))))
 	}
 
@@ -186,7 +194,7 @@ func (l letterList) text() string {
 }
 
 // letters returns the dead letters that a query chooses, of the consumer of --consumer if named.
-func (s *store) letters(ctx context.Context, consumer string, p db.DeadLetterListParams) (letterList, error) {
+func (s *store) deadLetters(ctx context.Context, consumer string, p db.DeadLetterListParams) (deadLetterList, error) {
 	if consumer != "" {
 		c, err := s.consumer(ctx, consumer)
 		if err != nil {
@@ -198,26 +206,34 @@ func (s *store) letters(ctx context.Context, consumer string, p db.DeadLetterLis
 	if err != nil {
 		return nil, fmt.Errorf("list the dead letters: %w", err)
 	}
-	list := make(letterList, len(rows))
+	list := make(deadLetterList, len(rows))
 	for i, row := range rows {
-		list[i] = listedLetter{
-			ID: row.ID, Consumer: row.Consumer, Topic: row.Topic, Partition: row.RecordPartition, Offset: row.RecordOffset,
-			RecordTime: utc(row.RecordTime), State: row.State, Attempts: row.Attempts,
-			FailedAt: row.FailedAt.UTC(), ResolvedAt: utc(row.ResolvedAt), EventID: row.EventID, Error: row.Error,
+		list[i] = listedDeadLetter{
+			ID: row.ID, consumerID: row.ConsumerID, Consumer: row.Consumer, Topic: row.Topic, Partition: row.RecordPartition, Offset: row.RecordOffset,
+			RecordTime: finite(row.RecordTime), State: row.State, Attempts: row.Attempts,
+			FailedAt: finite(row.FailedAt), ResolvedAt: finite(row.ResolvedAt), EventID: row.EventID, Error: row.Error,
 		}
 	}
 
-	return list, nil
+	return list, s.shortenIDs(ctx, list)
 }
 
-// utc is a time that may be missing, in UTC.
-func utc(t *time.Time) *time.Time {
-	if t == nil {
+// finite is a time in UTC, or nil if it is none that people, or JSON, can read.
+func finite(t pgtype.Timestamptz) *time.Time {
+	u := t.Time.UTC()
+	if !t.Valid || t.InfinityModifier != pgtype.Finite || u.Year() < 1 || u.Year() > 9999 {
 		return nil
 	}
-	u := t.UTC()
 
 	return &u
 }
 
-func letters(n int64) string { return plural(n, "dead letter") }
+func optionalTime(t *time.Time) string {
+	if t == nil {
+		return "-"
+	}
+
+	return timestamp(*t)
+}
+
+func deadLetters(n int64) string { return plural(n, "dead letter") }

@@ -8,42 +8,43 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/idem"
 )
 
-const chooseHelp = `Letters are chosen by their ids, or by the filters of "deadletter list"; --all stands for no filter.
-What the filters choose is looked up once: letters that are stored meanwhile are not taken.
-A letter in another state, or that somebody else changes meanwhile, is left alone and reported.`
+const chooseHelp = `Dead letters are chosen by their ids, or by the filters of "deadletter list"; --all stands for no filter.
+What the filters choose is looked up once: dead letters that are stored meanwhile are not taken.
+One in another state, or that somebody else changes meanwhile, is left alone and reported.`
 
-// letterChange is what a command does to dead letters.
-type letterChange struct {
+// deadLetterChange is what a command does to dead letters.
+type deadLetterChange struct {
 	from       []idem.DeadLetterState // the states that it changes
-	done       string                 // what the letters are after it, as a word
-	alwaysAsks bool                   // also where letters are named
-	// apply returns the ids of those that it has changed.
-	apply   func(ctx context.Context, s *store, ids []int64) ([]int64, error)
-	warning func(ctx context.Context, s *store, chosen letterList) (string, error)
+	done       string                 // what the dead letters are after it, as a word
+	alwaysAsks bool                   // also where dead letters are named
+	// apply changes dead letters of one consumer, and returns the ids of those that it has changed.
+	apply   func(ctx context.Context, s *store, of deadLetterList) ([]uuid.UUID, error)
+	warning func(ctx context.Context, s *store, chosen deadLetterList) (string, error)
 	after   func(s *store) string // what there is to know then; may be nil
 }
 
-// letterSelection is what the command line chooses.
-type letterSelection struct {
-	ids    []int64
-	filter letterFilter
+// deadLetterSelection is what the command line chooses.
+type deadLetterSelection struct {
+	ids    []idPrefix
+	filter deadLetterFilter
 	all    bool
 	dryRun bool
 }
 
-// letterChangeCommand adds to a command what those that change letters have in common.
-func (a *app) letterChangeCommand(command *cobra.Command, change letterChange) *cobra.Command {
-	var selection letterSelection
+// deadLetterChangeCommand adds to a command what those that change dead letters have in common.
+func (a *app) deadLetterChangeCommand(command *cobra.Command, change deadLetterChange) *cobra.Command {
+	var selection deadLetterSelection
 	stateUsage := "a `STATE` of those that this changes (" + joined(change.from) + "), or all of them"
-	a.letterFlags(command, &selection.filter, "all", stateUsage, 0, "take at most `N`, the oldest first (0: all)")
+	a.deadLetterFlags(command, &selection.filter, "all", stateUsage, 0, "take at most `N`, the oldest first (0: all)")
 	flags := command.Flags()
-	flags.BoolVar(&selection.all, "all", false, "take all letters, where no filter is given")
+	flags.BoolVar(&selection.all, "all", false, "take all dead letters, where no filter is given")
 	flags.BoolVarP(&selection.dryRun, "dry-run", "n", false, "only list what would be "+change.done)
 	a.yesFlag(command)
 	command.RunE = func(command *cobra.Command, args []string) error {
@@ -51,14 +52,14 @@ func (a *app) letterChangeCommand(command *cobra.Command, change letterChange) *
 			return err
 		}
 
-		return a.changeLetters(command, selection, change)
+		return a.changeDeadLetters(command, selection, change)
 	}
 
 	return command
 }
 
 // read takes the ids and finds out whether the command line chooses in one way.
-func (l *letterSelection) read(command *cobra.Command, args []string) error {
+func (l *deadLetterSelection) read(command *cobra.Command, args []string) error {
 	byFilter, err := filtered(command)
 	if err != nil {
 		return err
@@ -71,100 +72,83 @@ func (l *letterSelection) read(command *cobra.Command, args []string) error {
 		return fail(exitUsage, "which dead letters? give ids, or filters, or --all")
 	}
 	for _, arg := range args {
-		id, err := parseLetterID(arg)
+		id, err := parseDeadLetterID(arg)
 		if err != nil {
 			return err
 		}
 		l.ids = append(l.ids, id)
 	}
-	slices.Sort(l.ids)
-	l.ids = slices.Compact(l.ids)
 
 	return nil
 }
 
-// chosenLetters are the letters that a command line is about.
-type chosenLetters struct {
-	letters   letterList // to be changed
-	unchanged []letterState
-	unknown   []int64
+// chosenDeadLetters are the dead letters that a command line is about.
+type chosenDeadLetters struct {
+	letters   deadLetterList // to be changed
+	unchanged []deadLetterState
+	unknown   []string
 }
 
-// letterState is a letter that is left alone.
-type letterState struct {
-	ID    int64  `json:"id"`
-	State string `json:"state"`
+// deadLetterState is a dead letter that is left alone.
+type deadLetterState struct {
+	ID    uuid.UUID `json:"id"`
+	State string    `json:"state"`
 }
 
 // choose looks up what the command line chooses.
-func (s *store) choose(ctx context.Context, consumer string, l letterSelection, from []idem.DeadLetterState) (chosenLetters, error) {
-	c := chosenLetters{unchanged: []letterState{}, unknown: []int64{}}
+func (s *store) choose(ctx context.Context, consumer string, l deadLetterSelection, from []idem.DeadLetterState) (chosenDeadLetters, error) {
+	c := chosenDeadLetters{unchanged: []deadLetterState{}, unknown: []string{}}
 	if l.ids == nil {
 		params, err := l.filter.params(from)
 		if err != nil {
 			return c, err
 		}
 		params.OldestFirst = true
-		c.letters, err = s.letters(ctx, consumer, params)
+		c.letters, err = s.deadLetters(ctx, consumer, params)
 
 		return c, err
 	}
-	all, err := s.lettersByID(ctx, l.ids)
+	ids, unknown, err := s.findAll(ctx, l.ids)
 	if err != nil {
 		return c, err
 	}
-	known := map[int64]bool{}
-	c.letters = letterList{}
+	c.unknown = append(c.unknown, unknown...)
+	all, err := s.deadLettersByID(ctx, ids)
+	c.letters = deadLetterList{}
 	for _, letter := range all {
-		known[letter.ID] = true
 		if slices.Contains(from, idem.DeadLetterState(letter.State)) {
 			c.letters = append(c.letters, letter)
 		} else {
-			c.unchanged = append(c.unchanged, letterState{ID: letter.ID, State: letter.State})
-		}
-	}
-	for _, id := range l.ids {
-		if !known[id] {
-			c.unknown = append(c.unknown, id)
+			c.unchanged = append(c.unchanged, deadLetterState{ID: letter.ID, State: letter.State})
 		}
 	}
 
-	return c, nil
+	return c, err
 }
 
-func (s *store) lettersByID(ctx context.Context, ids []int64) (letterList, error) {
-	states, err := letterFilter{state: "all"}.states(allStates)
+func (s *store) deadLettersByID(ctx context.Context, ids []uuid.UUID) (deadLetterList, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	states, err := deadLetterFilter{state: "all"}.states(allStates)
 	if err != nil {
 		return nil, err
 	}
 
-	return s.letters(ctx, "", db.DeadLetterListParams{States: states, Ids: ids, OldestFirst: true})
+	return s.deadLetters(ctx, "", db.DeadLetterListParams{States: states, Ids: texts(ids), OldestFirst: true})
 }
 
 // err is the error of ids that no letter has.
-func (c chosenLetters) err() error {
+func (c chosenDeadLetters) err() error {
 	if len(c.unknown) == 0 {
 		return nil
 	}
-	ids := make([]string, len(c.unknown))
-	for i, id := range c.unknown {
-		ids[i] = decimal(id)
-	}
 
-	return errors.New("there is no dead letter " + strings.Join(ids, ", "))
+	return errors.New("there is no dead letter " + strings.Join(c.unknown, ", "))
 }
 
-func (l letterList) ids() []int64 {
-	ids := make([]int64, len(l))
-	for i, letter := range l {
-		ids[i] = letter.ID
-	}
-
-	return ids
-}
-
-// sum counts letters for a question: how many, and of whom.
-func (l letterList) sum() string {
+// sum counts dead letters for a question: how many, and of whom.
+func (l deadLetterList) sum() string {
 	byConsumer := map[string]int{}
 	for _, letter := range l {
 		byConsumer[letter.Consumer]++
@@ -174,10 +158,10 @@ func (l letterList) sum() string {
 		parts = append(parts, printable(name)+": "+number(byConsumer[name]))
 	}
 
-	return letters(int64(len(l))) + " (" + strings.Join(parts, ", ") + ")"
+	return deadLetters(int64(len(l))) + " (" + strings.Join(parts, ", ") + ")"
 }
 
-func (a *app) changeLetters(command *cobra.Command, selection letterSelection, change letterChange) error {
+func (a *app) changeDeadLetters(command *cobra.Command, selection deadLetterSelection, change deadLetterChange) error {
 	if selection.ids == nil { // Before a connection is made.
 		if _, err := selection.filter.params(change.from); err != nil {
 			return err
@@ -190,7 +174,7 @@ func (a *app) changeLetters(command *cobra.Command, selection letterSelection, c
 			return err
 		}
 		if selection.dryRun {
-			return a.finish(letterDryRun{Letters: chosen.letters, Unchanged: chosen.unchanged, Unknown: chosen.unknown, done: change.done}, chosen.err())
+			return a.finish(deadLetterDryRun{DeadLetters: chosen.letters, Unchanged: chosen.unchanged, Unknown: chosen.unknown, done: change.done}, chosen.err())
 		}
 		if len(chosen.letters) > 0 && (change.alwaysAsks || selection.ids == nil) {
 			warning, err := change.warning(ctx, s, chosen.letters)
@@ -201,7 +185,7 @@ func (a *app) changeLetters(command *cobra.Command, selection letterSelection, c
 				return err
 			}
 		}
-		r, err := a.applyToLetters(ctx, s, chosen, change)
+		r, err := a.applyToDeadLetters(ctx, s, chosen, change)
 		if err == nil {
 			err = chosen.err()
 		}
@@ -210,20 +194,20 @@ func (a *app) changeLetters(command *cobra.Command, selection letterSelection, c
 	})
 }
 
-func (a *app) applyToLetters(ctx context.Context, s *store, chosen chosenLetters, change letterChange) (letterChangeReport, error) {
-	ids := chosen.letters.ids()
-	r := letterChangeReport{Letters: len(ids), Unchanged: chosen.unchanged, Unknown: chosen.unknown, done: change.done}
-	var left []int64
-	err := inParts(a, "changing", ids, func(part []int64) error {
-		changed, err := change.apply(ctx, s, part)
-		if err != nil {
-			return fmt.Errorf("change the dead letters: %w", err)
-		}
-		r.Changed += int64(len(changed))
-		slices.Sort(changed)
-		for _, id := range part {
-			if _, found := slices.BinarySearch(changed, id); !found {
-				left = append(left, id)
+func (a *app) applyToDeadLetters(ctx context.Context, s *store, chosen chosenDeadLetters, change deadLetterChange) (deadLetterChangeReport, error) {
+	r := deadLetterChangeReport{DeadLetters: len(chosen.letters), Unchanged: chosen.unchanged, Unknown: chosen.unknown, done: change.done}
+	var left []uuid.UUID
+	err := inParts(a, "changing", chosen.letters, func(part []listedDeadLetter) error {
+		for _, of := range deadLetterList(part).byConsumer() {
+			changed, err := change.apply(ctx, s, of)
+			if err != nil {
+				return fmt.Errorf("change the dead letters: %w", err)
+			}
+			r.Changed += int64(len(changed))
+			for _, letter := range of {
+				if !slices.Contains(changed, letter.ID) {
+					left = append(left, letter.ID)
+				}
 			}
 		}
 
@@ -233,12 +217,12 @@ func (a *app) applyToLetters(ctx context.Context, s *store, chosen chosenLetters
 		return r, err
 	}
 	if len(left) > 0 { // Somebody else was faster.
-		all, err := s.lettersByID(ctx, left)
+		all, err := s.deadLettersByID(ctx, left)
 		if err != nil {
 			return r, err
 		}
 		for _, letter := range all {
-			r.Unchanged = append(r.Unchanged, letterState{ID: letter.ID, State: letter.State})
+			r.Unchanged = append(r.Unchanged, deadLetterState{ID: letter.ID, State: letter.State})
 		}
 	}
 	r.Complete = true

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nova-events/idempotent-consumer/idem"
@@ -17,7 +18,7 @@ func TestReplayAndDiscardReachTheConsumer(t *testing.T) {
 	guard := b.guard(t, "payments")
 	partition := idem.Partition{Topic: "orders", Number: 3}
 	for i, state := range []idem.DeadLetterState{idem.DeadLetterOpen, idem.DeadLetterParked} {
-		letter := idem.DeadLetter{State: state, Partition: partition, Offset: int64(i), Key: []byte("k"), EventID: "e" + decimal(int64(i)), Error: "refused"}
+		letter := idem.DeadLetter{ID: uuid.MustParse(nth(int64(i + 1))), State: state, Partition: partition, Offset: int64(i), Key: []byte("k"), EventID: "e" + decimal(int64(i)), Error: "refused"}
 		if _, err := guard.StoreDeadLetter(t.Context(), letter); err != nil {
 			t.Fatal(err)
 		}
@@ -39,11 +40,11 @@ func TestReplayAndDiscardReachTheConsumer(t *testing.T) {
 			t.Errorf("%v, %v; want %v", outcome, err, want)
 		}
 	}
-	b.ok(t, "dlq", "replay", "1")
+	b.ok(t, "dlq", "replay", nth(1))
 	first := next(0)
 	// Discarded between the reading and the processing: it is not processed.
-	b.run(t, "dlq", "discard", "1").want(t, exitUnconfirmed, "1 parked letter of the same keys waited for that")
-	b.ok(t, "dlq", "discard", "1", "-y")
+	b.run(t, "dlq", "discard", nth(1)).want(t, exitUnconfirmed, "1 parked dead letter of the same keys waited for that")
+	b.ok(t, "dlq", "discard", nth(1), "-y")
 	process(first, idem.AlreadyProcessed)
 	process(next(1), idem.Processed)
 	if got := b.states(t); got != "discarded replayed" {

@@ -9,25 +9,25 @@ import (
 )
 
 func newDeadLetterList(a *app) *cobra.Command {
-	var filter letterFilter
+	var filter deadLetterFilter
 	command := &cobra.Command{
 		Use:   "list",
 		Short: "List dead letters, newest first",
 		Long: `Lists the dead letters that pass all filters, those that were stored last first. FAILED is when
-the last attempt failed. If there are more than --limit, a line on stderr says so.`,
+the last attempt failed. ID is the beginning of the id, as long as is needed. If there are more than --limit, a line on stderr says so.`,
 		Example: `  idemctl deadletter list --consumer orders
   idemctl deadletter list --state open --error "connection refused" --since 2h
   idemctl deadletter list --event-id 4711 --state all`,
 		Args: cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error { return a.listLetters(command, filter) },
+		RunE: func(command *cobra.Command, _ []string) error { return a.listDeadLetters(command, filter) },
 	}
-	a.letterFlags(command, &filter, "unresolved", "a `STATE` of those that \"idemctl deadletter --help\" lists, or unresolved, or all",
+	a.deadLetterFlags(command, &filter, "unresolved", "a `STATE` of those that \"idemctl deadletter --help\" lists, or unresolved, or all",
 		100, "list at most `N` (0: all)")
 
 	return command
 }
 
-func (a *app) listLetters(command *cobra.Command, filter letterFilter) error {
+func (a *app) listDeadLetters(command *cobra.Command, filter deadLetterFilter) error {
 	if _, err := filtered(command); err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (a *app) listLetters(command *cobra.Command, filter letterFilter) error {
 	}
 
 	return a.withStore(command, func(ctx context.Context, s *store) error {
-		list, err := s.letters(ctx, a.settings.consumer, params)
+		list, err := s.deadLetters(ctx, a.settings.consumer, params)
 		if err != nil {
 			return err
 		}

@@ -3,32 +3,34 @@ package cli
 import (
 	"context"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/idem"
 )
 
 func newDeadLetterReplay(a *app) *cobra.Command {
-	return a.letterChangeCommand(&cobra.Command{
+	return a.deadLetterChangeCommand(&cobra.Command{
 		Use:   "replay [ID...]",
 		Short: "Have open dead letters processed again",
 		Long: `Has open dead letters processed again, by the consumer that owns their partitions: it looks for
-them every few seconds while it runs. A letter that fails again is open again. One whose event
-another delivery has processed since is not processed but superseded. Parked letters behind it
-follow by themselves.
+them every few seconds while it runs. Its event id is made anew, as of any record. One that fails again is
+open again. One whose event another delivery has processed since is not processed but superseded.
+Parked dead letters behind it follow by themselves.
 
 ` + chooseHelp + `
-It asks before it replays what filters have chosen; letters that are named it replays at once.`,
-		Example: `  idemctl deadletter replay 17 18
+It asks before it replays what filters have chosen; dead letters that are named it replays at once.`,
+		Example: `  idemctl deadletter replay 0199c2a4 0199c2b7
   idemctl deadletter replay --consumer orders --error "connection refused" --dry-run
   idemctl deadletter replay --all --yes`,
-	}, letterChange{
+	}, deadLetterChange{
 		from: []idem.DeadLetterState{idem.DeadLetterOpen},
 		done: "set to be replayed",
-		apply: func(ctx context.Context, s *store, ids []int64) ([]int64, error) {
-			return s.queries.DeadLetterReplay(ctx, s.conn, ids)
+		apply: func(ctx context.Context, s *store, of deadLetterList) ([]uuid.UUID, error) {
+			return s.queries.DeadLetterReplay(ctx, s.conn, db.DeadLetterReplayParams{ConsumerID: of[0].consumerID, Ids: texts(of.ids())})
 		},
-		warning: func(_ context.Context, _ *store, chosen letterList) (string, error) {
+		warning: func(_ context.Context, _ *store, chosen deadLetterList) (string, error) {
 			return chosen.sum() + " will be processed again.", nil
 		},
 		after: func(s *store) string {

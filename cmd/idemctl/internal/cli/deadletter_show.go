@@ -2,12 +2,9 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/nova-events/idempotent-consumer/db"
@@ -24,12 +21,12 @@ hexadecimal numbers, and as …_base64 instead of …_text in JSON.
 With --raw-value it writes the bytes of the value to stdout and nothing else; on a terminal they
 may do anything. A value that is null is written as nothing.
 
-The exit status is 3 if there is no such letter.`,
-		Example: `  idemctl deadletter show 17
-  idemctl deadletter show 17 --raw-value > value.bin`,
+The exit status is 3 if there is no such dead letter.`,
+		Example: `  idemctl deadletter show 0199c2a4
+  idemctl deadletter show 0199c2a4 --raw-value > value.bin`,
 		Args: wants("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
-			id, err := parseLetterID(args[0])
+			id, err := parseDeadLetterID(args[0])
 			if err != nil {
 				return err
 			}
@@ -37,7 +34,7 @@ The exit status is 3 if there is no such letter.`,
 				return fail(exitUsage, "--raw-value and --json exclude each other")
 			}
 
-			return a.showLetter(command, id, raw)
+			return a.showDeadLetter(command, id, raw)
 		},
 	}
 	command.Flags().BoolVar(&raw, "raw-value", false, "write only the value, its bytes unchanged")
@@ -45,19 +42,10 @@ The exit status is 3 if there is no such letter.`,
 	return command
 }
 
-func parseLetterID(text string) (int64, error) {
-	id, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || id <= 0 {
-		return 0, fail(exitUsage, "%s is not the id of a dead letter: \"idemctl deadletter list\" prints numbers", printable(shorten(text)))
-	}
+type shownDeadLetter struct {
+	listedDeadLetter
 
-	return id, nil
-}
-
-type shownLetter struct {
-	listedLetter
-
-	ClaimID     uuid.UUID     `json:"claim_id"`
+	ClaimID     uuid.NullUUID `json:"claim_id"` // null if the event is to be processed again whoever has claimed it
 	KeyText     *string       `json:"key_text"`
 	KeyBase64   *string       `json:"key_base64"`
 	Headers     []shownHeader `json:"headers"`
@@ -74,15 +62,15 @@ type shownHeader struct {
 	ValueBase64 *string `json:"value_base64"`
 }
 
-func (l shownLetter) text() string {
+func (l shownDeadLetter) text() string {
 	pairs := [][2]string{
-		{"id", decimal(l.ID)},
+		{"id", l.ID.String()},
 		{"consumer", printable(l.Consumer)},
 		{"state", printable(l.State)},
 		{"record", fmt.Sprintf("partition %d of %s, offset %d", l.Partition, printable(l.Topic), l.Offset)},
 		{"event id", optional(l.EventID)},
 		{"attempts", number(int64(l.Attempts))},
-		{"failed", timestamp(l.FailedAt)},
+		{"failed", optionalTime(l.FailedAt)},
 	}
 	if l.ResolvedAt != nil {
 		pairs = append(pairs, [2]string{"resolved", timestamp(*l.ResolvedAt)})
@@ -91,7 +79,7 @@ func (l shownLetter) text() string {
 		pairs = append(pairs, [2]string{"record time", timestamp(*l.RecordTime)})
 	}
 	pairs = append(pairs,
-		[2]string{"claim id", l.ClaimID.String()},
+		[2]string{"claim id", orDash(l.ClaimID)},
 		[2]string{"error", escapeLines(l.Error)},
 		[2]string{"key", bytesOnLine(l.row.RecordKey)})
 	for i, key := range l.row.HeaderKeys {
@@ -111,12 +99,17 @@ func headerValue(row db.DeadLetterGetRow, i int) []byte {
 	return row.HeaderValues[i]
 }
 
-func (a *app) showLetter(command *cobra.Command, id int64, raw bool) error {
+func (a *app) showDeadLetter(command *cobra.Command, id idPrefix, raw bool) error {
 	return a.withStore(command, func(ctx context.Context, s *store) error {
-		row, err := s.queries.DeadLetterGet(ctx, s.conn, id)
+		found, err := s.find(ctx, id)
+		if err != nil {
+			return err
+		}
+		if found == nil {
+			return fail(exitNotFound, "there is no dead letter %s; \"idemctl deadletter list --state all%s\" lists them", id, s.schemaArgument())
+		}
+		row, err := s.queries.DeadLetterGet(ctx, s.conn, db.DeadLetterGetParams{ConsumerID: found.ConsumerID, ID: found.ID})
 		switch {
-		case errors.Is(err, pgx.ErrNoRows):
-			return fail(exitNotFound, "there is no dead letter %d; \"idemctl deadletter list --state all%s\" lists them", id, s.schemaArgument())
 		case err != nil:
 			return fmt.Errorf("read the dead letter: %w", err)
 		case raw:
@@ -124,17 +117,17 @@ func (a *app) showLetter(command *cobra.Command, id int64, raw bool) error {
 
 			return wrap("write to stdout", err)
 		default:
-			return a.print(newShownLetter(row))
+			return a.print(newShownDeadLetter(row))
 		}
 	})
 }
 
-func newShownLetter(row db.DeadLetterGetRow) shownLetter {
-	l := shownLetter{
-		listedLetter: listedLetter{
+func newShownDeadLetter(row db.DeadLetterGetRow) shownDeadLetter {
+	l := shownDeadLetter{
+		listedDeadLetter: listedDeadLetter{
 			ID: row.ID, Consumer: row.Consumer, Topic: row.Topic, Partition: row.RecordPartition, Offset: row.RecordOffset,
-			RecordTime: utc(row.RecordTime), State: row.State, Attempts: row.Attempts,
-			FailedAt: row.FailedAt.UTC(), ResolvedAt: utc(row.ResolvedAt), EventID: row.EventID, Error: row.Error,
+			RecordTime: finite(row.RecordTime), State: row.State, Attempts: row.Attempts,
+			FailedAt: finite(row.FailedAt), ResolvedAt: finite(row.ResolvedAt), EventID: row.EventID, Error: row.Error,
 		},
 		ClaimID: row.ClaimID, Headers: make([]shownHeader, len(row.HeaderKeys)), row: row,
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
+
 	"github.com/nova-events/idempotent-consumer/idem"
 )
 
@@ -25,7 +27,20 @@ type letter struct {
 	age      string
 }
 
-// store stores a letter of a registered consumer and returns its id.
+// nth is the id of the dead letter that a test has stored as the nth.
+func nth(n int64) string { return fmt.Sprintf("%08d-0000-7000-8000-000000000000", n) }
+
+// numbers are the dead letters of ids as the test has counted them.
+func numbers(ids ...uuid.UUID) string {
+	all := make([]string, len(ids))
+	for i, id := range ids {
+		all[i] = strings.TrimLeft(id.String()[:8], "0")
+	}
+
+	return strings.Join(all, " ")
+}
+
+// store stores a dead letter of a registered consumer and returns its id.
 func (l letter) store(t *testing.T, b *bundle) string {
 	t.Helper()
 	if l.consumer == "" {
@@ -41,15 +56,18 @@ func (l letter) store(t *testing.T, b *bundle) string {
 		l.age = "0"
 	}
 
-	return decimal(b.one(t, `INSERT INTO idem.dead_letters (consumer_id, state, topic, record_partition, record_offset, record_time, failed_at, event_id,
-			claim_id, attempts, error, record_key, record_value, header_keys, header_values)
-		SELECT id, $2, $3, 3, 99, 'epoch', now() - $4::text::interval, nullif($5::text, ''), gen_random_uuid(), 5, $6, $7, $8,
-			ARRAY['trace', '\x9b1b'::bytea], ARRAY[pg_catalog.convert_to($5, 'UTF8'), NULL]
-		FROM idem.consumers WHERE name = $1 RETURNING id`,
-		l.consumer, string(l.state), l.topic, l.age, l.event, l.errText, l.key, l.value))
+	n := b.one(t, `SELECT count(*) + 1 FROM idem.dead_letters`)
+	b.exec(t, `INSERT INTO idem.dead_letters (consumer_id, state, topic, record_partition, record_offset, record_time, failed_at, event_id,
+			claim_id, attempts, error, record_key, record_value, header_keys, header_values, id, topic_id, key, key_hash)
+		SELECT id, $2, $3, 3, 98 + $10::bigint, 'epoch', now() - $4::text::interval, nullif($5::text, ''), gen_random_uuid(), 5, $6, $7, $8,
+			ARRAY['trace', '\x9b1b'::bytea], ARRAY[pg_catalog.convert_to($5, 'UTF8'), NULL], $9, '00000000-0000-0000-0000-000000000000', gen_random_uuid(), pg_catalog.hashtext(pg_catalog.encode($7, 'hex'))
+		FROM idem.consumers WHERE name = $1`,
+		l.consumer, string(l.state), l.topic, l.age, l.event, l.errText, l.key, l.value, nth(n), n)
+
+	return nth(n)
 }
 
-func setupLetters(t *testing.T) *bundle {
+func setupDeadLetters(t *testing.T) *bundle {
 	t.Helper()
 	b := setup(t)
 	b.register(t, "payments", "7d")
@@ -61,17 +79,13 @@ func setupLetters(t *testing.T) *bundle {
 // listed runs "deadletter list" and returns the ids.
 func (b *bundle) listed(t *testing.T, args ...string) string {
 	t.Helper()
-	var ids []string
-	for _, l := range decode[letterList](t, b.ok(t, append([]string{"dlq", "list", "--json"}, args...)...)) {
-		ids = append(ids, decimal(l.ID))
-	}
 
-	return strings.Join(ids, " ")
+	return numbers(decode[deadLetterList](t, b.ok(t, append([]string{"dlq", "list", "--json"}, args...)...)).ids()...)
 }
 
 func TestDLQList(t *testing.T) {
 	t.Parallel()
-	b := setupLetters(t)
+	b := setupDeadLetters(t)
 	contains(t, b.ok(t, "dlq", "list"), "No dead letter")
 	if out := b.ok(t, "dlq", "list", "--json"); out != "[]\n" {
 		t.Error(out)
@@ -110,26 +124,26 @@ func TestDLQList(t *testing.T) {
 		}
 	}
 	text := b.ok(t, "dlq", "list")
-	contains(t, text, "ID  CONSUMER  TOPIC", "connection refused; by 10.0.0.1", "xxx…", `"evil\x1b]0;title\a \u009b31m \u202e"`)
+	contains(t, text, "ID        CONSUMER  TOPIC", "\n00000006  mails", "connection refused; by 10.0.0.1", "xxx…", `"evil\x1b]0;title\a \u009b31m \u202e"`)
 	if document := b.ok(t, "dlq", "list", "--json"); strings.ContainsAny(text+document, "\x1b\a\u009b\u202e") {
 		t.Errorf("%q %q", text, document)
 	}
 	r := b.run(t, "dlq", "list", "--limit", "2", "--json")
 	r.want(t, 0, "more than these 2")
-	if list := decode[letterList](t, r.stdout); len(list) != 2 || list[0].ID != 6 {
+	if list := decode[deadLetterList](t, r.stdout); len(list) != 2 || numbers(list[0].ID) != "6" {
 		t.Errorf("%+v", list)
 	}
 }
 
 func TestDLQWrongFilters(t *testing.T) {
 	t.Parallel()
-	b := setupLetters(t)
+	b := setupDeadLetters(t)
 	id := letter{}.store(t, b)
 	for _, c := range []struct {
 		want string
 		line []string
 	}{
-		{"one of open, parked, replay, replayed, discarded, superseded, unresolved, all", []string{"list", "--state", "closed"}},
+		{"one of open, parked, replay, replayed, discarded, superseded, expired, unresolved, all", []string{"list", "--state", "closed"}},
 		{"neither an age", []string{"list", "--since", "yesterday"}},
 		{"negative", []string{"list", "--limit", "-1"}},
 		{"--error is not UTF-8", []string{"list", "--error", "\xff"}},
@@ -141,7 +155,7 @@ func TestDLQWrongFilters(t *testing.T) {
 		{"not both", []string{"replay", id, "--topic", "orders"}},
 		{"not both", []string{"replay", id, "--all"}},
 		{"not the id of a dead letter", []string{"replay", "e1"}},
-		{"not the id of a dead letter", []string{"discard", "0", "-y"}},
+		{"not the id of a dead letter", []string{"discard", "000", "-y"}},
 		{"not the id of a dead letter", []string{"show", "\x1b"}},
 		{"exclude each other", []string{"show", id, "--raw-value", "--json"}},
 		// A variable that is not set must not stand for everything.
@@ -158,13 +172,13 @@ func TestDLQWrongFilters(t *testing.T) {
 	b.env["IDEM_CONSUMER"] = "nobody"
 	b.run(t, "dlq", "list").want(t, exitFailure, "nobody is not registered")
 	if b.one(t, `SELECT count(*) FROM idem.dead_letters WHERE state = 'open'`) != 1 {
-		t.Error("the letter was changed")
+		t.Error("the dead letter was changed")
 	}
 }
 
 func TestDLQShow(t *testing.T) {
 	t.Parallel()
-	b := setupLetters(t)
+	b := setupDeadLetters(t)
 	json := letter{event: hostile, key: []byte("customer 7"), value: []byte("{\"amount\": 10,\n \"to\": \"é\"}"), errText: "charge: gateway:\ntimed out" + hostile}.store(t, b)
 	binary := letter{key: []byte("\x9b\xff"), value: []byte("\x00\x01name\xff\x1b[31m")}.store(t, b)
 	steering := letter{key: []byte(hostile), value: []byte("line\nstate  " + hostile + "\x00")}.store(t, b)
@@ -201,9 +215,9 @@ func TestDLQShow(t *testing.T) {
 		if strings.ContainsAny(document, "\x00\x1b\a\u009b\u202e") {
 			t.Errorf("%q", document)
 		}
-		l := decode[shownLetter](t, document)
+		l := decode[shownDeadLetter](t, document)
 		got := shown{orNull(l.KeyText), orNull(l.KeyBase64), orNull(l.ValueText), orNull(l.ValueBase64)}
-		if got != want || decimal(l.ID) != id || len(l.Headers) != 2 || orNull(l.Headers[1].KeyBase64) != "mxs=" || l.Headers[1].ValueText != nil {
+		if got != want || l.ID.String() != id || len(l.Headers) != 2 || orNull(l.Headers[1].KeyBase64) != "mxs=" || l.Headers[1].ValueText != nil {
 			t.Errorf("%s: %+v", id, l)
 		}
 	}
@@ -214,6 +228,10 @@ func TestDLQShow(t *testing.T) {
 		}
 	}
 	b.run(t, "dlq", "show", "4711", "--json").want(t, exitNotFound, "there is no dead letter 4711")
+	b.run(t, "dlq", "show", "0000").want(t, exitUsage, "0000 is the beginning of several ids", nth(1))
+	if got := decode[shownDeadLetter](t, b.ok(t, "dlq", "show", strings.ToUpper(nth(2)[:8]), "--json")); got.ID.String() != nth(2) {
+		t.Error(got.ID)
+	}
 
 	// Two arrays of different lengths show what is there.
 	b.exec(t, `UPDATE idem.dead_letters SET header_keys = ARRAY['a', 'b'::bytea], header_values = '{}'`)
@@ -230,10 +248,10 @@ func orNull(text *string) string {
 	return *text
 }
 
-// states are the states of all letters, by id.
+// states are the states of all dead letters, by id.
 func (b *bundle) states(t *testing.T) string {
 	t.Helper()
-	list := decode[letterList](t, b.ok(t, "dlq", "list", "--state", "all", "--json"))
+	list := decode[deadLetterList](t, b.ok(t, "dlq", "list", "--state", "all", "--json"))
 	slices.Reverse(list)
 	states := make([]string, len(list))
 	for i, l := range list {
@@ -245,13 +263,13 @@ func (b *bundle) states(t *testing.T) string {
 
 func TestStatusCountsDeadLetters(t *testing.T) {
 	t.Parallel()
-	b := setupLetters(t)
+	b := setupDeadLetters(t)
 	for _, state := range allStates {
 		letter{state: state}.store(t, b)
 	}
 	contains(t, b.ok(t, "status"), "dead letters  3 unresolved (1 open)", "DEAD LETTERS")
 	s := decode[statusReport](t, b.ok(t, "status", "--json"))
-	if s.OpenLetters != 1 || s.Unresolved != 3 || s.Consumers[0].Unresolved != 0 || s.Consumers[1].Unresolved != 3 || s.Consumers[1].OpenLetters != 1 {
+	if s.OpenDeadLetters != 1 || s.Unresolved != 3 || s.Consumers[0].Unresolved != 0 || s.Consumers[1].Unresolved != 3 || s.Consumers[1].OpenDeadLetters != 1 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -259,16 +277,16 @@ func TestStatusCountsDeadLetters(t *testing.T) {
 // The commands work through transaction poolers too.
 func TestDLQInAllModes(t *testing.T) {
 	t.Parallel()
-	b := setupLetters(t)
+	b := setupDeadLetters(t)
 	dsn := b.env["IDEM_DATABASE_URL"]
-	for _, mode := range []string{"exec", "simple_protocol", "describe_exec", "cache_describe"} {
+	for i, mode := range []string{"exec", "simple_protocol", "describe_exec", "cache_describe"} {
 		separator := " "
 		if strings.Contains(dsn, "://") {
 			separator = "&"
 		}
 		b.env["IDEM_DATABASE_URL"] = fmt.Sprintf("%s%sdefault_query_exec_mode=%s", dsn, separator, mode)
 		id := letter{event: "e", key: []byte("k"), value: []byte("\x00\xff"), errText: "it's"}.store(t, b)
-		if got := b.listed(t, "-c", "payments", "-t", "orders", "-e", "e", "--error", "it's", "--since", "1h", "-s", "open"); got != id {
+		if got := b.listed(t, "-c", "payments", "-t", "orders", "-e", "e", "--error", "it's", "--since", "1h", "-s", "open"); nth(int64(i+1)) != id || got != decimal(int64(i+1)) {
 			t.Errorf("%s: %s", mode, got)
 		}
 		if got := b.ok(t, "dlq", "show", id, "--raw-value"); got != "\x00\xff" {

@@ -36,7 +36,8 @@ const rootExample = `  export IDEM_DATABASE_URL=postgres://me@db.example.com/sho
   idemctl migrate up                             create the tables
   idemctl status                                 what they hold
   idemctl show 4711 --consumer orders            was this event processed?
-  idemctl forget 4711 --consumer orders          let it be processed again
+  idemctl forget 4711 --consumer orders          let it be processed again when it is delivered again
+  idemctl reprocess 4711 --consumer orders       process its record again now
   idemctl cleanup --dry-run                      what retention would delete
   idemctl deadletter list                               what could not be processed?
   idemctl deadletter replay --all --dry-run             what would be tried again
@@ -72,6 +73,7 @@ func newRoot(a *app) *cobra.Command {
 		newShow(a),
 		newMark(a),
 		newForget(a),
+		newReprocess(a),
 		newCleanup(a),
 		newConsumer(a),
 		newDeadLetter(a),

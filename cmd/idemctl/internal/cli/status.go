@@ -41,14 +41,14 @@ type statusReport struct {
 	// MigrationVersion is 0 where it is not known.
 	MigrationVersion int64 `json:"migration_version"`
 	// Estimated is set where only a part of the table was read.
-	Estimated   bool             `json:"estimated"`
-	TableBytes  int64            `json:"table_bytes"`
-	IndexBytes  int64            `json:"index_bytes"`
-	Events      int64            `json:"events"`
-	Expired     int64            `json:"expired"`
-	OpenLetters int64            `json:"open_dead_letters"`
-	Unresolved  int64            `json:"unresolved_dead_letters"`
-	Consumers   []consumerStatus `json:"consumers"`
+	Estimated       bool             `json:"estimated"`
+	TableBytes      int64            `json:"table_bytes"`
+	IndexBytes      int64            `json:"index_bytes"`
+	Events          int64            `json:"events"`
+	Expired         int64            `json:"expired"`
+	OpenDeadLetters int64            `json:"open_dead_letters"`
+	Unresolved      int64            `json:"unresolved_dead_letters"`
+	Consumers       []consumerStatus `json:"consumers"`
 	// Advice is what somebody should do, one sentence each.
 	Advice []string `json:"advice"`
 
@@ -63,9 +63,9 @@ type consumerStatus struct {
 	Newest    *time.Time `json:"newest"`
 	Retention seconds    `json:"retention_seconds"`
 	CreatedAt time.Time  `json:"created_at"`
-	// Open letters wait for somebody to decide; unresolved are those, and what follows by itself.
-	OpenLetters int64 `json:"open_dead_letters"`
-	Unresolved  int64 `json:"unresolved_dead_letters"`
+	// Open dead letters wait for somebody to decide; unresolved are those, and what follows by itself.
+	OpenDeadLetters int64 `json:"open_dead_letters"`
+	Unresolved      int64 `json:"unresolved_dead_letters"`
 }
 
 func (r statusReport) text() string {
@@ -77,7 +77,7 @@ func (r statusReport) text() string {
 		[2]string{"schema", r.Schema},
 		[2]string{"migration", r.describe(r.MigrationVersion, schema.Version)},
 		[2]string{"events", about + number(r.Events) + " (" + number(r.Expired) + " expired)"},
-		[2]string{"dead letters", number(r.Unresolved) + " unresolved (" + number(r.OpenLetters) + " open)"},
+		[2]string{"dead letters", number(r.Unresolved) + " unresolved (" + number(r.OpenDeadLetters) + " open)"},
 		[2]string{"on disk", fmt.Sprintf("%s: table %s, index %s", size(r.TableBytes+r.IndexBytes), size(r.TableBytes), size(r.IndexBytes))},
 		[2]string{"an event", r.room()},
 		[2]string{"dead rows", r.dead(r.readAt)},
@@ -138,7 +138,7 @@ func (a *app) tell(command *cobra.Command, exact bool) error {
 		if err != nil {
 			return fmt.Errorf("count the events: %w", err)
 		}
-		counts, err := s.letterCounts(ctx)
+		counts, err := s.deadLetterCounts(ctx)
 		if err != nil {
 			return err
 		}
@@ -150,8 +150,8 @@ func (a *app) tell(command *cobra.Command, exact bool) error {
 			r.Events += row.Events
 			r.Expired += row.Expired
 			c := newConsumerStatus(row)
-			c.OpenLetters, c.Unresolved = counts[row.Consumer].Open, counts[row.Consumer].Unresolved
-			r.OpenLetters += c.OpenLetters
+			c.OpenDeadLetters, c.Unresolved = counts[row.Consumer].Open, counts[row.Consumer].Unresolved
+			r.OpenDeadLetters += c.OpenDeadLetters
 			r.Unresolved += c.Unresolved
 			r.Consumers[i] = c
 		}
@@ -175,8 +175,8 @@ func newConsumerStatus(row db.EventStatsRow) consumerStatus {
 	return c
 }
 
-// letterCounts are the numbers of unresolved dead letters, by consumer.
-func (s *store) letterCounts(ctx context.Context) (map[string]db.DeadLetterCountsRow, error) {
+// deadLetterCounts are the numbers of unresolved dead letters, by consumer.
+func (s *store) deadLetterCounts(ctx context.Context) (map[string]db.DeadLetterCountsRow, error) {
 	rows, err := s.queries.DeadLetterCounts(ctx, s.conn)
 	if err != nil {
 		return nil, fmt.Errorf("count the dead letters: %w", err)

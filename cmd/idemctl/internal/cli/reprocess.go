@@ -1,0 +1,154 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+// place is that of a record in Kafka.
+type place struct {
+	topic     string
+	partition int32
+	offset    int64
+}
+
+func newReprocess(a *app) *cobra.Command {
+	var at place
+	command := &cobra.Command{
+		Use:   "reprocess [EVENT-ID]",
+		Short: "Process a record again, now and once",
+		Long: `Has one record processed again by the consumer that owns its partition, whoever has processed its
+event: the consumer reads the record from Kafka once more and runs its handler, within seconds if it
+runs. What was done the first time stays done. The records behind it are not touched, and the
+checkpoint stays where it is. Asks before it does so.
+
+The record is named by its place, or by its event id if the place is stored with the event
+(Config.StoreMetadata). The request is a dead letter: replayed once the record is processed, open if
+that fails, expired if Kafka no longer has the record.
+
+The exit status is 3 if the event is not known.`,
+		Example: `  idemctl reprocess 4711 --consumer orders
+  idemctl reprocess --consumer orders --topic payments --partition 3 --offset 1200`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(command *cobra.Command, args []string) error { return a.reprocess(command, args, at) },
+	}
+	a.consumerFlag(command, "`NAME` of the consumer that shall process the record again")
+	flags := command.Flags()
+	flags.StringVarP(&at.topic, "topic", "t", "", "`TOPIC` of the record")
+	flags.Int32VarP(&at.partition, "partition", "p", 0, "`NUMBER` of its partition")
+	flags.Int64Var(&at.offset, "offset", 0, "`OFFSET` of the record")
+	a.yesFlag(command)
+
+	return command
+}
+
+type reprocessReport struct {
+	Consumer   string    `json:"consumer"`
+	Topic      string    `json:"topic"`
+	Partition  int32     `json:"partition"`
+	Offset     int64     `json:"offset"`
+	DeadLetter uuid.UUID `json:"dead_letter"`
+
+	schemaArgument string
+}
+
+func (r reprocessReport) text() string {
+	return fmt.Sprintf("The consumer that owns partition %d of %s processes the record at offset %d again within seconds, if it runs. To watch:\n    idemctl deadletter show %v%s\n",
+		r.Partition, printable(r.Topic), r.Offset, r.DeadLetter, r.schemaArgument)
+}
+
+// check finds out whether the command line names one record in one way.
+func (p place) check(command *cobra.Command, args []string) error {
+	given := 0
+	for _, flag := range []string{"topic", "partition", "offset"} {
+		if command.Flags().Changed(flag) {
+			given++
+		}
+	}
+	switch {
+	case len(args) == 1 && given > 0:
+		return fail(exitUsage, "give an event id or a place, not both")
+	case len(args) == 1:
+		if err := checkEventID(args[0]); err != nil {
+			return fail(exitUsage, "event id %s: %w", printable(shorten(args[0])), err)
+		}
+
+		return nil
+	case given < 3 || p.topic == "":
+		return fail(exitUsage, "which record? give an event id, or --topic, --partition and --offset")
+	case p.partition < 0 || p.offset < 0:
+		return fail(exitUsage, "--partition or --offset is negative")
+	default:
+		return nil
+	}
+}
+
+func (a *app) reprocess(command *cobra.Command, args []string, at place) error {
+	if err := a.needConsumer(); err != nil {
+		return err
+	}
+	if err := at.check(command, args); err != nil {
+		return err
+	}
+
+	return a.withStore(command, func(ctx context.Context, s *store) error {
+		guard, err := s.guard(ctx, a.settings.consumer)
+		if err != nil {
+			return err
+		}
+		if len(args) == 1 {
+			if at, err = placeOf(ctx, guard, args[0]); err != nil {
+				return err
+			}
+		}
+		err = a.confirm(ctx, fmt.Sprintf("The record at offset %d of partition %d of %s will be processed again by %s; what was done the first time stays done.",
+			at.offset, at.partition, printable(at.topic), printable(a.settings.consumer)))
+		if err != nil {
+			return err
+		}
+		id, err := guard.RequestRecord(ctx, idem.Partition{Topic: at.topic, Number: at.partition}, at.offset)
+		switch {
+		case errors.Is(err, idem.ErrNotProcessed):
+			return fmt.Errorf("%w: it comes by itself", err)
+		case errors.Is(err, idem.ErrRequested):
+			return fmt.Errorf("%w; see \"idemctl deadletter show\" and \"idemctl deadletter replay\"", err)
+		case err != nil:
+			return err //nolint:wrapcheck // It says all.
+		}
+
+		return a.print(reprocessReport{
+			Consumer: a.settings.consumer, Topic: at.topic, Partition: at.partition, Offset: at.offset, DeadLetter: id, schemaArgument: s.schemaArgument(),
+		})
+	})
+}
+
+// placeOf returns the place that is stored with an event.
+func placeOf(ctx context.Context, guard *idem.Guard, eventID string) (place, error) {
+	record, err := guard.Lookup(ctx, eventID)
+	if errors.Is(err, idem.ErrNotFound) {
+		return place{}, fail(exitNotFound, "event %s is not known to %s: name the record by --topic, --partition and --offset", printable(shorten(eventID)), printable(guard.Consumer()))
+	}
+	if err != nil {
+		return place{}, err //nolint:wrapcheck // It says all.
+	}
+	var stored struct {
+		Topic     string `json:"topic"`
+		Partition *int32 `json:"partition"`
+		Offset    *int64 `json:"offset"`
+	}
+	if record.Metadata != nil {
+		err = json.Unmarshal(record.Metadata, &stored)
+	}
+	if err != nil || stored.Topic == "" || stored.Partition == nil || stored.Offset == nil {
+		return place{}, fmt.Errorf("the place of event %s is not stored with it (Config.StoreMetadata): name the record by --topic, --partition and --offset", printable(shorten(eventID)))
+	}
+
+	return place{stored.Topic, *stored.Partition, *stored.Offset}, nil
+}

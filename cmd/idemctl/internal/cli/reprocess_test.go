@@ -1,0 +1,54 @@
+package cli
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+// What the command asks for reaches the consumer, by place and by event id.
+func TestReprocessAsksTheOwner(t *testing.T) {
+	t.Parallel()
+	b := setupDeadLetters(t)
+	guard := b.guard(t, "payments")
+	partition := idem.Partition{Topic: "orders", Number: 3}
+	for id, opts := range map[string][]idem.Option{"placed": {idem.WithMetadata(idem.Metadata{Topic: "orders", Partition: 3, Offset: 7})}, "bare": nil} {
+		if _, err := guard.MarkProcessed(t.Context(), id, opts...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.exec(t, `INSERT INTO idem.checkpoints (consumer_id, topic, partition, next_offset) SELECT id, 'orders', 3, 20 FROM idem.consumers WHERE name = 'payments'`)
+	for _, c := range []struct {
+		status int
+		want   string
+		args   []string
+	}{
+		{exitUsage, "which record?", nil},
+		{exitUsage, "which record?", []string{"--topic", "orders", "--offset", "7"}},
+		{exitUsage, "not both", []string{"placed", "--topic", "orders"}},
+		{exitUsage, "negative", []string{"--topic", "orders", "--partition", "3", "--offset", "-1"}},
+		{exitNotFound, "not known to payments", []string{"unknown"}},
+		{exitFailure, "not stored with it", []string{"bare"}},
+		{exitFailure, "the checkpoint of orders/3 is at 20: it comes by itself", []string{"--topic", "orders", "--partition", "3", "--offset", "20", "-y"}},
+		{exitUnconfirmed, "offset 7 of partition 3 of orders will be processed again by payments", []string{"placed"}},
+	} {
+		b.run(t, append([]string{"reprocess", "-c", "payments"}, c.args...)...).want(t, c.status, c.want)
+	}
+	got := decode[reprocessReport](t, b.ok(t, "reprocess", "placed", "-c", "payments", "-y", "--json"))
+	b.run(t, "reprocess", "placed", "-c", "payments", "-y").want(t, exitFailure, "has an unresolved dead letter: "+got.DeadLetter.String())
+	contains(t, b.ok(t, "dlq", "show", got.DeadLetter.String()), "state     replay\n", "claim id  -")
+
+	letter, err := guard.NextDeadLetter(t.Context(), partition)
+	if err != nil || !letter.Requested || letter.Offset != 7 {
+		t.Fatalf("%+v, %v", letter, err)
+	}
+	letter.EventID = "placed"
+	outcome, err := guard.ReplayDeadLetter(t.Context(), letter, func(context.Context, pgx.Tx) error { return nil })
+	if err != nil || outcome != idem.Processed {
+		t.Errorf("%v, %v", outcome, err)
+	}
+	contains(t, b.ok(t, "dlq", "show", got.DeadLetter.String()), "state     replayed\n")
+}

@@ -1,0 +1,171 @@
+package idem
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/db"
+)
+
+// NextDeadLetter returns the dead letter of a partition that is to be processed next, because somebody
+// wants it replayed, or because those in front of it are resolved. It returns ErrNotFound if there is
+// none, and costs the same however many there are. Each call counts as a start of that replay
+// (PutBackDeadLetter).
+func (g *Guard) NextDeadLetter(ctx context.Context, p Partition) (DeadLetter, error) {
+	var rows []db.DeadLetter
+	err := g.onPool(ctx, func(conn db.DBTX) error {
+		var err error
+		rows, err = g.queries.DeadLetterNext(ctx, conn, db.DeadLetterNextParams{
+			ConsumerID: g.consumer, Topic: p.Topic, RecordPartition: p.Number,
+		})
+
+		return err //nolint:wrapcheck // onPool wraps it.
+	})
+	if err != nil {
+		return DeadLetter{}, err
+	}
+	if len(rows) == 0 {
+		return DeadLetter{}, ErrNotFound
+	}
+
+	return newDeadLetter(rows[0]), nil
+}
+
+// PutBackDeadLetter takes back the start that NextDeadLetter has counted, after an orderly stop.
+func (g *Guard) PutBackDeadLetter(ctx context.Context, letter DeadLetter) error {
+	return g.onPool(ctx, func(conn db.DBTX) error {
+		return g.queries.DeadLetterPutBack(ctx, conn, db.DeadLetterPutBackParams{ConsumerID: g.consumer, ID: letter.ID})
+	})
+}
+
+// ReplayDeadLetter runs fn for a dead letter that NextDeadLetter returned and resolves it, in one
+// transaction. The next parked one of its key is to be processed from then on. The event is
+// remembered from now on, no longer from when the record was stored. EventID may be another one than
+// NextDeadLetter returned, if what makes the ids has been corrected.
+//
+// The outcome is AlreadyProcessed if somebody else has resolved the dead letter, or if the event was
+// forgotten and then processed by another delivery; with WithFingerprint the error is a
+// *CollisionError if that had another payload. Errors, and a COMMIT without an answer, are as with
+// ProcessIfNew; after an error the dead letter is as it was (ReopenDeadLetter). The owner of the
+// partition passes WithHold.
+func (g *Guard) ReplayDeadLetter(ctx context.Context, letter DeadLetter, fn Handler, opts ...Option) (Outcome, error) {
+	c, err := g.newCall(letter.eventID(), opts)
+	switch {
+	case err != nil:
+		return 0, err
+	case fn == nil:
+		return 0, fmt.Errorf("%w: the handler is nil", ErrInvalidConfig)
+	case c.advances:
+		return 0, fmt.Errorf("%w: a replay moves no checkpoint, use WithHold", ErrInvalidConfig)
+	}
+	c.replaces = &mark{key: letter.key, claimID: letter.ClaimID}
+	if letter.key == uuid.Nil {
+		c.replaces.key = c.key
+	}
+
+	return g.settle(ctx, c, func() (Outcome, error) { return g.replay(ctx, c, letter, fn) })
+}
+
+// replay is one transaction: the mark of the dead letter gives way to a claim as of any event, the
+// dead letter is resolved, and the handler runs.
+func (g *Guard) replay(ctx context.Context, c call, letter DeadLetter, fn Handler) (outcome Outcome, err error) {
+	if err := g.register(ctx); err != nil {
+		return 0, err
+	}
+	err = g.begin(ctx, c, func(tx pgx.Tx, got claimed) error {
+		outcome = AlreadyProcessed
+		if !got.isNew(c) {
+			if err := g.collided(ctx, g.names.on(tx), c); err != nil {
+				return err
+			}
+		}
+		resolved, err := g.resolveDeadLetter(ctx, tx, c, letter, got.isNew(c))
+		switch {
+		case err != nil:
+			return fmt.Errorf("idem: resolve the dead letter: %w", explain(err))
+		case !resolved:
+			return nil
+		case !got.isNew(c):
+			return g.commit(ctx, tx, c)
+		}
+		if err := g.handle(ctx, tx, c, fn); err != nil {
+			return err
+		}
+		if err := g.commit(ctx, tx, c); err != nil {
+			return err
+		}
+		outcome = Processed
+
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+
+	return outcome, nil
+}
+
+// resolveDeadLetter reports whether the dead letter was still to be processed. It is superseded if the
+// event is not new.
+func (g *Guard) resolveDeadLetter(ctx context.Context, tx pgx.Tx, c call, letter DeadLetter, isNew bool) (bool, error) {
+	conn, ids := g.names.on(tx), []string{letter.ID.String()}
+	if err := g.queries.DeadLetterLockKeys(ctx, conn, db.DeadLetterLockKeysParams{ConsumerID: g.consumer, Ids: ids}); err != nil {
+		return false, err //nolint:wrapcheck // The caller wraps it.
+	}
+	params := db.DeadLetterResolveParams{State: string(DeadLetterSuperseded), ConsumerID: g.consumer, ID: letter.ID}
+	if isNew {
+		params.State, params.ClaimID = string(DeadLetterReplayed), nullable(c.claimID)
+	}
+	if letter.EventID != "" {
+		params.EventID = &letter.EventID
+	}
+	n, err := g.queries.DeadLetterResolve(ctx, conn, params)
+	if err != nil || n == 0 {
+		return false, err //nolint:wrapcheck // The caller wraps it.
+	}
+	_, err = g.queries.DeadLetterRelease(ctx, conn, db.DeadLetterReleaseParams{ConsumerID: g.consumer, Ids: ids})
+
+	return true, err //nolint:wrapcheck // The caller wraps it.
+}
+
+// ReopenDeadLetter notes that a replay failed, after so many more attempts: the dead letter is open
+// again, for somebody to decide. letter.Copied is stored if it is true.
+func (g *Guard) ReopenDeadLetter(ctx context.Context, letter DeadLetter, attempts int, cause error) error {
+	return g.onPool(ctx, func(conn db.DBTX) error {
+		_, err := g.queries.DeadLetterFail(ctx, conn, db.DeadLetterFailParams{
+			ConsumerID: g.consumer, ID: letter.ID, Copied: letter.Copied,
+			Attempts: int32(attempts), Error: cleanText(cause.Error()), //nolint:gosec // Nobody tries that often.
+		})
+
+		return err //nolint:wrapcheck // onPool wraps it.
+	})
+}
+
+// DiscardDeadLetters gives unresolved dead letters of the consumer up for ever: they are never
+// processed, and their events stay marked. The next parked ones of their keys are to be processed
+// from then on. It returns those that were unresolved. One that is being processed is waited for, and
+// discarded only if that fails.
+func (g *Guard) DiscardDeadLetters(ctx context.Context, ids ...uuid.UUID) ([]uuid.UUID, error) {
+	texts := make([]string, len(ids))
+	for i, id := range ids {
+		texts[i] = id.String()
+	}
+	var discarded []uuid.UUID
+	err := g.onTx(ctx, func(conn db.DBTX) error {
+		if err := g.queries.DeadLetterLockKeys(ctx, conn, db.DeadLetterLockKeysParams{ConsumerID: g.consumer, Ids: texts}); err != nil {
+			return err //nolint:wrapcheck // onTx wraps it.
+		}
+		var err error
+		discarded, err = g.queries.DeadLetterDiscard(ctx, conn, db.DeadLetterDiscardParams{ConsumerID: g.consumer, Ids: texts})
+		if err == nil {
+			_, err = g.queries.DeadLetterRelease(ctx, conn, db.DeadLetterReleaseParams{ConsumerID: g.consumer, Ids: texts})
+		}
+
+		return err //nolint:wrapcheck // onTx wraps it.
+	})
+
+	return discarded, err
+}

@@ -1,0 +1,184 @@
+package idem_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/pgtest"
+)
+
+// storedForReplay stores a dead letter and asks for its replay.
+func (b *bundle) storedForReplay(t *testing.T, l idem.DeadLetter, opts ...idem.Option) idem.DeadLetter {
+	t.Helper()
+	outcome, err := b.guard.StoreDeadLetter(t.Context(), l, opts...)
+	want(t, "store", outcome, err, idem.Processed)
+	b.askForReplay(t)
+
+	return b.next(t)
+}
+
+// A record without an event id may fail where the checkpoint does not pass it, in a lane, and come
+// again to the next owner.
+func TestRecordWithoutEventIDHasOneDeadLetter(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	lane := acquire(t, b.guard)
+	l := letter("", 3)
+	outcome, err := b.guard.StoreDeadLetter(t.Context(), l, idem.WithHold(lane))
+	want(t, "in a lane", outcome, err, idem.Processed)
+	owner := acquire(t, b.guard)
+	outcome, err = b.guard.StoreDeadLetter(t.Context(), l, idem.WithOwner(owner, 3))
+	want(t, "by the next owner", outcome, err, idem.AlreadyProcessed)
+
+	// Its mark is forgotten, but it has a dead letter all the same.
+	b.exec(t, `DELETE FROM idem.processed_events`)
+	outcome, err = b.guard.StoreDeadLetter(t.Context(), l)
+	want(t, "after the retention", outcome, err, idem.Processed)
+	if got := b.states(t); got != "open" {
+		t.Fatalf("states %s, want one dead letter", got)
+	}
+	b.askForReplay(t)
+	outcome, err = b.guard.ReplayDeadLetter(t.Context(), b.next(t), effect("e"))
+	want(t, "replay", outcome, err, idem.Processed)
+
+	// Another record in the same place, as in a log that was truncated, is another one.
+	l.Value = []byte("other")
+	outcome, err = b.guard.StoreDeadLetter(t.Context(), l)
+	want(t, "another record", outcome, err, idem.Processed)
+}
+
+// The effect happens in the replay, so that is what the retention counts from.
+func TestReplayedEventIsRememberedFromItsReplay(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	l := b.storedForReplay(t, letter("e", 0))
+	b.exec(t, `UPDATE idem.processed_events SET processed_at = now() - interval '8 days'`)
+	outcome, err := b.guard.ReplayDeadLetter(t.Context(), l, effect("e"))
+	want(t, "replay", outcome, err, idem.Processed)
+	if report, err := b.guard.CleanupOldEvents(t.Context()); err != nil || report.Deleted != 0 {
+		t.Errorf("cleanup: %+v, %v", report, err)
+	}
+	outcome, err = b.guard.ProcessIfNew(t.Context(), "e", effect("e"))
+	want(t, "produced again", outcome, err, idem.AlreadyProcessed)
+	b.wantProcessed(t, "e", true)
+}
+
+// Cleanup may delete the mark while the replay is about to take it over.
+func TestReplayWhileCleanupDeletesItsClaim(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	l := b.storedForReplay(t, letter("e", 0))
+	tx, err := b.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `DELETE FROM idem.processed_events`); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		outcome, err := b.guard.ReplayDeadLetter(t.Context(), l, effect("e"))
+		if err == nil && outcome != idem.Processed {
+			err = errors.New(outcome.String())
+		}
+		done <- err
+	}()
+	b.waitForLock(t)
+	if err := errors.Join(tx.Commit(t.Context()), <-done); err != nil {
+		t.Fatal(err)
+	}
+	b.wantProcessed(t, "e", true)
+}
+
+// What makes the event ids may have been corrected since the record was stored.
+func TestReplayUnderACorrectedEventID(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	l := b.storedForReplay(t, letter("", 0))
+	l.EventID = "right"
+	outcome, err := b.guard.ReplayDeadLetter(t.Context(), l, effect("right"))
+	want(t, "replay", outcome, err, idem.Processed)
+	b.wantProcessed(t, "right", true)
+	var marks int
+	var stored string
+	err = b.pool.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM idem.processed_events), event_id FROM idem.dead_letters`).Scan(&marks, &stored)
+	if err != nil || marks != 1 || stored != "right" {
+		t.Errorf("%d marks, event id %q, %v; want the corrected one alone", marks, stored, err)
+	}
+
+	// Another delivery under the corrected id was processed meanwhile.
+	l = b.storedForReplay(t, letter("", 1))
+	outcome, err = b.guard.ProcessIfNew(t.Context(), "other", effect("other"))
+	want(t, "delivery", outcome, err, idem.Processed)
+	l.EventID = "other"
+	outcome, err = b.guard.ReplayDeadLetter(t.Context(), l, effect("other"))
+	want(t, "replay", outcome, err, idem.AlreadyProcessed)
+	b.wantProcessed(t, "other", true)
+	if got := b.states(t); got != "replayed superseded" {
+		t.Error(got)
+	}
+}
+
+// A replay that hangs, or whose process is frozen, is ended by the next owner like any transaction of
+// the partition.
+func TestNextOwnerEndsAHungReplay(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	frozen := acquire(t, b.guard)
+	l := b.storedForReplay(t, letter("e", 0), idem.WithOwner(frozen, 0))
+	started, ended := make(chan struct{}), make(chan idem.Outcome, 1)
+	thaw := make(chan struct{})
+	go func() {
+		outcome, _ := b.guard.ReplayDeadLetter(t.Context(), l, func(ctx context.Context, tx pgx.Tx) error {
+			if err := effect("e")(ctx, tx); err != nil {
+				return err
+			}
+			close(started)
+			<-thaw
+
+			return nil
+		}, idem.WithHold(frozen), idem.WithRetry(idem.RetryPolicy{MaxAttempts: 1}))
+		ended <- outcome
+	}()
+	<-started
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	owner, err := b.guard.Acquire(ctx, partition, idem.AcquireOptions{Patience: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	outcome, err := b.guard.ReplayDeadLetter(ctx, b.next(t), effect("e"), idem.WithHold(owner))
+	want(t, "replay by the next owner", outcome, err, idem.Processed)
+	close(thaw)
+	if outcome := <-ended; outcome == idem.Processed {
+		t.Error("the frozen replay took effect")
+	}
+	b.wantProcessed(t, "e", true)
+	if _, err := b.guard.ReplayDeadLetter(t.Context(), l, effect("e"), idem.WithHold(frozen)); !errors.Is(err, idem.ErrFenced) {
+		t.Errorf("replay by the former owner: %v, want ErrFenced", err)
+	}
+}
+
+// Where nobody can tell whether the COMMIT of a replay landed, the error says so.
+func TestReplayCommitOfUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	c := setupCut(t, idem.RetryPolicy{MaxAttempts: 1, ResolveTimeout: 100 * time.Millisecond})
+	l := c.storedForReplay(t, letter("e", 0))
+	cut := c.proxy.CutNextCommit(pgtest.DropAfterCommit)
+	go func() {
+		<-cut
+		c.proxy.Refuse()
+	}()
+	outcome, err := c.through.ReplayDeadLetter(t.Context(), l, func(ctx context.Context, tx pgx.Tx) error {
+		return effect("e")(ctx, tx)
+	})
+	if err == nil && outcome != idem.Processed || err != nil && !errors.Is(err, idem.ErrOutcomeUnknown) {
+		t.Errorf("%v, %v; want ErrOutcomeUnknown, or processed if the search was faster", outcome, err)
+	}
+	c.wantProcessed(t, "e", true)
+}

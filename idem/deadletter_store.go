@@ -1,0 +1,72 @@
+package idem
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/db"
+)
+
+// ErrNotParked is returned by StoreDeadLetter for a record that is to be parked when nothing
+// unresolved of its key stands before it any more. Nothing was committed: process the record.
+var ErrNotParked = errors.New("idem: no dead letter of the record's key is unresolved, process the record")
+
+// StoreDeadLetter marks the event of a record as processed and stores the record, in one
+// transaction: it is not delivered again, and not lost. An event id that is not valid counts as
+// none; the record is then marked by its place and content. If the event was processed before, nothing
+// is stored.
+//
+// A dead letter in state DeadLetterParked waits for those of its key and topic with smaller offsets. If
+// there are none the error is ErrNotParked.
+func (g *Guard) StoreDeadLetter(ctx context.Context, letter DeadLetter, opts ...Option) (Outcome, error) {
+	if validateEventID(letter.EventID) != nil {
+		letter.EventID = ""
+	}
+	if letter.State == "" {
+		letter.State = DeadLetterOpen
+	}
+	c, err := g.newCall(letter.eventID(), opts)
+	switch {
+	case err != nil:
+		return 0, err
+	case letter.State != DeadLetterOpen && letter.State != DeadLetterParked:
+		return 0, fmt.Errorf("%w: a dead letter is stored open or parked, not %s", ErrInvalidConfig, letter.State)
+	case letter.State == DeadLetterParked && letter.Key == nil:
+		return 0, fmt.Errorf("%w: a record without a key cannot be parked", ErrInvalidConfig)
+	}
+	if letter.ID == uuid.Nil {
+		if letter.ID, err = uuid.NewV7(); err != nil {
+			return 0, fmt.Errorf("idem: make the id of a dead letter: %w", err)
+		}
+	}
+	params := letter.insertParams(g.consumer, c)
+	outcome, err := g.process(ctx, c, func(ctx context.Context, tx pgx.Tx) error {
+		conn := g.names.on(tx)
+		if letter.State == DeadLetterParked {
+			n, err := g.queries.DeadLetterParkBehind(ctx, conn, db.DeadLetterParkBehindParams{
+				ConsumerID: g.consumer, Topic: letter.Partition.Topic, RecordPartition: letter.Partition.Number, TopicID: letter.Partition.TopicID,
+				KeyHash: params.KeyHash, RecordOffset: letter.Offset,
+			})
+			switch {
+			case err != nil:
+				return fmt.Errorf("look for the dead letter in front: %w", explain(err))
+			case n == 0:
+				return ErrNotParked
+			}
+		}
+		if err := g.queries.DeadLetterInsert(ctx, conn, params); err != nil {
+			return fmt.Errorf("store the dead letter: %w", explain(err))
+		}
+
+		return nil
+	})
+	if errors.Is(err, ErrNotParked) {
+		return 0, ErrNotParked
+	}
+
+	return outcome, err
+}

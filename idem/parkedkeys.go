@@ -1,0 +1,65 @@
+package idem
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+
+	"github.com/nova-events/idempotent-consumer/db"
+)
+
+// ParkedKeys are the record keys of a partition that have unresolved dead letters. Whoever keeps the
+// order of a key's records parks the later ones behind those. It holds hashes: it may take a key for
+// another one, and it does not learn what others resolve. StoreDeadLetter finds both out
+// (ErrNotParked).
+type ParkedKeys map[int64]int64 // the offset of the last dead letter, by the key's hash
+
+// Has reports whether the records of the key are to be parked. Those without a key never are.
+func (p ParkedKeys) Has(key []byte) bool {
+	if len(p) == 0 || key == nil {
+		return false
+	}
+	_, ok := p[keyHash(key)]
+
+	return ok
+}
+
+// Add notes that a record of the key is stored as a dead letter.
+func (p ParkedKeys) Add(key []byte, offset int64) {
+	if key != nil {
+		hash := keyHash(key)
+		p[hash] = max(p[hash], offset)
+	}
+}
+
+// Remove notes that nothing of the key is unresolved before the offset.
+func (p ParkedKeys) Remove(key []byte, offset int64) {
+	if hash := keyHash(key); p[hash] < offset {
+		delete(p, hash)
+	}
+}
+
+// keyHash stands for a record key, which may be too long for an index.
+func keyHash(key []byte) int64 {
+	hash := sha256.Sum256(key)
+
+	return int64(binary.BigEndian.Uint64(hash[:8])) //nolint:gosec // All 64 bits are meant.
+}
+
+// ParkedKeys returns the record keys with unresolved dead letters. While the caller owns the partition
+// nobody else adds any, so once is enough.
+func (g *Guard) ParkedKeys(ctx context.Context, p Partition) (ParkedKeys, error) {
+	keys := ParkedKeys{}
+	err := g.onPool(ctx, func(conn db.DBTX) error {
+		rows, err := g.queries.DeadLetterParkedKeys(ctx, conn, db.DeadLetterParkedKeysParams{
+			ConsumerID: g.consumer, Topic: p.Topic, RecordPartition: p.Number, TopicID: p.TopicID,
+		})
+		for _, row := range rows {
+			keys[*row.KeyHash] = row.LastOffset
+		}
+
+		return err //nolint:wrapcheck // onPool wraps it.
+	})
+
+	return keys, err
+}
