@@ -25,8 +25,9 @@ type fetcher struct {
 	ended     chan struct{}
 
 	offset     int64
-	missing    time.Time // since when the topic is missing
-	unreadable int       // responses in a row that were
+	processing <-chan struct{} // closed when the latest response is processed; nil if there is none
+	missing    time.Time       // since when the topic is missing
+	unreadable int             // responses in a row that were
 }
 
 func newFetcher(w *worker, offset int64) *fetcher {
@@ -63,6 +64,7 @@ func (f *fetcher) run(ctx context.Context) {
 		fetched := time.Now()
 		select {
 		case f.responses <- response:
+			f.processing = response.Released()
 		case <-ctx.Done():
 			response.Release()
 		}
@@ -78,7 +80,7 @@ func (f *fetcher) next(ctx context.Context) (*fetch.Response, error) {
 	return fetch.Fetch(ctx, f.transport, f.generation.consumer.brokers, fetch.Request{ //nolint:wrapcheck // judge wraps it.
 		Topic: f.partition.Topic, Partition: int(f.partition.Number), Offset: f.offset,
 		MaxBytes: f.config.MaxBytes, MaxWait: f.config.MaxWait, ClientID: f.config.ClientID,
-		Quota: &f.connections().quota, Memory: f.config.Memory.shared,
+		Quota: &f.connections().quota, Memory: f.config.Memory.shared, After: f.processing,
 	})
 }
 

@@ -19,7 +19,7 @@ import (
 func answered(t *testing.T, memory *Memory, reserved int64, records ...byte) (*Response, *exchange, error) {
 	t.Helper()
 	body := testResponse(nil, 0, records)
-	e := &exchange{version: 11, account: newAccount(memory, reserved)}
+	e := &exchange{version: 11, account: newAccount(memory, reserved, false)}
 	r, err := readResponse(bytes.NewReader(body), int64(len(body)), e)
 
 	return r, e, err
@@ -65,7 +65,7 @@ func TestBatchesBeyondTheBudgetAreUnreadable(t *testing.T) { //nolint:parallelte
 			var before, after runtime.MemStats
 			body := testResponse(nil, 0, raw)
 			binary.BigEndian.PutUint64(body[27:], 1<<40) // high watermark
-			e := &exchange{version: 11, account: newAccount(memory, 0)}
+			e := &exchange{version: 11, account: newAccount(memory, 0, false)}
 			runtime.ReadMemStats(&before)
 			_, err := readResponse(bytes.NewReader(body), int64(len(body)), e)
 			runtime.ReadMemStats(&after)
@@ -121,11 +121,11 @@ func TestShortOfMemory(t *testing.T) {
 	body := testResponse(nil, 0, encodeAll(t, small, large))
 	for taken, want := range map[int64]string{0: "both", budget - 300<<10: "the first", budget - 50<<10: "none", budget: "none"} {
 		memory := NewMemory(budget)
-		if !memory.take(taken) {
+		if !memory.take(taken, budget) {
 			t.Fatal("the memory is not empty")
 		}
 		connection := bytes.NewReader(append(bytes.Clone(body), "next"...))
-		e := &exchange{version: 11, account: newAccount(memory, 0)}
+		e := &exchange{version: 11, account: newAccount(memory, 0, false)}
 		r, err := readResponse(connection, int64(len(body)), e)
 		got := "none"
 		if err == nil && r.short == nil {
@@ -139,6 +139,36 @@ func TestShortOfMemory(t *testing.T) {
 		if now, _ := memory.Used(); now != taken {
 			t.Errorf("%d bytes are taken, want %d", now, taken)
 		}
+	}
+}
+
+// A fetch ahead of what is processed leaves half of the memory to others, and one that is not may
+// have the other half.
+func TestFetchAheadLeavesHalfOfTheMemory(t *testing.T) {
+	t.Parallel()
+	memory := NewMemory(100)
+	ahead, head := newAccount(memory, 0, true), newAccount(memory, 0, false)
+	if err := ahead.grow(50); err != nil {
+		t.Error(err)
+	}
+	if err := ahead.grow(1); !errors.As(err, new(*shortError)) {
+		t.Errorf("51 of 100 bytes ahead: %v", err)
+	}
+	if err := head.grow(50); err != nil {
+		t.Error(err)
+	}
+	released := make(chan struct{})
+	for _, test := range []struct {
+		after <-chan struct{}
+		want  bool
+	}{{nil, false}, {released, true}, {head.done, true}} {
+		if got := (&Request{After: test.after}).ahead(); got != test.want {
+			t.Errorf("ahead: %v", got)
+		}
+	}
+	head.release()
+	if (&Request{After: head.done}).ahead() {
+		t.Error("ahead of what is released")
 	}
 }
 
@@ -162,7 +192,7 @@ func TestAllWhoWaitForMemoryAreServed(t *testing.T) {
 			})
 			for range fetches {
 				needs := []int64{random.Int64N(total / 2), random.Int64N(total/2 + 1)}
-				a := newAccount(memory, 0)
+				a := newAccount(memory, 0, false)
 				for {
 					err := a.grow(needs[0])
 					if err == nil {
@@ -188,7 +218,7 @@ func TestAllWhoWaitForMemoryAreServed(t *testing.T) {
 						reserved = 0
 					}
 					cancel()
-					a = newAccount(memory, reserved)
+					a = newAccount(memory, reserved, false)
 				}
 				a.settle()
 				responses <- a
@@ -207,8 +237,8 @@ func TestAllWhoWaitForMemoryAreServed(t *testing.T) {
 func TestAbandonedFetchGivesItsMemoryBack(t *testing.T) {
 	t.Parallel()
 	memory := NewMemory(100)
-	a := newAccount(memory, 0)
-	if !memory.take(40) {
+	a := newAccount(memory, 0, false)
+	if !memory.take(40, 100) {
 		t.Fatal("there is none")
 	}
 	a.reserved = 40

@@ -222,7 +222,7 @@ func TestDecompressionIsBounded(t *testing.T) {
 	t.Parallel()
 	for _, compression := range []compress.Compression{compress.Gzip, compress.Snappy, compress.Lz4, compress.Zstd} {
 		raw := testBatch{base: 0, attributes: int16(compression), values: []string{strings.Repeat("0", 1<<20)}}.encode(t)
-		d := decoder{response: &Response{HighWatermark: testEnd}, account: newAccount(NewMemory(1<<19), 0)}
+		d := decoder{response: &Response{HighWatermark: testEnd}, account: newAccount(NewMemory(1<<19), 0, false)}
 		if err := d.batches(raw); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("%s: %d bytes that become 1 MiB: %v", compression, len(raw), err)
 		}
@@ -309,7 +309,7 @@ func FuzzBatch(f *testing.F) {
 	f.Add(int16(compress.Snappy), int32(3), []byte{130, 'S', 'N', 'A', 'P', 'P', 'Y', 0})
 	f.Add(int16(compress.Zstd), int32(3), []byte{0x28, 0xb5, 0x2f, 0xfd})
 	f.Fuzz(func(_ *testing.T, attributes int16, count int32, records []byte) {
-		d := decoder{response: &Response{HighWatermark: testEnd}, account: newAccount(NewMemory(1<<16), 0)}
+		d := decoder{response: &Response{HighWatermark: testEnd}, account: newAccount(NewMemory(1<<16), 0, false)}
 		_ = d.add(batch{last: int64(max(0, count)), attributes: attributes, count: max(0, count), records: records})
 	})
 }

@@ -18,6 +18,9 @@ import (
 // enough, it lets go of all it has, waits for as much as it needs at once, and fetches again.
 // Whoever holds memory needs no more of it to let go. So all who wait are served, in their order,
 // and one that nobody competes with gets all there is.
+//
+// A partition whose records are processed slowly, or hang, keeps what it has. So that it does not
+// keep more than that, a fetch ahead of what is processed gets nothing once half is taken.
 type Memory struct {
 	total int64
 
@@ -43,11 +46,11 @@ func (m *Memory) Used() (now, peak int64) {
 	return m.used, m.peak
 }
 
-// take takes n bytes if they are there and nobody waits.
-func (m *Memory) take(n int64) bool {
+// take takes n bytes if nobody waits and no more than most are taken then.
+func (m *Memory) take(n, most int64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.waiting) > 0 || n > m.total-m.used {
+	if len(m.waiting) > 0 || n > most-m.used {
 		return false
 	}
 	m.add(n)
@@ -114,6 +117,8 @@ func (e *shortError) Error() string {
 // fetch without a budget.
 type account struct {
 	memory *Memory
+	most   int64         // that may be taken, by others too, when this one takes more
+	done   chan struct{} // closed by release
 
 	mu       sync.Mutex
 	held     int64 // in use
@@ -121,13 +126,18 @@ type account struct {
 	released bool
 }
 
-// newAccount returns one that has taken so many bytes already.
-func newAccount(m *Memory, reserved int64) *account {
+// newAccount returns one that has taken so many bytes already. It may be that of a fetch ahead of
+// what is processed.
+func newAccount(m *Memory, reserved int64, ahead bool) *account {
 	if m == nil {
 		return nil
 	}
+	most := m.total
+	if ahead {
+		most /= 2
+	}
 
-	return &account{memory: m, reserved: reserved}
+	return &account{memory: m, most: most, reserved: reserved, done: make(chan struct{})}
 }
 
 // grow takes n bytes. It fails with a *shortError if others have them, and with ErrTooLarge if
@@ -145,7 +155,7 @@ func (a *account) grow(n int64) error {
 	case a.released:
 		return &shortError{need}
 	}
-	if more := n - a.reserved; more > 0 && !a.memory.take(more) {
+	if more := n - a.reserved; more > 0 && !a.memory.take(more, a.most) {
 		return &shortError{need}
 	}
 	a.reserved = max(0, a.reserved-n)
@@ -200,6 +210,7 @@ func (a *account) release() {
 	defer a.mu.Unlock()
 	if !a.released {
 		a.released = true
+		close(a.done)
 		a.memory.give(a.held + a.reserved)
 	}
 }

@@ -62,6 +62,20 @@ type Request struct {
 	Quota *Quota
 	// Memory is shared by all requests of a process. Nil: there is no budget.
 	Memory *Memory
+	// After is closed when the response before this one is released, the latest of the same
+	// partition; nil if there is none. Until then this request is one ahead, which leaves half of
+	// the memory to others.
+	After <-chan struct{}
+}
+
+// ahead reports whether records of the partition are still processed.
+func (r *Request) ahead() bool {
+	select {
+	case <-r.After:
+		return false
+	default:
+		return r.After != nil
+	}
 }
 
 // Fetch returns the next committed records. It first waits for as long as the partition's
@@ -71,10 +85,20 @@ type Request struct {
 func Fetch(ctx context.Context, transport *kafka.Transport, brokers net.Addr, request Request) (*Response, error) {
 	reserved := int64(0)
 	for beyond := 0; ; {
-		response, err := fetchOnce(ctx, transport, brokers, request, reserved)
+		ahead := request.ahead()
+		response, err := fetchOnce(ctx, transport, brokers, request, reserved, ahead)
 		reserved = 0
 		var short *shortError
 		if errors.As(err, &short) {
+			if ahead {
+				select {
+				case <-request.After:
+				case <-ctx.Done():
+					return nil, ctx.Err() //nolint:wrapcheck // The caller wraps it.
+				}
+
+				continue
+			}
 			// It is not known what all of it needs: twice as much each time leads there.
 			reserved = min(2*short.bytes, request.Memory.total)
 			if err := request.Memory.wait(ctx, reserved); err != nil {
@@ -97,10 +121,10 @@ func Fetch(ctx context.Context, transport *kafka.Transport, brokers net.Addr, re
 	}
 }
 
-func fetchOnce(ctx context.Context, transport *kafka.Transport, brokers net.Addr, request Request, reserved int64) (*Response, error) {
+func fetchOnce(ctx context.Context, transport *kafka.Transport, brokers net.Addr, request Request, reserved int64, ahead bool) (*Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, request.MaxWait+netTimeout)
 	defer cancel()
-	e := &exchange{Request: request, account: newAccount(request.Memory, reserved)}
+	e := &exchange{Request: request, account: newAccount(request.Memory, reserved, ahead)}
 	message, err := transport.RoundTrip(ctx, brokers, e)
 	if err != nil {
 		e.account.release()

@@ -44,6 +44,15 @@ type Response struct {
 // used any more. It may be called more than once.
 func (r *Response) Release() { r.account.release() }
 
+// Released is closed by Release. It is nil without Request.Memory.
+func (r *Response) Released() <-chan struct{} {
+	if r.account == nil {
+		return nil
+	}
+
+	return r.account.done
+}
+
 // ApiKey implements protocol.Message.
 func (r *Response) ApiKey() protocol.ApiKey { return protocol.Fetch } //nolint:revive // kafka-go's spelling.
 
