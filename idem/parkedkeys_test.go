@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/uuid"
@@ -107,8 +108,17 @@ func TestDiscardWhileARecordIsParkedBehind(t *testing.T) {
 		}
 	})
 	b.waitForLock(t)
-	working.Go(func() { b.discard(t, "head") })
-	b.waitUntil(t, `count(*) = 2 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)
+	var discarded atomic.Bool
+	working.Go(func() {
+		b.discard(t, "head")
+		discarded.Store(true)
+	})
+	const waiting = `SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE datname = pg_catalog.current_database() AND wait_event_type = 'Lock'`
+	for waiters := 0; waiters < 2 && !discarded.Load(); {
+		if err := b.pool.QueryRow(t.Context(), waiting).Scan(&waiters); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
