@@ -350,7 +350,7 @@ func (q *Queries) EventForget(ctx context.Context, db DBTX, arg EventForgetParam
 }
 
 const eventGet = `-- name: EventGet :one
-SELECT key, claim_id, CAST(extract ('epoch' FROM processed_at) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS processed_micros, event_id, metadata FROM idem.processed_events WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) $2
+SELECT key, claim_id, CAST(extract ('epoch' FROM GREATEST(LEAST(processed_at, '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS processed_micros, event_id, metadata FROM idem.processed_events WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) $2
 `
 
 type EventGetParams struct {
@@ -367,7 +367,7 @@ type EventGetRow struct {
 }
 
 // A committed claim, whole. None says nothing about transactions in progress, so it must never
-// decide whether to process an event. The time is a number, in microseconds, because the session's DateStyle
+// decide whether to process an event. The time is a number, in microseconds, within what Go and JSON can hold, because the session's DateStyle
 // decides how the server writes it as text.
 func (q *Queries) EventGet(ctx context.Context, db DBTX, arg EventGetParams) (EventGetRow, error) {
 	row := db.QueryRow(ctx, eventGet, arg.ConsumerID, arg.Key)
