@@ -505,7 +505,7 @@ func (q *Queries) DeadLetterNeighbours(ctx context.Context, db DBTX, ids []strin
 }
 
 const deadLetterNext = `-- name: DeadLetterNext :many
-UPDATE idem.dead_letters n SET starts = n.starts OPERATOR(pg_catalog.+) 1 WHERE n.consumer_id OPERATOR(pg_catalog.=) $1 AND n.state OPERATOR(pg_catalog.=) 'replay' AND n.id OPERATOR(pg_catalog.=) (SELECT d.id FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND d.topic OPERATOR(pg_catalog.=) $2 AND d.record_partition OPERATOR(pg_catalog.=) $3 AND d.state OPERATOR(pg_catalog.=) 'replay' ORDER BY d.record_offset, d.id LIMIT 1) RETURNING record_offset, record_time, failed_at, resolved_at, consumer_id, key_hash, id, key, claim_id, topic_id, record_partition, attempts, starts, copied, state, topic, event_id, error, record_key, record_value, header_keys, header_values
+UPDATE idem.dead_letters n SET starts = n.starts OPERATOR(pg_catalog.+) 1 WHERE n.consumer_id OPERATOR(pg_catalog.=) $1 AND n.state OPERATOR(pg_catalog.=) 'replay' AND n.id OPERATOR(pg_catalog.=) (SELECT d.id FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND d.topic OPERATOR(pg_catalog.=) $2 AND d.record_partition OPERATOR(pg_catalog.=) $3 AND d.state OPERATOR(pg_catalog.=) 'replay' ORDER BY d.record_offset, d.id LIMIT 1) RETURNING n.id, n.state, n.topic, n.record_partition, n.record_offset, n.event_id, n.key, n.claim_id, n.topic_id, n.attempts, n.starts, n.copied, n.error, n.record_key, n.record_value, n.header_keys, n.header_values, COALESCE(CASE WHEN pg_catalog.isfinite(n.record_time) THEN CAST(extract ('epoch' FROM n.record_time) OPERATOR(pg_catalog.*) 1000000 AS bigint) END, -9223372036854775808)::bigint AS record_micros
 `
 
 type DeadLetterNextParams struct {
@@ -514,41 +514,59 @@ type DeadLetterNextParams struct {
 	RecordPartition int32
 }
 
+type DeadLetterNextRow struct {
+	ID              uuid.UUID
+	State           string
+	Topic           string
+	RecordPartition int32
+	RecordOffset    int64
+	EventID         *string
+	Key             uuid.UUID
+	ClaimID         uuid.NullUUID
+	TopicID         uuid.UUID
+	Attempts        int32
+	Starts          int32
+	Copied          bool
+	Error           string
+	RecordKey       []byte
+	RecordValue     []byte
+	HeaderKeys      [][]byte
+	HeaderValues    [][]byte
+	RecordMicros    int64
+}
+
 // The first dead letter of a partition that is to be processed now. It counts that this begins, so
 // that one which kills processes is found. What is parked is not looked at: it is handed on by
-// DeadLetterRelease. So this costs the same however many there are.
-func (q *Queries) DeadLetterNext(ctx context.Context, db DBTX, arg DeadLetterNextParams) ([]DeadLetter, error) {
+// DeadLetterRelease. So this costs the same however many there are. The record's time is a number
+// (microseconds, the least one for none), whatever the session's DateStyle makes of it as text.
+func (q *Queries) DeadLetterNext(ctx context.Context, db DBTX, arg DeadLetterNextParams) ([]DeadLetterNextRow, error) {
 	rows, err := db.Query(ctx, deadLetterNext, arg.ConsumerID, arg.Topic, arg.RecordPartition)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []DeadLetter
+	var items []DeadLetterNextRow
 	for rows.Next() {
-		var i DeadLetter
+		var i DeadLetterNextRow
 		if err := rows.Scan(
-			&i.RecordOffset,
-			&i.RecordTime,
-			&i.FailedAt,
-			&i.ResolvedAt,
-			&i.ConsumerID,
-			&i.KeyHash,
 			&i.ID,
+			&i.State,
+			&i.Topic,
+			&i.RecordPartition,
+			&i.RecordOffset,
+			&i.EventID,
 			&i.Key,
 			&i.ClaimID,
 			&i.TopicID,
-			&i.RecordPartition,
 			&i.Attempts,
 			&i.Starts,
 			&i.Copied,
-			&i.State,
-			&i.Topic,
-			&i.EventID,
 			&i.Error,
 			&i.RecordKey,
 			&i.RecordValue,
 			&i.HeaderKeys,
 			&i.HeaderValues,
+			&i.RecordMicros,
 		); err != nil {
 			return nil, err
 		}

@@ -6,9 +6,6 @@ package db
 
 import (
 	"time"
-
-	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // Who deduplicates: one row for each consumer name.
@@ -25,40 +22,4 @@ type Consumer struct {
 	BoundGroup *string
 	// Why nobody may use the consumer: what an operator is doing to its rows. Null: nothing.
 	Closed *string
-}
-
-// Records that could not be processed, stored by the transactions that marked their events.
-type DeadLetter struct {
-	RecordOffset int64
-	RecordTime   pgtype.Timestamptz
-	FailedAt     pgtype.Timestamptz
-	ResolvedAt   pgtype.Timestamptz
-	ConsumerID   int64
-	// The first 8 bytes of SHA-256 of the record key; null if others of its key need not wait for it.
-	KeyHash *int64
-	// UUIDv7 made by who stored it.
-	ID uuid.UUID
-	// The key in processed_events that marks the event; of the record itself if it has no event id.
-	Key uuid.UUID
-	// The claim that marked the event. Null if the event is to be processed again whoever has claimed it.
-	ClaimID uuid.NullUUID
-	// Kafka's id of the topic, or zeros. Another topic of the same name is another log: nothing of it waits for this one.
-	TopicID         uuid.UUID
-	RecordPartition int32
-	// How often the handler has failed.
-	Attempts int32
-	// How often a replay has begun and not ended.
-	Starts int32
-	// Whether the dead-letter topic has a copy.
-	Copied bool
-	State  string
-	Topic  string
-	// Null if the record has none.
-	EventID     *string
-	Error       string
-	RecordKey   []byte
-	RecordValue []byte
-	// Bytes, because Kafka does not keep anybody from other text than UTF-8. Null until the record has been read from Kafka.
-	HeaderKeys   [][]byte
-	HeaderValues [][]byte
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"math"
 	"strings"
 	"time"
 
@@ -97,15 +98,15 @@ func headerArrays(headers []DeadLetterHeader) (keys, values [][]byte) {
 	return keys, values
 }
 
-func newDeadLetter(row db.DeadLetter) DeadLetter {
+func newDeadLetter(row db.DeadLetterNextRow) DeadLetter {
 	l := DeadLetter{
 		ID: row.ID, State: DeadLetterState(row.State),
 		Partition: Partition{Topic: row.Topic, Number: row.RecordPartition, TopicID: row.TopicID}, Offset: row.RecordOffset,
 		Key: row.RecordKey, Value: row.RecordValue, key: row.Key,
 		Requested: row.HeaderKeys == nil, ClaimID: row.ClaimID.UUID, Attempts: int(row.Attempts), Starts: int(row.Starts), Copied: row.Copied, Error: row.Error,
 	}
-	if row.RecordTime.InfinityModifier == pgtype.Finite {
-		l.Time = row.RecordTime.Time
+	if row.RecordMicros != math.MinInt64 {
+		l.Time = time.UnixMicro(row.RecordMicros)
 	}
 	if row.EventID != nil {
 		l.EventID = *row.EventID

@@ -15,7 +15,7 @@ import (
 // none, and costs the same however many there are. Each call counts as a start of that replay
 // (PutBackDeadLetter).
 func (g *Guard) NextDeadLetter(ctx context.Context, p Partition) (DeadLetter, error) {
-	var rows []db.DeadLetter
+	var rows []db.DeadLetterNextRow
 	err := g.onPool(ctx, func(conn db.DBTX) error {
 		var err error
 		rows, err = g.queries.DeadLetterNext(ctx, conn, db.DeadLetterNextParams{

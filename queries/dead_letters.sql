@@ -52,14 +52,17 @@ WHERE h.consumer_id = @consumer_id AND h.id = (
 -- name: DeadLetterNext :many
 -- The first dead letter of a partition that is to be processed now. It counts that this begins, so
 -- that one which kills processes is found. What is parked is not looked at: it is handed on by
--- DeadLetterRelease. So this costs the same however many there are.
+-- DeadLetterRelease. So this costs the same however many there are. The record's time is a number
+-- (microseconds, the least one for none), whatever the session's DateStyle makes of it as text.
 UPDATE idem.dead_letters n SET starts = n.starts + 1
 WHERE n.consumer_id = @consumer_id AND n.state = 'replay' AND n.id = (
     SELECT d.id FROM idem.dead_letters d
     WHERE d.consumer_id = @consumer_id AND d.topic = @topic AND d.record_partition = @record_partition AND d.state = 'replay'
     ORDER BY d.record_offset, d.id
     LIMIT 1)
-RETURNING *;
+RETURNING n.id, n.state, n.topic, n.record_partition, n.record_offset, n.event_id, n.key, n.claim_id, n.topic_id, n.attempts, n.starts, n.copied, n.error,
+    n.record_key, n.record_value, n.header_keys, n.header_values,
+    coalesce(CASE WHEN isfinite(n.record_time) THEN (extract(epoch FROM n.record_time) * 1000000)::bigint END, -9223372036854775808)::bigint AS record_micros;
 
 -- name: DeadLetterPutBack :exec
 -- Takes back the start of a replay that ended in order.
