@@ -104,10 +104,10 @@ func (a *app) show(command *cobra.Command, eventID string) error {
 			if err != nil {
 				return fmt.Errorf("look up the event: %w", err)
 			}
-			processed := time.UnixMicro(event.ProcessedMicros).UTC()
+			processed := bounded(time.UnixMicro(event.ProcessedMicros).UTC())
 			found = append(found, shownEvent{
 				Consumer: c.Name, EventID: eventID, Key: event.Key, ClaimID: event.ClaimID,
-				ProcessedAt: processed, ExpiresAt: bounded(processed.Add(c.Retention)).UTC(),
+				ProcessedAt: processed, ExpiresAt: bounded(processed.Add(c.Retention)),
 				Metadata: event.Metadata, retention: c.Retention,
 			})
 		}
