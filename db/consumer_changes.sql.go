@@ -63,7 +63,7 @@ func (q *Queries) ConsumerActivity(ctx context.Context, db DBTX, arg ConsumerAct
 }
 
 const consumerCheckpoints = `-- name: ConsumerCheckpoints :one
-SELECT COALESCE(pg_catalog.string_agg((((((p.topic OPERATOR(pg_catalog.||) ' ') OPERATOR(pg_catalog.||) p.partition::pg_catalog.text) OPERATOR(pg_catalog.||) ' ') OPERATOR(pg_catalog.||) p.next_offset::pg_catalog.text) OPERATOR(pg_catalog.||) ' ') OPERATOR(pg_catalog.||) p.epoch::pg_catalog.text, ',' ORDER BY p.topic, p.partition), '')::pg_catalog.text AS places FROM idem.checkpoints p WHERE p.consumer_id OPERATOR(pg_catalog.=) $1
+SELECT COALESCE(pg_catalog.string_agg((((((((p.topic OPERATOR(pg_catalog.||) ' ') OPERATOR(pg_catalog.||) p.partition::pg_catalog.text) OPERATOR(pg_catalog.||) ' ') OPERATOR(pg_catalog.||) p.lane::pg_catalog.text) OPERATOR(pg_catalog.||) ' ') OPERATOR(pg_catalog.||) p.next_offset::pg_catalog.text) OPERATOR(pg_catalog.||) ' ') OPERATOR(pg_catalog.||) p.epoch::pg_catalog.text, ',' ORDER BY p.topic, p.partition, p.lane), '')::pg_catalog.text AS places FROM idem.checkpoints p WHERE p.consumer_id OPERATOR(pg_catalog.=) $1
 `
 
 // What changes when an owner acquires or advances a checkpoint.

@@ -36,7 +36,7 @@ SELECT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id = @id AND
 
 -- name: ConsumerCheckpoints :one
 -- What changes when an owner acquires or advances a checkpoint.
-SELECT coalesce(string_agg(p.topic || ' ' || p.partition::text || ' ' || p.next_offset::text || ' ' || p.epoch::text, ',' ORDER BY p.topic, p.partition), '')::text AS places
+SELECT coalesce(string_agg(p.topic || ' ' || p.partition::text || ' ' || p.lane::text || ' ' || p.next_offset::text || ' ' || p.epoch::text, ',' ORDER BY p.topic, p.partition, p.lane), '')::text AS places
 FROM idem.checkpoints p WHERE p.consumer_id = @id;
 
 -- name: EventMove :one
