@@ -20,12 +20,12 @@ func TestPartitionsThatWereNotDealtOut(t *testing.T) {
 	var lied atomic.Bool
 	s.broker.Fake.ControlKey(int16(kmsg.Metadata), func(request kmsg.Request) (kmsg.Response, error, bool) {
 		s.broker.Fake.KeepControl()
-		asked := request.(*kmsg.MetadataRequest)
+		asked := request.(*kmsg.MetadataRequest) //nolint:forcetypeassert // It is what the key says.
 		// That is the version in which kafka-go's group asks.
 		if asked.Version != 6 || len(asked.Topics) == 0 || !lied.CompareAndSwap(false, true) {
 			return nil, nil, false //nolint:nilnil // The broker is to answer as ever.
 		}
-		response := asked.ResponseKind().(*kmsg.MetadataResponse)
+		response := asked.ResponseKind().(*kmsg.MetadataResponse) //nolint:forcetypeassert // It is what the key says.
 		for _, topic := range asked.Topics {
 			missing := kmsg.NewMetadataResponseTopic()
 			missing.Topic, missing.ErrorCode = topic.Topic, int16(kafka.UnknownTopicOrPartition)

@@ -31,9 +31,9 @@ func TestTruncatedLog(t *testing.T) {
 	asked.Store(-1)
 	s.broker.Fake.ControlKey(int16(kmsg.OffsetForLeaderEpoch), func(request kmsg.Request) (kmsg.Response, error, bool) {
 		s.broker.Fake.KeepControl()
-		r := request.(*kmsg.OffsetForLeaderEpochRequest)
+		r := request.(*kmsg.OffsetForLeaderEpochRequest) //nolint:forcetypeassert // It is what the key says.
 		asked.Store(r.Topics[0].Partitions[0].LeaderEpoch)
-		response := r.ResponseKind().(*kmsg.OffsetForLeaderEpochResponse)
+		response := r.ResponseKind().(*kmsg.OffsetForLeaderEpochResponse) //nolint:forcetypeassert // It is what the key says.
 		topic, partition := kmsg.NewOffsetForLeaderEpochResponseTopic(), kmsg.NewOffsetForLeaderEpochResponseTopicPartition()
 		topic.Topic, partition.Partition, partition.LeaderEpoch, partition.EndOffset = r.Topics[0].Topic, 0, 0, 15
 		topic.Partitions = append(topic.Partitions, partition)

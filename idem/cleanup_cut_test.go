@@ -109,7 +109,7 @@ func (f *freezer) Write(p []byte) (int, error) {
 		f.frozen.Store(true)
 	}
 
-	return n, err //nolint:wrapcheck // It stands for the connection.
+	return n, err
 }
 
 func (f *freezer) Read(p []byte) (int, error) {
@@ -117,5 +117,5 @@ func (f *freezer) Read(p []byte) (int, error) {
 		<-f.thaw
 	}
 
-	return f.Conn.Read(p) //nolint:wrapcheck // It stands for the connection.
+	return f.Conn.Read(p)
 }

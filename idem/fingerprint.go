@@ -22,7 +22,7 @@ type Fingerprint int64
 func FingerprintOf(payload []byte) Fingerprint {
 	hash := sha256.Sum256(payload)
 
-	return max(1, Fingerprint(binary.BigEndian.Uint64(hash[:8])>>1)) //nolint:gosec // A bit less makes it positive.
+	return max(1, Fingerprint(binary.BigEndian.Uint64(hash[:8])>>1))
 }
 
 // WithFingerprint stores the fingerprint of the event's payload with the claim. If the event was

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -17,18 +18,18 @@ import (
 func TestCollisionIsTold(t *testing.T) {
 	t.Parallel()
 	first, second := idem.FingerprintOf([]byte("first")), idem.FingerprintOf([]byte("second"))
-	for name, process := range map[string]func(b *bundle, ctx context.Context, t *testing.T, f idem.Fingerprint) (idem.Outcome, error){
-		"ProcessIfNew": func(b *bundle, ctx context.Context, _ *testing.T, f idem.Fingerprint) (idem.Outcome, error) {
+	for name, process := range map[string]func(ctx context.Context, t *testing.T, b *bundle, f idem.Fingerprint) (idem.Outcome, error){
+		"ProcessIfNew": func(ctx context.Context, _ *testing.T, b *bundle, f idem.Fingerprint) (idem.Outcome, error) {
 			return b.guard.ProcessIfNew(ctx, "e", effect("e"), idem.WithFingerprint(f))
 		},
-		"ExecIfNew": func(b *bundle, ctx context.Context, _ *testing.T, f idem.Fingerprint) (idem.Outcome, error) {
+		"ExecIfNew": func(ctx context.Context, _ *testing.T, b *bundle, f idem.Fingerprint) (idem.Outcome, error) {
 			return b.guard.ExecIfNew(ctx, "e", func(batch *pgx.Batch) error {
 				batch.Queue(`INSERT INTO public.effects VALUES ('e')`)
 
 				return nil
 			}, idem.WithFingerprint(f))
 		},
-		"ClaimTx": func(b *bundle, ctx context.Context, t *testing.T, f idem.Fingerprint) (outcome idem.Outcome, err error) {
+		"ClaimTx": func(ctx context.Context, t *testing.T, b *bundle, f idem.Fingerprint) (outcome idem.Outcome, err error) {
 			t.Helper()
 			err = pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) error {
 				claim, err := b.guard.ClaimTx(ctx, tx, "e", idem.WithFingerprint(f))
@@ -47,13 +48,13 @@ func TestCollisionIsTold(t *testing.T) {
 
 			return outcome, err
 		},
-		"at a checkpoint": func(b *bundle, ctx context.Context, t *testing.T, f idem.Fingerprint) (idem.Outcome, error) {
+		"at a checkpoint": func(ctx context.Context, t *testing.T, b *bundle, f idem.Fingerprint) (idem.Outcome, error) {
 			t.Helper()
-			o := acquire(t, b.guard)
+			o := acquire(t, b.guard) //nolint:contextcheck // The helper uses the test's.
 
 			return b.guard.ProcessIfNew(ctx, "e", effect("e"), idem.WithFingerprint(f), idem.WithOwner(o, o.Next()))
 		},
-		"ProcessBatch": func(b *bundle, ctx context.Context, t *testing.T, f idem.Fingerprint) (idem.Outcome, error) {
+		"ProcessBatch": func(ctx context.Context, t *testing.T, b *bundle, f idem.Fingerprint) (idem.Outcome, error) {
 			t.Helper()
 			results, err := b.guard.ProcessBatch(ctx, []idem.BatchEvent{{ID: "e", Fingerprint: f}}, func(ctx context.Context, tx pgx.Tx, _ []idem.BatchEvent) error {
 				return effect("e")(ctx, tx)
@@ -69,7 +70,7 @@ func TestCollisionIsTold(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			for i, f := range []idem.Fingerprint{first, first, 0, second} {
-				outcome, err := process(b, t.Context(), t, f)
+				outcome, err := process(t.Context(), t, b, f)
 				switch i {
 				case 0:
 					want(t, "first", outcome, err, idem.Processed)
@@ -139,11 +140,11 @@ func TestCollisionsInABatch(t *testing.T) {
 			}
 			events = events[n:]
 		}
-		if want := "[processed processed processed collision processed collision processed already processed processed]"; fmt.Sprint(got) != want {
+		if want := "[" + strings.Repeat("processed ", 3) + "collision processed collision processed already processed processed]"; fmt.Sprint(got) != want {
 			t.Errorf("with a checkpoint %v: %v, want %v", at, got, want)
 		}
 		for id := range 7 {
-			if n := b.effects(t, fmt.Sprint(id)); n != 1 {
+			if n := b.effects(t, strconv.Itoa(id)); n != 1 {
 				t.Errorf("%d took effect %d times", id, n)
 			}
 		}

@@ -238,7 +238,7 @@ func (o *Owner) Lanes(ctx context.Context, n int) ([]*Owner, error) {
 	}
 	o.lanes = make([]*Owner, n)
 	for i := range o.lanes {
-		lane := &Owner{guard: o.guard, partition: o.partition, lockKey: o.lockKey, token: o.token, lane: int32(i + 1)} //nolint:gosec // Checked above.
+		lane := &Owner{guard: o.guard, partition: o.partition, lockKey: o.lockKey, token: o.token, lane: int32(i + 1)}
 		lane.seen.Store(o.Next())
 		o.lanes[i] = lane
 	}

@@ -3,7 +3,6 @@ package idem_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"sync"
 	"testing"
@@ -28,25 +27,25 @@ func TestDatabaseGoesBackUnderAnOwner(t *testing.T) {
 	t.Parallel()
 	for name, process := range map[string]func(b *bundle, ctx context.Context, o *idem.Owner, offset int) error{
 		"single": func(b *bundle, ctx context.Context, o *idem.Owner, offset int) error {
-			id := fmt.Sprint(offset)
+			id := strconv.Itoa(offset)
 			_, err := b.guard.ProcessIfNew(ctx, id, effect(id), idem.WithOwner(o, int64(offset)))
 
 			return err
 		},
 		"without an id": func(b *bundle, ctx context.Context, o *idem.Owner, offset int) error {
-			_, err := b.guard.ProcessAt(ctx, o, int64(offset), effect(fmt.Sprint(offset)))
+			_, err := b.guard.ProcessAt(ctx, o, int64(offset), effect(strconv.Itoa(offset)))
 
 			return err
 		},
 		"batch": func(b *bundle, ctx context.Context, o *idem.Owner, offset int) error {
-			id := fmt.Sprint(offset)
+			id := strconv.Itoa(offset)
 			_, err := b.guard.ProcessBatchAt(ctx, o, []idem.BatchEvent{{ID: id, Offset: int64(offset)}},
 				func(ctx context.Context, tx pgx.Tx, _ []idem.BatchEvent) error { return effect(id)(ctx, tx) })
 
 			return err
 		},
 		"dead letter": func(b *bundle, ctx context.Context, o *idem.Owner, offset int) error {
-			_, err := b.guard.StoreDeadLetter(ctx, idem.DeadLetter{Partition: partition, Offset: int64(offset), EventID: fmt.Sprint(offset), Error: "bad"},
+			_, err := b.guard.StoreDeadLetter(ctx, idem.DeadLetter{Partition: partition, Offset: int64(offset), EventID: strconv.Itoa(offset), Error: "bad"},
 				idem.WithOwner(o, int64(offset)))
 
 			return err
@@ -173,7 +172,7 @@ func TestDatabaseGoesBackUnderLanes(t *testing.T) {
 					t.Fatal(err)
 				}
 				for offset := range 6 {
-					id := fmt.Sprint(offset)
+					id := strconv.Itoa(offset)
 					outcome, err := b.guard.ProcessIfNew(t.Context(), id, effect(id), idem.WithOwner(lanes[offset%3], int64(offset)))
 					want(t, id, outcome, err, idem.Processed)
 				}
@@ -253,7 +252,7 @@ func TestLanes(t *testing.T) {
 			t.Fatal(err)
 		}
 		for offset := range 4 {
-			id := fmt.Sprint(offset)
+			id := strconv.Itoa(offset)
 			outcome, err := b.guard.ProcessIfNew(t.Context(), id, effect(id), idem.WithOwner(lanes[offset%2], int64(offset)+o.Next()))
 			if err != nil || outcome == 0 {
 				t.Fatalf("%s: %v, %v", id, outcome, err)

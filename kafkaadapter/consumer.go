@@ -121,12 +121,12 @@ func (c *Consumer) consume(ctx context.Context, connections *connections, topics
 
 // register finds mistakes before the first record does, and waits for PostgreSQL to come up.
 func (c *Consumer) register(ctx context.Context) error {
-	return c.await(ctx, func() error { return c.guard.Register(ctx) }) //nolint:wrapcheck // It is documented as the guard's.
+	return c.await(ctx, func() error { return c.guard.Register(ctx) })
 }
 
 // bind makes sure that no other group uses the guard's consumer.
 func (c *Consumer) bind(ctx context.Context, cluster string) error {
-	return c.await(ctx, func() error { return c.guard.Bind(ctx, cluster, c.config.Group) }) //nolint:wrapcheck // It is documented as the guard's.
+	return c.await(ctx, func() error { return c.guard.Bind(ctx, cluster, c.config.Group) })
 }
 
 // await waits for PostgreSQL to come up.

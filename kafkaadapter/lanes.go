@@ -217,7 +217,7 @@ func (w *worker) laneOwners(revoked context.Context) (owners []*idem.Owner, err 
 		return err //nolint:wrapcheck // The caller judges it.
 	})
 
-	return owners, err
+	return owners, err //nolint:wrapcheck // The caller judges it.
 }
 
 // lane returns a worker for some of the partition's records. Which of them kills processes is up to

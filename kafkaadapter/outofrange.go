@@ -118,7 +118,7 @@ func (w *worker) moveTo(revoked context.Context, to int64, reset bool) error {
 	}
 	switch {
 	case disowned(err):
-		return err //nolint:wrapcheck // The caller judges it.
+		return err
 	case err != nil && revoked.Err() == nil:
 		return fmt.Errorf("kafkaadapter: go on at offset %d of %v: %w", to, w.partition, err)
 	case err == nil:

@@ -2,6 +2,7 @@ package kafkaadapter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/segmentio/kafka-go"
@@ -164,11 +165,8 @@ func (w *worker) insertStarts(revoked context.Context) error {
 
 		return err
 	})
-	if err == nil {
-		err = revoked.Err()
-	}
-	if err != nil {
-		return err
+	if err != nil || revoked.Err() != nil {
+		return errors.Join(err, revoked.Err())
 	}
 
 	return w.guard.InsertStarts(revoked, w.partition.Topic, w.partition.TopicID, starts) //nolint:wrapcheck // The caller wraps it.
@@ -182,11 +180,8 @@ func (w *worker) logStart(revoked context.Context) (int64, error) {
 
 		return err
 	})
-	if err == nil {
-		err = revoked.Err()
-	}
 
-	return first, err
+	return first, errors.Join(err, revoked.Err())
 }
 
 // gone is the error for a partition that has no checkpoint although it once had one.
@@ -203,7 +198,10 @@ func (w *worker) startWithoutCheckpoint(revoked context.Context, group committed
 
 		return group.offset, nil
 	}
-	offset, err := int64(0), error(nil)
+	var (
+		offset int64
+		err    error
+	)
 	if w.config.StartOffset == kafka.LastOffset && !w.generation.committed.any(w.partition.Topic) {
 		err = w.askBroker(revoked, "find the end of the log", func() error {
 			var err error

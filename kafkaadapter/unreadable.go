@@ -42,7 +42,7 @@ func (w *worker) passUnreadable(revoked, work context.Context, bad *fetch.Unread
 	}
 	switch {
 	case disowned(err):
-		return 0, err //nolint:wrapcheck // The caller judges it.
+		return 0, err
 	case err != nil && (revoked.Err() != nil || work.Err() != nil):
 		return 0, nil //nolint:nilerr // The next owner of the partition takes care of it.
 	case err != nil:

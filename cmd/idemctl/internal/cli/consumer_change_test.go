@@ -22,7 +22,7 @@ func (b *bundle) fill(t *testing.T, consumer string, rows int) {
 	b.exec(t, `INSERT INTO idem.checkpoints (consumer_id, topic, partition, next_offset, owner_token)
 		SELECT idem.consumer_id($1), 'orders', n, 100 * n, gen_random_uuid() FROM generate_series(0, 2) n`, consumer)
 	b.exec(t, `INSERT INTO idem.dead_letters (id, key, topic_id, record_offset, claim_id, consumer_id, record_partition, attempts, topic, error, header_keys, header_values, failed_at, state)
-		SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), n, gen_random_uuid(), idem.consumer_id($1), 0, 1, 'orders', 'bad', '{}', '{}', now() - interval '1 day', CASE WHEN n > 2 THEN 'discarded' ELSE 'open' END
+		SELECT gen_random_uuid(), md5('key' || n)::uuid, gen_random_uuid(), n, gen_random_uuid(), idem.consumer_id($1), 0, 1, 'orders', 'bad', '{}', '{}', now() - interval '1 day', CASE WHEN n > 2 THEN 'discarded' ELSE 'open' END
 		FROM generate_series(1, 7) n`, consumer)
 }
 
