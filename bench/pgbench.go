@@ -65,8 +65,8 @@ func (l *limits) script(workers, accounts int) (string, error) {
 			return ""
 		}
 		switch arg := l.claim.args[i-1].(type) {
-		case int32:
-			return strconv.Itoa(int(arg))
+		case int64:
+			return "(" + strconv.FormatInt(arg, 10) + ")" // It may be negative.
 		case string:
 			switch {
 			case l.claim.isKey(i - 1):

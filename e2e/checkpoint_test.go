@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/segmentio/kafka-go"
 
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter"
@@ -21,15 +20,7 @@ import (
 // forgets all event ids, as retention would.
 func (s *bench) rewind(t *testing.T, offset int64) {
 	t.Helper()
-	response, err := s.broker.Client.OffsetCommit(t.Context(), &kafka.OffsetCommitRequest{
-		GroupID: s.group, GenerationID: -1, Topics: map[string][]kafka.OffsetCommit{s.topic: {{Offset: offset}}},
-	})
-	if err == nil {
-		err = response.Topics[s.topic][0].Error
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	s.setGroup(t, offset)
 	if _, err := s.pool.Exec(t.Context(), `DELETE FROM idem.processed_events`); err != nil {
 		t.Fatal(err)
 	}

@@ -23,30 +23,39 @@ func (w *worker) acquire(revoked context.Context) (int64, error) {
 	if w.config.Mode == ByEventID {
 		return w.startWithoutCheckpoint(revoked, group)
 	}
-	err = w.persist(revoked, "acquire the partition", func() error {
-		var err error
-		w.owner, err = w.guard.Acquire(revoked, w.partition, idem.AcquireOptions{
-			Patience: w.config.DrainTimeout,
-			Start:    func(context.Context) (int64, error) { return w.firstOffset(revoked, group) },
-			Waiting:  func(reason error) { w.observe(Event{Kind: EventPaused, Offset: none, Err: reason}) },
-		})
-
-		return err //nolint:wrapcheck // Wrapped below.
-	})
-	if err == nil {
-		err = w.readParked(revoked)
-	}
-	switch {
-	case revoked.Err() != nil:
-		return 0, nil //nolint:nilerr // It no longer matters.
-	case err != nil:
-		return 0, fmt.Errorf("kafkaadapter: acquire %v: %w", w.partition, err)
+	if err := w.own(revoked, func() (int64, error) { return w.firstOffset(revoked, group) }); err != nil || revoked.Err() != nil {
+		return 0, err
 	}
 	if w.owner.Recreated() {
 		return 0, &outOfRangeError{offset: w.owner.Next(), truncated: none}
 	}
 
 	return w.reconcile(revoked, group)
+}
+
+// own acquires the partition in PostgreSQL. start says where it begins if it has no checkpoint. Nothing
+// is said if the partition is revoked meanwhile.
+func (w *worker) own(revoked context.Context, start func() (int64, error)) error {
+	err := w.persist(revoked, "acquire the partition", func() error {
+		owner, err := w.guard.Acquire(revoked, w.partition, idem.AcquireOptions{
+			Patience: w.config.DrainTimeout,
+			Start:    func(context.Context) (int64, error) { return start() },
+			Waiting:  func(reason error) { w.observe(Event{Kind: EventPaused, Offset: none, Err: reason}) },
+		})
+		if err == nil {
+			w.owner = owner
+		}
+
+		return err //nolint:wrapcheck // Wrapped below.
+	})
+	if err == nil {
+		err = w.readParked(revoked)
+	}
+	if err != nil && revoked.Err() == nil {
+		return fmt.Errorf("kafkaadapter: acquire %v: %w", w.partition, err)
+	}
+
+	return nil
 }
 
 // reconcile compares the checkpoint with the group's offset and returns where to go on.
@@ -96,26 +105,8 @@ func (w *worker) rewound(revoked context.Context, last int64, err error) error {
 func (w *worker) rewind(revoked context.Context, cause error) (int64, error) {
 	last := w.owner.Next()
 	w.begun, w.alive, w.isolated = none, false, 0
-	err := w.persist(revoked, "acquire the partition", func() error {
-		owner, err := w.guard.Acquire(revoked, w.partition, idem.AcquireOptions{
-			Patience: w.config.DrainTimeout,
-			Start:    func(context.Context) (int64, error) { return 0, w.gone(last) },
-			Waiting:  func(reason error) { w.observe(Event{Kind: EventPaused, Offset: none, Err: reason}) },
-		})
-		if err == nil {
-			w.owner = owner
-		}
-
-		return err //nolint:wrapcheck // Wrapped below.
-	})
-	if err == nil {
-		err = w.readParked(revoked)
-	}
-	switch {
-	case revoked.Err() != nil:
-		return 0, nil //nolint:nilerr // It no longer matters.
-	case err != nil:
-		return 0, fmt.Errorf("kafkaadapter: acquire %v: %w", w.partition, err)
+	if err := w.own(revoked, func() (int64, error) { return 0, w.gone(last) }); err != nil || revoked.Err() != nil {
+		return 0, err
 	}
 
 	return w.owner.Next(), w.rewound(revoked, last, cause)
