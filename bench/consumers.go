@@ -132,7 +132,7 @@ func handleBatch(ctx context.Context, tx pgx.Tx, batch []kafkaadapter.Message) e
 }
 
 func (f *feed) run(ctx context.Context, config kafkaadapter.Config) error {
-	guard, err := idem.New(f.pool, idem.Config{Consumer: consumerName})
+	guard, err := idem.New(f.pool, idem.Config{Consumer: f.group}) // A consumer belongs to one group.
 	if err != nil {
 		return fmt.Errorf("make a guard: %w", err)
 	}

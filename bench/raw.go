@@ -14,7 +14,7 @@ import (
 // slow to encode a uuid.UUID.
 func openRaw(ctx context.Context, j *job) (processor, func(), error) {
 	const claim = `INSERT INTO idem.processed_events (consumer_id, key, claim_id)
-SELECT $1::integer, key::uuid, $2::text::uuid FROM unnest($3::text[]) AS key ORDER BY key::uuid
+SELECT $1::bigint, key::uuid, $2::text::uuid FROM unnest($3::text[]) AS key ORDER BY key::uuid
 ON CONFLICT DO NOTHING RETURNING key::text`
 	consumer, err := registered(ctx, j.pool)
 	if err != nil {
