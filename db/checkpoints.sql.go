@@ -374,7 +374,7 @@ func (q *Queries) CheckpointLockers(ctx context.Context, db DBTX) ([]CheckpointL
 }
 
 const checkpointMakeLanes = `-- name: CheckpointMakeLanes :execrows
-INSERT INTO idem.checkpoints (consumer_id, topic, partition, lane, next_offset, owner_token, epoch) SELECT c.consumer_id, c.topic, c.partition, s.lane, $1::bigint, c.owner_token, c.epoch FROM idem.checkpoints c, (SELECT pg_catalog.generate_series(1, $2::int) AS lane) s WHERE c.consumer_id OPERATOR(pg_catalog.=) $3 AND c.topic OPERATOR(pg_catalog.=) $4 AND c.partition OPERATOR(pg_catalog.=) $5 AND c.lane OPERATOR(pg_catalog.=) 0 AND c.owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid ON CONFLICT (consumer_id, topic, partition, lane) DO UPDATE SET next_offset = excluded.next_offset, owner_token = excluded.owner_token
+INSERT INTO idem.checkpoints (consumer_id, topic, partition, lane, next_offset, owner_token, epoch) SELECT c.consumer_id, c.topic, c.partition, s.lane, $1::bigint, c.owner_token, c.epoch FROM idem.checkpoints c, (SELECT pg_catalog.generate_series(1, $2::int) AS lane) s WHERE c.consumer_id OPERATOR(pg_catalog.=) $3 AND c.topic OPERATOR(pg_catalog.=) $4 AND c.partition OPERATOR(pg_catalog.=) $5 AND c.lane OPERATOR(pg_catalog.=) 0 AND c.owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid FOR UPDATE OF c ON CONFLICT (consumer_id, topic, partition, lane) DO UPDATE SET next_offset = excluded.next_offset, owner_token = excluded.owner_token
 `
 
 type CheckpointMakeLanesParams struct {
@@ -386,7 +386,8 @@ type CheckpointMakeLanesParams struct {
 	OwnerToken string
 }
 
-// Begins, or begins anew, with lanes at the checkpoint. No row if the caller is not the owner.
+// Begins, or begins anew, with lanes at the checkpoint. No row if the caller is not the owner. The
+// checkpoint is locked, so that nobody acquires the partition, and ends its lanes, in between.
 func (q *Queries) CheckpointMakeLanes(ctx context.Context, db DBTX, arg CheckpointMakeLanesParams) (int64, error) {
 	result, err := db.Exec(ctx, checkpointMakeLanes,
 		arg.NextOffset,
@@ -403,7 +404,7 @@ func (q *Queries) CheckpointMakeLanes(ctx context.Context, db DBTX, arg Checkpoi
 }
 
 const checkpointNext = `-- name: CheckpointNext :many
-SELECT next_offset FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2 AND partition OPERATOR(pg_catalog.=) $3
+SELECT next_offset FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2 AND partition OPERATOR(pg_catalog.=) $3 AND lane OPERATOR(pg_catalog.=) 0
 `
 
 type CheckpointNextParams struct {

@@ -156,7 +156,7 @@ func (q *Queries) EventClaimOrFail(ctx context.Context, db DBTX, arg EventClaimO
 }
 
 const eventClaimOwned = `-- name: EventClaimOwned :many
-WITH mine AS (SELECT FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $1::bigint AND topic OPERATOR(pg_catalog.=) $2 AND partition OPERATOR(pg_catalog.=) $3 AND lane OPERATOR(pg_catalog.=) 0 AND owner_token OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid), claim AS (INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata, fingerprint) SELECT $1::bigint, $5::pg_catalog.text::pg_catalog.uuid, $6::pg_catalog.text::pg_catalog.uuid, CASE WHEN $7::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $7::pg_catalog.text END, CASE WHEN $8::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $8::pg_catalog.text END::pg_catalog.jsonb, CASE WHEN $9::bigint OPERATOR(pg_catalog.=) 0 THEN NULL ELSE $9::bigint END WHERE EXISTS (SELECT FROM mine) ON CONFLICT DO NOTHING RETURNING key) SELECT EXISTS (SELECT FROM mine) AS owned, pg_catalog.count(*) AS claimed FROM claim
+WITH mine AS (SELECT FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $1::bigint AND topic OPERATOR(pg_catalog.=) $2 AND partition OPERATOR(pg_catalog.=) $3 AND lane OPERATOR(pg_catalog.=) 0 AND owner_token OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid FOR SHARE), claim AS (INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata, fingerprint) SELECT $1::bigint, $5::pg_catalog.text::pg_catalog.uuid, $6::pg_catalog.text::pg_catalog.uuid, CASE WHEN $7::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $7::pg_catalog.text END, CASE WHEN $8::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $8::pg_catalog.text END::pg_catalog.jsonb, CASE WHEN $9::bigint OPERATOR(pg_catalog.=) 0 THEN NULL ELSE $9::bigint END WHERE EXISTS (SELECT FROM mine) ON CONFLICT DO NOTHING RETURNING key) SELECT EXISTS (SELECT FROM mine) AS owned, pg_catalog.count(*) AS claimed FROM claim
 `
 
 type EventClaimOwnedParams struct {
@@ -177,7 +177,8 @@ type EventClaimOwnedRow struct {
 }
 
 // EventClaimOne for the owner of a partition, who claims nothing once another one has acquired it. The
-// checkpoint stays where it is. One row, always.
+// checkpoint stays where it is; it is locked, so that a transaction whose snapshot is older than the
+// present owner (REPEATABLE READ) fails and is repeated. One row, always.
 func (q *Queries) EventClaimOwned(ctx context.Context, db DBTX, arg EventClaimOwnedParams) ([]EventClaimOwnedRow, error) {
 	rows, err := db.Query(ctx, eventClaimOwned,
 		arg.ConsumerID,

@@ -31,7 +31,8 @@ func WithOwner(o *Owner, offset int64) Option {
 
 // WithHold ties the call to a partition without advancing its checkpoint, for records that are
 // processed out of their order: the event is claimed by its id alone, but only while o owns the
-// partition (else ErrFenced), and another owner waits for the transaction, or ends it.
+// partition (else ErrFenced), and another owner waits for the transaction, or ends it. Until its end the
+// checkpoint stays where it is, but lanes go on.
 func WithHold(o *Owner) Option {
 	return func(opts *options) error {
 		if err := o.check(); err != nil {

@@ -113,7 +113,7 @@ func (o *Owner) Advance(ctx context.Context, next int64) error {
 	}
 	g := o.guard
 	params := db.CheckpointAdvanceParams{
-		NextOffset: next, SeenOffset: o.Next(), LeaderEpoch: o.leaderEpoch,
+		NextOffset: next, LeaderEpoch: o.leaderEpoch,
 		ConsumerID: g.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.token,
 		Lanes: []int32{}, LaneOffsets: []int64{}, // nil would be null.
 	}
@@ -121,6 +121,7 @@ func (o *Owner) Advance(ctx context.Context, next int64) error {
 		params.Lanes, params.LaneOffsets = append(params.Lanes, lane.lane), append(params.LaneOffsets, lane.Next())
 	}
 	err := g.onPool(ctx, func(conn db.DBTX) error {
+		params.SeenOffset = o.Next()
 		n, err := g.queries.CheckpointAdvance(ctx, conn, params)
 		if err != nil || n == 1 {
 			return err //nolint:wrapcheck // onPool wraps it.
@@ -128,11 +129,13 @@ func (o *Owner) Advance(ctx context.Context, next int64) error {
 		if err := o.verify(ctx, conn); err != nil {
 			return err
 		}
-		if at, err := g.readCheckpoint(ctx, conn, o); err != nil || at >= next {
+		at, err := g.readCheckpoint(ctx, conn, o)
+		if err != nil || at >= next {
 			return err
 		}
+		o.passed(at) // An earlier statement or COMMIT, whose answer was lost, took effect: from there on the next try goes.
 
-		return errMoved // A COMMIT of unknown outcome took effect.
+		return errMoved
 	})
 	if err == nil {
 		o.passed(next)

@@ -109,6 +109,7 @@ var errFinal = errors.New("as the configuration wants it")
 
 // consume processes what comes from offset on.
 func (w *worker) consume(revoked, work context.Context, offset int64) error {
+	w.reached = offset // Else settleAll would take a checkpoint that was set back to where it was.
 	fetching, stop := context.WithCancel(revoked)
 	f := newFetcher(w, offset)
 	go f.run(fetching)

@@ -62,12 +62,14 @@ UPDATE idem.checkpoints SET owner_token = NULL
 WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND lane > 0 AND owner_token IS NOT NULL;
 
 -- name: CheckpointMakeLanes :execrows
--- Begins, or begins anew, with lanes at the checkpoint. No row if the caller is not the owner.
+-- Begins, or begins anew, with lanes at the checkpoint. No row if the caller is not the owner. The
+-- checkpoint is locked, so that nobody acquires the partition, and ends its lanes, in between.
 INSERT INTO idem.checkpoints (consumer_id, topic, partition, lane, next_offset, owner_token, epoch)
 SELECT c.consumer_id, c.topic, c.partition, s.lane, @next_offset::bigint, c.owner_token, c.epoch
 FROM idem.checkpoints c, (SELECT pg_catalog.generate_series(1, @lanes::integer) AS lane) s
 WHERE c.consumer_id = @consumer_id AND c.topic = @topic AND c.partition = @partition AND c.lane = 0
   AND c.owner_token = CAST(@owner_token::text AS uuid)
+FOR UPDATE OF c
 ON CONFLICT (consumer_id, topic, partition, lane) DO UPDATE SET next_offset = excluded.next_offset, owner_token = excluded.owner_token;
 
 -- name: CheckpointInsert :execrows
@@ -156,7 +158,7 @@ WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition A
 
 -- name: CheckpointNext :many
 -- How far a partition is processed. At most one row.
-SELECT next_offset FROM idem.checkpoints WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition;
+SELECT next_offset FROM idem.checkpoints WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND lane = 0;
 
 -- name: CheckpointList :many
 -- All checkpoints: there are as many as partitions.

@@ -30,11 +30,13 @@ ON CONFLICT DO NOTHING;
 
 -- name: EventClaimOwned :many
 -- EventClaimOne for the owner of a partition, who claims nothing once another one has acquired it. The
--- checkpoint stays where it is. One row, always.
+-- checkpoint stays where it is; it is locked, so that a transaction whose snapshot is older than the
+-- present owner (REPEATABLE READ) fails and is repeated. One row, always.
 WITH mine AS (
     SELECT FROM idem.checkpoints
     WHERE consumer_id = @consumer_id::bigint AND topic = @topic AND partition = @partition AND lane = 0
       AND owner_token = CAST(@owner_token::text AS uuid)
+    FOR SHARE
 ), claim AS (
     INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata, fingerprint)
     SELECT @consumer_id::bigint, CAST(@key::text AS uuid), CAST(@claim_id::text AS uuid), nullif(@event_id::text, ''), nullif(@metadata::text, '')::jsonb, nullif(@fingerprint::bigint, 0)

@@ -1,0 +1,91 @@
+package e2e_test
+
+import (
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+)
+
+// shorten has the broker say that the only partition ends before the records that it has.
+func (s *bench) shorten(end int64) (fetched *atomic.Int32) {
+	fetched = new(atomic.Int32) // at the new end, in vain
+	s.broker.Fake.ControlKey(int16(kmsg.ListOffsets), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		s.broker.Fake.KeepControl()
+		r := request.(*kmsg.ListOffsetsRequest)
+		response, topic := r.ResponseKind().(*kmsg.ListOffsetsResponse), kmsg.NewListOffsetsResponseTopic()
+		topic.Topic = r.Topics[0].Topic
+		for _, p := range r.Topics[0].Partitions {
+			partition := kmsg.NewListOffsetsResponseTopicPartition()
+			partition.Partition, partition.Timestamp = p.Partition, p.Timestamp
+			if partition.Offset = end; p.Timestamp != -1 {
+				partition.Offset = 0
+			}
+			topic.Partitions = append(topic.Partitions, partition)
+		}
+		response.Topics = append(response.Topics, topic)
+
+		return response, nil, true
+	})
+	s.broker.Fake.ControlKey(int16(kmsg.Fetch), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		s.broker.Fake.KeepControl()
+		r := request.(*kmsg.FetchRequest)
+		if len(r.Topics) != 1 {
+			return nil, nil, false
+		}
+		response, topic, partition := r.ResponseKind().(*kmsg.FetchResponse), kmsg.NewFetchResponseTopic(), kmsg.NewFetchResponseTopicPartition()
+		topic.Topic, topic.TopicID, partition.HighWatermark, partition.LastStableOffset = r.Topics[0].Topic, r.Topics[0].TopicID, end, end
+		if r.Topics[0].Partitions[0].FetchOffset > end {
+			partition.ErrorCode = kerr.OffsetOutOfRange.Code
+		} else {
+			<-time.After(5 * time.Millisecond) // The broker waits for records to come.
+			fetched.Add(1)
+		}
+		topic.Partitions = append(topic.Partitions, partition)
+		response.Topics = append(response.Topics, topic)
+
+		return response, nil, true
+	})
+
+	return fetched
+}
+
+// The log loses its end under a running member: it ends at 15 where 20 records were processed. The policy
+// sets the checkpoint back to 15, and there it stays until other records come in the places 15 to 19, which
+// else count as processed.
+func TestCheckpointThatIsSetBackStaysThere(t *testing.T) {
+	t.Parallel()
+	for _, lanes := range []int{1, 2} {
+		t.Run(strconv.Itoa(lanes), func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, broker.InProcess(t), 1)
+			s.broker.Write(t, s.topic, events(0, 20, 1)...)
+			s.start(t, nil).leaveAt(t, s, 20)
+			var h heard
+			m := s.start(t, func(c *kafkaadapter.Config) {
+				inLanes(lanes, nil)(c)
+				c.OnOutOfRange, c.CommitInterval = kafkaadapter.SkipToEarliest, 10*time.Millisecond
+				h.config(c)
+			})
+			until(t, "the partition to be assigned", func() bool { return len(h.of(kafkaadapter.EventAssigned)) == 1 })
+			fetched := s.shorten(15)
+			until(t, "the member to wait at the new end", func() bool { return fetched.Load() >= 50 })
+			m.leave(t)
+			if told := h.of(kafkaadapter.EventSkipped); len(told) != 1 || told[0].Offset != 15 {
+				t.Errorf("it said %+v", told)
+			}
+			if got := s.checkpoint(t); got != 15 {
+				t.Errorf("the checkpoint is at %d, want 15", got)
+			}
+			if got := s.committed(t); got != 15 {
+				t.Errorf("the group is at %d, want 15", got)
+			}
+		})
+	}
+}

@@ -1,0 +1,134 @@
+package idem_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+// Advance took effect and nobody heard of it, because the server went away after that. The next one goes
+// on from there: else the checkpoint of a partition with lanes, which nothing else moves, would stand still.
+func TestAdvanceGoesOnAfterOneWhoseAnswerWasLost(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	o := acquire(t, b.guard)
+	if err := o.Advance(t.Context(), 10); err != nil {
+		t.Fatal(err)
+	}
+	b.exec(t, `UPDATE idem.checkpoints SET next_offset = 20`)
+	if err := o.Advance(t.Context(), 30); err != nil || o.Next() != 30 {
+		t.Errorf("the next one: %v, at %d, want 30", err, o.Next())
+	}
+}
+
+// An owner begins with lanes while another one acquires the partition: it has none, or they are fenced.
+func TestLanesOfAFormerOwnerAreFenced(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	former := acquire(t, b.guard)
+	release := b.hold(t, `INSERT INTO idem.checkpoints (consumer_id, topic, partition, lane) SELECT consumer_id, topic, partition, 1 FROM idem.checkpoints`)
+	var lanes []*idem.Owner
+	made := make(chan error, 1)
+	go func() {
+		var err error
+		lanes, err = former.Lanes(t.Context(), 1)
+		made <- err
+	}()
+	b.waitForLock(t)
+	waits, acquired := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := b.guard.Acquire(t.Context(), partition, idem.AcquireOptions{Waiting: func(reason error) {
+			select {
+			case waits <- reason:
+			default:
+			}
+		}})
+		acquired <- err
+	}()
+	select {
+	case <-waits:
+		release()
+		if err := <-acquired; err != nil {
+			t.Fatal(err)
+		}
+	case err := <-acquired:
+		release()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := <-made
+	if err == nil {
+		_, err = b.guard.ProcessIfNew(t.Context(), "a", effect("a"), idem.WithOwner(lanes[0], 0))
+	}
+	if !errors.Is(err, idem.ErrFenced) {
+		t.Errorf("a lane of the former owner: %v, want ErrFenced", err)
+	}
+}
+
+// A former owner's transaction waits for the partition while it is acquired, with a snapshot from before.
+func TestHoldOfAFormerOwnerWithAnOldSnapshot(t *testing.T) {
+	t.Parallel()
+	for _, isolation := range []pgx.TxIsoLevel{pgx.ReadCommitted, pgx.RepeatableRead, pgx.Serializable} {
+		t.Run(string(isolation), func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			former := acquire(t, b.guard)
+			release := b.hold(t, `SELECT FROM idem.checkpoints FOR UPDATE`)
+			waits, acquired := make(chan error, 1), make(chan error, 1)
+			go func() {
+				_, err := b.guard.Acquire(t.Context(), partition, idem.AcquireOptions{Patience: time.Minute, Waiting: func(reason error) {
+					select {
+					case waits <- reason:
+					default:
+					}
+				}})
+				acquired <- err
+			}()
+			<-waits // It holds the partition now and again, and waits for the row.
+			done := make(chan error, 1)
+			go func() {
+				_, err := b.guard.ProcessIfNew(t.Context(), "a", effect("a"), idem.WithHold(former), idem.WithIsolation(isolation))
+				done <- err
+			}()
+			if isolation != pgx.ReadCommitted {
+				b.waitUntil(t, `EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND mode = 'ShareLock')`)
+			}
+			release()
+			if err := <-acquired; err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; !errors.Is(err, idem.ErrFenced) {
+				t.Errorf("got %v, want ErrFenced", err)
+			}
+		})
+	}
+}
+
+// Idle lanes stay behind the checkpoint, and busy ones are ahead of it: neither says what is processed.
+func TestRequestOfARecordDoesNotLookAtLanes(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	o := acquire(t, b.guard)
+	if _, err := o.Lanes(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Advance(t.Context(), 20); err != nil {
+		t.Fatal(err)
+	}
+	// In the order of the heap, where the row that was updated last comes last.
+	guard := newGuard(t, b.db.Pool(t, func(config *pgxpool.Config) {
+		config.ConnConfig.RuntimeParams["enable_indexscan"], config.ConnConfig.RuntimeParams["enable_bitmapscan"] = "off", "off"
+	}), idem.Config{Consumer: "orders"})
+	if _, err := guard.RequestRecord(t.Context(), partition, 10); err != nil {
+		t.Errorf("a record before the checkpoint: %v", err)
+	}
+	if _, err := guard.RequestRecord(t.Context(), partition, 20); !errors.Is(err, idem.ErrNotProcessed) {
+		t.Errorf("a record behind the checkpoint: %v", err)
+	}
+}
