@@ -20,8 +20,12 @@ func (w *worker) acquire(revoked context.Context) (int64, error) {
 		return 0, err
 	}
 	group := w.generation.committed.of(topic, number)
-	if w.config.Mode == ByEventID {
+	if w.config.Mode == ByEventID && !hasToken(group.metadata) {
 		return w.startWithoutCheckpoint(revoked, group)
+	}
+	if w.config.Mode == ByEventID {
+		// The mode was another one until now. For the last time the checkpoint knows better.
+		defer func() { w.owner = nil }()
 	}
 	if err := w.own(revoked, func() (int64, error) { return w.firstOffset(revoked, group) }); err != nil || revoked.Err() != nil {
 		return 0, err
@@ -178,7 +182,7 @@ func (w *worker) logStart(revoked context.Context) (int64, error) {
 // gone is the error for a partition that has no checkpoint although it once had one.
 func (w *worker) gone(offset int64) error {
 	return fmt.Errorf("%w: the group %q has come to offset %d of %v with a checkpoint; if the tables are in another database or schema, "+
-		"correct the connection; if they were made anew on purpose, say where to go on with kafka-consumer-groups.sh --reset-offsets "+
+		"correct the connection; if the consumer's name was changed, move what it has under the former one (idemctl consumer rename); if they were made anew on purpose, say where to go on with kafka-consumer-groups.sh --reset-offsets "+
 		"(--to-current goes on where the group has come)", idem.ErrCheckpointGone, w.config.Group, offset, w.partition)
 }
 

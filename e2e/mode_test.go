@@ -1,0 +1,48 @@
+package e2e_test
+
+import (
+	"testing"
+
+	"github.com/segmentio/kafka-go"
+
+	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+)
+
+// The mode is changed to the one without checkpoints after a crash: where the group's offset was committed
+// with a checkpoint, that one tells where to go on, be it ahead of the group (the crash came before the
+// commit) or behind it (the database went back).
+func TestModeWithoutCheckpointsGoesOnAtTheCheckpoint(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		before kafkaadapter.Mode
+		group  int64 // where it is after the crash
+		goBack int
+	}{
+		"ahead":  {kafkaadapter.ByCheckpoint, 10, 20},
+		"behind": {kafkaadapter.ByEventIDAndCheckpoint, 20, 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, broker.InProcess(t), 1)
+			s.broker.Write(t, s.topic, events(0, 20, 1)...)
+			s.start(t, func(c *kafkaadapter.Config) { c.Mode = test.before }).leaveAt(t, s, 20)
+			_, err := s.broker.Client.OffsetCommit(t.Context(), &kafka.OffsetCommitRequest{
+				GroupID: s.group, GenerationID: -1,
+				Topics: map[string][]kafka.OffsetCommit{s.topic: {{Offset: test.group, Metadata: "idem/1 token=00000000-0000-4000-8000-000000000000"}}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.goBack(t, test.goBack)
+			s.broker.Write(t, s.topic, events(20, 5, 1)...)
+			for _, n := range []int{25, 30} {
+				m := s.start(t, func(c *kafkaadapter.Config) { c.Mode = kafkaadapter.ByEventID })
+				s.awaitCommitted(t, int64(n))
+				m.leave(t)
+				s.verifyPlaces(t, n)
+				s.broker.Write(t, s.topic, events(n, 5, 1)...)
+			}
+		})
+	}
+}
