@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -68,7 +69,9 @@ type acquisition struct {
 	owner    *Owner
 	waiting  *waiting
 	deadline time.Time
-	start    *int64 // where to begin if there is no checkpoint; nil until it is known that there is none
+
+	terminated []int32 // process ids of sessions
+	start      *int64  // where to begin if there is no checkpoint; nil until it is known that there is none
 }
 
 var (
@@ -218,12 +221,15 @@ func (a *acquisition) endHolders(ctx context.Context, held error) {
 			return err //nolint:wrapcheck // It is told as it is.
 		})
 		session := session{holder.Pid, holder.Role, holder.Application}
-		if err == nil {
+		switch {
+		case err != nil:
+			a.waiting.tell(ctx, fmt.Errorf("%w in the session %v, which cannot be terminated: %w", held, session, err))
+		case slices.Contains(a.terminated, holder.Pid):
+			a.waiting.tell(ctx, fmt.Errorf("%w in the session %v, which was terminated and does not end", held, session))
+		default:
+			a.terminated = append(a.terminated, holder.Pid)
 			g.log.WarnContext(ctx, "idem: session of a former owner terminated", "partition", o.partition.String(), "session", session)
-
-			continue
 		}
-		a.waiting.tell(ctx, fmt.Errorf("%w in the session %v, which cannot be terminated: %w", held, session, err))
 	}
 	if err != nil && len(holders) == 0 {
 		a.waiting.tell(ctx, fmt.Errorf("%w; its session is not known: %w", held, err))
