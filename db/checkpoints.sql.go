@@ -472,7 +472,7 @@ func (q *Queries) CheckpointRead(ctx context.Context, db DBTX, arg CheckpointRea
 }
 
 const checkpointReset = `-- name: CheckpointReset :execrows
-UPDATE idem.checkpoints SET next_offset = $1, topic_id = $2, leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0 WHERE consumer_id OPERATOR(pg_catalog.=) $3 AND topic OPERATOR(pg_catalog.=) $4 AND partition OPERATOR(pg_catalog.=) $5 AND lane OPERATOR(pg_catalog.=) 0 AND owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid
+WITH lanes AS (UPDATE idem.checkpoints l SET owner_token = NULL WHERE l.consumer_id OPERATOR(pg_catalog.=) $3::bigint AND l.topic OPERATOR(pg_catalog.=) $4::pg_catalog.text AND l.partition OPERATOR(pg_catalog.=) $5::int AND l.lane OPERATOR(pg_catalog.>) 0 AND l.owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid) UPDATE idem.checkpoints p SET next_offset = $1, topic_id = $2, leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0 WHERE p.consumer_id OPERATOR(pg_catalog.=) $3::bigint AND p.topic OPERATOR(pg_catalog.=) $4::pg_catalog.text AND p.partition OPERATOR(pg_catalog.=) $5::int AND p.lane OPERATOR(pg_catalog.=) 0 AND p.owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid
 `
 
 type CheckpointResetParams struct {
@@ -485,7 +485,7 @@ type CheckpointResetParams struct {
 }
 
 // Sets the checkpoint anywhere, also back, for a log that has become another one or for the place that
-// an operator chose.
+// an operator chose. Its lanes end: they would take what comes again for processed.
 func (q *Queries) CheckpointReset(ctx context.Context, db DBTX, arg CheckpointResetParams) (int64, error) {
 	result, err := db.Exec(ctx, checkpointReset,
 		arg.NextOffset,

@@ -253,7 +253,8 @@ func (o *Owner) Lanes(ctx context.Context, n int) ([]*Owner, error) {
 const maxLanes = 1 << 12
 
 // Reset sets the checkpoint to next, even back, for a log that has become another one, or for a place
-// that an operator has chosen: records from there on are processed, unless their event ids are known.
+// that an operator has chosen: records from there on are processed, unless their event ids are known. Lanes
+// end (ErrFenced); make new ones.
 func (o *Owner) Reset(ctx context.Context, next int64) error {
 	id := nullable(o.partition.TopicID)
 	err := o.update(ctx, func(conn db.DBTX) (int64, error) {
@@ -263,7 +264,7 @@ func (o *Owner) Reset(ctx context.Context, next int64) error {
 		})
 	})
 	if err == nil {
-		o.topicID, o.leaderEpoch = id, nil
+		o.topicID, o.leaderEpoch, o.lanes = id, nil, nil
 		o.seen.Store(next)
 	}
 

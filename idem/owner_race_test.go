@@ -2,6 +2,7 @@ package idem_test
 
 import (
 	"errors"
+	"strconv"
 	"testing"
 	"time"
 
@@ -131,4 +132,33 @@ func TestRequestOfARecordDoesNotLookAtLanes(t *testing.T) {
 	if _, err := guard.RequestRecord(t.Context(), partition, 20); !errors.Is(err, idem.ErrNotProcessed) {
 		t.Errorf("a record behind the checkpoint: %v", err)
 	}
+}
+
+// Reset sets the checkpoint back: lanes from before would take the records that come again for processed.
+func TestResetEndsLanes(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	o := acquire(t, b.guard)
+	lanes, err := o.Lanes(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for offset := range int64(5) {
+		outcome, err := b.guard.ProcessIfNew(t.Context(), strconv.FormatInt(offset, 10), effect("a"), idem.WithOwner(lanes[0], offset))
+		want(t, "in a lane", outcome, err, idem.Processed)
+	}
+	if err := o.Reset(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if outcome, err := b.guard.ProcessIfNew(t.Context(), "other", effect("other"), idem.WithOwner(lanes[0], 3)); !errors.Is(err, idem.ErrFenced) {
+		t.Errorf("a lane from before: %v, %v; want ErrFenced", outcome, err)
+	}
+	if err := o.Advance(t.Context(), 1); err != nil {
+		t.Error(err)
+	}
+	if lanes, err = o.Lanes(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	outcome, err := b.guard.ProcessIfNew(t.Context(), "other", effect("other"), idem.WithOwner(lanes[0], 3))
+	want(t, "in a new lane", outcome, err, idem.Processed)
 }

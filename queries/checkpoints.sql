@@ -131,10 +131,16 @@ WHERE p.consumer_id = @consumer_id::bigint AND p.topic = @topic::text AND p.part
 
 -- name: CheckpointReset :execrows
 -- Sets the checkpoint anywhere, also back, for a log that has become another one or for the place that
--- an operator chose.
-UPDATE idem.checkpoints
+-- an operator chose. Its lanes end: they would take what comes again for processed.
+WITH lanes AS (
+    UPDATE idem.checkpoints l SET owner_token = NULL
+    WHERE l.consumer_id = @consumer_id::bigint AND l.topic = @topic::text AND l.partition = @partition::integer AND l.lane > 0
+      AND l.owner_token = CAST(@owner_token::text AS uuid)
+)
+UPDATE idem.checkpoints p
 SET next_offset = @next_offset, topic_id = sqlc.narg(topic_id), leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0
-WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND lane = 0 AND owner_token = CAST(@owner_token::text AS uuid);
+WHERE p.consumer_id = @consumer_id::bigint AND p.topic = @topic::text AND p.partition = @partition::integer AND p.lane = 0
+  AND p.owner_token = CAST(@owner_token::text AS uuid);
 
 -- name: CheckpointStart :many
 -- Counts the owners that have begun with a record, each once, however often it says so. Those
