@@ -12,6 +12,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
+	"github.com/nova-events/idempotent-consumer/internal/boundedlog"
 	"github.com/nova-events/idempotent-consumer/schema"
 )
 
@@ -57,7 +58,7 @@ func NewCleaner(pool *pgxpool.Pool, config CleanerConfig) (*Cleaner, error) {
 	config.Schema = cmp.Or(config.Schema, schema.DefaultName)
 	config.Interval = cmp.Or(config.Interval, time.Hour)
 	config.Share = cmp.Or(config.Share, 0.2)
-	config.Logger = cmp.Or(config.Logger, slog.New(slog.DiscardHandler))
+	config.Logger = boundedlog.New(config.Logger)
 	config.Retry = config.Retry.withDefaults()
 	if pool == nil {
 		return nil, fmt.Errorf("%w: the pool is nil; make one with pgxpool.New", ErrInvalidConfig)

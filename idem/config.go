@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nova-events/idempotent-consumer/internal/boundedlog"
 	"github.com/nova-events/idempotent-consumer/schema"
 )
 
@@ -46,14 +47,15 @@ type Config struct {
 	// Retry governs how transient errors are retried. The zero value has good defaults.
 	Retry RetryPolicy
 
-	// Logger is told about retries, at level warn, and unknown outcomes. Default: silence.
+	// Logger is told about retries, at level warn, and unknown outcomes. Values are cut at 8 KiB.
+	// Default: silence.
 	Logger *slog.Logger
 }
 
 func (c Config) withDefaults() Config {
 	c.Schema = cmp.Or(c.Schema, schema.DefaultName)
 	c.Isolation = cmp.Or(c.Isolation, pgx.ReadCommitted)
-	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.Logger = boundedlog.New(c.Logger)
 	c.Retry = c.Retry.withDefaults()
 
 	return c

@@ -13,6 +13,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/sasl"
+
+	"github.com/nova-events/idempotent-consumer/internal/boundedlog"
 )
 
 // Config describes a Consumer. Brokers, Group, Topics (or TopicPattern)
@@ -194,7 +196,8 @@ type Config struct {
 	// of Observe is only logged.
 	LetPanic bool
 
-	// Logger is told about rebalances (info) and about what goes wrong (warn). Default: silence.
+	// Logger is told about rebalances (info) and about what goes wrong (warn). Values are cut at 8 KiB.
+	// Default: silence.
 	Logger *slog.Logger
 }
 
@@ -226,7 +229,7 @@ func (c Config) withDefaults() Config {
 	c.Memory = cmp.Or(c.Memory, DefaultMemory)
 	c.TopicGrace = cmp.Or(c.TopicGrace, 30*time.Second)
 	c.ClientID = cmp.Or(c.ClientID, c.Group)
-	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.Logger = boundedlog.New(c.Logger)
 
 	return c
 }

@@ -89,3 +89,29 @@ func TestPlacesDiffer(t *testing.T) {
 		}
 	}
 }
+
+// An error ends up in logs and dead letters, so it does not repeat what the record holds.
+func TestErrorsOfLongRecordsAreShort(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("9", 900_000)
+	for name, strategy := range map[string]kafkaadapter.EventID{
+		"Header": kafkaadapter.Header("idempotency_key"), "PayloadField": kafkaadapter.PayloadField("id.id"),
+		"CloudEvents": kafkaadapter.CloudEvents(), "DebeziumOutbox": kafkaadapter.DebeziumOutbox(),
+		"FirstOf": kafkaadapter.FirstOf(kafkaadapter.Header("x"), kafkaadapter.PayloadField("id.id"), kafkaadapter.DebeziumOutbox()),
+	} {
+		for _, content := range []string{
+			long, `"` + long + `"`, `"` + long, `{"id":` + long + `}`, `{"id":"` + long + `"}`, `{"id":{"id":` + long,
+			`{"id":{"id":"` + long + `\x"}}`, `{"` + long + `":1}`, `{"id":{"id":-` + long + `x}}`, `{"source":` + long + `,"id":1}`,
+		} {
+			for _, mode := range []string{"text/plain", "application/cloudevents+json"} {
+				record := headers("content-type", mode, "id", content+`"`)
+				record.Value = []byte(content)
+				if id, err := strategy(record); err != nil && len(err.Error()) > 1000 {
+					t.Errorf("%s: %d bytes: %.100s…", name, len(err.Error()), err)
+				} else if err == nil && id == "" {
+					t.Errorf("%s: neither an id nor an error", name)
+				}
+			}
+		}
+	}
+}
