@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/unverified"
 )
 
 // Guard processes each event of one consumer once. It is safe for concurrent use; make one
@@ -26,7 +27,8 @@ type Guard struct {
 }
 
 // New returns a Guard. It does no I/O: the consumer is registered by Register or by the first
-// call that needs it. Errors wrap ErrInvalidConfig.
+// call that needs it. It warns (Config.Logger) if the pool's connections leave this machine without being
+// encrypted and verified. Errors wrap ErrInvalidConfig.
 func New(pool *pgxpool.Pool, config Config) (*Guard, error) {
 	if pool == nil {
 		return nil, fmt.Errorf("%w: the pool is nil; make one with pgxpool.New", ErrInvalidConfig)
@@ -36,12 +38,17 @@ func New(pool *pgxpool.Pool, config Config) (*Guard, error) {
 		return nil, err
 	}
 
+	log := config.Logger.With("consumer", config.Consumer)
+	if lacks := unverified.Postgres(&pool.Config().ConnConfig.Config); lacks != "" {
+		log.Warn("idem: the connection to PostgreSQL is not safe from others in the network; use sslmode=verify-full", "reason", lacks)
+	}
+
 	return &Guard{
 		pool:     pool,
 		config:   config,
 		queries:  db.New(),
 		names:    &qualifier{name: config.Schema},
-		log:      config.Logger.With("consumer", config.Consumer),
+		log:      log,
 		consumer: consumerID(config.Consumer),
 	}, nil
 }

@@ -33,7 +33,8 @@ type Consumer struct {
 	pool       poolWatch
 }
 
-// New returns a Consumer whose handler runs in the transactions of guard. It does no I/O.
+// New returns a Consumer whose handler runs in the transactions of guard. It does no I/O. It warns
+// (Config.Logger) if SASL sends a password over the network without TLS, or TLS trusts any certificate.
 // Errors wrap ErrInvalidConfig.
 func New(guard *idem.Guard, config Config) (*Consumer, error) {
 	if guard == nil {
@@ -51,6 +52,7 @@ func New(guard *idem.Guard, config Config) (*Consumer, error) {
 	}
 	config.Logger = config.Logger.With("group", config.Group)
 	config.Observe = config.observeSafely()
+	config.warnOfNetwork()
 
 	return &Consumer{guard: guard, config: config, brokers: kafka.TCP(config.Brokers...)}, nil
 }

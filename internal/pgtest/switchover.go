@@ -96,7 +96,7 @@ func (db *DB) until(t testing.TB, query string) {
 			select {
 			case <-poll.C:
 			case <-ctx.Done():
-				return context.Cause(ctx) //nolint:wrapcheck // It says what it is.
+				return context.Cause(ctx)
 			}
 		}
 	})
