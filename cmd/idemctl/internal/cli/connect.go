@@ -16,6 +16,8 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
+
+	"github.com/nova-events/idempotent-consumer/internal/unverified"
 )
 
 const (
@@ -63,6 +65,9 @@ func (a *app) withPool(command *cobra.Command, fn func(ctx context.Context, pool
 		return fmt.Errorf("make a connection pool: %w", err)
 	}
 	defer pool.Close()
+	if lacks := unverified.Postgres(&config.ConnConfig.Config); lacks != "" {
+		_, _ = fmt.Fprintf(a.Stderr, "idemctl: warning: %s on the connection to PostgreSQL; use sslmode=verify-full\n", lacks)
+	}
 
 	err = pool.Ping(ctx)
 	if err != nil {
