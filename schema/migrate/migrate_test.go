@@ -1,9 +1,7 @@
 package migrate_test
 
 import (
-	"context"
 	"database/sql"
-	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -324,56 +322,6 @@ func TestBesideTheServicesOwnGoose(t *testing.T) {
 	}
 }
 
-func TestReservedWordIsRefused(t *testing.T) {
-	t.Parallel()
-	db := open(t, pgtest.NewEmptyDB(t))
-	m := migrator(t, db, "select")
-	if _, err := m.Up(t.Context()); !errors.Is(err, schema.ErrInvalidName) || !strings.Contains(err.Error(), "reserved word") {
-		t.Errorf("Up: %v", err)
-	}
-	if states, err := m.Status(t.Context()); err != nil || len(states) == 0 {
-		t.Errorf("Status: %+v, %v", states, err)
-	}
-}
-
-func TestMisuse(t *testing.T) {
-	t.Parallel()
-	db := open(t, pgtest.NewEmptyDB(t))
-	if _, err := migrate.New(nil, schema.DefaultName); err == nil {
-		t.Error("New takes a nil handle")
-	}
-	if _, err := migrate.New(db, `x"; DROP`); !errors.Is(err, schema.ErrInvalidName) {
-		t.Errorf("New: %v", err)
-	}
-	if _, err := migrate.Scripts("X"); !errors.Is(err, schema.ErrInvalidName) {
-		t.Errorf("Scripts: %v", err)
-	}
-	for _, version := range []int64{-1, 99999} {
-		if _, err := migrator(t, db, schema.DefaultName).To(t.Context(), version); !errors.Is(err, migrate.ErrUnknownVersion) {
-			t.Errorf("To(%d): %v", version, err)
-		}
-	}
-	err := migrate.Up(t.Context(), "postgres://u:secret@127.0.0.1:1/x?sslmode=disable", schema.DefaultName)
-	if err == nil || strings.Contains(err.Error(), "secret") {
-		t.Errorf("Up: %v", err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := migrator(t, db, schema.DefaultName).Up(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("Up: %v", err)
-	}
-}
-
-func TestServerTooOld(t *testing.T) {
-	t.Parallel()
-	if err := migrate.CheckServer(130011); !errors.Is(err, migrate.ErrServerTooOld) || !strings.Contains(err.Error(), "version 13, version 14 or newer") {
-		t.Errorf("PostgreSQL 13: %v", err)
-	}
-	if err := migrate.CheckServer(140000); err != nil {
-		t.Errorf("PostgreSQL 14: %v", err)
-	}
-}
-
 // A service asks the function, whoever migrated and whatever it may read.
 func TestEachMigrationSetsTheVersion(t *testing.T) {
 	t.Parallel()
@@ -408,60 +356,5 @@ func TestEachMigrationSetsTheVersion(t *testing.T) {
 	}
 	for version := m.Latest() - 1; version >= 0; version-- {
 		to(version)
-	}
-}
-
-func TestTablesOfAnotherMigratorAreLeftToIt(t *testing.T) {
-	t.Parallel()
-	db := open(t, pgtest.NewEmptyDB(t))
-	scripts, err := migrate.Scripts("other")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := db.ExecContext(t.Context(), "CREATE SCHEMA other;"+scripts[0].Up+scripts[1].Up); err != nil {
-		t.Fatal(err)
-	}
-	m := migrator(t, db, "other")
-	if state, err := m.State(t.Context()); err != nil || state != (migrate.State{Version: 2, Foreign: true}) {
-		t.Errorf("State: %+v, %v", state, err)
-	}
-	if _, err := m.Up(t.Context()); !errors.Is(err, migrate.ErrForeign) || !strings.Contains(err.Error(), "at version 2 of ") {
-		t.Errorf("Up: %v", err)
-	}
-}
-
-// In another encoding SQL would hash other bytes than services do.
-func TestOtherEncodingsAreRefused(t *testing.T) {
-	t.Parallel()
-	admin := pgtest.NewEmptyDB(t)
-	db := open(t, admin)
-	for _, encoding := range []string{"LATIN1", "EUC_JP", "SQL_ASCII"} {
-		name := admin.Name + "_" + strings.ToLower(encoding)
-		if _, err := db.ExecContext(t.Context(), "CREATE DATABASE "+name+" TEMPLATE template0 ENCODING '"+encoding+"' LOCALE 'C'"); err != nil {
-			t.Fatal(err)
-		}
-		config, err := pgx.ParseConfig(admin.DSN)
-		if err != nil {
-			t.Fatal(err)
-		}
-		config.Database = name
-		other := stdlib.OpenDB(*config)
-		if _, err := migrator(t, other, "other").Up(t.Context()); !errors.Is(err, migrate.ErrEncoding) || !strings.Contains(err.Error(), encoding) {
-			t.Errorf("%s: %v", encoding, err)
-		}
-		// Another migrator is told by the script.
-		scripts, err := migrate.Scripts("other")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := other.ExecContext(t.Context(), "CREATE SCHEMA other;"+scripts[0].Up); err == nil || !strings.Contains(err.Error(), "must have the encoding UTF8, not "+encoding) {
-			t.Errorf("%s: %v", encoding, err)
-		}
-		if err := other.Close(); err != nil {
-			t.Error(err)
-		}
-		if _, err := db.ExecContext(t.Context(), "DROP DATABASE "+name); err != nil {
-			t.Error(err)
-		}
 	}
 }
