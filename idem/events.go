@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -154,12 +155,17 @@ func (g *Guard) retried(ctx context.Context, run func() error) error {
 		if err := g.register(ctx); err != nil {
 			return err
 		}
-		if err := run(); err != nil {
-			return fmt.Errorf("idem: %w", err)
-		}
-
-		return nil
+		return prefixed(run())
 	})
+}
+
+// prefixed says that an error comes from this package, unless it does so itself.
+func prefixed(err error) error {
+	if err == nil || strings.HasPrefix(err.Error(), "idem: ") {
+		return err
+	}
+
+	return fmt.Errorf("idem: %w", err)
 }
 
 // keyed are events by their keys, without duplicates, as the claim statement wants them. The

@@ -21,7 +21,8 @@ func newCleanup(a *app) *cobra.Command {
 pass over the table. It works in transactions of about 5 ms and can run at any time; a
 signal ends it between two of them. Services that run a Cleaner do not need it.
 
-Events that somebody has locked are left for the next time. At most one process cleans up at a time. If another one does, the exit status is 5.`,
+Events that somebody has locked are left for the next pass. One process cleans up at a time; the
+exit status is 5 if another one does.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return a.cleanup(command, dryRun) },
 	}
@@ -51,7 +52,7 @@ func (r cleanupReport) text() string {
 	}
 	text := fmt.Sprintf("%s forgotten in %v.\n", events(r.Deleted), time.Duration(r.Elapsed).Round(time.Millisecond))
 	if r.DeadLetters > 0 {
-		text += number(r.DeadLetters) + " resolved dead letters removed.\n"
+		text += plural(r.DeadLetters, "resolved dead letter") + " removed.\n"
 	}
 	if len(t.rows) > 0 {
 		text = t.String() + "\n" + text

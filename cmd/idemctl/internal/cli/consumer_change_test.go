@@ -209,7 +209,7 @@ func TestRebind(t *testing.T) {
 	contains(t, b.ok(t, "consumer", "list"), "GROUP", "first of cluster k")
 	b.run(t, "consumer", "rebind", "orders").want(t, exitUnconfirmed, "belongs to first of cluster k", "--yes")
 	bind("k", "second", false)
-	contains(t, b.ok(t, "consumer", "rebind", "orders", "-y"), "belonged to first of cluster k and belongs to the next group that uses it")
+	contains(t, b.ok(t, "consumer", "rebind", "orders", "-y"), "belonged to first of cluster k; it now belongs to the next group that uses it")
 	bind("k", "second", true)
 	bind("k", "first", false)
 	got := decode[rebindReport](t, b.ok(t, "consumer", "rebind", "orders", "--group", "third", "--cluster", "q", "-y", "--json"))
@@ -220,4 +220,33 @@ func TestRebind(t *testing.T) {
 	bind("q", "third", true)
 	b.run(t, "consumer", "rebind", "orders", "--group", "x").want(t, exitUsage, "--group and --cluster")
 	b.run(t, "consumer", "rebind", "nobody").want(t, exitFailure, "nobody is not registered")
+}
+
+// With the rights of a service the commands that belong to the owner of the tables fail, change nothing, report
+// nothing as done, and say which role they need.
+func TestOwnersCommandsNameTheRole(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.fill(t, "orders", 10)
+	role := b.db.Name + "_service"
+	b.exec(t, "CREATE ROLE "+role)
+	t.Cleanup(func() { _, _ = b.conn.Exec(context.Background(), "DROP OWNED BY "+role+"; DROP ROLE "+role) })
+	b.exec(t, b.ok(t, "migrate", "print", "--grants", role))
+	b.env["IDEM_DATABASE_URL"] += "&role=" + role
+	for _, args := range [][]string{
+		{"consumer", "rename", "orders", "sales", "--watch", "1ms"},
+		{"consumer", "delete", "orders", "-y", "--watch", "1ms"},
+		{"consumer", "set-retention", "orders", "900d", "-y"},
+		{"migrate", "status"},
+	} {
+		r := b.run(t, args...)
+		r.want(t, exitFailure, "permission denied", "need the role that owns the tables")
+		if r.stdout != "" {
+			t.Errorf("%v: stdout has %q", args, r.stdout)
+		}
+	}
+	if got, want := b.rows(t, "orders"), [4]int64{10, 3, 7, 1}; got != want {
+		t.Errorf("orders has %v, want %v", got, want)
+	}
+	contains(t, b.ok(t, "consumer", "list"), "orders", "1000d", "g of cluster k")
 }

@@ -75,6 +75,9 @@ func (a *app) deleteConsumer(command *cobra.Command, name string, watch time.Dur
 				return err
 			}
 		}
+		if err := c.closeForDeletion(ctx); err != nil {
+			return err
+		}
 		r := deleteReport{Consumer: name}
 		err = c.remove(ctx, &r)
 		c.bar.end()
@@ -84,17 +87,23 @@ func (a *app) deleteConsumer(command *cobra.Command, name string, watch time.Dur
 	})
 }
 
-// remove deletes all rows. The checkpoints go first: whoever owns them is refused from then on.
-func (c *consumerChange) remove(ctx context.Context, r *deleteReport) error {
-	q, s, id := c.store.queries, c.store, c.consumer.ID
-	closed, err := q.ConsumerClose(ctx, s.conn, db.ConsumerCloseParams{ID: id, Closed: deletion})
+// closeForDeletion keeps the consumer from being registered.
+func (c *consumerChange) closeForDeletion(ctx context.Context) error {
+	closed, err := c.store.queries.ConsumerClose(ctx, c.store.conn, db.ConsumerCloseParams{ID: c.consumer.ID, Closed: deletion})
 	switch {
 	case err != nil:
 		return fmt.Errorf("close the consumer: %w", err)
 	case closed == 0:
 		return errors.New("somebody else has begun to change the consumer; nothing was changed")
+	default:
+		return nil
 	}
-	err = retry(ctx, func() (err error) {
+}
+
+// remove deletes all rows. The checkpoints go first: whoever owns them is refused from then on.
+func (c *consumerChange) remove(ctx context.Context, r *deleteReport) error {
+	q, s, id := c.store.queries, c.store, c.consumer.ID
+	err := retry(ctx, func() (err error) {
 		r.Checkpoints, err = q.CheckpointRemove(ctx, s.conn, id)
 
 		return wrap("delete the checkpoints", err)

@@ -17,7 +17,7 @@ func newConsumerRebind(a *app) *cobra.Command {
 		Long: `A consumer belongs to the Kafka group and cluster that used it first. Rebind lets it belong to the
 next group that uses it, or with --group and --cluster to that one. It is for a group that was renamed
 or moved: two groups that share a consumer take each other's events for their own, and process a part
-each. Stop the former group first. It asks before it does so.`,
+each. Stop the former group first. Asks if the consumer belongs to a group.`,
 		Example: `  idemctl consumer rebind payments
   idemctl consumer rebind payments --group payments-v2 --cluster MkU3OEVBNTcwNTJENDM2Qk`,
 		Args: wants("NAME"),
@@ -54,7 +54,7 @@ type rebindReport struct {
 }
 
 func (r rebindReport) text() string {
-	return fmt.Sprintf("%s belonged to %s and belongs to %s now.\n", printable(r.Consumer), binding(r.PreviousCluster, r.PreviousGroup, "no group"),
+	return fmt.Sprintf("%s belonged to %s; it now belongs to %s.\n", printable(r.Consumer), binding(r.PreviousCluster, r.PreviousGroup, "no group"),
 		binding(r.Cluster, r.Group, "the next group that uses it"))
 }
 
@@ -76,7 +76,7 @@ func (a *app) rebind(command *cobra.Command, name string, cluster, group *string
 		r := rebindReport{
 			Consumer: name, Group: group, Cluster: cluster, PreviousGroup: consumer.BoundGroup, PreviousCluster: consumer.BoundCluster,
 		}
-		warning := fmt.Sprintf("%s belongs to %s. If that group still runs, it and the next one process a part of the events each.",
+		warning := fmt.Sprintf("%s belongs to %s. If that group still runs, it and the next one each process a part of the events.",
 			printable(name), binding(r.PreviousCluster, r.PreviousGroup, "no group"))
 		if consumer.BoundGroup != nil {
 			if err := a.confirm(ctx, warning); err != nil {

@@ -20,15 +20,14 @@ func newDeadLetter(a *app) *cobra.Command {
 	command := group("deadletter", "List dead letters, have them processed again, give them up",
 		`Dead letters are records that could not be processed. Their states:
     open        waits for somebody to decide: "deadletter replay" or "deadletter discard"
-    parked      waits behind an unresolved letter of the same record key, and follows by itself
+    parked      waits behind an unresolved dead letter of the same record key, and follows by itself
     replay      will be processed again by the consumer that owns the partition
     replayed    has been processed since
     discarded   was given up by somebody
     superseded  was not replayed, because another delivery of its event was processed
     expired     was asked for ("idemctl reprocess"), but Kafka no longer had the record
-The first three are unresolved. Commands that take an ID take the beginning of one too, at least
-four digits that no other dead letter's id begins with; lists print such beginnings, and with --json
-the whole ids.`,
+The first three are unresolved. An ID may be shortened to its first digits, at least four, that no
+other dead letter's id begins with. Lists print ids so shortened; with --json they print whole ids.`,
 		newDeadLetterList(a), newDeadLetterShow(a), newDeadLetterReplay(a), newDeadLetterDiscard(a))
 	command.Aliases = []string{"dlq"}
 

@@ -41,7 +41,7 @@ func (a *app) errorText(err error) string {
 	case errors.As(err, &parse), errors.As(err, &connect) && a.target.ambiguous():
 		return "cannot connect to the database"
 	default:
-		return lines(err.Error(), a.timeLimit(err))
+		return lines(err.Error(), a.timeLimit(err), a.rights(err))
 	}
 }
 
@@ -53,6 +53,17 @@ func (a *app) timeLimit(err error) string {
 	}
 
 	return "A limit of time or somebody else ended the statement. PGOPTIONS='-c statement_timeout=0' in the environment lets it take as long as it needs."
+}
+
+// rights says what to do where the role of the connection may not do what the command does.
+func (a *app) rights(err error) string {
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) || pgErr.Code != "42501" {
+		return ""
+	}
+
+	return lines("The role of the connection lacks a right. \"migrate up\", \"down\", \"to\" and \"status\", and \"consumer rename\", \"delete\" and \"set-retention\"",
+		"need the role that owns the tables. For all else \"idemctl migrate print --grants ROLE\" prints the rights.")
 }
 
 // leaks reports whether the text of an error from connecting may hold a part of the password

@@ -60,7 +60,7 @@ type reprocessReport struct {
 }
 
 func (r reprocessReport) text() string {
-	return fmt.Sprintf("The consumer that owns partition %d of %s processes the record at offset %d again within seconds, if it runs. To watch:\n    idemctl deadletter show %v%s\n",
+	return fmt.Sprintf("The consumer that owns partition %d of %s will process the record at offset %d again within seconds, if it runs. To watch:\n    idemctl deadletter show %v%s\n",
 		r.Partition, printable(r.Topic), r.Offset, r.DeadLetter, r.schemaArgument)
 }
 
@@ -116,7 +116,7 @@ func (a *app) reprocess(command *cobra.Command, args []string, at place) error {
 		id, err := guard.RequestRecord(ctx, idem.Partition{Topic: at.topic, Number: at.partition}, at.offset)
 		switch {
 		case errors.Is(err, idem.ErrNotProcessed):
-			return fmt.Errorf("%w: it comes by itself", err)
+			return fmt.Errorf("%w; it is processed when its turn comes", err)
 		case errors.Is(err, idem.ErrRequested):
 			return fmt.Errorf("%w; see \"idemctl deadletter show\" and \"idemctl deadletter replay\"", err)
 		case err != nil:

@@ -32,7 +32,7 @@ func TestReprocessAsksTheOwner(t *testing.T) {
 		{exitUsage, "negative", []string{"--topic", "orders", "--partition", "3", "--offset", "-1"}},
 		{exitNotFound, "not known to payments", []string{"unknown"}},
 		{exitFailure, "not stored with it", []string{"bare"}},
-		{exitFailure, "the checkpoint of orders/3 is at 20: it comes by itself", []string{"--topic", "orders", "--partition", "3", "--offset", "20", "-y"}},
+		{exitFailure, "idemctl: idem: the record is not processed yet: the checkpoint of orders/3 is at 20; it is processed when its turn comes", []string{"--topic", "orders", "--partition", "3", "--offset", "20", "-y"}},
 		{exitUnconfirmed, "offset 7 of partition 3 of orders will be processed again by payments", []string{"placed"}},
 	} {
 		b.run(t, append([]string{"reprocess", "-c", "payments"}, c.args...)...).want(t, c.status, c.want)

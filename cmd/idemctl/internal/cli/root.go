@@ -19,7 +19,7 @@ Flags always win over the environment.
 Output: data on stdout, everything else on stderr; a progress bar only on a terminal. With
 --json every command prints one JSON document: names in snake_case, lists that are empty as
 [], times in RFC 3339, durations as numbers of seconds (…_seconds). What comes from records is
-printed with control characters escaped, but for "deadletter show --raw-value".
+printed with control characters escaped, except by "deadletter show --raw-value".
 
 Commands that lose something ask first. Where nobody can answer they need --yes.
 
@@ -27,7 +27,7 @@ Exit status:
     0  done
     1  failed; the message says what to do
     2  wrong usage; nothing was tried
-    3  show, dlq show: the event, or the dead letter, is not known
+    3  show, reprocess, deadletter show: the event or the dead letter is not known
     4  not confirmed: the answer was no, or --yes is missing; nothing was changed
     5  cleanup: another process is cleaning up
   130  interrupted by a signal; what was done until then is reported and stays done`
@@ -39,9 +39,9 @@ const rootExample = `  export IDEM_DATABASE_URL=postgres://me@db.example.com/sho
   idemctl forget 4711 --consumer orders          let it be processed again when it is delivered again
   idemctl reprocess 4711 --consumer orders       process its record again now
   idemctl cleanup --dry-run                      what retention would delete
-  idemctl deadletter list                               what could not be processed?
-  idemctl deadletter replay --all --dry-run             what would be tried again
-  idemctl checkpoint list                         how far is each partition?`
+  idemctl deadletter list                        what could not be processed?
+  idemctl deadletter replay --all --dry-run      what would be tried again
+  idemctl checkpoint list                        how far is each partition?`
 
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{

@@ -19,9 +19,9 @@ func newStatus(a *app) *cobra.Command {
 		Short: "Tell what the tables hold, for each consumer",
 		Long: `Tells how many events each consumer remembers, how many of them are expired, from when the
 oldest and the newest are, and how much room they take on disk; and how many dead letters are
-unresolved. Of a large table a part is read, and the figures are estimates (with --json "estimated"
-says so); the oldest event may be older then. With --exact all of it is read. Dead rows and vacuums are what the
-server's statistics say. What needs doing is told at the end; docs/operations.md says more.`,
+unresolved. Of a large table a part is read, and the figures are estimates ("estimated" in JSON);
+the oldest event may then be older. --exact reads all of it. Dead rows and vacuums are what the
+server's statistics say. The end says what needs doing; docs/operations.md says more.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return a.tell(command, exact) },
 	}
@@ -34,21 +34,22 @@ server's statistics say. What needs doing is told at the end; docs/operations.md
 const sampledBlocks = 4000
 
 type statusReport struct {
-	tableHealth
-	schemaState
-
 	Schema string `json:"schema"`
 	// MigrationVersion is 0 where it is not known.
 	MigrationVersion int64 `json:"migration_version"`
+	schemaState
+
 	// Estimated is set where only a part of the table was read.
-	Estimated       bool             `json:"estimated"`
-	TableBytes      int64            `json:"table_bytes"`
-	IndexBytes      int64            `json:"index_bytes"`
-	Events          int64            `json:"events"`
-	Expired         int64            `json:"expired"`
-	OpenDeadLetters int64            `json:"open_dead_letters"`
-	Unresolved      int64            `json:"unresolved_dead_letters"`
-	Consumers       []consumerStatus `json:"consumers"`
+	Estimated       bool  `json:"estimated"`
+	TableBytes      int64 `json:"table_bytes"`
+	IndexBytes      int64 `json:"index_bytes"`
+	Events          int64 `json:"events"`
+	Expired         int64 `json:"expired"`
+	OpenDeadLetters int64 `json:"open_dead_letters"`
+	Unresolved      int64 `json:"unresolved_dead_letters"`
+	tableHealth
+
+	Consumers []consumerStatus `json:"consumers"`
 	// Advice is what somebody should do, one sentence each.
 	Advice []string `json:"advice"`
 
@@ -79,7 +80,7 @@ func (r statusReport) text() string {
 		[2]string{"events", about + number(r.Events) + " (" + number(r.Expired) + " expired)"},
 		[2]string{"dead letters", number(r.Unresolved) + " unresolved (" + number(r.OpenDeadLetters) + " open)"},
 		[2]string{"on disk", fmt.Sprintf("%s: table %s, index %s", size(r.TableBytes+r.IndexBytes), size(r.TableBytes), size(r.IndexBytes))},
-		[2]string{"an event", r.room()},
+		[2]string{"per event", r.room()},
 		[2]string{"dead rows", r.dead(r.readAt)},
 	)
 	if len(r.Consumers) == 0 {

@@ -79,14 +79,14 @@ func (h tableHealth) room() string {
 		return "-"
 	}
 
-	return fmt.Sprintf("%.0f bytes with its index, %.0f if packed: about %s are dead or free", h.BytesPerEvent, h.PackedBytesPerEvent, size(h.UnusedBytes))
+	return fmt.Sprintf("%.0f bytes including index; %.0f without bloat: about %s are dead rows or free space", h.BytesPerEvent, h.PackedBytesPerEvent, size(h.UnusedBytes))
 }
 
 // deadPercent is the share of the dead rows in all.
 func (h tableHealth) deadPercent() int64 { return 100 * h.DeadRows / max(h.LiveRows+h.DeadRows, 1) }
 
 func (h tableHealth) dead(now time.Time) string {
-	vacuumed := "no vacuum is known of"
+	vacuumed := "never vacuumed (or statistics were reset)"
 	if last := h.vacuumed(); !last.IsZero() {
 		vacuumed = "last vacuum " + ago(last, now)
 	}
@@ -125,7 +125,7 @@ func (r statusReport) advise() []string {
 
 func sinceVacuum(last, now time.Time) string {
 	if last.IsZero() {
-		return "and no vacuum is known of"
+		return "and the table was never vacuumed (or statistics were reset)"
 	}
 
 	return "and the last vacuum was " + ago(last, now)

@@ -26,7 +26,7 @@ func TestAdvice(t *testing.T) {
 		"all is well":                {health: tableHealth{LiveRows: 1e6, DeadRows: 5e4}},
 		"few rows":                   {health: tableHealth{LiveRows: 10, DeadRows: 9_000}},
 		"vacuum is about to come":    {health: tableHealth{LiveRows: 1e6, DeadRows: 4e5, LastAutovacuum: before(time.Minute)}},
-		"no vacuum":                  {health: tableHealth{LiveRows: 6e6, DeadRows: 4e6}, want: "40% of the rows are dead, and no vacuum is known of:"},
+		"no vacuum":                  {health: tableHealth{LiveRows: 6e6, DeadRows: 4e6}, want: "40% of the rows are dead, and the table was never vacuumed (or statistics were reset):"},
 		"none for long":              {health: tableHealth{LiveRows: 6e6, DeadRows: 4e6, LastAutovacuum: before(90 * day), LastVacuum: before(2 * day)}, want: "40% of the rows are dead, and the last vacuum was 2d ago:"},
 		"vacuum is held up":          {health: tableHealth{LiveRows: 4e6, DeadRows: 6e6, LastAutovacuum: before(time.Minute)}, want: "60% of the rows are dead although a vacuum ended 1m ago:"},
 		"the cleaner will come":      {consumers: of(7*day, 7*day+time.Hour)},
@@ -56,7 +56,7 @@ func TestStatusHealth(t *testing.T) {
 	b.exec(t, "GRANT SELECT ON idem.idem_migrations TO "+role)
 	b.env["IDEM_DATABASE_URL"] = withRole(b.env["IDEM_DATABASE_URL"], role)
 	text := b.ok(t, "status")
-	contains(t, text, "an event", "if packed", "dead rows", "about 0 (0%), last vacuum ")
+	contains(t, text, "per event", "without bloat", "dead rows", "about 0 (0%), last vacuum ")
 	if strings.Contains(text, "To do") {
 		t.Error(text)
 	}
