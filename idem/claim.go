@@ -46,12 +46,12 @@ type Claim struct {
 
 // ClaimTx claims an event inside the caller's transaction, before the caller's own writes.
 // The claim lasts if and only if that transaction commits; ClaimTx neither commits nor rolls
-// it back. tx may be a savepoint (pgx.Tx.Begin): rolling back to it gives the event free.
+// it back. tx may be a savepoint (pgx.Tx.Begin): rolling back to it releases the event.
 //
 // If another transaction in progress holds the event, ClaimTx waits for its end. Under
 // REPEATABLE READ and SERIALIZABLE it then fails with a serialization failure instead
 // (IsTransient reports true): roll back and begin anew. Claim several events in one
-// transaction always in the same order, or deadlocks will make some of them fail so.
+// transaction always in the same order; otherwise they can deadlock, which fails one of them.
 //
 // If the caller's COMMIT loses its connection, Resolve tells what became of it. Of the options
 // WithMetadata and WithFingerprint make sense here. A consumer that is not registered yet is registered in the caller's

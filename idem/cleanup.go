@@ -21,8 +21,8 @@ const (
 
 // CleanupReport says what one pass of cleanup did.
 type CleanupReport struct {
-	// Deleted counts the forgotten events of all consumers, Consumers those of each. They
-	// never say too much; if the connection is lost during a COMMIT, they may miss one batch.
+	// Deleted counts the forgotten events of all consumers, Consumers those of each. The
+	// counts can be too low by one batch, if the connection is lost during a COMMIT, never too high.
 	Deleted   int64
 	Consumers map[string]int64
 	// DeadLetters counts the dead letters that were removed, because they were resolved longer ago

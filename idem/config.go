@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// DefaultRetention is how long event ids are remembered where nothing else is said.
+	// DefaultRetention is how long event ids are remembered by default.
 	DefaultRetention = 7 * 24 * time.Hour
 
 	// Unlimited attempts (RetryPolicy.MaxAttempts) end only with the context.

@@ -23,7 +23,7 @@
 //   - A record of a partition takes effect once for ever where a Checkpoint is advanced in the
 //     same transaction (WithOwner, ProcessBatchAt), and only its latest owner can do that.
 //   - A batch has the effect of its events one by one.
-//   - A missing or impossible event id is an error, never a pass.
+//   - A missing or invalid event id is always an error.
 //
 // # What is not
 //

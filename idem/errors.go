@@ -7,8 +7,8 @@ import (
 )
 
 var (
-	// ErrInvalidConfig is returned, with the reason, when a configuration or an option makes
-	// no sense. It is found before any I/O.
+	// ErrInvalidConfig is returned, with the reason, when a configuration, an option or an argument
+	// of a call is not valid. It is found before any I/O.
 	ErrInvalidConfig = errors.New("idem: invalid configuration")
 
 	// ErrInvalidEventID is returned, with the reason, when an event id is empty, longer than
@@ -18,7 +18,7 @@ var (
 
 	// ErrInvalidMetadata is returned, with the reason, when the metadata hold what jsonb
 	// cannot: text with NUL characters, or a User part that is not JSON, too large, too deep
-	// or with numbers beyond all measure. It is found before any I/O.
+	// or with numbers outside jsonb's range. It is found before any I/O.
 	ErrInvalidMetadata = errors.New("idem: invalid metadata")
 
 	// ErrNotFound is returned by Lookup when the event is not processed, or forgotten.

@@ -127,7 +127,7 @@ func storable(text []byte) ([]byte, error) {
 			}
 		case json.Number:
 			if !storableNumber(token.String()) {
-				return nil, fmt.Errorf("the number %.20s… is beyond all measure", token)
+				return nil, fmt.Errorf("the number %.20s… is outside jsonb's range", token)
 			}
 		}
 	}

@@ -47,9 +47,9 @@ type transientError struct{ error }
 
 func (e *transientError) Unwrap() error { return e.error }
 
-// IsTransient reports whether err comes of the infrastructure and may be gone on another try.
-// The guard retries such errors by its RetryPolicy; what then comes out of it is worth trying
-// again later. Errors of the server are judged by SQLSTATE:
+// IsTransient reports whether err comes from the infrastructure and may be gone on another try.
+// The guard retries such errors by its RetryPolicy; if the call still fails with one, retry it
+// later. Errors of the server are judged by SQLSTATE:
 //
 //   - Transient are connections that are refused or lost (08), serialization failures
 //     (40001), deadlocks (40P01), a server short of resources (53), and one that shuts down,
@@ -71,8 +71,8 @@ func (e *transientError) Unwrap() error { return e.error }
 //   - All others are not: permissions, constraints, SQL that is wrong.
 //
 // A HandlerError is transient by the same SQLSTATEs, whichever database they came from.
-// Without one it is so only if the connection of the handler's transaction is lost: trouble
-// that a handler has with other systems is its own, unless it says so (Transient).
+// Without one it is transient only if the connection of the handler's transaction is lost:
+// errors of other systems count as the handler's, unless it wraps them (Transient).
 func IsTransient(err error) bool {
 	if transient, known := verdict(err); known {
 		return transient

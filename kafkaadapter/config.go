@@ -41,8 +41,8 @@ type Config struct {
 	// HandleBatch processes several records of a partition in one transaction, which is many
 	// times faster. It gets what has come while the batch before was processed, up to BatchSize
 	// records (default 500) with keys and values of up to BatchBytes (default 4 MiB): unless
-	// Linger says so, nothing waits for a batch to grow. It needs a Mode with offsets. Context
-	// is not asked.
+	// Linger says so, nothing waits for a batch to grow. It needs a Mode with
+	// checkpoints. Context is not called.
 	HandleBatch BatchHandler
 	BatchSize   int
 	BatchBytes  int
@@ -56,10 +56,12 @@ type Config struct {
 	// Lanes is how many records of a partition are processed at the same time, for handlers that
 	// wait for something slow. Those of one key keep their order; those without a key have none.
 	// Each lane needs a connection of the guard's pool: give the pool (pool_max_conns) one for each
-	// lane of each partition that this member may own, and one more; a handler that takes connections
-	// of the same pool for itself needs more. New refuses a pool with fewer than Lanes. What is processed behind a record that is
-	// not is known by event ids alone until that one is, as in Mode ByEventID. Not with HandleBatch,
-	// ParkKeys or Mode ByCheckpoint. Default 1.
+	// lane of each partition that this member may own, and one more. A handler that takes connections
+	// of the same pool for itself needs more. New refuses a pool with fewer than Lanes.
+	//
+	// A record that is processed before an earlier one of the partition is known by its event id
+	// alone until the earlier one is processed, as in Mode ByEventID. Not with HandleBatch, ParkKeys
+	// or Mode ByCheckpoint. Default 1.
 	Lanes int
 
 	// LookAhead is how many records behind the first one that is not processed yet the lanes
@@ -85,7 +87,7 @@ type Config struct {
 
 	// MaxStarts is how many owners of a partition may begin with one and the same record and
 	// exit without reporting an error, before it is stored as a dead letter: it may be what kills them.
-	// Default 5. It needs a Mode with offsets and OnFailure StoreDeadLetter.
+	// Default 5. It needs a Mode with checkpoints and OnFailure StoreDeadLetter.
 	MaxStarts int
 
 	// OnFailure says what becomes of a record that has failed: its handler did so often
@@ -100,7 +102,7 @@ type Config struct {
 
 	// ParkKeys keeps the order of the records of one key when one of them fails: those that
 	// follow are stored behind its dead letter without being tried, and processed in their
-	// order once it is replayed or discarded. It needs a Mode with offsets. Default false.
+	// order once it is replayed or discarded. It needs a Mode with checkpoints. Default false.
 	ParkKeys bool
 
 	// ReplayInterval is how often a partition looks for dead letters that are to be replayed.
@@ -247,7 +249,7 @@ func (c Config) validate() error {
 	case (c.Handle == nil) == (c.HandleBatch == nil):
 		return fmt.Errorf("%w: give either Handle or HandleBatch", ErrInvalidConfig)
 	case c.HandleBatch != nil && c.Mode == ByEventID:
-		return fmt.Errorf("%w: HandleBatch needs a Mode with offsets", ErrInvalidConfig)
+		return fmt.Errorf("%w: HandleBatch needs a Mode with checkpoints", ErrInvalidConfig)
 	case c.BatchSize < 0 || c.BatchBytes < 0:
 		return fmt.Errorf("%w: BatchSize or BatchBytes is negative", ErrInvalidConfig)
 	case c.Linger < 0 || (c.Linger > 0 && c.HandleBatch == nil):
@@ -267,7 +269,7 @@ func (c Config) validate() error {
 	case c.DeadLetterSuffix != "" && c.OnFailure != StoreDeadLetter:
 		return fmt.Errorf("%w: DeadLetterSuffix needs OnFailure StoreDeadLetter", ErrInvalidConfig)
 	case c.ParkKeys && (c.Mode == ByEventID || c.OnFailure != StoreDeadLetter):
-		return fmt.Errorf("%w: ParkKeys needs a Mode with offsets and OnFailure StoreDeadLetter", ErrInvalidConfig)
+		return fmt.Errorf("%w: ParkKeys needs a Mode with checkpoints and OnFailure StoreDeadLetter", ErrInvalidConfig)
 	case c.MaxBytes < 0 || c.MaxBytes > math.MaxInt32:
 		return fmt.Errorf("%w: MaxBytes is %d; use 1 to %d", ErrInvalidConfig, c.MaxBytes, math.MaxInt32)
 	case c.HeartbeatInterval >= c.SessionTimeout:

@@ -9,11 +9,11 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// DefaultEventIDHeader is the header from which event ids are taken where nothing else is said.
+// DefaultEventIDHeader is the header from which event ids are taken by default.
 const DefaultEventIDHeader = "idempotency_key"
 
 // ErrNoEventID is returned, with the reason, when a record does not carry what its event id is
-// made of. Such a record is an error, never a pass: without an id duplicates cannot be told.
+// made of. Such a record is always an error: without an id no duplicate can be detected.
 var ErrNoEventID = errors.New("no event id")
 
 // EventID returns the id of the event that a record carries. Records with the same id are the
@@ -30,7 +30,7 @@ var ErrNoEventID = errors.New("no event id")
 type EventID func(record kafka.Message) (string, error)
 
 // Header takes the event id from a header, as it is. If there are several of that name the
-// last counts, as in Kafka's own clients. It sees duplicates of every kind, provided that
+// last counts, as in Kafka's own clients. It detects redelivered and re-produced records, provided that
 // producers send the same id on a retry and never the same for two events. The error is
 // ErrNoEventID where the header is missing or empty.
 //

@@ -82,7 +82,7 @@ func sourceAndID(value []byte) (source, id string, err error) {
 // DebeziumOutbox takes the event id from the header "id", where Debezium's outbox event router
 // puts the id of the row in the outbox table. A header converter may have written it as a JSON
 // string, which is read as such, so that both spellings are the same event; everything else
-// counts as it is. It sees redeliveries and what Debezium sends again after a restart; two
+// counts as it is. It detects redeliveries and what Debezium sends again after a restart; two
 // events collide if two rows share an id, in different outbox tables for instance. As one table may
 // fill many topics, its ids are taken to be unique across topics: if several tables have numbers, wrap it in InTopic.
 //
@@ -116,7 +116,7 @@ func DebeziumOutbox() EventID {
 }
 
 // Watermill takes the event id from the header "_watermill_message_uuid", where Watermill's
-// Kafka publisher puts Message.UUID. It sees redeliveries and retries that publish the same
+// Kafka publisher puts Message.UUID. It detects redeliveries and retries that publish the same
 // Message; one made anew has a new UUID. Two events collide only if a service sets UUIDs by
 // itself and uses one twice. The error is ErrNoEventID where the header is missing or empty.
 //

@@ -28,7 +28,7 @@ func WithHeaders(names ...string) HashPart { return HashPart{headers: slices.Clo
 
 // ContentHash makes the event id of the SHA-256 of the record's value, as "sha256:" and 64 hex
 // digits; with parts also of those, as "sha256-parts:" and 64 digits. It needs nothing from
-// producers and sees every duplicate with the same bytes, but two events with the same content
+// producers and detects every duplicate with the same bytes, but two events with the same content
 // are one: two equal orders are one order.
 //
 // The error is ErrNoEventID where a record has no value, whatever the parts, because all

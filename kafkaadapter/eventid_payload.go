@@ -25,7 +25,7 @@ var (
 // PayloadField takes the event id from a field of a JSON object in the record's value. The
 // path names it from the outside in, separated by dots: "order.id"; a name with a dot in it
 // cannot be reached. Strings count as they are; numbers as they are written, so 1 and 1.0 are
-// two events, 1 and "1" are one. It sees duplicates of every kind if the field is an id that a
+// two events, 1 and "1" are one. It detects redelivered and re-produced records if the field is an id that a
 // retry keeps. Two events collide if both carry it, as with the id of the order they are about.
 //
 // The error is ErrNoEventID where the field is missing, null, true, false, empty, an object, an

@@ -12,8 +12,8 @@ type EventKind uint8
 
 // What happens. The comments name the fields that are set besides Topic and Partition.
 const (
-	EventAssigned      EventKind = iota + 1 // a partition is taken over: Offset, where it goes on
-	EventRevoked                            // a partition is given up
+	EventAssigned      EventKind = iota + 1 // a partition is acquired: Offset, where it goes on
+	EventRevoked                            // a partition is released
 	EventFetched                            // records have come: Offset of the next, Records, Lag
 	EventProcessed                          // records have taken effect: Offset of the last, Records, Duration, Lag
 	EventDuplicate                          // events were processed before: Offset of the last, Records, Duration, Lag
@@ -23,7 +23,7 @@ const (
 	EventParked                             // a record is stored behind a dead letter of its key: Offset
 	EventReplayed                           // a dead letter is processed: Offset, Duration
 	EventCommitted                          // offsets are committed to Kafka: Duration; no partition
-	EventFenced                             // another owner has taken over, of which the group has not told yet
+	EventFenced                             // another owner has acquired the partition; the group has not told yet
 	EventSkipped                            // records are skipped, by Config.OnOutOfRange, OnUnreadable or an operator: Offset, where it goes on; Err if a batch is unreadable
 	EventRewound                            // the database went back in time: Offset of the checkpoint, Records lost and read again, Err
 	EventCollision                          // an event id was processed before with another value: Offset, Err, an *idem.CollisionError

@@ -17,7 +17,7 @@ const (
 	ByEventID
 
 	// ByCheckpoint uses the place alone. Nothing is stored for each record, which makes it the
-	// fastest; an event that is produced twice is processed twice. Config.EventID is not asked.
+	// fastest; an event that is produced twice is processed twice. Config.EventID is not called.
 	ByCheckpoint
 )
 
@@ -71,7 +71,7 @@ const (
 	StopOnUnreadable UnreadablePolicy = iota
 
 	// StoreUnreadable stores the batch as a dead letter and goes on behind it: its bytes as
-	// they are in the log, up to 16 MiB, else its offsets only. Such a letter is not replayed;
+	// they are in the log, up to 16 MiB, else its offsets only. Such a dead letter is not replayed;
 	// read its value otherwise and discard it.
 	StoreUnreadable
 

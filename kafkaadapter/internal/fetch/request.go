@@ -38,7 +38,7 @@ var (
 	// ErrUnsupported is returned when a broker or a record batch is too old.
 	ErrUnsupported = errors.New("unsupported")
 
-	// ErrTooLarge is returned when a response or a decompressed batch is beyond all measure.
+	// ErrTooLarge is returned when a response or a decompressed batch is larger than any that is read.
 	ErrTooLarge = errors.New("too large")
 
 	// errBeyondEnd is that of a batch beyond the end of the log. The log may have grown while

@@ -194,7 +194,7 @@ func TestLengthIsNotAllocated(t *testing.T) { //nolint:paralleltest // It measur
 	}
 }
 
-// What passes the check does not make kafka-go panic, nor allocate beyond all measure.
+// What passes the check does not make kafka-go panic, nor allocate without bound.
 func FuzzAnswer(f *testing.F) {
 	for version, m := range samples() {
 		f.Add(int16(m.ApiKey()), version, encoded(f, version, m)[answerHeader:])
