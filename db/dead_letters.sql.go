@@ -718,7 +718,7 @@ func (q *Queries) DeadLetterReplay(ctx context.Context, db DBTX, arg DeadLetterR
 }
 
 const deadLetterRequest = `-- name: DeadLetterRequest :execrows
-INSERT INTO idem.dead_letters (consumer_id, id, state, topic, record_partition, record_offset, key, topic_id, attempts, error) VALUES ($1, $2, 'replay', $3, $4, $5, $6, $7, 0, 'it is to be processed again') ON CONFLICT DO NOTHING
+INSERT INTO idem.dead_letters (consumer_id, id, state, topic, record_partition, record_offset, key, topic_id, attempts, error) VALUES ($1, $2, 'replay', $3, $4, $5, $6, $7, 0, 'processing again was requested') ON CONFLICT DO NOTHING
 `
 
 type DeadLetterRequestParams struct {

@@ -25,8 +25,8 @@ var (
 	ErrRewound = errors.New("idem: the database went back in time")
 
 	// ErrCheckpointGone is returned when the checkpoint of the owner's partition is not there any
-	// more: the tables were made anew, or the database is another one. Nothing was committed. Check
-	// which database it is before you go on.
+	// more: an operator has renamed or deleted the consumer, the tables were made anew, or this is
+	// another database. Nothing was committed. Find out which before you go on.
 	ErrCheckpointGone = errors.New("idem: the partition's checkpoint is gone")
 )
 
@@ -159,7 +159,7 @@ func (g *Guard) readCheckpoint(ctx context.Context, conn db.DBTX, o *Owner) (int
 
 		return 0, fmt.Errorf("%w: a lane of %v is gone", ErrRewound, o.partition)
 	case len(rows) == 0:
-		return 0, fmt.Errorf("%w: %v", ErrCheckpointGone, o.partition)
+		return 0, o.gone()
 	}
 
 	return rows[0].NextOffset, o.judge(rows[0].OwnerToken, rows[0].NextOffset, o.Next())
@@ -191,6 +191,12 @@ func (o *Owner) Verify(ctx context.Context) error {
 	return o.guard.onPool(ctx, func(conn db.DBTX) error { return o.verify(ctx, conn) })
 }
 
+// gone says that the partition has no checkpoint, and what may have taken it.
+func (o *Owner) gone() error {
+	return fmt.Errorf("%w: %v of consumer %q: the consumer was renamed or deleted, the tables were made anew, or this is another database; find out which before you start it again",
+		ErrCheckpointGone, o.partition, o.guard.Consumer())
+}
+
 func (o *Owner) verify(ctx context.Context, conn db.DBTX) error {
 	known := append([]*Owner{o}, o.lanes...)
 	if o.lane > 0 {
@@ -212,7 +218,7 @@ func (o *Owner) verify(ctx context.Context, conn db.DBTX) error {
 		case i < 0 && owner.lane > 0:
 			return fmt.Errorf("%w: a lane of %v is gone", ErrRewound, o.partition)
 		case i < 0:
-			return fmt.Errorf("%w: %v", ErrCheckpointGone, o.partition)
+			return o.gone()
 		}
 		if err := owner.judge(rows[i].OwnerToken, rows[i].NextOffset, left[k]); err != nil {
 			return err

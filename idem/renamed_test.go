@@ -2,6 +2,7 @@ package idem_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/nova-events/idempotent-consumer/idem"
@@ -29,7 +30,7 @@ func TestOwnerOfARenamedConsumerIsRefused(t *testing.T) {
 	exec(`UPDATE idem.consumers SET closed = 'renamed to new'`)
 	exec(`UPDATE idem.checkpoints SET consumer_id = idem.consumer_id('new')`)
 
-	if _, err := b.guard.ProcessAt(t.Context(), owner, 1, effect("after")); !errors.Is(err, idem.ErrCheckpointGone) {
+	if _, err := b.guard.ProcessAt(t.Context(), owner, 1, effect("after")); !errors.Is(err, idem.ErrCheckpointGone) || !strings.Contains(err.Error(), "renamed or deleted") {
 		t.Errorf("process: %v", err)
 	}
 	if _, err := b.guard.Acquire(t.Context(), partition, idem.AcquireOptions{}); !errors.Is(err, idem.ErrConsumerClosed) {

@@ -21,7 +21,7 @@ WHERE consumer_id = @consumer_id AND topic = @topic AND record_partition = @reco
 -- Stands for a record that the owner of the partition is to read from Kafka again and to process whoever
 -- has claimed its event. It is no part of any order: nothing waits for it. No row if that is asked for already.
 INSERT INTO idem.dead_letters (consumer_id, id, state, topic, record_partition, record_offset, key, topic_id, attempts, error)
-VALUES (@consumer_id, @id, 'replay', @topic, @record_partition, @record_offset, @key, @topic_id, 0, 'it is to be processed again')
+VALUES (@consumer_id, @id, 'replay', @topic, @record_partition, @record_offset, @key, @topic_id, 0, 'processing again was requested')
 ON CONFLICT DO NOTHING;
 
 -- name: DeadLetterFill :exec
