@@ -265,7 +265,7 @@ func (m *Migrator) prepare(ctx context.Context) error {
 	case err != nil:
 		return err
 	case state.Foreign:
-		return fmt.Errorf("migrate: %w, and are at version %d of %d; go on with it (\"idemctl migrate print\" prints the scripts)", ErrForeign, state.Version, m.Latest())
+		return fmt.Errorf("migrate: %w, and are at version %d of %d; go on with it (\"idemctl migrate print\" prints the scripts, with --down the way back)", ErrForeign, state.Version, m.Latest())
 	}
 	switch {
 	case !plain:

@@ -144,7 +144,7 @@ func (a *app) migrate(command *cobra.Command, choose func(*migrate.Migrator, []m
 			if err := a.confirm(ctx, warning); err != nil {
 				return err
 			}
-		} else if wanted == 0 && current == 0 {
+		} else if wanted == 0 && current == 0 && !state.Foreign {
 			return a.print(r) // Migrating would create the schema.
 		}
 

@@ -165,7 +165,9 @@ func TestTablesThatAreTooOld(t *testing.T) {
 	if s := decode[migrationStatus](t, foreign.ok(t, "migrate", "status", "--json")); s.Version != 2 || s.State != schemaOlder || s.Migrator != migratorOther {
 		t.Errorf("%+v", s)
 	}
-	foreign.run(t, "migrate", "up").want(t, exitFailure, "made by another migrator", "version 2 of 3")
+	for _, args := range [][]string{{"up"}, {"down", "-y"}, {"to", "0", "-y"}, {"to", "1", "-y"}} {
+		foreign.run(t, append([]string{"migrate"}, args...)...).want(t, exitFailure, "made by another migrator", "version 2 of 3")
+	}
 	if n := foreign.one(t, `SELECT count(*) FROM pg_tables WHERE tablename = 'idem_migrations'`); n != 0 {
 		t.Error("a refused migration leaves a version table")
 	}
