@@ -20,7 +20,7 @@
 //   - No outcome is guessed. If the connection is lost during COMMIT, the claim's own id tells
 //     on another connection whether it took effect; where that cannot be found out, the call
 //     says so (ErrOutcomeUnknown).
-//   - A record of a partition takes effect once for ever where a Checkpoint is advanced in the
+//   - A record of a partition takes effect once for ever where a checkpoint is advanced in the
 //     same transaction (WithOwner, ProcessBatchAt), and only its latest owner can do that.
 //   - A batch has the effect of its events one by one.
 //   - A missing or invalid event id is always an error.
@@ -37,6 +37,6 @@
 //
 // Create the tables with "idemctl migrate up" or package schema/migrate, make one Guard for
 // each consumer with New, and call Guard.ProcessIfNew for each event, Guard.ProcessBatch for
-// many, or Guard.ClaimTx inside transactions of your own. Run a Cleaner to forget old events.
-// For Kafka, package kafkaadapter does all of that.
+// many, or Guard.ClaimTx inside transactions of your own. For Kafka, package kafkaadapter makes
+// these calls. Run a Cleaner to forget old events, with Kafka too.
 package idem

@@ -87,7 +87,7 @@ type Config struct {
 
 	// MaxStarts is how many owners of a partition may begin with one and the same record and
 	// exit without reporting an error, before it is stored as a dead letter: it may be what kills them.
-	// Default 5. It needs a Mode with checkpoints and OnFailure StoreDeadLetter.
+	// Default 5. It counts only in a Mode with checkpoints and with OnFailure StoreDeadLetter.
 	MaxStarts int
 
 	// OnFailure says what becomes of a record that has failed: its handler did so often
@@ -148,8 +148,8 @@ type Config struct {
 
 	// DrainTimeout is how long a handler may go on after its partition was revoked or the
 	// consumer was told to stop; then its context ends and its transaction is rolled back.
-	// A member sends no heartbeats during that time, so it must be less than SessionTimeout.
-	// Default half of that.
+	// A member sends no heartbeats during that time, so it must be less than SessionTimeout
+	// and RebalanceTimeout. Default half of SessionTimeout.
 	DrainTimeout time.Duration
 
 	// CommitInterval is how often offsets are committed to Kafka. After a crash the records
@@ -198,8 +198,8 @@ type Config struct {
 	// of Observe is only logged.
 	LetPanic bool
 
-	// Logger is told about rebalances (info) and about what goes wrong (warn). Values are cut at 8 KiB.
-	// Default: silence.
+	// Logger is told about rebalances (info), what goes wrong and is tried again (warn), and what
+	// somebody has to look at, such as dead letters (error). Values are cut at 8 KiB. Default: silence.
 	Logger *slog.Logger
 }
 
