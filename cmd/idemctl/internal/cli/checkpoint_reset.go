@@ -26,8 +26,8 @@ func newCheckpointReset(a *app) *cobra.Command {
 		Use:   "reset",
 		Short: "Set checkpoints back or forward",
 		Long: `Sets the checkpoint of a partition, or of all partitions of a topic that have one. A consumer
-that runs is fenced: its next transaction is refused, and it begins anew. A record that was
-refused because it killed one process after the other is tried again. Asks before it does so.
+that runs is fenced: its next transaction is refused, and it goes on from the new checkpoint. The
+count of owners that died with one record (Config.MaxStarts) starts again. Asks before it does so.
 
 Set back, the records from there on are processed again, unless their event ids are known (see
 "idemctl forget"). Set forward, the records before are never processed.

@@ -29,11 +29,11 @@ type consumerChange struct {
 
 const watchDefault = 5 * time.Second
 
-const runningHelp = `The consumer must not run. It is watched first (--watch), and nothing is changed if it does
-anything in that time. From then on it cannot be registered until the command has ended, and one that
-runs on with checkpoints is refused. One without checkpoints that runs idle is not noticed: stop it.
+const runningHelp = `Stop the consumer first. The command watches it (--watch) and changes nothing if it does anything in
+that time. From then on the consumer cannot be registered until the command has ended, and one that
+runs on with checkpoints is refused. One that is idle and has no checkpoints is not noticed.
 
-After a crash or a signal the same command goes on.`
+After a crash or a signal run the same command again: it goes on.`
 
 func watchFlag(command *cobra.Command, watch *time.Duration) {
 	command.Flags().DurationVar(watch, "watch", watchDefault, "how long to see whether the consumer runs")

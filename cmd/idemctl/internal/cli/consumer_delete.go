@@ -17,8 +17,8 @@ func newConsumerDelete(a *app) *cobra.Command {
 		Use:   "delete NAME",
 		Short: "Delete a consumer with all that it remembers",
 		Long: `Deletes a consumer with its events, checkpoints and dead letters, in transactions of 5,000 rows. It
-counts them and asks first. If a service uses the name later, it begins anew: events that were
-processed are processed again when they come again.
+counts them and asks first. If a service uses the name later, it starts from the beginning: events
+that were processed are processed again when they come again.
 
 ` + runningHelp,
 		Args: wants("NAME"),
@@ -42,7 +42,7 @@ func (r deleteReport) text() string {
 	text := fmt.Sprintf("Deleted of %s: %s, %s, %s.\n", printable(r.Consumer),
 		events(r.Events), plural(r.Checkpoints, "checkpoint"), plural(r.DeadLetters, "dead letter"))
 	if !r.Complete {
-		text += "Not all were deleted; the same command goes on.\n"
+		text += "Not all were deleted; run the same command again.\n"
 	}
 
 	return text

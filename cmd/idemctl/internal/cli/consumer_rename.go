@@ -45,7 +45,7 @@ func (r renameReport) text() string {
 	text := fmt.Sprintf("Moved from %s to %s: %s, %s, %s.\n", printable(r.Previous), printable(r.Consumer),
 		events(r.Events), plural(r.Checkpoints, "checkpoint"), plural(r.DeadLetters, "dead letter"))
 	if !r.Complete {
-		text += "Not all were moved; the same command goes on.\n"
+		text += "Not all were moved; run the same command again.\n"
 	}
 
 	return text

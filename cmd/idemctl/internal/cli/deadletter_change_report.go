@@ -22,7 +22,7 @@ func (r deadLetterChangeReport) text() string {
 	text := leftAlone(r.Unchanged)
 	switch {
 	case !r.Complete:
-		text += fmt.Sprintf("%s of %s %s, the others not yet; the same command goes on.\n", number(r.Changed), deadLetters(int64(r.DeadLetters)), r.done)
+		text += fmt.Sprintf("%s of %s %s, the others not yet; run the same command again.\n", number(r.Changed), deadLetters(int64(r.DeadLetters)), r.done)
 	case r.Changed == 0:
 		text += "No dead letter was changed.\n"
 	default:

@@ -15,8 +15,8 @@ func newDeadLetterReplay(a *app) *cobra.Command {
 		Use:   "replay [ID...]",
 		Short: "Have open dead letters processed again",
 		Long: `Has open dead letters processed again, by the consumer that owns their partitions: it looks for
-them every few seconds while it runs. Its event id is made anew, as of any record. One that fails again is
-open again. One whose event another delivery has processed since is not processed but superseded.
+them every few seconds while it runs. Config.EventID makes the event id of each anew. One that fails
+again is open again. One whose event another delivery has processed since is superseded, not processed.
 Parked dead letters behind it follow by themselves.
 
 ` + chooseHelp + `

@@ -98,7 +98,7 @@ func TestInterruptedMarkGoesOnLater(t *testing.T) {
 	}()
 	r := b.runWith(ctx, strings.NewReader(ids.String()), "mark", "-", "-c", "orders")
 	r.want(t, exitInterrupted, "interrupted")
-	contains(t, r.stdout, "1,000 events marked", "2,000 events not marked yet; the same command goes on")
+	contains(t, r.stdout, "1,000 events marked", "2,000 events not marked yet; run the same command again")
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ type forgetReport struct {
 func (r forgetReport) text() string {
 	text := fmt.Sprintf("%s forgotten for %s, %s not known.\n", events(r.Forgotten), printable(r.Consumer), number(r.Unknown))
 	if !r.Complete {
-		text += events(int64(r.Events)-r.Forgotten-r.Unknown) + " not forgotten yet; the same command goes on.\n"
+		text += events(int64(r.Events)-r.Forgotten-r.Unknown) + " not forgotten yet; run the same command again.\n"
 	}
 
 	return text

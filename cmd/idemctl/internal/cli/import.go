@@ -36,7 +36,7 @@ missing. The old table is only read.
 Its rows are counted first, which reads the ids twice. Fewer rows than were counted are an error.
 
 It works in transactions of 5,000 rows and can run while services process events. A signal
-ends it between two of them; the same command goes on later. Rows that the old service adds
+ends it between two of them; run the same command again later. Rows that the old service adds
 meanwhile may be missed: run it again when that service has stopped.`,
 		Example: `  idemctl consumer register orders --retention 30d
   idemctl import --from-table public.processed_events --consumer orders`,
@@ -87,7 +87,7 @@ func (r importReport) text() string {
 	t.row(number(r.Rows), "read from "+printable(r.Table))
 	text := t.String()
 	if !r.Complete {
-		text += "\nNot all rows were read; the same command goes on.\n"
+		text += "\nNot all rows were read; run the same command again.\n"
 	}
 
 	return text

@@ -190,7 +190,7 @@ func TestInterruptedImportGoesOnLater(t *testing.T) {
 	if got := decode[importReport](t, r.stdout); got.Complete || got.Rows != importRows || got.Imported != importRows {
 		t.Errorf("%+v", got)
 	}
-	contains(t, importReport{}.text(), "the same command goes on")
+	contains(t, importReport{}.text(), "run the same command again")
 
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)

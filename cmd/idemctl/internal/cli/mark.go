@@ -38,7 +38,7 @@ type markReport struct {
 func (r markReport) text() string {
 	text := fmt.Sprintf("%s marked as processed for %s, %s processed before.\n", events(r.Marked), printable(r.Consumer), number(r.AlreadyProcessed))
 	if !r.Complete {
-		text += events(int64(r.Events)-r.Marked-r.AlreadyProcessed) + " not marked yet; the same command goes on.\n"
+		text += events(int64(r.Events)-r.Marked-r.AlreadyProcessed) + " not marked yet; run the same command again.\n"
 	}
 
 	return text
