@@ -155,6 +155,7 @@ func (g *Guard) retried(ctx context.Context, run func() error) error {
 		if err := g.register(ctx); err != nil {
 			return err
 		}
+
 		return prefixed(run())
 	})
 }

@@ -41,12 +41,12 @@ func newMigrateStatus(a *app) *cobra.Command {
 }
 
 type migrationStatus struct {
-	Schema        string `json:"schema"`
-	Version       int64  `json:"version"`
-	LatestVersion int64  `json:"latest_version"` // that this program knows
 	schemaState
 
-	Migrations []migrationState `json:"migrations"`
+	Schema        string           `json:"schema"`
+	Version       int64            `json:"version"`
+	LatestVersion int64            `json:"latest_version"` // that this program knows
+	Migrations    []migrationState `json:"migrations"`
 }
 
 type migrationState struct {

@@ -34,22 +34,21 @@ server's statistics say. The end says what needs doing; docs/operations.md says 
 const sampledBlocks = 4000
 
 type statusReport struct {
+	tableHealth
+	schemaState
+
 	Schema string `json:"schema"`
 	// MigrationVersion is 0 where it is not known.
 	MigrationVersion int64 `json:"migration_version"`
-	schemaState
-
 	// Estimated is set where only a part of the table was read.
-	Estimated       bool  `json:"estimated"`
-	TableBytes      int64 `json:"table_bytes"`
-	IndexBytes      int64 `json:"index_bytes"`
-	Events          int64 `json:"events"`
-	Expired         int64 `json:"expired"`
-	OpenDeadLetters int64 `json:"open_dead_letters"`
-	Unresolved      int64 `json:"unresolved_dead_letters"`
-	tableHealth
-
-	Consumers []consumerStatus `json:"consumers"`
+	Estimated       bool             `json:"estimated"`
+	TableBytes      int64            `json:"table_bytes"`
+	IndexBytes      int64            `json:"index_bytes"`
+	Events          int64            `json:"events"`
+	Expired         int64            `json:"expired"`
+	OpenDeadLetters int64            `json:"open_dead_letters"`
+	Unresolved      int64            `json:"unresolved_dead_letters"`
+	Consumers       []consumerStatus `json:"consumers"`
 	// Advice is what somebody should do, one sentence each.
 	Advice []string `json:"advice"`
 
