@@ -38,7 +38,13 @@ func TestCleanupWhoseCommitGetsNoAnswer(t *testing.T) {
 				t.Fatal(err)
 			}
 			report, err := cleaner.Clean(t.Context())
-			if err != nil || !report.Complete {
+			for err == nil && !report.Complete { // The server has yet to notice that the session is lost, which leads.
+				before := report
+				report, err = cleaner.Clean(t.Context())
+				report.Deleted += before.Deleted
+				report.Consumers["c"] += before.Consumers["c"]
+			}
+			if err != nil {
 				t.Fatalf("%+v, %v", report, err)
 			}
 			if n := b.count(t); n != 0 {

