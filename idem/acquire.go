@@ -144,7 +144,7 @@ func (a *acquisition) try(ctx context.Context) error {
 			return err //nolint:wrapcheck // The caller wraps it.
 		}
 		o.topicID, o.leaderEpoch = row.TopicID, row.LeaderEpoch
-		o.seen.Store(row.NextOffset)
+		o.at(row.NextOffset)
 		o.setByOperator = !former[0].OwnerToken.Valid && former[0].Epoch > 0
 
 		return nil
@@ -196,7 +196,7 @@ func (a *acquisition) begin(ctx context.Context, conn db.DBTX) error {
 		return errNoCheckpoint // There was none, but somebody else has made one meanwhile.
 	}
 	o.topicID, o.isNew = nullable(o.partition.TopicID), true
-	o.seen.Store(*a.start)
+	o.at(*a.start)
 
 	return nil
 }

@@ -95,6 +95,7 @@ func (g *Guard) claimOwned(ctx context.Context, b *beginner, c call) (claimed, e
 		return g.claimHeld(ctx, conn, c)
 	}
 	keyed := c.keyed()
+	o.moves(c.next)
 	rows, err := g.queries.CheckpointClaim(ctx, conn, db.CheckpointClaimParams{
 		NextOffset: c.next, FirstOffset: c.offset, SeenOffset: o.Next(), LeaderEpoch: o.leaderEpoch,
 		ConsumerID: g.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, Lane: o.lane, OwnerToken: o.token,

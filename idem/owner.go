@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync/atomic"
 
@@ -51,6 +52,7 @@ type Owner struct {
 	lane  int32        // 0: the partition itself
 	lanes []*Owner     // of a partition whose records are processed out of their order
 	seen  atomic.Int64 // the checkpoint, as this owner knows it
+	sent  atomic.Int64 // how far this owner may have moved it, should an answer be lost
 
 	topicID     uuid.NullUUID
 	leaderEpoch *int32 // stored with the checkpoint
@@ -97,6 +99,15 @@ func (o *Owner) SetLeaderEpoch(epoch int32) {
 	}
 }
 
+// at notes where the checkpoint stands, back too.
+func (o *Owner) at(next int64) {
+	o.seen.Store(next)
+	o.sent.Store(next)
+}
+
+// moves notes that this owner is about to move the checkpoint to next.
+func (o *Owner) moves(next int64) { o.sent.Store(max(o.sent.Load(), next)) }
+
 // passed notes that this owner has committed the records before next.
 func (o *Owner) passed(next int64) {
 	if o != nil {
@@ -120,6 +131,7 @@ func (o *Owner) Advance(ctx context.Context, next int64) error {
 	for _, lane := range o.lanes {
 		params.Lanes, params.LaneOffsets = append(params.Lanes, lane.lane), append(params.LaneOffsets, lane.Next())
 	}
+	o.moves(next)
 	err := g.onPool(ctx, func(conn db.DBTX) error {
 		params.SeenOffset = o.Next()
 		n, err := g.queries.CheckpointAdvance(ctx, conn, params)
@@ -166,7 +178,7 @@ func (g *Guard) readCheckpoint(ctx context.Context, conn db.DBTX, o *Owner) (int
 }
 
 // judge returns an error if a row is not this owner's, or behind where the owner had left it when the
-// row was read.
+// row was read, or ahead of all that the owner has tried.
 func (o *Owner) judge(token uuid.NullUUID, next, left int64) error {
 	switch {
 	case !token.Valid || token.UUID.String() != o.token:
@@ -175,6 +187,8 @@ func (o *Owner) judge(token uuid.NullUUID, next, left int64) error {
 		return fmt.Errorf("%w: a lane of %v was at %d and is at %d", ErrRewound, o.partition, left, next)
 	case next < left:
 		return fmt.Errorf("%w: the checkpoint of %v was at %d and is at %d", ErrRewound, o.partition, left, next)
+	case next > o.sent.Load(): // The database went back to before a Reset, or somebody has edited the row.
+		return fmt.Errorf("%w: the checkpoint of %v is at %d, where this owner has not moved it", ErrFenced, o.partition, next)
 	default:
 		return nil
 	}
@@ -201,6 +215,7 @@ func (o *Owner) verify(ctx context.Context, conn db.DBTX) error {
 	known := append([]*Owner{o}, o.lanes...)
 	if o.lane > 0 {
 		known = []*Owner{{partition: o.partition, token: o.token}}
+		known[0].moves(math.MaxInt64) // Only whose it is.
 	}
 	left := make([]int64, len(known)) // Before the rows are read: lanes go on meanwhile.
 	for i, owner := range known {
@@ -248,7 +263,7 @@ func (o *Owner) Lanes(ctx context.Context, n int) ([]*Owner, error) {
 	o.lanes = make([]*Owner, n)
 	for i := range o.lanes {
 		lane := &Owner{guard: o.guard, partition: o.partition, lockKey: o.lockKey, token: o.token, lane: int32(i + 1)}
-		lane.seen.Store(o.Next())
+		lane.at(o.Next())
 		o.lanes[i] = lane
 	}
 
@@ -271,7 +286,7 @@ func (o *Owner) Reset(ctx context.Context, next int64) error {
 	})
 	if err == nil {
 		o.topicID, o.leaderEpoch, o.lanes = id, nil, nil
-		o.seen.Store(next)
+		o.at(next)
 	}
 
 	return err

@@ -1,10 +1,10 @@
 package idem_test
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -80,28 +80,30 @@ func TestHoldOfAFormerOwnerWithAnOldSnapshot(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			former := acquire(t, b.guard)
-			release := b.hold(t, `SELECT FROM idem.checkpoints FOR UPDATE`)
-			waits, acquired := make(chan error, 1), make(chan error, 1)
-			go func() {
-				_, err := b.guard.Acquire(t.Context(), partition, idem.AcquireOptions{Patience: time.Minute, Waiting: func(reason error) {
-					select {
-					case waits <- reason:
-					default:
-					}
-				}})
-				acquired <- err
-			}()
-			<-waits // It holds the partition now and again, and waits for the row.
+			var key int64
+			_, err := b.guard.ProcessIfNew(t.Context(), "before", func(ctx context.Context, tx pgx.Tx) error {
+				return tx.QueryRow(ctx, `SELECT classid::bigint << 32 | objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()`).Scan(&key)
+			}, idem.WithHold(former))
+			if err != nil {
+				t.Fatal(err)
+			}
+			tx, err := b.db.Pool(t).Begin(t.Context()) // What Acquire does.
+			if err == nil {
+				_, err = tx.Exec(t.Context(), `SELECT pg_advisory_xact_lock($1)`, key)
+			}
+			if err == nil {
+				_, err = tx.Exec(t.Context(), `UPDATE idem.checkpoints SET owner_token = gen_random_uuid()`)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
 			done := make(chan error, 1)
 			go func() {
 				_, err := b.guard.ProcessIfNew(t.Context(), "a", effect("a"), idem.WithHold(former), idem.WithIsolation(isolation))
 				done <- err
 			}()
-			if isolation != pgx.ReadCommitted {
-				b.waitUntil(t, `EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND mode = 'ShareLock')`)
-			}
-			release()
-			if err := <-acquired; err != nil {
+			b.waitForLock(t)
+			if err := tx.Commit(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if err := <-done; !errors.Is(err, idem.ErrFenced) {
@@ -161,4 +163,26 @@ func TestResetEndsLanes(t *testing.T) {
 	}
 	outcome, err := b.guard.ProcessIfNew(t.Context(), "other", effect("other"), idem.WithOwner(lanes[0], 3))
 	want(t, "in a new lane", outcome, err, idem.Processed)
+}
+
+// The database goes back to before a Reset: the checkpoint stands ahead of where its owner is, whose own
+// doing that cannot be.
+func TestDatabaseGoesBackBehindAReset(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	o := acquire(t, b.guard)
+	for _, err := range []error{o.Advance(t.Context(), 100), o.Reset(t.Context(), 50)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	outcome, err := b.guard.ProcessAt(t.Context(), o, 50, effect("50"))
+	want(t, "after Reset", outcome, err, idem.Processed)
+	b.exec(t, `UPDATE idem.checkpoints SET next_offset = 100`)
+	if outcome, err := b.guard.ProcessAt(t.Context(), o, 51, effect("51")); !errors.Is(err, idem.ErrFenced) {
+		t.Errorf("the next record: %v, %v; want ErrFenced", outcome, err)
+	}
+	if err := o.Verify(t.Context()); !errors.Is(err, idem.ErrFenced) {
+		t.Errorf("Verify: %v, want ErrFenced", err)
+	}
 }
