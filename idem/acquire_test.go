@@ -14,11 +14,11 @@ import (
 
 // hold returns once a session of its own has executed sql in a transaction, and the function that
 // ends it.
-func (b *bundle) hold(t *testing.T, sql string, args ...any) (release func()) {
+func (b *bundle) hold(t *testing.T, sql string) (release func()) {
 	t.Helper()
 	tx, err := b.db.Pool(t).Begin(t.Context())
 	if err == nil {
-		_, err = tx.Exec(t.Context(), sql, args...)
+		_, err = tx.Exec(t.Context(), sql)
 	}
 	if err != nil {
 		t.Fatal(err)

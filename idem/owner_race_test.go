@@ -41,11 +41,11 @@ func TestLanesOfAFormerOwnerAreFenced(t *testing.T) {
 		made <- err
 	}()
 	b.waitForLock(t)
-	waits, acquired := make(chan error, 1), make(chan error, 1)
+	waits, acquired := make(chan struct{}, 1), make(chan error, 1)
 	go func() {
-		_, err := b.guard.Acquire(t.Context(), partition, idem.AcquireOptions{Waiting: func(reason error) {
+		_, err := b.guard.Acquire(t.Context(), partition, idem.AcquireOptions{Waiting: func(error) {
 			select {
-			case waits <- reason:
+			case waits <- struct{}{}:
 			default:
 			}
 		}})
