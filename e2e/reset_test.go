@@ -18,8 +18,9 @@ func (s *bench) shorten(end int64) (fetched *atomic.Int32) {
 	fetched = new(atomic.Int32) // at the new end, in vain
 	s.broker.Fake.ControlKey(int16(kmsg.ListOffsets), func(request kmsg.Request) (kmsg.Response, error, bool) {
 		s.broker.Fake.KeepControl()
-		r := request.(*kmsg.ListOffsetsRequest)
-		response, topic := r.ResponseKind().(*kmsg.ListOffsetsResponse), kmsg.NewListOffsetsResponseTopic()
+		r := request.(*kmsg.ListOffsetsRequest)                  //nolint:forcetypeassert // It is what the key says.
+		response := r.ResponseKind().(*kmsg.ListOffsetsResponse) //nolint:forcetypeassert // It is what the key says.
+		topic := kmsg.NewListOffsetsResponseTopic()
 		topic.Topic = r.Topics[0].Topic
 		for _, p := range r.Topics[0].Partitions {
 			partition := kmsg.NewListOffsetsResponseTopicPartition()
@@ -35,11 +36,12 @@ func (s *bench) shorten(end int64) (fetched *atomic.Int32) {
 	})
 	s.broker.Fake.ControlKey(int16(kmsg.Fetch), func(request kmsg.Request) (kmsg.Response, error, bool) {
 		s.broker.Fake.KeepControl()
-		r := request.(*kmsg.FetchRequest)
+		r := request.(*kmsg.FetchRequest) //nolint:forcetypeassert // It is what the key says.
 		if len(r.Topics) != 1 {
-			return nil, nil, false
+			return nil, nil, false //nolint:nilnil // The broker is to answer as ever.
 		}
-		response, topic, partition := r.ResponseKind().(*kmsg.FetchResponse), kmsg.NewFetchResponseTopic(), kmsg.NewFetchResponseTopicPartition()
+		response := r.ResponseKind().(*kmsg.FetchResponse) //nolint:forcetypeassert // It is what the key says.
+		topic, partition := kmsg.NewFetchResponseTopic(), kmsg.NewFetchResponseTopicPartition()
 		topic.Topic, topic.TopicID, partition.HighWatermark, partition.LastStableOffset = r.Topics[0].Topic, r.Topics[0].TopicID, end, end
 		if r.Topics[0].Partitions[0].FetchOffset > end {
 			partition.ErrorCode = kerr.OffsetOutOfRange.Code

@@ -64,8 +64,10 @@ func (w *worker) skip(revoked context.Context, away *outOfRangeError) (int64, er
 		if w.owner != nil && w.owner.Next() >= first && w.owner.Next() <= last {
 			earliest = w.owner.Next()
 		}
-	default:
-		return away.offset, nil // The log has moved on meanwhile.
+	default: // The log has moved on meanwhile.
+		w.pause(revoked, 1, Event{Kind: EventPaused, Offset: away.offset, Err: away}, "the offset is in the log, trying again")
+
+		return away.offset, nil
 	}
 	to := earliest
 	switch w.config.OnOutOfRange {

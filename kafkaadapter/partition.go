@@ -61,8 +61,8 @@ func newWorker(g *generation, topic string, assigned kafka.PartitionAssignment) 
 // they have begun after the revocation.
 func (w *worker) run(revoked, work context.Context) error {
 	offset, err := w.acquire(revoked)
-	assigned := false
-	for going := true; going && revoked.Err() == nil; {
+	assigned, going := false, true
+	for going && revoked.Err() == nil {
 		if err == nil {
 			if !assigned {
 				assigned = true
@@ -77,6 +77,9 @@ func (w *worker) run(revoked, work context.Context) error {
 	}
 	// Not deferred: a panic must leave it as it is.
 	w.endInOrder(revoked)
+	if going {
+		return nil // It was revoked: whatever kept this owner from going on, the next one finds it too.
+	}
 
 	return err
 }
