@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/offsetcommit"
 
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
@@ -152,7 +151,6 @@ func (c *commits) send(ctx context.Context, places map[string]map[int]place) err
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	var message protocol.Message
 	message, err := c.client.Transport.RoundTrip(ctx, c.client.Addr, request)
 	if err != nil {
 		return fmt.Errorf("commit offsets: %w", err)

@@ -44,7 +44,7 @@ const none = -1
 func newWorker(g *generation, topic string, assigned kafka.PartitionAssignment) *worker {
 	w := &worker{
 		generation: g, config: &g.consumer.config, guard: g.consumer.guard,
-		partition: idem.Partition{Topic: topic, Number: int32(assigned.ID), TopicID: topicID(g.topics, topic)}, //nolint:gosec // Kafka's partitions have 32 bits.
+		partition: idem.Partition{Topic: topic, Number: int32(assigned.ID), TopicID: topicOf(g.topics, topic).ID}, //nolint:gosec // Kafka's partitions have 32 bits.
 		start:     none,
 		log:       g.log.With("topic", topic, "partition", assigned.ID),
 		once:      idem.WithRetry(idem.RetryPolicy{MaxAttempts: 1, ResolveTimeout: g.consumer.config.DrainTimeout}),

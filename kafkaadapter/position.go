@@ -143,13 +143,9 @@ func (w *worker) firstOffset(revoked context.Context, group committedOffset) (in
 // insertStarts notes where the partitions of the topic end now: there the group begins. All at once,
 // so that a partition that is added later is known to be new.
 func (w *worker) insertStarts(revoked context.Context) error {
-	var numbers []int32
-	for _, t := range w.generation.topics {
-		for number := range int32(t.Partitions) { //nolint:gosec // Kafka's partitions have 32 bits.
-			if t.Name == w.partition.Topic {
-				numbers = append(numbers, number)
-			}
-		}
+	numbers := make([]int32, topicOf(w.generation.topics, w.partition.Topic).Partitions)
+	for i := range numbers {
+		numbers[i] = int32(i)
 	}
 	starts := make(map[int32]int64, len(numbers))
 	err := w.askBroker(revoked, "find the ends of the log", func() error {

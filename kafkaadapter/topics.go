@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/segmentio/kafka-go"
 
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
@@ -148,12 +147,13 @@ func topicNames(topics []fetch.Topic) []string {
 	return names
 }
 
-func topicID(topics []fetch.Topic, name string) uuid.UUID {
+// topicOf returns the topic of that name, or nothing.
+func topicOf(topics []fetch.Topic, name string) fetch.Topic {
 	for _, t := range topics {
 		if t.Name == name {
-			return t.ID
+			return t
 		}
 	}
 
-	return uuid.Nil
+	return fetch.Topic{}
 }
