@@ -240,25 +240,26 @@ func (q *Queries) CheckpointKnowsTopic(ctx context.Context, db DBTX, arg Checkpo
 }
 
 const checkpointList = `-- name: CheckpointList :many
-SELECT c.name AS consumer, p.next_offset, p.epoch, p.consumer_id, p.acquired_at, p.started_offset, p.owner_token, p.started_by, p.topic_id, p.partition, p.lane, p.starts, p.leader_epoch, p.topic, p.owner FROM idem.checkpoints p JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) p.consumer_id WHERE p.lane OPERATOR(pg_catalog.=) 0 ORDER BY c.name, p.topic, p.partition
+SELECT c.name AS consumer, p.next_offset, p.epoch, p.consumer_id, p.acquired_at, p.started_offset, p.owner_token, p.started_by, p.topic_id, p.partition, p.lane, p.starts, p.leader_epoch, p.started_decoded, p.topic, p.owner FROM idem.checkpoints p JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) p.consumer_id WHERE p.lane OPERATOR(pg_catalog.=) 0 ORDER BY c.name, p.topic, p.partition
 `
 
 type CheckpointListRow struct {
-	Consumer      string
-	NextOffset    int64
-	Epoch         int64
-	ConsumerID    int64
-	AcquiredAt    time.Time
-	StartedOffset *int64
-	OwnerToken    uuid.NullUUID
-	StartedBy     uuid.NullUUID
-	TopicID       uuid.NullUUID
-	Partition     int32
-	Lane          int32
-	Starts        int32
-	LeaderEpoch   *int32
-	Topic         string
-	Owner         *string
+	Consumer       string
+	NextOffset     int64
+	Epoch          int64
+	ConsumerID     int64
+	AcquiredAt     time.Time
+	StartedOffset  *int64
+	OwnerToken     uuid.NullUUID
+	StartedBy      uuid.NullUUID
+	TopicID        uuid.NullUUID
+	Partition      int32
+	Lane           int32
+	Starts         int32
+	LeaderEpoch    *int32
+	StartedDecoded bool
+	Topic          string
+	Owner          *string
 }
 
 // All checkpoints: there are as many as partitions.
@@ -285,6 +286,7 @@ func (q *Queries) CheckpointList(ctx context.Context, db DBTX) ([]CheckpointList
 			&i.Lane,
 			&i.Starts,
 			&i.LeaderEpoch,
+			&i.StartedDecoded,
 			&i.Topic,
 			&i.Owner,
 		); err != nil {
@@ -556,23 +558,31 @@ func (q *Queries) CheckpointSet(ctx context.Context, db DBTX, arg CheckpointSetP
 }
 
 const checkpointStart = `-- name: CheckpointStart :many
-UPDATE idem.checkpoints SET starts = CASE WHEN started_offset OPERATOR(pg_catalog.>) $1 THEN starts WHEN started_offset OPERATOR(pg_catalog.=) $1 AND started_by OPERATOR(pg_catalog.=) owner_token THEN starts WHEN started_offset OPERATOR(pg_catalog.=) $1 THEN starts OPERATOR(pg_catalog.+) 1 ELSE 1 END, started_by = CASE WHEN started_offset OPERATOR(pg_catalog.>) $1 THEN started_by ELSE owner_token END, started_offset = GREATEST(started_offset, $1) WHERE consumer_id OPERATOR(pg_catalog.=) $2 AND topic OPERATOR(pg_catalog.=) $3 AND partition OPERATOR(pg_catalog.=) $4 AND lane OPERATOR(pg_catalog.=) 0 AND owner_token OPERATOR(pg_catalog.=) $5::pg_catalog.text::pg_catalog.uuid RETURNING CASE WHEN started_offset OPERATOR(pg_catalog.=) $1 THEN starts ELSE 1 END::int AS starts
+UPDATE idem.checkpoints SET starts = CASE WHEN started_offset OPERATOR(pg_catalog.>) $1 THEN starts WHEN started_offset OPERATOR(pg_catalog.=) $1 AND started_by OPERATOR(pg_catalog.=) owner_token THEN starts WHEN started_offset OPERATOR(pg_catalog.=) $1 THEN starts OPERATOR(pg_catalog.+) 1 ELSE 1 END, started_by = CASE WHEN started_offset OPERATOR(pg_catalog.>) $1 THEN started_by ELSE owner_token END, started_decoded = CASE WHEN started_offset OPERATOR(pg_catalog.>) $1 THEN started_decoded WHEN started_offset OPERATOR(pg_catalog.=) $1 THEN started_decoded OR $2::boolean ELSE $2::boolean END, started_offset = GREATEST(started_offset, $1) WHERE consumer_id OPERATOR(pg_catalog.=) $3 AND topic OPERATOR(pg_catalog.=) $4 AND partition OPERATOR(pg_catalog.=) $5 AND lane OPERATOR(pg_catalog.=) 0 AND owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid RETURNING CASE WHEN started_offset OPERATOR(pg_catalog.=) $1 THEN starts ELSE 1 END::int AS starts, CASE WHEN started_offset OPERATOR(pg_catalog.=) $1 THEN started_decoded ELSE false END::boolean AS decoded
 `
 
 type CheckpointStartParams struct {
 	StartedOffset *int64
+	Decoded       bool
 	ConsumerID    int64
 	Topic         string
 	Partition     int32
 	OwnerToken    string
 }
 
-// Counts the owners that have begun with a record, each once, however often it says so. Those
-// before it do not disturb the count: an owner that finds only duplicates there begins with one
-// after the other. No row if the caller is not the owner.
-func (q *Queries) CheckpointStart(ctx context.Context, db DBTX, arg CheckpointStartParams) ([]int32, error) {
+type CheckpointStartRow struct {
+	Starts  int32
+	Decoded bool
+}
+
+// Counts the owners that have begun with a record, each once, however often it says so, and notes
+// whether one of them has come to process it. Those before it do not disturb the count: an owner
+// that finds only duplicates there begins with one after the other. No row if the caller is not the
+// owner.
+func (q *Queries) CheckpointStart(ctx context.Context, db DBTX, arg CheckpointStartParams) ([]CheckpointStartRow, error) {
 	rows, err := db.Query(ctx, checkpointStart,
 		arg.StartedOffset,
+		arg.Decoded,
 		arg.ConsumerID,
 		arg.Topic,
 		arg.Partition,
@@ -582,13 +592,13 @@ func (q *Queries) CheckpointStart(ctx context.Context, db DBTX, arg CheckpointSt
 		return nil, err
 	}
 	defer rows.Close()
-	var items []int32
+	var items []CheckpointStartRow
 	for rows.Next() {
-		var starts int32
-		if err := rows.Scan(&starts); err != nil {
+		var i CheckpointStartRow
+		if err := rows.Scan(&i.Starts, &i.Decoded); err != nil {
 			return nil, err
 		}
-		items = append(items, starts)
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/segmentio/kafka-go/compress"
 
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter"
@@ -32,6 +33,7 @@ type job struct {
 	SessionTimeout time.Duration `json:"session_timeout"`
 	Batches        bool          `json:"batches"`
 	Lanes          int           `json:"lanes"`
+	DeadlyCodec    bool          `json:"deadly_codec"`
 }
 
 // work consumes until its input ends. That is how a test asks a worker to leave, and what
@@ -75,6 +77,10 @@ func consume(input io.Reader) error {
 		Brokers: j.Brokers, Group: j.Group, Topics: []string{j.Topic}, Handle: deadly, SessionTimeout: j.SessionTimeout,
 		Lanes: j.Lanes, HeartbeatInterval: 100 * time.Millisecond, CommitInterval: 200 * time.Millisecond, MaxWait: 100 * time.Millisecond,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+	if j.DeadlyCodec {
+		compress.Codecs[compress.Gzip] = deadlyCodec{compress.Codecs[compress.Gzip]}
+		config.OnUnreadable = kafkaadapter.StoreUnreadable
 	}
 	if j.Batches {
 		config.Handle, config.HandleBatch = nil, eachOf(deadly)

@@ -1,8 +1,11 @@
 package e2e_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"slices"
@@ -13,6 +16,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/segmentio/kafka-go/compress"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 	"github.com/nova-events/idempotent-consumer/idem"
@@ -71,31 +76,7 @@ func testRecordThatKillsProcesses(t *testing.T, j job, known int) {
 	}
 	records[7].Value = []byte(exits)
 	s.broker.Write(t, s.topic, records...)
-	starts := 0
-	for len(s.letters(t)) == 0 {
-		if starts++; starts > 10 {
-			t.Fatal("ten processes were killed by one record")
-		}
-		w := s.startJob(t, j)
-		ended := make(chan error, 1)
-		go func() { ended <- w.command.Wait() }()
-		until(t, "the worker to die or to store a dead letter", func() bool {
-			select {
-			case err := <-ended:
-				ended <- err
-
-				return true
-			default:
-				return len(s.letters(t)) > 0
-			}
-		})
-		if len(s.letters(t)) > 0 {
-			s.awaitCommitted(t, 20)
-			if err := errors.Join(w.input.Close(), <-ended); err != nil {
-				t.Error(err)
-			}
-		}
-	}
+	starts := s.startUntilStored(t, j, 20)
 	// The first was killed in the middle; then five began with it; the next one knew. With batches
 	// or lanes the first may not have committed those before it: the second finds out which record
 	// it is.
@@ -115,6 +96,93 @@ func testRecordThatKillsProcesses(t *testing.T, j job, known int) {
 		s.verifyOnce(t, 19-known)
 	} else {
 		s.verify(t, 19-known)
+	}
+}
+
+// startUntilStored starts workers, one after the other dies, until one has stored a dead letter and
+// committed n records. It returns how many there were.
+func (s *bench) startUntilStored(t *testing.T, j job, n int64) (starts int) {
+	t.Helper()
+	for len(s.letters(t)) == 0 {
+		if starts++; starts > 10 {
+			t.Fatal("ten processes were killed by one record")
+		}
+		w := s.startJob(t, j)
+		ended := make(chan error, 1)
+		go func() { ended <- w.command.Wait() }()
+		until(t, "the worker to die or to store a dead letter", func() bool {
+			select {
+			case err := <-ended:
+				ended <- err
+
+				return true
+			default:
+				return len(s.letters(t)) > 0
+			}
+		})
+		if len(s.letters(t)) > 0 {
+			s.awaitCommitted(t, n)
+			if err := errors.Join(w.input.Close(), <-ended); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+
+	return starts
+}
+
+// deadlyCodec is gzip, but ends the process at what holds the value exits: a bug in a decompressor, or
+// one that takes more memory than there is.
+type deadlyCodec struct{ compress.Codec }
+
+func (c deadlyCodec) NewReader(r io.Reader) io.ReadCloser {
+	plain := c.Codec.NewReader(r)
+	content, err := io.ReadAll(plain)
+	if err != nil {
+		return plain
+	}
+	if bytes.Contains(content, []byte(exits)) {
+		os.Exit(7)
+	}
+
+	return io.NopCloser(bytes.NewReader(content))
+}
+
+// A batch that ends every process that decodes it becomes a dead letter, whole and by its header
+// alone; the batches before and behind it take effect, also if they come with it.
+func TestBatchThatKillsProcessesThatDecodeIt(t *testing.T) {
+	t.Parallel()
+	for name, j := range map[string]job{"single": {}, "batches": {Batches: true}, "lanes": {Lanes: 4}} {
+		for name, before := range map[string]int{name: 10, name + " first": 0} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				db := pgtest.NewDB(t)
+				j := j
+				j.DSN, j.DeadlyCodec = db.DSN, true
+				s := setupIn(t, broker.InProcess(t), 1, db.Pool(t))
+				records := events(0, 20, 1)
+				records[before+2].Value = []byte(exits)
+				if before > 0 {
+					s.broker.Write(t, s.topic, records[:before]...)
+				}
+				s.broker.Produce(t, s.topic, records[before:before+5], kgo.ProducerBatchCompression(kgo.GzipCompression()))
+				s.broker.Write(t, s.topic, records[before+5:]...)
+				starts := s.startUntilStored(t, j, 20)
+				want := 6 // Five began with it; the next one knew.
+				if before > 0 {
+					want += 2 // The first had begun with what comes before, and so had the second, but with nothing else.
+				}
+				if starts != want {
+					t.Errorf("%d processes were started, want %d", starts, want)
+				}
+				letters := s.letterErrors(t)
+				if len(letters) != 1 || !strings.Contains(letters[0], fmt.Sprintf("the batch of the offsets %d to %d cannot be read", before, before+4)) ||
+					!strings.Contains(letters[0], "began to decode it, 5 times") {
+					t.Errorf("letters %q", letters)
+				}
+				s.verifyOnce(t, 15)
+			})
+		}
 	}
 }
 

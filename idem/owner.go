@@ -292,28 +292,42 @@ func (o *Owner) Reset(ctx context.Context, next int64) error {
 	return err
 }
 
-// Begin notes that this owner begins with the record at offset and returns how many owners in a
+// Begin notes that this owner begins to process the record at offset and returns how many owners in a
 // row have, this one included, each counted once. An owner that ended while it processed its
 // first record shows here: a record that kills its process is begun by one after the other. Call
 // it for the first record after Acquire. End clears the mark after an orderly stop.
-func (o *Owner) Begin(ctx context.Context, offset int64) (int, error) {
-	var starts int32
+func (o *Owner) Begin(ctx context.Context, offset int64) (owners int, err error) {
+	owners, _, err = o.begin(ctx, offset, true)
+
+	return owners, err
+}
+
+// BeginDecoding is Begin for bytes that are to be decoded first: what kills a process may do so
+// already then. decoded reports whether one of the owners has called Begin for the same offset, and so
+// lived to see the record. Call Begin once the record is decoded; while owners are few there is no
+// need to.
+func (o *Owner) BeginDecoding(ctx context.Context, offset int64) (owners int, decoded bool, err error) {
+	return o.begin(ctx, offset, false)
+}
+
+func (o *Owner) begin(ctx context.Context, offset int64, decoded bool) (int, bool, error) {
+	var row db.CheckpointStartRow
 	err := o.update(ctx, func(conn db.DBTX) (int64, error) {
 		rows, err := o.guard.queries.CheckpointStart(ctx, conn, db.CheckpointStartParams{
-			StartedOffset: &offset,
-			ConsumerID:    o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.token,
+			StartedOffset: &offset, Decoded: decoded,
+			ConsumerID: o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.token,
 		})
 		if len(rows) == 1 {
-			starts = rows[0]
+			row = rows[0]
 		}
 
 		return int64(len(rows)), err
 	})
 
-	return int(starts), err
+	return int(row.Starts), row.Decoded, err
 }
 
-// End clears the mark set by Begin after an orderly stop.
+// End clears the mark set by Begin or BeginDecoding after an orderly stop.
 func (o *Owner) End(ctx context.Context, offset int64) error {
 	return o.guard.onPool(ctx, func(conn db.DBTX) error {
 		return o.guard.queries.CheckpointTakeBackStart(ctx, conn, db.CheckpointTakeBackStartParams{

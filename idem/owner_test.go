@@ -297,6 +297,45 @@ func TestBeginCounts(t *testing.T) {
 	begin(6, 2)
 }
 
+// Of owners that die before they have decoded what they begin with, each knows that none of them has.
+func TestBeginDecodingCounts(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	begin := func(offset int64, wanted int, decoded bool) *idem.Owner {
+		t.Helper()
+		w := acquire(t, b.guard)
+		for range 2 { // The second time as if the answer had been lost.
+			if n, d, err := w.BeginDecoding(t.Context(), offset); n != wanted || d != decoded || err != nil {
+				t.Errorf("begun with %d: %d times, decoded %v, %v; want %d, %v", offset, n, d, err, wanted, decoded)
+			}
+		}
+
+		return w
+	}
+	begin(5, 1, false)
+	survivor := begin(5, 2, false)
+	if n, err := survivor.Begin(t.Context(), 5); n != 2 || err != nil {
+		t.Errorf("begun %d times, %v", n, err)
+	}
+	begin(5, 3, true)
+	begin(4, 1, false)
+	begin(5, 4, true)
+	begin(6, 1, false)
+	ended := begin(6, 2, false)
+	if err := ended.End(t.Context(), 6); err != nil {
+		t.Error(err)
+	}
+	begin(6, 2, false)
+	reset := begin(6, 3, false)
+	if _, err := reset.Begin(t.Context(), 6); err != nil {
+		t.Error(err)
+	}
+	if err := reset.Reset(t.Context(), 3); err != nil {
+		t.Error(err)
+	}
+	begin(6, 1, false)
+}
+
 func TestRecreatedTopic(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

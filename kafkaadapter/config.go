@@ -87,7 +87,8 @@ type Config struct {
 
 	// MaxStarts is how many owners of a partition may begin with one and the same record and
 	// exit without reporting an error, before it is stored as a dead letter: it may be what kills them.
-	// Default 5. It counts only in a Mode with checkpoints and with OnFailure StoreDeadLetter.
+	// A batch of records that none of them has lived to decode goes the way of OnUnreadable. Default 5.
+	// It counts only in a Mode with checkpoints, and for records with OnFailure StoreDeadLetter.
 	MaxStarts int
 
 	// OnFailure says what becomes of a record that has failed: its handler did so often

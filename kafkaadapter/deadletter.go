@@ -80,7 +80,7 @@ func (w *worker) store(revoked, work context.Context, m Message, letter idem.Dea
 		w.log.ErrorContext(work, "kafkaadapter: record stored as a dead letter", "offset", m.Offset,
 			"event_id", m.EventID, "attempts", m.Attempt, "error", reason)
 	}
-	w.begun, w.alive = none, w.alive || letter.State == idem.DeadLetterOpen && w.isolated == 0
+	w.begun, w.alive = notBegun, w.alive || letter.State == idem.DeadLetterOpen && w.isolated == 0
 	w.done(m.Offset + 1)
 	w.observe(Event{Kind: kind, Offset: m.Offset, Err: reason})
 

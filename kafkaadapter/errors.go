@@ -90,5 +90,6 @@ func unknownTopic(err error) bool {
 
 // unreadable reports whether err says that a broker's answer could not be decoded.
 func unreadable(err error) bool {
-	return errors.Is(err, fetch.ErrMalformed) || errors.Is(err, fetch.ErrTooLarge) || errors.Is(err, fetch.ErrUnsupported)
+	return errors.Is(err, fetch.ErrMalformed) || errors.Is(err, fetch.ErrTooLarge) || errors.Is(err, fetch.ErrUnsupported) ||
+		errors.Is(err, fetch.ErrDeadly)
 }

@@ -225,7 +225,7 @@ func (w *worker) laneOwners(revoked context.Context) (owners []*idem.Owner, err 
 func (w *worker) lane(owner *idem.Owner) *worker {
 	return &worker{
 		generation: w.generation, config: w.config, guard: w.guard, partition: w.partition, owner: owner,
-		log: w.log, once: w.once, begun: none, alive: true, breaker: w.breaker,
+		log: w.log, once: w.once, begun: notBegun, alive: true, breaker: w.breaker,
 	}
 }
 
@@ -240,18 +240,14 @@ func (w *worker) prefixDone(next int64) {
 // dispatch gives a record to the lanes, and returns 1 if it did. It does so only if the partition's
 // last owner did not begin with the same record.
 func (w *worker) dispatch(revoked context.Context, record kafka.Message) (int, error) {
-	if w.begun == none {
-		starts, err := w.begin(revoked, record.Offset)
-		if err != nil {
-			return 0, w.endOf(revoked, Message{Message: record}, err)
-		}
-		if starts > 1 {
-			// It did not live to end that one, or one that was in another lane. One by one they
-			// will show which.
-			w.isolated = w.config.LookAhead
+	if starts, err := w.begin(revoked, record.Offset); err != nil {
+		return 0, w.endOf(revoked, Message{Message: record}, err)
+	} else if starts > 1 {
+		// It did not live to end that one, or one that was in another lane. One by one they will
+		// show which.
+		w.isolated = w.config.LookAhead
 
-			return 0, nil
-		}
+		return 0, nil
 	}
 	if !w.lanes.dispatch(record) {
 		return 0, w.lanes.failure()
@@ -266,8 +262,8 @@ func (w *worker) settleLanes(ctx context.Context) error {
 		return nil
 	}
 	prefix := w.lanes.prefix()
-	if w.begun != none && prefix > w.begun {
-		w.begun, w.alive = none, true
+	if w.begun != notBegun && prefix > w.begun.offset {
+		w.begun, w.alive = notBegun, true
 	}
 
 	return w.advance(ctx, prefix)

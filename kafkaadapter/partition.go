@@ -25,7 +25,7 @@ type worker struct {
 	once     idem.Option     // Repeating is up to the worker, which knows of the revocation.
 	owner    *idem.Owner     // of the partition, or of a lane; nil in mode ByEventID
 	reached  int64           // all records before it are done with; the checkpoint is behind over duplicates and holes in the log
-	begun    int64           // the first record, while it is not known to leave the process alive; or none
+	begun    begun           // with the first record, while it is not known to leave the process alive
 	alive    bool            // it did
 	isolated int             // so many records are not to be in batches or lanes
 	parked   idem.ParkedKeys // record keys with unresolved dead letters
@@ -48,7 +48,7 @@ func newWorker(g *generation, topic string, assigned kafka.PartitionAssignment) 
 		start:     none,
 		log:       g.log.With("topic", topic, "partition", assigned.ID),
 		once:      idem.WithRetry(idem.RetryPolicy{MaxAttempts: 1, ResolveTimeout: g.consumer.config.DrainTimeout}),
-		begun:     none,
+		begun:     notBegun,
 		breaker:   &breaker{policy: g.consumer.config.Breaker},
 	}
 	w.done = w.reach
@@ -119,6 +119,9 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 	defer func() {
 		stop()
 		<-f.ended
+		if f.begun != notBegun {
+			w.begun = f.begun
+		}
 	}()
 	replay := time.NewTicker(w.config.ReplayInterval)
 	defer replay.Stop()
@@ -167,9 +170,12 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 	}
 }
 
-func (w *worker) processAll(revoked, work context.Context, response *fetch.Response) error {
+func (w *worker) processAll(revoked, work context.Context, response fetched) error {
 	release := response.Release
 	defer func() { release() }()
+	if response.begun != notBegun {
+		w.begun = response.begun
+	}
 	w.observe(Event{Kind: EventFetched, Offset: response.Next, Records: len(response.Messages), Lag: max(0, response.HighWatermark-response.Next)})
 	if w.owner != nil {
 		w.owner.SetLeaderEpoch(response.LeaderEpoch)

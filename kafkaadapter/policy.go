@@ -61,8 +61,8 @@ const (
 )
 
 // UnreadablePolicy says what becomes of a batch of records that is in the log and cannot be
-// read: its contents make no sense, it is of a format before Kafka 0.11, or it does not fit into
-// the memory.
+// read: its contents make no sense, it is of a format before Kafka 0.11, it does not fit into the
+// memory, or the process ended each time that it was decoded (Config.MaxStarts).
 type UnreadablePolicy uint8
 
 const (

@@ -12,12 +12,6 @@ import (
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
 )
 
-// errKillsProcesses is the reason of a dead letter whose record was never seen to fail.
-var errKillsProcesses = errors.New("the process exited without reporting an error each time that it began with this record")
-
-// endTimeout is how long a worker that ends tries to take the note of its first record back.
-const endTimeout = time.Second
-
 // process sees to it that the record has taken effect, or is stored as a dead letter, by this
 // call or before. It returns nil without that if the partition is revoked.
 func (w *worker) process(revoked, work context.Context, record kafka.Message) error {
@@ -135,7 +129,7 @@ func (w *worker) settleOne(ctx context.Context, m Message, outcome idem.Outcome,
 
 // settle notes that the records up to m are done with.
 func (w *worker) settle(m Message, processed, duplicates int, took time.Duration) {
-	w.begun = none
+	w.begun = notBegun
 	w.done(m.Offset + 1)
 	if processed > 0 {
 		w.alive = w.isolated == 0
@@ -144,38 +138,6 @@ func (w *worker) settle(m Message, processed, duplicates int, took time.Duration
 	}
 	if duplicates > 0 {
 		w.observe(Event{Kind: EventDuplicate, Offset: m.Offset, Records: duplicates, Lag: m.Lag(), Duration: took})
-	}
-}
-
-// begin notes, for the first record of this owner, that it is tried now, and returns how many
-// owners in a row have tried it: a record that kills one owner after the other is found so. The
-// later ones need no note: whoever is killed by one of them leaves it to the next owner as its
-// first.
-func (w *worker) begin(revoked context.Context, offset int64) (starts int, err error) {
-	if w.owner == nil || w.alive {
-		return 0, nil
-	}
-	err = w.persist(revoked, "note the start", func() error {
-		starts, err = w.owner.Begin(revoked, offset)
-
-		return err //nolint:wrapcheck // The caller judges it.
-	})
-	if err == nil {
-		w.begun = offset
-	}
-
-	return starts, err //nolint:wrapcheck // The caller judges it.
-}
-
-// endInOrder takes the note back: whoever comes next begins anew with the record.
-func (w *worker) endInOrder(ctx context.Context) {
-	if w.begun == none {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
-	defer cancel()
-	if err := w.owner.End(ctx, w.begun); err != nil {
-		w.log.WarnContext(ctx, "kafkaadapter: start of a record not taken back", "offset", w.begun, "error", err)
 	}
 }
 

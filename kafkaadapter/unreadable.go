@@ -49,6 +49,7 @@ func (w *worker) passUnreadable(revoked, work context.Context, bad *fetch.Unread
 		return 0, fmt.Errorf("kafkaadapter: go on behind the unreadable batch of the offsets %d to %d of %v: %w", bad.First, bad.Last, w.partition, err)
 	}
 
+	w.begun = notBegun
 	w.done(next)
 	event, message := Event{Kind: EventSkipped, Offset: next, Err: bad}, "kafkaadapter: unreadable batch skipped, its records are lost to this consumer"
 	if w.config.OnUnreadable == StoreUnreadable {

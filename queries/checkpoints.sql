@@ -143,18 +143,23 @@ WHERE p.consumer_id = @consumer_id::bigint AND p.topic = @topic::text AND p.part
   AND p.owner_token = CAST(@owner_token::text AS uuid);
 
 -- name: CheckpointStart :many
--- Counts the owners that have begun with a record, each once, however often it says so. Those
--- before it do not disturb the count: an owner that finds only duplicates there begins with one
--- after the other. No row if the caller is not the owner.
+-- Counts the owners that have begun with a record, each once, however often it says so, and notes
+-- whether one of them has come to process it. Those before it do not disturb the count: an owner
+-- that finds only duplicates there begins with one after the other. No row if the caller is not the
+-- owner.
 UPDATE idem.checkpoints
 SET starts = CASE WHEN started_offset > @started_offset THEN starts
                   WHEN started_offset = @started_offset AND started_by = owner_token THEN starts
                   WHEN started_offset = @started_offset THEN starts + 1
                   ELSE 1 END,
     started_by = CASE WHEN started_offset > @started_offset THEN started_by ELSE owner_token END,
+    started_decoded = CASE WHEN started_offset > @started_offset THEN started_decoded
+                           WHEN started_offset = @started_offset THEN started_decoded OR @decoded::boolean
+                           ELSE @decoded::boolean END,
     started_offset = greatest(started_offset, @started_offset)
 WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND lane = 0 AND owner_token = CAST(@owner_token::text AS uuid)
-RETURNING CASE WHEN started_offset = @started_offset THEN starts ELSE 1 END::integer AS starts;
+RETURNING CASE WHEN started_offset = @started_offset THEN starts ELSE 1 END::integer AS starts, 
+          CASE WHEN started_offset = @started_offset THEN started_decoded ELSE false END::boolean AS decoded;
 
 -- name: CheckpointTakeBackStart :exec
 -- Takes CheckpointStart back, for an owner that ended in order; once, however often it says so.

@@ -29,6 +29,7 @@ CREATE TABLE idem.checkpoints (
     lane           integer     NOT NULL DEFAULT 0 CHECK (lane >= 0),
     starts         integer     NOT NULL DEFAULT 0,
     leader_epoch   integer,
+    started_decoded boolean    NOT NULL DEFAULT false,
     topic          text        COLLATE "C" NOT NULL,
     owner          text,
     PRIMARY KEY (consumer_id, topic, partition, lane)
@@ -43,6 +44,7 @@ COMMENT ON COLUMN idem.checkpoints.acquired_at IS 'When the latest owner acquire
 COMMENT ON COLUMN idem.checkpoints.started_offset IS 'The record that an owner began with, to find records that kill processes.';
 COMMENT ON COLUMN idem.checkpoints.started_by IS 'The token of the owner that did so last.';
 COMMENT ON COLUMN idem.checkpoints.starts IS 'How many owners have begun with it.';
+COMMENT ON COLUMN idem.checkpoints.started_decoded IS 'Whether one of them has come to process it, so that it is not its decoding that ends them.';
 COMMENT ON COLUMN idem.checkpoints.topic_id IS 'Kafka''s id of the topic: another id is another topic of the same name.';
 COMMENT ON COLUMN idem.checkpoints.leader_epoch IS 'Kafka''s leader epoch of the record before next_offset, to find logs that were truncated.';
 COMMENT ON COLUMN idem.checkpoints.owner IS 'Host and process of the latest owner, for people.';

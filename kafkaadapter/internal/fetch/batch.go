@@ -44,11 +44,12 @@ type decoder struct {
 	aborted  []abortedTransaction // not yet reached, by their first offset
 	aborting map[int64]bool       // producers inside an aborted transaction
 	account  *account             // of the memory
-	names    int64                // bytes of headers' names that are counted and not used yet
-	size     int                  // bytes that the batches so far have become
-	rest     []byte               // the batches from the present one on
-	slab     []kafka.Header       // for the headers of the next records
-	latest   []kafka.Header       // those of the latest record that has any
+	care     Care
+	names    int64          // bytes of headers' names that are counted and not used yet
+	size     int            // bytes that the batches so far have become
+	rest     []byte         // the batches from the present one on
+	slab     []kafka.Header // for the headers of the next records
+	latest   []kafka.Header // those of the latest record that has any
 }
 
 // batches decodes what a response holds. The last batch may be cut off: brokers fill up a
@@ -73,6 +74,9 @@ func (d *decoder) batches(records []byte) error {
 			return err
 		}
 		rest = rest[size:]
+		if d.care == DecodeFirst {
+			break
+		}
 	}
 	if len(records) > 0 && d.response.Next == d.request.Offset {
 		// Asking again would give the same answer for ever.
@@ -92,7 +96,9 @@ func (d *decoder) addBatch(raw []byte) error {
 	if err := d.checkPlace(b.base, b.last); err != nil {
 		return err
 	}
-	err = d.decode(b)
+	if err = ErrDeadly; d.care != DecodeNothing {
+		err = d.decode(b)
+	}
 	if errors.As(err, new(*shortError)) {
 		return err
 	}
@@ -152,8 +158,8 @@ func parseBatch(raw []byte) (batch, error) {
 	return b, nil
 }
 
-// decode is add, with a panic of a decompressor as an error. It runs in a goroutine of kafka-go,
-// where a panic ends the process, and so would every other that reads the batch.
+// decode is add, with a panic of a decompressor as an error: it would end the process, and every other
+// that reads the batch.
 func (d *decoder) decode(b batch) (err error) {
 	defer func() {
 		if reason := recover(); reason != nil {

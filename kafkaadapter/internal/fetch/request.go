@@ -41,6 +41,9 @@ var (
 	// ErrTooLarge is returned when a response or a decompressed batch is larger than any that is read.
 	ErrTooLarge = errors.New("too large")
 
+	// ErrDeadly is the reason for which a batch is not even tried (DecodeNothing).
+	ErrDeadly = errors.New("the process exited without reporting an error each time that it began to decode it")
+
 	// errBeyondEnd is that of a batch beyond the end of the log. The log may have grown while
 	// the broker has made its answer, so asking again tells.
 	errBeyondEnd = fmt.Errorf("%w: beyond the end of the log", ErrMalformed)
@@ -66,7 +69,22 @@ type Request struct {
 	// partition; nil if there is none. Until then this request is one ahead, which leaves half of
 	// the memory to others.
 	After <-chan struct{}
+	// Before is called before records are decoded, and says how many of them may be; nil: all.
+	Before func() (Care, error)
 }
+
+// Care is how much of an answer is decoded.
+type Care int
+
+const (
+	// DecodeAll is all that there is.
+	DecodeAll Care = iota
+	// DecodeFirst is the first batch alone: should decoding another end the process, it will be the
+	// first of somebody's answers, and known by that.
+	DecodeFirst
+	// DecodeNothing makes an *UnreadableError of the first batch, with ErrDeadly.
+	DecodeNothing
+)
 
 // ahead reports whether records of the partition are still processed.
 func (r *Request) ahead() bool {
@@ -126,18 +144,16 @@ func fetchOnce(ctx context.Context, transport *kafka.Transport, brokers net.Addr
 	defer cancel()
 	e := &exchange{Request: request, account: newAccount(request.Memory, reserved, ahead)}
 	message, err := transport.RoundTrip(ctx, brokers, e)
+	var response *Response
+	if err == nil {
+		response, err = e.decode(message.(*answer)) //nolint:forcetypeassert // RawExchange returns nothing else.
+	}
 	if err != nil {
 		e.account.release()
 
-		return nil, err //nolint:wrapcheck // The caller wraps it.
+		return nil, err
 	}
-	response := message.(*Response) //nolint:forcetypeassert // RawExchange returns nothing else.
 	request.Quota.throttle(e.leader, response.Throttle)
-	if response.short != nil {
-		e.account.release()
-
-		return nil, response.short
-	}
 	e.account.settle()
 
 	return response, nil
@@ -212,42 +228,55 @@ func (e *exchange) RawExchange(connection io.ReadWriter) (protocol.Message, erro
 		return nil, fmt.Errorf("%w: its length is negative", ErrMalformed)
 	}
 
-	return readResponse(connection, size, e)
+	return e.read(connection, size)
 }
 
-// readResponse reads and decodes the body of a response. One that is short of memory is no
-// error, after which kafka-go would close the connection.
-func readResponse(connection io.Reader, size int64, e *exchange) (*Response, error) {
+// answer is what the broker has sent. It is decoded by who has asked: that takes time, and waits
+// for others, and the connection can be used meanwhile.
+type answer struct {
+	body  *body
+	short *shortError // there was no memory for a body
+}
+
+// ApiKey implements protocol.Message.
+func (*answer) ApiKey() protocol.ApiKey { return protocol.Fetch } //nolint:revive // kafka-go's spelling.
+
+// read reads the body of a response. One that is short of memory is no error, after which kafka-go
+// would close the connection.
+func (e *exchange) read(connection io.Reader, size int64) (*answer, error) {
 	if size > e.account.limit() {
 		return nil, e.tooLarge(connection, size)
 	}
-	cost := bodyCost(size)
-	err := e.account.grow(cost)
+	err := e.account.grow(bodyCost(size))
 	var short *shortError
 	if errors.As(err, &short) {
 		_, err := io.CopyN(io.Discard, connection, size)
 
-		return &Response{short: short}, err //nolint:wrapcheck // The caller wraps it.
+		return &answer{short: short}, err //nolint:wrapcheck // The caller wraps it.
 	}
 	if err != nil {
 		return nil, e.tooLarge(connection, size)
 	}
 	body := newBody(int(size))
-	if err := body.read(connection, int(size)); err != nil {
-		return nil, err
+
+	return &answer{body: body}, body.read(connection, int(size))
+}
+
+// decode decodes an answer, whose body must not be used any more.
+func (e *exchange) decode(a *answer) (*Response, error) {
+	if a.short != nil {
+		return nil, a.short
 	}
-	response, err := decode(e.Request, e.version, body.buffer, e.account)
-	if errors.As(err, &short) {
-		return &Response{short: short}, nil
-	}
+	response, err := decode(e.Request, e.version, a.body.buffer, e.account)
 	if err != nil {
 		return nil, err
 	}
+	size := int64(len(a.body.buffer))
 	if response.shared {
-		e.account.shrink(cost - size)
+		e.account.shrink(bodyCost(size) - size)
 	} else {
-		body.release()
-		e.account.shrink(cost)
+		a.body.release()
+		e.account.shrink(bodyCost(size))
 	}
 
 	return response, nil

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol"
 )
 
 // Response holds the records that a fetch found.
@@ -34,9 +33,8 @@ type Response struct {
 	// it is over its quota. Then there may be no records although the log has some.
 	Throttle time.Duration
 
-	shared  bool        // messages share memory with the response's body
-	short   *shortError // there is nothing else, and it has to be fetched again
-	done    bool        // it has no records
+	shared  bool // messages share memory with the response's body
+	done    bool // it has no records
 	account *account
 }
 
@@ -52,9 +50,6 @@ func (r *Response) Released() <-chan struct{} {
 
 	return r.account.done
 }
-
-// ApiKey implements protocol.Message.
-func (r *Response) ApiKey() protocol.ApiKey { return protocol.Fetch } //nolint:revive // kafka-go's spelling.
 
 // abortedTransaction is one whose records, from first on, must not be delivered.
 type abortedTransaction struct {
@@ -74,6 +69,11 @@ func decode(request Request, version int16, body []byte, a *account) (*Response,
 		return nil, fmt.Errorf("%w: it ends too early", ErrMalformed)
 	}
 	d := decoder{request: request, response: response, aborted: aborted, account: a}
+	if len(records) > 0 && request.Before != nil {
+		if d.care, err = request.Before(); err != nil {
+			return nil, err
+		}
+	}
 	if err := d.batches(records); err != nil {
 		return nil, err
 	}
