@@ -12,6 +12,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
@@ -94,11 +95,11 @@ func aReaderEach(ctx context.Context, f *feed) error {
 
 // consumeSingly is the library's consumer with a handler for single records.
 func consumeSingly(ctx context.Context, f *feed) error {
-	return f.run(ctx, kafkaadapter.Config{Handle: handleOne})
+	return f.run(ctx, consume.Config{Handle: handleOne})
 }
 
-func handleOne(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
-	e, err := decode(m.Message)
+func handleOne(ctx context.Context, tx pgx.Tx, m consume.Message) error {
+	e, err := decodeRecord(m.Record)
 	if err != nil {
 		return err
 	}
@@ -109,18 +110,18 @@ func handleOne(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
 
 // consumeBatches is the library's consumer with a handler for batches, by keys and offsets.
 func consumeBatches(ctx context.Context, f *feed) error {
-	return f.run(ctx, kafkaadapter.Config{HandleBatch: handleBatch, BatchSize: f.batch})
+	return f.run(ctx, consume.Config{HandleBatch: handleBatch, Batch: consume.BatchConfig{Size: f.batch}})
 }
 
 // consumeByOffsets is the same by offsets alone.
 func consumeByOffsets(ctx context.Context, f *feed) error {
-	return f.run(ctx, kafkaadapter.Config{HandleBatch: handleBatch, BatchSize: f.batch, Mode: kafkaadapter.ByCheckpoint})
+	return f.run(ctx, consume.Config{HandleBatch: handleBatch, Batch: consume.BatchConfig{Size: f.batch}, Mode: consume.ByCheckpoint})
 }
 
-func handleBatch(ctx context.Context, tx pgx.Tx, batch []kafkaadapter.Message) error {
+func handleBatch(ctx context.Context, tx pgx.Tx, batch []consume.Message) error {
 	rows := newColumns(len(batch))
 	for _, m := range batch {
-		e, err := decode(m.Message)
+		e, err := decodeRecord(m.Record)
 		if err != nil {
 			return err
 		}
@@ -131,21 +132,20 @@ func handleBatch(ctx context.Context, tx pgx.Tx, batch []kafkaadapter.Message) e
 	return err //nolint:wrapcheck // The consumer wraps it.
 }
 
-func (f *feed) run(ctx context.Context, config kafkaadapter.Config) error {
+func (f *feed) run(ctx context.Context, config consume.Config) error {
 	guard, err := idem.New(f.pool, idem.Config{Consumer: f.group}) // A consumer belongs to one group.
 	if err != nil {
 		return fmt.Errorf("make a guard: %w", err)
 	}
-	config.Brokers, config.Group, config.Topics = f.brokers, f.group, []string{f.topic}
-	config.Observe = func(e kafkaadapter.Event) {
-		if e.Kind == kafkaadapter.EventProcessed {
+	config.Observe = func(e consume.Event) {
+		if e.Kind == consume.EventProcessed {
 			f.done[e.Partition].Add(int64(e.Records))
 			if f.processed != nil {
 				f.processed <- time.Now()
 			}
 		}
 	}
-	c, err := kafkaadapter.New(guard, config)
+	c, err := kafkaadapter.New(guard, kafkaadapter.Config{Brokers: f.brokers, Group: f.group, Topics: []string{f.topic}}, config)
 	if err == nil {
 		err = c.Run(ctx)
 	}

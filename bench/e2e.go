@@ -13,6 +13,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/segmentio/kafka-go"
+
+	"github.com/nova-events/idempotent-consumer/consume"
 )
 
 const (
@@ -231,15 +233,26 @@ func (b *bench) audit(ctx context.Context, f *feed) error {
 	return nil
 }
 
-// decode reads an event from a record.
+// decode reads an event from a message of kafka-go.
 func decode(m kafka.Message) (event, error) {
-	e := event{}
+	id := ""
 	for _, header := range m.Headers {
 		if header.Key == eventIDHeader {
-			e.ID = string(header.Value)
+			id = string(header.Value)
 		}
 	}
-	account, rest, _ := strings.Cut(string(m.Value), " ")
+
+	return parse(id, m.Value)
+}
+
+// decodeRecord reads an event from a record of the library.
+func decodeRecord(r consume.Record) (event, error) {
+	return parse(consume.HeaderCarrier(r.Headers).Get(eventIDHeader), r.Value)
+}
+
+func parse(eventID string, value []byte) (event, error) {
+	e := event{ID: eventID}
+	account, rest, _ := strings.Cut(string(value), " ")
 	amount, _, _ := strings.Cut(rest, " ")
 	id, err := strconv.ParseInt(account, 10, 32)
 	if err == nil {

@@ -12,11 +12,11 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+	"github.com/nova-events/idempotent-consumer/consume"
 )
 
 const (
-	eventIDHeader = kafkaadapter.DefaultEventIDHeader
+	eventIDHeader = consume.DefaultEventIDHeader
 
 	valueSize = 200
 )

@@ -11,13 +11,13 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/segmentio/kafka-go"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // eachOf makes a batch handler of one for single records.
-func eachOf(handle kafkaadapter.Handler) kafkaadapter.BatchHandler {
-	return func(ctx context.Context, tx pgx.Tx, batch []kafkaadapter.Message) error {
+func eachOf(handle consume.Handler) consume.BatchHandler {
+	return func(ctx context.Context, tx pgx.Tx, batch []consume.Message) error {
 		for _, m := range batch {
 			if err := handle(ctx, tx, m); err != nil {
 				return err
@@ -33,14 +33,14 @@ func eachOf(handle kafkaadapter.Handler) kafkaadapter.BatchHandler {
 func TestBatches(t *testing.T) {
 	t.Parallel()
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
-		for name, mode := range map[string]kafkaadapter.Mode{"keys and offsets": kafkaadapter.ByEventIDAndCheckpoint, "offsets": kafkaadapter.ByCheckpoint} {
+		for name, mode := range map[string]consume.Mode{"keys and offsets": consume.ByEventIDAndCheckpoint, "offsets": consume.ByCheckpoint} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				s := setup(t, b, 2)
 				records := events(0, 1000, 2)
 				want, effects, replayed := []string{"100 open 3", "250 open 1"}, 998, 1000
 				records[200].Value, records[501].Value = []byte("poison"), []byte("poison for ever")
-				if mode != kafkaadapter.ByCheckpoint {
+				if mode != consume.ByCheckpoint {
 					records = append(records, events(0, 10, 2)...)
 					records[300].Headers = nil
 					want, effects, replayed = []string{"100 open 3", "150 open 0", "250 open 1"}, 997, 999 // No replay without an id.
@@ -48,10 +48,10 @@ func TestBatches(t *testing.T) {
 				b.Write(t, s.topic, records...)
 				var handler refuser
 				var largest atomic.Int64
-				m := s.start(t, func(c *kafkaadapter.Config) {
-					c.Handle, c.Mode, c.Retry.MaxAttempts, c.BatchSize, c.ReplayInterval = nil, mode, 3, 100, 50*time.Millisecond
+				m := s.start(t, func(c *settings) {
+					c.Handle, c.Mode, c.Failure.Retry.MaxAttempts, c.Batch.Size, c.Failure.ReplayInterval = nil, mode, 3, 100, 50*time.Millisecond
 					c.StoreMetadata = true
-					c.HandleBatch = func(ctx context.Context, tx pgx.Tx, batch []kafkaadapter.Message) error {
+					c.HandleBatch = func(ctx context.Context, tx pgx.Tx, batch []consume.Message) error {
 						largest.Store(max(largest.Load(), int64(len(batch))))
 
 						return eachOf(handler.handle)(ctx, tx, batch)
@@ -88,13 +88,13 @@ func TestLinger(t *testing.T) {
 	const linger = 5 * time.Second
 	s := setup(t, broker.InProcess(t), 1)
 	assigned, batches := make(chan struct{}), make(chan int, 100)
-	m := s.start(t, func(c *kafkaadapter.Config) {
-		c.Handle, c.HandleBatch, c.Linger, c.SessionTimeout = nil, eachOf(record), linger, 30*time.Second
-		c.Observe = func(e kafkaadapter.Event) {
-			if e.Kind == kafkaadapter.EventAssigned {
+	m := s.start(t, func(c *settings) {
+		c.Handle, c.HandleBatch, c.Batch.Linger, c.SessionTimeout = nil, eachOf(record), linger, 30*time.Second
+		c.Observe = func(e consume.Event) {
+			if e.Kind == consume.EventAssigned {
 				close(assigned)
 			}
-			if e.Kind == kafkaadapter.EventProcessed {
+			if e.Kind == consume.EventProcessed {
 				batches <- e.Records
 			}
 		}
@@ -134,8 +134,8 @@ func TestLingerWithABacklog(t *testing.T) {
 	for _, r := range events(0, 20, 1) {
 		s.broker.Write(t, s.topic, r)
 	}
-	m := s.start(t, func(c *kafkaadapter.Config) {
-		c.Handle, c.HandleBatch, c.MaxBytes, c.Linger = nil, eachOf(record), 1, patience
+	m := s.start(t, func(c *settings) {
+		c.Handle, c.HandleBatch, c.MaxBytes, c.Batch.Linger = nil, eachOf(record), 1, patience
 	})
 	s.awaitEffects(t, 20)
 	m.leave(t)
@@ -152,9 +152,9 @@ func TestParkedKeysInBatches(t *testing.T) {
 	records[41].Value = []byte("poison")
 	s.broker.Write(t, s.topic, records...)
 	var handler refuser
-	m := s.start(t, func(c *kafkaadapter.Config) {
+	m := s.start(t, func(c *settings) {
 		c.Handle, c.HandleBatch = nil, eachOf(handler.handle)
-		c.Retry.MaxAttempts, c.ParkKeys, c.ReplayInterval = 1, true, 50*time.Millisecond
+		c.Failure.Retry.MaxAttempts, c.Failure.ParkKeys, c.Failure.ReplayInterval = 1, true, 50*time.Millisecond
 	})
 	s.awaitCommitted(t, 100)
 	if n := len(s.letters(t)); n != 15 {
@@ -178,8 +178,8 @@ func TestOffsetBeyondTheLogGoesOnAtTheCheckpoint(t *testing.T) {
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
 		s := setup(t, b, 1)
 		b.Write(t, s.topic, events(0, 20, 1)...)
-		inMode := func(c *kafkaadapter.Config) {
-			c.Mode, c.OnOutOfRange = kafkaadapter.ByCheckpoint, kafkaadapter.SkipToEarliest
+		inMode := func(c *settings) {
+			c.Mode, c.OnOutOfRange = consume.ByCheckpoint, consume.SkipToEarliest
 		}
 		m := s.start(t, inMode)
 		s.awaitCommitted(t, 20)
@@ -206,7 +206,7 @@ func TestDeadLetterTopicWithTooFewPartitions(t *testing.T) {
 		records := events(0, 10, 2)
 		records[3].Value = []byte("poison for ever")
 		b.Write(t, s.topic, records...)
-		m := s.start(t, func(c *kafkaadapter.Config) { c.Handle, c.DeadLetterSuffix = (&refuser{}).handle, "-dlt" })
+		m := s.start(t, func(c *settings) { c.Handle, c.Failure.DeadLetterSuffix = (&refuser{}).handle, "-dlt" })
 		s.awaitCommitted(t, 10)
 		m.leave(t)
 		if got := s.letters(t); fmt.Sprint(got) != "[1 open 1]" {
@@ -222,8 +222,8 @@ func TestReplayThatKillsProcesses(t *testing.T) {
 	records := events(0, 3, 1)
 	records[1].Value = []byte("poison")
 	s.broker.Write(t, s.topic, records...)
-	handler := func(c *kafkaadapter.Config) {
-		c.Handle, c.Retry.MaxAttempts, c.ReplayInterval = (&refuser{}).handle, 1, 50*time.Millisecond
+	handler := func(c *settings) {
+		c.Handle, c.Failure.Retry.MaxAttempts, c.Failure.ReplayInterval = (&refuser{}).handle, 1, 50*time.Millisecond
 	}
 	m := s.start(t, handler)
 	s.awaitCommitted(t, 3)
@@ -232,9 +232,9 @@ func TestReplayThatKillsProcesses(t *testing.T) {
 	if _, err := s.pool.Exec(t.Context(), `UPDATE idem.dead_letters SET state = 'replay', starts = 5`); err != nil {
 		t.Fatal(err)
 	}
-	m = s.start(t, func(c *kafkaadapter.Config) {
+	m = s.start(t, func(c *settings) {
 		handler(c)
-		c.Handle = func(context.Context, pgx.Tx, kafkaadapter.Message) error { panic("it must not run") }
+		c.Handle = func(context.Context, pgx.Tx, consume.Message) error { panic("it must not run") }
 	})
 	until(t, "the letter to be open again", func() bool { return fmt.Sprint(s.letters(t)) == "[1 open 1]" })
 	m.leave(t)

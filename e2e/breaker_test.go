@@ -12,9 +12,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 	"github.com/nova-events/idempotent-consumer/idem"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 var errUnavailable = errors.New("503 Service Unavailable")
@@ -25,7 +25,7 @@ type service struct {
 	calls atomic.Int64
 }
 
-func (s *service) handle(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+func (s *service) handle(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 	s.calls.Add(1)
 	if s.down.Load() {
 		return errUnavailable
@@ -37,19 +37,19 @@ func (s *service) handle(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message)
 // counter counts events by their kinds.
 type counter struct {
 	mu     sync.Mutex
-	counts map[kafkaadapter.EventKind]int
+	counts map[consume.EventKind]int
 }
 
-func (c *counter) observe(e kafkaadapter.Event) {
+func (c *counter) observe(e consume.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.counts == nil {
-		c.counts = map[kafkaadapter.EventKind]int{}
+		c.counts = map[consume.EventKind]int{}
 	}
 	c.counts[e.Kind]++
 }
 
-func (c *counter) of(kind kafkaadapter.EventKind) int {
+func (c *counter) of(kind consume.EventKind) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 
@@ -67,7 +67,7 @@ func TestOutageOfAnotherServiceMakesNoDeadLetters(t *testing.T) {
 			b.Write(t, s.topic, events(0, 200, 4)...)
 			var other service
 			other.down.Store(true)
-			m := s.start(t, func(c *kafkaadapter.Config) { use(c, other.handle) })
+			m := s.start(t, func(c *settings) { use(c, other.handle) })
 			until(t, "the service to be called", func() bool { return other.calls.Load() > 0 })
 			time.Sleep(5 * time.Second)
 			other.down.Store(false)
@@ -92,14 +92,14 @@ func TestTransientErrorOfTheHandler(t *testing.T) {
 			b.Write(t, s.topic, events(0, 20, 1)...)
 			var failures atomic.Int64
 			var seen counter
-			m := s.start(t, func(c *kafkaadapter.Config) {
-				c.Retry.MaxAttempts, c.Observe = 1, seen.observe
-				use(c, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+			m := s.start(t, func(c *settings) {
+				c.Failure.Retry.MaxAttempts, c.Observe = 1, seen.observe
+				use(c, func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 					if m.Attempt != 1 {
 						t.Errorf("attempt %d", m.Attempt)
 					}
 					if m.Offset == 7 && failures.Add(1) <= 3 {
-						return fmt.Errorf("call the service: %w", kafkaadapter.Transient(errUnavailable))
+						return fmt.Errorf("call the service: %w", consume.Transient(errUnavailable))
 					}
 
 					return record(ctx, tx, m)
@@ -108,7 +108,7 @@ func TestTransientErrorOfTheHandler(t *testing.T) {
 			s.awaitCommitted(t, 20)
 			m.leave(t)
 			s.verifyOnce(t, 20)
-			if failed, paused := seen.of(kafkaadapter.EventAttemptFailed), seen.of(kafkaadapter.EventPaused); failed > 0 || paused != 3 || failures.Load() != 4 {
+			if failed, paused := seen.of(consume.EventAttemptFailed), seen.of(consume.EventPaused); failed > 0 || paused != 3 || failures.Load() != 4 {
 				t.Errorf("%d attempts failed, %d pauses, %d calls for the record; want 0, 3 and 4", failed, paused, failures.Load())
 			}
 			if got := s.letters(t); len(got) > 0 {
@@ -119,9 +119,9 @@ func TestTransientErrorOfTheHandler(t *testing.T) {
 }
 
 // breaking configures quick attempts and a breaker that opens at the third record.
-func breaking(c *kafkaadapter.Config) {
-	c.Retry = kafkaadapter.RetryPolicy{MaxAttempts: 2, FirstPause: time.Millisecond, LongestPause: 10 * time.Millisecond}
-	c.Breaker.Failures = 3
+func breaking(c *settings) {
+	c.Failure.Retry = consume.RetryPolicy{MaxAttempts: 2, FirstPause: time.Millisecond, LongestPause: 10 * time.Millisecond}
+	c.Failure.Breaker.Failures = 3
 	c.SessionTimeout = 30 * time.Second // A new owner would count anew.
 }
 
@@ -138,12 +138,12 @@ func TestBreakerKeepsAnOutageFromFillingDeadLetters(t *testing.T) {
 			var other service
 			var seen counter
 			other.down.Store(true)
-			m := s.start(t, func(c *kafkaadapter.Config) {
+			m := s.start(t, func(c *settings) {
 				breaking(c)
 				use(c, other.handle)
 				c.Observe = seen.observe
 			})
-			until(t, "the breaker to open", func() bool { return seen.of(kafkaadapter.EventBreakerOpened) == 1 })
+			until(t, "the breaker to open", func() bool { return seen.of(consume.EventBreakerOpened) == 1 })
 			calls := other.calls.Load()
 			until(t, "probes", func() bool { return other.calls.Load() > calls+50 })
 			if got := s.letters(t); len(got) != 2 {
@@ -156,7 +156,7 @@ func TestBreakerKeepsAnOutageFromFillingDeadLetters(t *testing.T) {
 			if got := s.letters(t); len(got) != 2 {
 				t.Errorf("%d dead letters, want 2: %q", len(got), got)
 			}
-			if opened, closed := seen.of(kafkaadapter.EventBreakerOpened), seen.of(kafkaadapter.EventBreakerClosed); opened != 1 || closed != 1 {
+			if opened, closed := seen.of(consume.EventBreakerOpened), seen.of(consume.EventBreakerClosed); opened != 1 || closed != 1 {
 				t.Errorf("the breaker opened %d times and closed %d times", opened, closed)
 			}
 		})
@@ -193,10 +193,10 @@ func TestRunOfBadRecordsPassesTheBreaker(t *testing.T) {
 					b.Write(t, s.topic, records...)
 					var seen counter
 					began := time.Now()
-					m := s.start(t, func(c *kafkaadapter.Config) {
+					m := s.start(t, func(c *settings) {
 						breaking(c)
 						use(c, (&refuser{}).handle)
-						c.Breaker.Failures, c.Breaker.Patience, c.Observe = test.failures, 200*time.Millisecond, seen.observe
+						c.Failure.Breaker.Failures, c.Failure.Breaker.Patience, c.Observe = test.failures, 200*time.Millisecond, seen.observe
 					})
 					s.awaitCommitted(t, 40)
 					took := time.Since(began)
@@ -205,8 +205,8 @@ func TestRunOfBadRecordsPassesTheBreaker(t *testing.T) {
 					if got := s.letters(t); len(got) != 8 || !strings.HasPrefix(got[7], "17 open") {
 						t.Errorf("dead letters %q", got)
 					}
-					if opened, closed := seen.of(kafkaadapter.EventBreakerOpened), seen.of(kafkaadapter.EventBreakerClosed); opened != test.opened || closed != test.opened {
-						t.Errorf("the breaker opened %d times and closed %d times, want %d; %d assignments", opened, closed, test.opened, seen.of(kafkaadapter.EventAssigned))
+					if opened, closed := seen.of(consume.EventBreakerOpened), seen.of(consume.EventBreakerClosed); opened != test.opened || closed != test.opened {
+						t.Errorf("the breaker opened %d times and closed %d times, want %d; %d assignments", opened, closed, test.opened, seen.of(consume.EventAssigned))
 					}
 					if held := 6 * 200 * time.Millisecond; test.opened > 0 && took < held {
 						t.Errorf("it took %v, want six records held for %v", took, held)

@@ -12,8 +12,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // rewind sets the group, which has no members, back to an offset of its only partition, and
@@ -31,18 +31,18 @@ func (s *bench) rewind(t *testing.T, offset int64) {
 func TestModes(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		mode                 kafkaadapter.Mode
+		mode                 consume.Mode
 		produced, redelivery int // how often the events take effect after the former, after the latter
 	}{
-		"keys and offsets": {kafkaadapter.ByEventIDAndCheckpoint, 10, 10},
-		"keys":             {kafkaadapter.ByEventID, 10, 20},
-		"offsets":          {kafkaadapter.ByCheckpoint, 20, 20},
+		"keys and offsets": {consume.ByEventIDAndCheckpoint, 10, 10},
+		"keys":             {consume.ByEventID, 10, 20},
+		"offsets":          {consume.ByCheckpoint, 20, 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := setup(t, broker.InProcess(t), 1)
 			s.broker.Write(t, s.topic, append(events(0, 10, 1), events(0, 10, 1)...)...)
-			inMode := func(c *kafkaadapter.Config) { c.Mode = test.mode }
+			inMode := func(c *settings) { c.Mode = test.mode }
 			m := s.start(t, inMode)
 			s.awaitCommitted(t, 20)
 			m.leave(t)
@@ -83,7 +83,7 @@ func TestCheckpointAheadOfTheGroup(t *testing.T) {
 func TestHangingMemberIsFenced(t *testing.T) {
 	t.Parallel()
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
-		for name, mode := range map[string]kafkaadapter.Mode{"keys and offsets": kafkaadapter.ByEventIDAndCheckpoint, "offsets": kafkaadapter.ByCheckpoint} {
+		for name, mode := range map[string]consume.Mode{"keys and offsets": consume.ByEventIDAndCheckpoint, "offsets": consume.ByCheckpoint} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				s := setup(t, b, 1)
@@ -91,10 +91,10 @@ func TestHangingMemberIsFenced(t *testing.T) {
 				hangs, wake := make(chan struct{}), make(chan struct{})
 				wakeUp := sync.OnceFunc(func() { close(wake) })
 				var woken atomic.Pointer[error]
-				hanging := s.start(t, func(c *kafkaadapter.Config) {
+				hanging := s.start(t, func(c *settings) {
 					c.Mode, c.DrainTimeout, c.RebalanceTimeout = mode, 100*time.Millisecond, s.broker.MinSessionTimeout
 					var once atomic.Bool
-					c.Handle = func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+					c.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 						if m.Offset != 5 || !once.CompareAndSwap(false, true) {
 							return record(ctx, tx, m)
 						}
@@ -108,7 +108,7 @@ func TestHangingMemberIsFenced(t *testing.T) {
 				})
 				t.Cleanup(wakeUp) // Of a test that fails, too.
 				<-hangs
-				other := s.start(t, func(c *kafkaadapter.Config) { c.Mode, c.DrainTimeout = mode, 100*time.Millisecond })
+				other := s.start(t, func(c *settings) { c.Mode, c.DrainTimeout = mode, 100*time.Millisecond })
 				s.awaitCommitted(t, 10)
 				wakeUp()
 				until(t, "the hanging handler to end", func() bool { return woken.Load() != nil })
@@ -134,13 +134,13 @@ func TestHangingMemberIsFenced(t *testing.T) {
 func TestRecreatedTopic(t *testing.T) {
 	t.Parallel()
 	for name, policy := range map[string]struct {
-		kafkaadapter.OutOfRangePolicy
+		consume.OutOfRangePolicy
 
 		effects   int // of 10 events before and 30 after the topic was created again
 		committed int64
 	}{
-		"earliest": {kafkaadapter.SkipToEarliest, 40, 30},
-		"latest":   {kafkaadapter.SkipToLatest, 11, 31},
+		"earliest": {consume.SkipToEarliest, 40, 30},
+		"latest":   {consume.SkipToLatest, 11, 31},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -154,21 +154,21 @@ func TestRecreatedTopic(t *testing.T) {
 			s.create(t, s.topic, 1)
 			s.broker.Write(t, s.topic, events(10, 30, 1)...)
 			err := s.start(t, nil).wait(t)
-			if !errors.Is(err, kafkaadapter.ErrOffsetOutOfRange) || !strings.Contains(err.Error(), "created again") {
+			if !errors.Is(err, consume.ErrOffsetOutOfRange) || !strings.Contains(err.Error(), "created again") {
 				t.Errorf("without a policy Run returned %v", err)
 			}
 
 			var skipped atomic.Int64
-			m = s.start(t, func(c *kafkaadapter.Config) {
+			m = s.start(t, func(c *settings) {
 				c.OnOutOfRange = policy.OutOfRangePolicy
-				c.Observe = func(e kafkaadapter.Event) {
-					if e.Kind == kafkaadapter.EventSkipped {
+				c.Observe = func(e consume.Event) {
+					if e.Kind == consume.EventSkipped {
 						skipped.Store(e.Offset + 1)
 					}
 				}
 			})
 			until(t, "the member to go on elsewhere", func() bool { return skipped.Load() != 0 })
-			if policy.OutOfRangePolicy == kafkaadapter.SkipToLatest {
+			if policy.OutOfRangePolicy == consume.SkipToLatest {
 				s.broker.Write(t, s.topic, events(40, 1, 1)...)
 			}
 			s.awaitCommitted(t, policy.committed)
@@ -191,7 +191,7 @@ func TestExpiredRecords(t *testing.T) {
 		m.leave(t)
 		b.Write(t, s.topic, events(50, 50, 1)...)
 		b.DeleteRecords(t, s.topic, 0, 80)
-		m = s.start(t, func(c *kafkaadapter.Config) { c.OnOutOfRange = kafkaadapter.SkipToEarliest })
+		m = s.start(t, func(c *settings) { c.OnOutOfRange = consume.SkipToEarliest })
 		s.awaitCommitted(t, 100)
 		m.leave(t)
 		s.verify(t, 70)
@@ -211,7 +211,7 @@ func TestTopicPattern(t *testing.T) {
 		prefix := broker.Name(t)
 		create(prefix+".a", 0)
 		create("other."+prefix, 100)
-		m := s.start(t, func(c *kafkaadapter.Config) {
+		m := s.start(t, func(c *settings) {
 			c.Topics, c.TopicPattern = nil, regexp.MustCompile("^"+regexp.QuoteMeta(prefix)+`\.`)
 		})
 		s.awaitEffects(t, 10)
@@ -235,7 +235,7 @@ func TestTopicRecreatedWhileConsumed(t *testing.T) {
 	s.broker.DeleteTopic(t, s.topic)
 	s.create(t, s.topic, 1)
 	s.broker.Write(t, s.topic, events(10, 30, 1)...)
-	if err := m.wait(t); !errors.Is(err, kafkaadapter.ErrOffsetOutOfRange) || !strings.Contains(err.Error(), "created again") {
+	if err := m.wait(t); !errors.Is(err, consume.ErrOffsetOutOfRange) || !strings.Contains(err.Error(), "created again") {
 		t.Errorf("Run returned %v", err)
 	}
 }

@@ -7,9 +7,9 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 	"github.com/nova-events/idempotent-consumer/idem"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // Two orders have one id. The second one is not simply a duplicate: it is told, or stored.
@@ -24,19 +24,19 @@ func TestCollidingEventIDs(t *testing.T) {
 		if name == "checkpoint alone" {
 			continue
 		}
-		for policy, want := range map[kafkaadapter.CollisionPolicy]struct{ collisions, letters int }{
-			kafkaadapter.ReportCollision: {3, 0}, kafkaadapter.FailOnCollision: {3, 3}, kafkaadapter.IgnoreCollision: {0, 0},
+		for policy, want := range map[consume.CollisionPolicy]struct{ collisions, letters int }{
+			consume.ReportCollision: {3, 0}, consume.FailOnCollision: {3, 3}, consume.IgnoreCollision: {0, 0},
 		} {
 			t.Run(fmt.Sprint(name, policy), func(t *testing.T) {
 				t.Parallel()
 				s := setup(t, broker.InProcess(t), 1)
 				s.broker.Write(t, s.topic, records...)
 				var h heard
-				m := s.start(t, func(c *kafkaadapter.Config) { form(c); h.config(c); c.OnCollision = policy })
+				m := s.start(t, func(c *settings) { form(c); h.config(c); c.OnCollision = policy })
 				s.awaitCommitted(t, 34)
 				m.leave(t)
 				s.verifyOnce(t, 30)
-				told := h.of(kafkaadapter.EventCollision)
+				told := h.of(consume.EventCollision)
 				var collision *idem.CollisionError
 				if len(told) != want.collisions || len(told) > 0 && (!errors.As(told[0].Err, &collision) || collision.EventID == "") {
 					t.Errorf("it told %+v", told)

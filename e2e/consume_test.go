@@ -13,9 +13,9 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 	"github.com/nova-events/idempotent-consumer/idem"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // Every record takes effect once, whatever it is compressed with, and comes from the producer
@@ -50,18 +50,18 @@ func TestEventIDStrategies(t *testing.T) {
 	t.Parallel()
 	b := broker.InProcess(t)
 	for name, test := range map[string]struct {
-		strategy kafkaadapter.EventID
+		strategy consume.EventID
 		want     func(topic string) []string
 	}{
 		"header": {nil, func(string) []string { return []string{"0", "1"} }},
-		"field":  {kafkaadapter.PayloadField("id"), func(string) []string { return []string{"0", "1"} }},
-		"hash": {kafkaadapter.ContentHash(), func(string) []string {
+		"field":  {consume.PayloadField("id"), func(string) []string { return []string{"0", "1"} }},
+		"hash": {consume.ContentHash(), func(string) []string {
 			return []string{
 				"sha256:14a36ef36b60cfbe345a0c1830886f4093aacf2a4fe64991aa977d6a49988359",
 				"sha256:5811967f540d300d249ab30ae681359a7815fdb5d3dc71a94be1d491006a6b27",
 			}
 		}},
-		"place": {kafkaadapter.TopicPartitionOffset(), func(topic string) []string {
+		"place": {consume.TopicPartitionOffset(), func(topic string) []string {
 			return []string{topic + "-0-0", topic + "-0-1", topic + "-0-2"}
 		}},
 	} {
@@ -69,7 +69,7 @@ func TestEventIDStrategies(t *testing.T) {
 			t.Parallel()
 			s := setup(t, b, 1)
 			b.Write(t, s.topic, append(events(0, 2, 1), events(0, 1, 1)...)...)
-			m := s.start(t, func(c *kafkaadapter.Config) { c.EventID = test.strategy })
+			m := s.start(t, func(c *settings) { c.EventID = test.strategy })
 			s.awaitCommitted(t, 3)
 			m.leave(t)
 			rows, err := s.pool.Query(t.Context(), `SELECT event_id FROM public.effects ORDER BY seq`)
@@ -91,7 +91,7 @@ func TestMetadataIsStored(t *testing.T) {
 	t.Parallel()
 	s := setup(t, broker.InProcess(t), 1)
 	s.broker.Write(t, s.topic, events(7, 1, 1)...)
-	m := s.start(t, func(c *kafkaadapter.Config) { c.StoreMetadata = true })
+	m := s.start(t, func(c *settings) { c.StoreMetadata = true })
 	s.awaitCommitted(t, 1)
 	m.leave(t)
 	guard, err := idem.New(s.pool, idem.Config{Consumer: "test"})
@@ -125,8 +125,8 @@ func TestFailedHandlerIsTriedAgain(t *testing.T) {
 	s := setup(t, broker.InProcess(t), 2)
 	s.broker.Write(t, s.topic, events(0, 20, 2)...)
 	var others atomic.Int32
-	m := s.start(t, func(c *kafkaadapter.Config) {
-		c.Handle = func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+	m := s.start(t, func(c *settings) {
+		c.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 			if err := record(ctx, tx, m); err != nil {
 				return err
 			}
@@ -139,7 +139,7 @@ func TestFailedHandlerIsTriedAgain(t *testing.T) {
 
 			return nil
 		}
-		c.Retry.MaxAttempts = 20
+		c.Failure.Retry.MaxAttempts = 20
 	})
 	s.awaitCommitted(t, 20)
 	m.leave(t)
@@ -163,7 +163,7 @@ func TestRecordThatCannotBeProcessed(t *testing.T) {
 		attempts int
 	}{
 		"handler fails": {func(m *kafka.Message) { m.Value = []byte("poison") }, errBoom, 2},
-		"no event id":   {func(m *kafka.Message) { m.Headers = nil }, kafkaadapter.ErrNoEventID, 0},
+		"no event id":   {func(m *kafka.Message) { m.Headers = nil }, consume.ErrNoEventID, 0},
 		"bad event id":  {func(m *kafka.Message) { m.Headers[0].Value = []byte("\xff") }, idem.ErrInvalidEventID, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -172,9 +172,9 @@ func TestRecordThatCannotBeProcessed(t *testing.T) {
 			records := events(0, 10, 1)
 			test.spoil(&records[6])
 			s.broker.Write(t, s.topic, records...)
-			fail := func(c *kafkaadapter.Config) {
-				c.Retry.MaxAttempts, c.OnFailure = 2, kafkaadapter.StopOnFailure
-				c.Handle = func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+			fail := func(c *settings) {
+				c.Failure.Retry.MaxAttempts, c.Failure.Policy = 2, consume.StopOnFailure
+				c.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 					if string(m.Value) == "poison" {
 						return errBoom
 					}
@@ -184,7 +184,7 @@ func TestRecordThatCannotBeProcessed(t *testing.T) {
 			}
 			for range 2 { // The second time it stands before the same record.
 				err := s.start(t, fail).wait(t)
-				var recordErr *kafkaadapter.RecordError
+				var recordErr *consume.RecordError
 				if !errors.As(err, &recordErr) || !errors.Is(err, test.want) {
 					t.Fatalf("Run returned %v", err)
 				}
@@ -196,8 +196,8 @@ func TestRecordThatCannotBeProcessed(t *testing.T) {
 			s.verify(t, 6)
 
 			// Mended, the consumer goes on where it stood.
-			mended := s.start(t, func(c *kafkaadapter.Config) {
-				c.EventID = func(m kafka.Message) (string, error) { return fmt.Sprint("mended-", m.Offset), nil }
+			mended := s.start(t, func(c *settings) {
+				c.EventID = func(m consume.Record) (string, error) { return fmt.Sprint("mended-", m.Offset), nil }
 			})
 			s.awaitCommitted(t, 10)
 			mended.leave(t)
@@ -213,7 +213,7 @@ func TestStartAtTheEnd(t *testing.T) {
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
 		s := setup(t, b, 1)
 		b.Write(t, s.topic, events(0, 10, 1)...)
-		atTheEnd := func(c *kafkaadapter.Config) { c.StartOffset = kafka.LastOffset }
+		atTheEnd := func(c *settings) { c.Start = consume.FromLatest }
 		m := s.start(t, atTheEnd)
 		s.awaitCommitted(t, 10)
 		m.leave(t)

@@ -15,8 +15,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/segmentio/kafka-go"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 var errPoison = errors.New("it is poison")
@@ -24,13 +24,13 @@ var errPoison = errors.New("it is poison")
 // refuser is a handler that fails for the poisoned records until they are said to be healed.
 type refuser struct{ healed atomic.Bool }
 
-func (r *refuser) handle(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+func (r *refuser) handle(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 	if err := record(ctx, tx, m); err != nil {
 		return err
 	}
 	if strings.HasPrefix(string(m.Value), "poison") && !r.healed.Load() {
 		if string(m.Value) == "poison for ever" {
-			return kafkaadapter.Permanent(errPoison)
+			return consume.Permanent(errPoison)
 		}
 
 		return errPoison
@@ -66,8 +66,8 @@ func (s *bench) askForReplay(t *testing.T) {
 func TestDeadLetters(t *testing.T) {
 	t.Parallel()
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
-		for name, mode := range map[string]kafkaadapter.Mode{
-			"keys and offsets": kafkaadapter.ByEventIDAndCheckpoint, "keys": kafkaadapter.ByEventID, "offsets": kafkaadapter.ByCheckpoint,
+		for name, mode := range map[string]consume.Mode{
+			"keys and offsets": consume.ByEventIDAndCheckpoint, "keys": consume.ByEventID, "offsets": consume.ByCheckpoint,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -75,15 +75,15 @@ func TestDeadLetters(t *testing.T) {
 				records := events(0, 10, 1)
 				records[2].Value, records[4].Value = []byte("poison"), []byte("poison for ever")
 				want := []string{"2 open 2", "4 open 1"}
-				if mode != kafkaadapter.ByCheckpoint {
+				if mode != consume.ByCheckpoint {
 					records[5].Headers = nil
 					records[6].Headers[0].Value = []byte("\xff\x00")
 					want = append(want, "5 open 0", "6 open 0")
 				}
 				s.broker.Write(t, s.topic, records...)
 				var handler refuser
-				config := func(c *kafkaadapter.Config) {
-					c.Mode, c.Retry.MaxAttempts, c.Handle, c.ReplayInterval = mode, 2, handler.handle, 50*time.Millisecond
+				config := func(c *settings) {
+					c.Mode, c.Failure.Retry.MaxAttempts, c.Handle, c.Failure.ReplayInterval = mode, 2, handler.handle, 50*time.Millisecond
 				}
 				m := s.start(t, config)
 				s.awaitCommitted(t, 10)
@@ -101,18 +101,18 @@ func TestDeadLetters(t *testing.T) {
 				handler.healed.Store(true)
 				m.leave(t)
 				s.askForReplay(t)
-				m = s.start(t, func(c *kafkaadapter.Config) {
+				m = s.start(t, func(c *settings) {
 					config(c)
-					c.EventID = func(record kafka.Message) (string, error) { // The strategy is corrected.
-						id, err := kafkaadapter.Header(kafkaadapter.DefaultEventIDHeader)(record)
+					c.EventID = func(record consume.Record) (string, error) { // The strategy is corrected.
+						id, err := consume.Header(consume.DefaultEventIDHeader)(record)
 						if err != nil || id == "\xff\x00" {
 							return fmt.Sprint("corrected ", record.Offset), nil //nolint:nilerr // That is what it is for.
 						}
 
 						return id, nil
 					}
-					c.Handle = func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
-						if (m.EventID == "") != (mode == kafkaadapter.ByCheckpoint) || m.DeadLetter == "" {
+					c.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
+						if (m.EventID == "") != (mode == consume.ByCheckpoint) || m.DeadLetter == "" {
 							t.Errorf("the handler runs for the event id %q of dead letter %q", m.EventID, m.DeadLetter)
 						}
 
@@ -146,8 +146,8 @@ func TestParkedKeys(t *testing.T) {
 	records[3].Value = []byte("poison") // No key.
 	s.broker.Write(t, s.topic, records...)
 	var handler refuser
-	config := func(c *kafkaadapter.Config) {
-		c.Retry.MaxAttempts, c.Handle, c.ReplayInterval, c.ParkKeys = 1, handler.handle, 50*time.Millisecond, true
+	config := func(c *settings) {
+		c.Failure.Retry.MaxAttempts, c.Handle, c.Failure.ReplayInterval, c.Failure.ParkKeys = 1, handler.handle, 50*time.Millisecond, true
 	}
 	m := s.start(t, config)
 	s.awaitCommitted(t, 20)
@@ -190,8 +190,8 @@ func TestDeadLetterTopic(t *testing.T) {
 		records := events(0, 10, 2)
 		records[3].Value = []byte("poison for ever")
 		b.Write(t, s.topic, records...)
-		m := s.start(t, func(c *kafkaadapter.Config) {
-			c.Handle, c.DeadLetterSuffix = (&refuser{}).handle, "-dlt"
+		m := s.start(t, func(c *settings) {
+			c.Handle, c.Failure.DeadLetterSuffix = (&refuser{}).handle, "-dlt"
 			c.Topics, c.TopicPattern = nil, regexp.MustCompile(regexp.QuoteMeta(s.topic))
 		})
 		s.awaitCommitted(t, 10)
@@ -205,8 +205,8 @@ func TestDeadLetterTopic(t *testing.T) {
 			headers[h.Key] = string(h.Value)
 		}
 		for key, want := range map[string]string{
-			kafkaadapter.DefaultEventIDHeader: "3",
-			"kafka_dlt-original-topic":        s.topic, "__connect.errors.topic": s.topic,
+			consume.DefaultEventIDHeader: "3",
+			"kafka_dlt-original-topic":   s.topic, "__connect.errors.topic": s.topic,
 			"kafka_dlt-original-partition": "\x00\x00\x00\x01", "__connect.errors.partition": "1",
 			"kafka_dlt-original-offset": "\x00\x00\x00\x00\x00\x00\x00\x01", "__connect.errors.offset": "1",
 			"kafka_dlt-original-consumer-group": s.group, "kafka_dlt-exception-fqcn": "*errors.errorString",
@@ -233,22 +233,22 @@ func TestContextAndObserver(t *testing.T) {
 	type key struct{}
 	var (
 		mu     sync.Mutex
-		counts = map[kafkaadapter.EventKind]int{}
+		counts = map[consume.EventKind]int{}
 		refuse refuser
 	)
-	m := s.start(t, func(c *kafkaadapter.Config) {
-		c.Retry.MaxAttempts = 2
-		c.Context = func(ctx context.Context, record kafka.Message) context.Context {
-			return context.WithValue(ctx, key{}, kafkaadapter.HeaderCarrier(record.Headers).Get("traceparent"))
+	m := s.start(t, func(c *settings) {
+		c.Failure.Retry.MaxAttempts = 2
+		c.Context = func(ctx context.Context, record consume.Record) context.Context {
+			return context.WithValue(ctx, key{}, consume.HeaderCarrier(record.Headers).Get("traceparent"))
 		}
-		c.Handle = func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+		c.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 			if got := ctx.Value(key{}); got != fmt.Sprint("trace-", m.Offset) {
 				t.Errorf("the context of record %d carries %v", m.Offset, got)
 			}
 
 			return refuse.handle(ctx, tx, m)
 		}
-		c.Observe = func(e kafkaadapter.Event) {
+		c.Observe = func(e consume.Event) {
 			mu.Lock()
 			defer mu.Unlock()
 			counts[e.Kind]++
@@ -258,15 +258,15 @@ func TestContextAndObserver(t *testing.T) {
 	m.leave(t)
 	mu.Lock()
 	defer mu.Unlock()
-	for kind, want := range map[kafkaadapter.EventKind]int{
-		kafkaadapter.EventAssigned: 1, kafkaadapter.EventProcessed: 9, kafkaadapter.EventDuplicate: 1,
-		kafkaadapter.EventAttemptFailed: 1, kafkaadapter.EventDeadLetter: 1, kafkaadapter.EventRevoked: 1, kafkaadapter.EventPaused: 0,
+	for kind, want := range map[consume.EventKind]int{
+		consume.EventAssigned: 1, consume.EventProcessed: 9, consume.EventDuplicate: 1,
+		consume.EventAttemptFailed: 1, consume.EventDeadLetter: 1, consume.EventRevoked: 1, consume.EventPaused: 0,
 	} {
 		if counts[kind] != want {
 			t.Errorf("%d events of kind %d, want %d", counts[kind], kind, want)
 		}
 	}
-	if counts[kafkaadapter.EventFetched] == 0 || counts[kafkaadapter.EventCommitted] == 0 {
+	if counts[consume.EventFetched] == 0 || counts[consume.EventCommitted] == 0 {
 		t.Errorf("events by kind: %v", counts)
 	}
 }

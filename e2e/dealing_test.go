@@ -7,8 +7,8 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // The leader is told once that there is no such topic, right when it deals out the partitions: the
@@ -64,7 +64,7 @@ func TestPartitionAddedWhileTheOthersAreDealtOut(t *testing.T) {
 
 		return nil, nil, false //nolint:nilnil // The broker is to answer as ever.
 	})
-	m := s.start(t, func(c *kafkaadapter.Config) { c.StartOffset = kafka.LastOffset })
+	m := s.start(t, func(c *settings) { c.Start = consume.FromLatest })
 	until(t, "both partitions to be known to the producer", func() bool {
 		metadata, err := s.broker.Client.Metadata(t.Context(), &kafka.MetadataRequest{Topics: []string{s.topic}})
 

@@ -12,8 +12,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // What was committed to Kafka and then lost by PostgreSQL is read again: whether the member ran on
@@ -26,7 +26,7 @@ func TestDatabaseThatLosesCommits(t *testing.T) {
 			const partitions = 2
 			l := setupLossy(t, b, database, partitions)
 			start := func() *member {
-				return l.start(t, func(c *kafkaadapter.Config) { modes[mode](c, record) })
+				return l.start(t, func(c *settings) { modes[mode](c, record) })
 			}
 			b.Write(t, l.topic, events(0, 20, partitions)...)
 			m := start()
@@ -63,7 +63,7 @@ func TestDatabaseThatLosesCommitsOfIdlePartition(t *testing.T) {
 			t.Parallel()
 			b := broker.InProcess(t)
 			l := setupLossy(t, b, "failover", 1)
-			m := l.start(t, func(c *kafkaadapter.Config) { modes[mode](c, record) })
+			m := l.start(t, func(c *settings) { modes[mode](c, record) })
 			b.Write(t, l.topic, events(0, 20, 1)...)
 			l.awaitCommitted(t, 20)
 			l.holds(t)
@@ -88,9 +88,9 @@ func TestLanesLoseCommitsAheadOfTheCheckpoint(t *testing.T) {
 			b := broker.InProcess(t)
 			l := setupLossy(t, b, database, 1)
 			held := make(chan struct{})
-			m := l.start(t, func(c *kafkaadapter.Config) {
+			m := l.start(t, func(c *settings) {
 				c.CommitInterval = time.Hour // The checkpoint follows when records come.
-				modes["lanes"](c, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+				modes["lanes"](c, func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 					if m.Offset >= 10 {
 						select {
 						case <-held:
@@ -127,9 +127,9 @@ func TestFailoverUnderLoad(t *testing.T) {
 			b := broker.InProcess(t)
 			l := setupLossy(t, b, "failover", partitions)
 			// Pauses keep the members busy until the primary dies.
-			m := l.start(t, func(c *kafkaadapter.Config) {
-				c.BatchSize = 20
-				modes[mode](c, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+			m := l.start(t, func(c *settings) {
+				c.Batch.Size = 20
+				modes[mode](c, func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 					time.Sleep(200 * time.Microsecond)
 
 					return record(ctx, tx, m)
@@ -161,7 +161,7 @@ func TestDatabaseThatLosesTheOwner(t *testing.T) {
 			b := broker.InProcess(t)
 			l := setupLossy(t, b, "failover", 1)
 			start := func() *member {
-				return l.start(t, func(c *kafkaadapter.Config) { modes[mode](c, record) })
+				return l.start(t, func(c *settings) { modes[mode](c, record) })
 			}
 			b.Write(t, l.topic, events(0, 20, 1)...)
 			m := start()
@@ -193,7 +193,7 @@ func (s *sick) heal(offset int64) {
 	s.offsets = slices.DeleteFunc(s.offsets, func(o int64) bool { return o == offset })
 }
 
-func (s *sick) handle(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+func (s *sick) handle(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if slices.Contains(s.offsets, m.Offset) {
@@ -215,8 +215,8 @@ func TestDatabaseThatLosesDeadLetters(t *testing.T) {
 		parks := mode != "lanes"
 		handler := sick{offsets: []int64{1, 22}}
 		start := func() *member {
-			return l.start(t, func(c *kafkaadapter.Config) {
-				c.Retry.MaxAttempts, c.ParkKeys = 1, parks
+			return l.start(t, func(c *settings) {
+				c.Failure.Retry.MaxAttempts, c.Failure.ParkKeys = 1, parks
 				modes[mode](c, handler.handle)
 			})
 		}
@@ -301,11 +301,11 @@ func TestLostCommitsOfExpiredRecords(t *testing.T) {
 			t.Parallel()
 			b := broker.InProcess(t)
 			l := setupLossy(t, b, "failover", 1)
-			start := func(policy kafkaadapter.OutOfRangePolicy) *member {
-				return l.start(t, func(c *kafkaadapter.Config) { c.OnOutOfRange = policy })
+			start := func(policy consume.OutOfRangePolicy) *member {
+				return l.start(t, func(c *settings) { c.OnOutOfRange = policy })
 			}
 			b.Write(t, l.topic, events(0, 20, 1)...)
-			m := start(kafkaadapter.FailOutOfRange)
+			m := start(consume.FailOutOfRange)
 			l.awaitCommitted(t, 20)
 			l.holds(t)
 			b.Write(t, l.topic, events(20, 20, 1)...)
@@ -316,14 +316,14 @@ func TestLostCommitsOfExpiredRecords(t *testing.T) {
 			l.loses(t, func() { b.DeleteRecords(t, l.topic, 0, 30) })
 			b.Write(t, l.topic, events(40, 10, 1)...)
 			if restart {
-				m = start(kafkaadapter.FailOutOfRange)
+				m = start(consume.FailOutOfRange)
 			}
-			if err := m.wait(t); !errors.Is(err, kafkaadapter.ErrOffsetOutOfRange) || !strings.Contains(err.Error(), "offset 20") {
+			if err := m.wait(t); !errors.Is(err, consume.ErrOffsetOutOfRange) || !strings.Contains(err.Error(), "offset 20") {
 				t.Errorf("Run returned %v, want ErrOffsetOutOfRange at offset 20", err)
 			}
 			l.verifyRewound(t, 1)
 
-			m = start(kafkaadapter.SkipToEarliest)
+			m = start(consume.SkipToEarliest)
 			l.awaitEffects(t, 40)
 			l.awaitCommitted(t, 50)
 			m.leave(t)
@@ -337,8 +337,8 @@ func TestLossIsSuspectedWithoutCheckpoints(t *testing.T) {
 	t.Parallel()
 	b := broker.InProcess(t)
 	l := setupLossy(t, b, "failover", 1)
-	keyed := func(h *heard) func(*kafkaadapter.Config) {
-		return func(c *kafkaadapter.Config) { h.config(c); c.Mode = kafkaadapter.ByEventID }
+	keyed := func(h *heard) func(*settings) {
+		return func(c *settings) { h.config(c); c.Mode = consume.ByEventID }
 	}
 	served := *l.bench
 	served.pool = l.service
@@ -351,7 +351,7 @@ func TestLossIsSuspectedWithoutCheckpoints(t *testing.T) {
 		}
 		m := served.start(t, keyed(&h))
 		served.awaitCommitted(t, 10)
-		until(t, "the member to have its partition", func() bool { return len(h.of(kafkaadapter.EventAssigned)) == 1 })
+		until(t, "the member to have its partition", func() bool { return len(h.of(consume.EventAssigned)) == 1 })
 		m.leave(t)
 		if h.logged("may be lost") != lose {
 			t.Errorf("after a loss %v it said\n%s", lose, h.log.String())

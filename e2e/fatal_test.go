@@ -8,8 +8,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // What no retry can heal ends Run with an error that says what to do.
@@ -18,7 +18,7 @@ func TestRefusedSessionTimeoutIsFatal(t *testing.T) {
 	t.Parallel()
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
 		s := setup(t, b, 1)
-		err := s.start(t, func(c *kafkaadapter.Config) {
+		err := s.start(t, func(c *settings) {
 			c.SessionTimeout, c.HeartbeatInterval = 200*time.Millisecond, 20*time.Millisecond
 		}).wait(t)
 		if !errors.Is(err, kafka.InvalidSessionTimeout) || !strings.Contains(err.Error(), "Config.SessionTimeout") {
@@ -56,10 +56,10 @@ func TestMissingTopicIsFatalAfterItsGrace(t *testing.T) {
 	t.Parallel()
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
 		s := setup(t, b, 1)
-		err := s.start(t, func(c *kafkaadapter.Config) {
+		err := s.start(t, func(c *settings) {
 			c.Topics, c.TopicGrace = []string{broker.Name(t)}, 300*time.Millisecond
 		}).wait(t)
-		if !errors.Is(err, kafkaadapter.ErrUnknownTopic) {
+		if !errors.Is(err, consume.ErrUnknownTopic) {
 			t.Errorf("Run returned %v", err)
 		}
 	})
@@ -69,7 +69,7 @@ func TestTopicThatComesLate(t *testing.T) {
 	t.Parallel()
 	s := setup(t, broker.InProcess(t), 1)
 	late := broker.Name(t)
-	m := s.start(t, func(c *kafkaadapter.Config) { c.Topics = []string{s.topic, late} })
+	m := s.start(t, func(c *settings) { c.Topics = []string{s.topic, late} })
 	s.create(t, late, 1)
 	s.broker.Write(t, late, events(0, 10, 1)...)
 	s.awaitEffects(t, 10)
@@ -81,10 +81,10 @@ func TestDeletedTopicIsFatalAfterItsGrace(t *testing.T) {
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
 		s := setup(t, b, 1)
 		b.Write(t, s.topic, events(0, 10, 1)...)
-		m := s.start(t, func(c *kafkaadapter.Config) { c.TopicGrace = 300 * time.Millisecond })
+		m := s.start(t, func(c *settings) { c.TopicGrace = 300 * time.Millisecond })
 		s.awaitEffects(t, 10)
 		b.DeleteTopic(t, s.topic)
-		if err := m.wait(t); !errors.Is(err, kafkaadapter.ErrUnknownTopic) {
+		if err := m.wait(t); !errors.Is(err, consume.ErrUnknownTopic) {
 			t.Errorf("Run returned %v", err)
 		}
 	})
@@ -101,7 +101,7 @@ func TestOffsetBeyondTheLogIsFatal(t *testing.T) {
 		if err != nil || response.Topics[s.topic][0].Error != nil {
 			t.Fatal(err, response)
 		}
-		if err := s.start(t, nil).wait(t); !errors.Is(err, kafkaadapter.ErrOffsetOutOfRange) {
+		if err := s.start(t, nil).wait(t); !errors.Is(err, consume.ErrOffsetOutOfRange) {
 			t.Errorf("Run returned %v", err)
 		}
 		if got := s.committed(t); got != 1000 {

@@ -7,7 +7,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // Brokers are killed while their records are consumed. The consumers recover by themselves.
@@ -42,7 +41,7 @@ const faultPartitions = 6
 // Else it would have fetched all there is before the fault comes.
 var inBatches = kgo.MaxBufferedRecords(100)
 
-func oneByOne(c *kafkaadapter.Config) { c.MaxBytes = 1 }
+func oneByOne(c *settings) { c.MaxBytes = 1 }
 
 // testKilledBroker has members consume while a broker is there, dead, and back again.
 func testKilledBroker(t *testing.T, c *broker.Faulty, choose func(s *bench) int) {

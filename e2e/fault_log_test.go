@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // The log loses records: to compaction, which nobody minds, and to retention, which must not
@@ -98,7 +98,7 @@ func TestLogTruncatedBeyondTheCommittedOffset(t *testing.T) {
 		m.leave(t)
 		b.Produce(t, s.topic, events(50, 50, 1))
 		b.DeleteRecords(t, s.topic, 0, 80)
-		if err := s.start(t, nil).wait(t); !errors.Is(err, kafkaadapter.ErrOffsetOutOfRange) {
+		if err := s.start(t, nil).wait(t); !errors.Is(err, consume.ErrOffsetOutOfRange) {
 			t.Errorf("Run returned %v", err)
 		}
 		if got := s.committed(t); got != 50 {
@@ -116,9 +116,9 @@ func TestLogTruncatedUnderASlowMember(t *testing.T) {
 		const n, kept = 60, 10
 		b.Produce(t, s.topic, events(0, n, 1), kgo.MaxBufferedRecords(1)) // Each is a batch of its own.
 		slow, release := make(chan struct{}), make(chan struct{})
-		m := s.start(t, func(c *kafkaadapter.Config) {
+		m := s.start(t, func(c *settings) {
 			oneByOne(c)
-			c.Handle = func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+			c.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 				if m.Offset == 0 {
 					close(slow)
 					<-release
@@ -130,7 +130,7 @@ func TestLogTruncatedUnderASlowMember(t *testing.T) {
 		<-slow
 		b.DeleteRecords(t, s.topic, 0, n-kept)
 		close(release)
-		if err := m.wait(t); !errors.Is(err, kafkaadapter.ErrOffsetOutOfRange) {
+		if err := m.wait(t); !errors.Is(err, consume.ErrOffsetOutOfRange) {
 			t.Errorf("Run returned %v", err)
 		}
 		got := s.effectIDs(t)

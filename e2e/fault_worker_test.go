@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/segmentio/kafka-go/compress"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
@@ -39,7 +40,7 @@ type job struct {
 // work consumes until its input ends. That is how a test asks a worker to leave, and what
 // happens to one whose test is killed. It returns the exit status.
 func work(input io.Reader) int {
-	if err := consume(input); err != nil {
+	if err := serve(input); err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, err)
 
 		return 1
@@ -48,7 +49,7 @@ func work(input io.Reader) int {
 	return 0
 }
 
-func consume(input io.Reader) error {
+func serve(input io.Reader) error {
 	var j job
 	if err := json.NewDecoder(input).Decode(&j); err != nil {
 		return err
@@ -73,19 +74,22 @@ func consume(input io.Reader) error {
 	if err != nil {
 		return err
 	}
-	config := kafkaadapter.Config{
-		Brokers: j.Brokers, Group: j.Group, Topics: []string{j.Topic}, Handle: deadly, SessionTimeout: j.SessionTimeout,
-		Lanes: j.Lanes, HeartbeatInterval: 100 * time.Millisecond, CommitInterval: 200 * time.Millisecond, MaxWait: 100 * time.Millisecond,
+	source := kafkaadapter.Config{
+		Brokers: j.Brokers, Group: j.Group, Topics: []string{j.Topic}, SessionTimeout: j.SessionTimeout,
+		HeartbeatInterval: 100 * time.Millisecond, MaxWait: 100 * time.Millisecond,
+	}
+	config := consume.Config{
+		Handle: deadly, Lanes: consume.LanesConfig{Count: j.Lanes}, CommitInterval: 200 * time.Millisecond,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	if j.DeadlyCodec {
 		compress.Codecs[compress.Gzip] = deadlyCodec{compress.Codecs[compress.Gzip]}
-		config.OnUnreadable = kafkaadapter.StoreUnreadable
+		config.OnUnreadable = consume.StoreUnreadable
 	}
 	if j.Batches {
 		config.Handle, config.HandleBatch = nil, eachOf(deadly)
 	}
-	consumer, err := kafkaadapter.New(guard, config)
+	consumer, err := kafkaadapter.New(guard, source, config)
 	if err != nil {
 		return err
 	}

@@ -14,29 +14,29 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/segmentio/kafka-go"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // spoil leaves nothing as it was in what a batch handler was given.
-func spoil(batch []kafkaadapter.Message) {
+func spoil(batch []consume.Message) {
 	for i := range batch {
 		spoilOne(&batch[i])
 	}
 	slices.Reverse(batch)
 	for i := range batch {
-		batch[i] = kafkaadapter.Message{EventID: "spoiled"}
+		batch[i] = consume.Message{EventID: "spoiled"}
 	}
 }
 
-func spoilOne(m *kafkaadapter.Message) {
+func spoilOne(m *consume.Message) {
 	m.Key = append(m.Key[:0], "spoiled, and longer than before"...)
 	m.Value = append(m.Value[:0], bytes.Repeat([]byte("spoiled"), 10)...)
 	for i := range m.Headers {
 		clear(m.Headers[i].Value)
 		m.Headers[i].Key = "spoiled"
 	}
-	m.Headers = append(m.Headers, kafka.Header{Key: "spoiled"})
+	m.Headers = append(m.Headers, consume.RecordHeader{Key: "spoiled"})
 }
 
 // letterRecords returns the records of all dead letters as they were stored.
@@ -72,20 +72,20 @@ func TestBatchHandlerOwnsItsSlice(t *testing.T) {
 	t.Parallel()
 	b := broker.InProcess(t)
 	errDeadlock := &pgconn.PgError{Code: "40P01", Message: "deadlock detected"}
-	var kept atomic.Pointer[[]kafkaadapter.Message]
-	for name, mangle := range map[string]func(batch []kafkaadapter.Message) []kafkaadapter.Message{
-		"sorts": func(batch []kafkaadapter.Message) []kafkaadapter.Message {
-			slices.SortFunc(batch, func(a, b kafkaadapter.Message) int { return -bytes.Compare(a.Key, b.Key) })
+	var kept atomic.Pointer[[]consume.Message]
+	for name, mangle := range map[string]func(batch []consume.Message) []consume.Message{
+		"sorts": func(batch []consume.Message) []consume.Message {
+			slices.SortFunc(batch, func(a, b consume.Message) int { return -bytes.Compare(a.Key, b.Key) })
 
 			return batch
 		},
-		"filters": func(batch []kafkaadapter.Message) []kafkaadapter.Message {
+		"filters": func(batch []consume.Message) []consume.Message {
 			left := slices.Clone(batch)
-			_ = slices.DeleteFunc(batch, func(m kafkaadapter.Message) bool { return m.Offset%2 == 0 })
+			_ = slices.DeleteFunc(batch, func(m consume.Message) bool { return m.Offset%2 == 0 })
 
 			return left
 		},
-		"overwrites": func(batch []kafkaadapter.Message) []kafkaadapter.Message {
+		"overwrites": func(batch []consume.Message) []consume.Message {
 			left := slices.Clone(batch)
 			for i := range left {
 				left[i].Value = bytes.Clone(left[i].Value)
@@ -94,7 +94,7 @@ func TestBatchHandlerOwnsItsSlice(t *testing.T) {
 
 			return left
 		},
-		"keeps": func(batch []kafkaadapter.Message) []kafkaadapter.Message {
+		"keeps": func(batch []consume.Message) []consume.Message {
 			if before := kept.Swap(&batch); before != nil {
 				spoil(*before)
 			}
@@ -113,9 +113,9 @@ func TestBatchHandlerOwnsItsSlice(t *testing.T) {
 				s.broker.Write(t, s.topic, records...)
 				var handler refuser
 				var deadlocked atomic.Bool
-				m := s.start(t, func(c *kafkaadapter.Config) {
-					c.Handle, c.Retry.MaxAttempts = nil, 2
-					c.HandleBatch = func(ctx context.Context, tx pgx.Tx, batch []kafkaadapter.Message) error {
+				m := s.start(t, func(c *settings) {
+					c.Handle, c.Failure.Retry.MaxAttempts = nil, 2
+					c.HandleBatch = func(ctx context.Context, tx pgx.Tx, batch []consume.Message) error {
 						err := eachOf(handler.handle)(ctx, tx, mangle(batch))
 						if err == nil && fault == "deadlock" && deadlocked.CompareAndSwap(false, true) {
 							return errDeadlock
@@ -152,9 +152,9 @@ func TestHandlerOwnsItsRecord(t *testing.T) {
 			s.create(t, s.topic+"-dlt", 1)
 			s.broker.Write(t, s.topic, events(0, 10, 1)...)
 			var healed atomic.Bool
-			m := s.start(t, func(c *kafkaadapter.Config) {
-				c.Retry.MaxAttempts, c.DeadLetterSuffix, c.ReplayInterval = 3, "-dlt", 50*time.Millisecond
-				use(c, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+			m := s.start(t, func(c *settings) {
+				c.Failure.Retry.MaxAttempts, c.Failure.DeadLetterSuffix, c.Failure.ReplayInterval = 3, "-dlt", 50*time.Millisecond
+				use(c, func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 					id := strconv.FormatInt(m.Offset, 10)
 					if string(m.Key) != "k"+id || string(m.Value) != `{"id":"`+id+`"}` || len(m.Headers) != 1 || string(m.Headers[0].Value) != id {
 						t.Errorf("attempt %d of record %s: %q %q %q", m.Attempt, id, m.Key, m.Value, m.Headers)

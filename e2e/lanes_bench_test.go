@@ -8,8 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // BenchmarkLanes consumes one partition with a handler that takes 10 ms: "go test -run=- -bench=Lanes
@@ -35,15 +35,15 @@ func rateOfLanes(b *testing.B, lanes, records int) float64 {
 	s := setup(b, broker.InProcess(b), 1)
 	s.broker.Write(b, s.topic, events(0, records, 1)...)
 	processed := make(chan time.Time, records)
-	m := s.start(b, func(c *kafkaadapter.Config) {
-		c.Lanes = lanes
-		c.Handle = func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+	m := s.start(b, func(c *settings) {
+		c.Lanes.Count = lanes
+		c.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 			time.Sleep(10 * time.Millisecond)
 
 			return record(ctx, tx, m)
 		}
-		c.Observe = func(e kafkaadapter.Event) {
-			if e.Kind == kafkaadapter.EventProcessed {
+		c.Observe = func(e consume.Event) {
+			if e.Kind == consume.EventProcessed {
 				processed <- time.Now()
 			}
 		}

@@ -19,15 +19,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // inLanes configures a member with lanes.
-func inLanes(n int, handle kafkaadapter.Handler) func(*kafkaadapter.Config) {
-	return func(c *kafkaadapter.Config) {
-		c.Lanes = n
-		c.ReplayInterval = 50 * time.Millisecond // It is also how soon the checkpoint follows.
+func inLanes(n int, handle consume.Handler) func(*settings) {
+	return func(c *settings) {
+		c.Lanes.Count = n
+		c.Failure.ReplayInterval = 50 * time.Millisecond // It is also how soon the checkpoint follows.
 		if handle != nil {
 			c.Handle = handle
 		}
@@ -54,7 +54,7 @@ type order struct {
 	broken []string
 }
 
-func (o *order) note(m kafkaadapter.Message) {
+func (o *order) note(m consume.Message) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.latest == nil {
@@ -114,7 +114,7 @@ func (s *bench) checkpoint(t *testing.T) (next int64) {
 func TestLanes(t *testing.T) {
 	t.Parallel()
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
-		for name, mode := range map[string]kafkaadapter.Mode{"keys and offsets": kafkaadapter.ByEventIDAndCheckpoint, "keys": kafkaadapter.ByEventID} {
+		for name, mode := range map[string]consume.Mode{"keys and offsets": consume.ByEventIDAndCheckpoint, "keys": consume.ByEventID} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				s := setup(t, b, 1)
@@ -124,18 +124,18 @@ func TestLanes(t *testing.T) {
 				var seen order
 				var work gauge
 				var refuser refuser
-				m := s.start(t, func(c *kafkaadapter.Config) {
-					inLanes(8, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+				m := s.start(t, func(c *settings) {
+					inLanes(8, func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 						seen.note(m)
 						defer work.enter()()
 						time.Sleep(rand.N(4 * time.Millisecond))
 
 						return refuser.handle(ctx, tx, m)
 					})(c)
-					c.Mode, c.Retry.MaxAttempts = mode, 2
+					c.Mode, c.Failure.Retry.MaxAttempts = mode, 2
 				})
 				s.awaitCommitted(t, 550)
-				if mode == kafkaadapter.ByEventIDAndCheckpoint {
+				if mode == consume.ByEventIDAndCheckpoint {
 					until(t, "the checkpoint", func() bool { return s.checkpoint(t) == 550 })
 				}
 				m.leave(t)
@@ -162,7 +162,7 @@ func TestLanesKeepTheFirstUnprocessedRecord(t *testing.T) {
 	s.broker.Write(t, s.topic, keyed(0, 200, 150)...)
 	var frozen atomic.Bool
 	frozen.Store(true)
-	handle := func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+	handle := func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 		if frozen.Load() && m.Offset == 10 {
 			<-ctx.Done()
 
@@ -171,9 +171,9 @@ func TestLanesKeepTheFirstUnprocessedRecord(t *testing.T) {
 
 		return record(ctx, tx, m)
 	}
-	slow := s.start(t, func(c *kafkaadapter.Config) {
+	slow := s.start(t, func(c *settings) {
 		inLanes(4, handle)(c)
-		c.LookAhead, c.DrainTimeout = 50, 10*time.Millisecond
+		c.Lanes.LookAhead, c.DrainTimeout = 50, 10*time.Millisecond
 	})
 	// The lane of the slow record holds others back, but nothing behind the look-ahead has begun.
 	s.awaitEffects(t, 10+20)
@@ -218,14 +218,14 @@ func TestLanesLimitBytes(t *testing.T) {
 	}
 	s.broker.Write(t, s.topic, records...)
 	var work gauge
-	m := s.start(t, func(c *kafkaadapter.Config) {
-		inLanes(16, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+	m := s.start(t, func(c *settings) {
+		inLanes(16, func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 			defer work.enter()()
 			time.Sleep(2 * time.Millisecond)
 
 			return record(ctx, tx, m)
 		})(c)
-		c.BatchBytes = 3100
+		c.Batch.Bytes = 3100
 	})
 	m.leaveAt(t, s, 40)
 	if most := work.most.Load(); most > 3 {
@@ -240,18 +240,18 @@ func TestLanesStopAtAFailure(t *testing.T) {
 	s := setup(t, broker.InProcess(t), 1)
 	s.broker.Write(t, s.topic, keyed(0, 100, 50)...)
 	cause := errors.New("no more")
-	m := s.start(t, func(c *kafkaadapter.Config) {
-		inLanes(4, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+	m := s.start(t, func(c *settings) {
+		inLanes(4, func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 			if m.Offset == 30 {
-				return kafkaadapter.Permanent(cause)
+				return consume.Permanent(cause)
 			}
 
 			return record(ctx, tx, m)
 		})(c)
-		c.OnFailure = kafkaadapter.StopOnFailure
+		c.Failure.Policy = consume.StopOnFailure
 	})
 	err := m.wait(t)
-	var failed *kafkaadapter.RecordError
+	var failed *consume.RecordError
 	if !errors.As(err, &failed) || failed.Offset != 30 || !errors.Is(err, cause) {
 		t.Errorf("error %v, want the record at offset 30", err)
 	}
@@ -276,8 +276,8 @@ func (s *bench) behindAFetch(t *testing.T, lanes int, change func()) (m *member,
 	s.broker.Write(t, s.topic, records...)
 	slow, released := make(chan struct{}), make(chan struct{})
 	release = sync.OnceFunc(func() { close(released) })
-	m = s.start(t, func(c *kafkaadapter.Config) {
-		inLanes(lanes, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+	m = s.start(t, func(c *settings) {
+		inLanes(lanes, func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 			if m.Offset == 0 {
 				close(slow)
 				<-released
@@ -285,7 +285,7 @@ func (s *bench) behindAFetch(t *testing.T, lanes int, change func()) (m *member,
 
 			return record(ctx, tx, m)
 		})(c)
-		c.OnOutOfRange, c.SessionTimeout = kafkaadapter.SkipToEarliest, 30*time.Second
+		c.OnOutOfRange, c.SessionTimeout = consume.SkipToEarliest, 30*time.Second
 	})
 	t.Cleanup(release) // Of a test that fails, too.
 	<-slow
@@ -357,9 +357,9 @@ func TestHangingLaneIsFenced(t *testing.T) {
 	wakeUp := sync.OnceFunc(func() { close(wake) })
 	var woken atomic.Pointer[error]
 	const drain = 100 * time.Millisecond
-	hanging := s.start(t, func(c *kafkaadapter.Config) {
+	hanging := s.start(t, func(c *settings) {
 		var once atomic.Bool
-		inLanes(2, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+		inLanes(2, func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 			if m.Offset != 5 || !once.CompareAndSwap(false, true) {
 				return record(ctx, tx, m)
 			}
@@ -378,7 +378,7 @@ func TestHangingLaneIsFenced(t *testing.T) {
 	t.Cleanup(wakeUp) // Of a test that fails, too.
 	<-hangs
 	joined := time.Now()
-	other := s.start(t, func(c *kafkaadapter.Config) {
+	other := s.start(t, func(c *settings) {
 		inLanes(2, nil)(c)
 		c.DrainTimeout = drain
 	})

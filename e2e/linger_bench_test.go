@@ -9,8 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // BenchmarkLinger consumes 2,000 records a second that are spread over 64 partitions, and reports how
@@ -34,9 +34,9 @@ func BenchmarkLinger(b *testing.B) {
 				transactions int
 				delays       []time.Duration
 			)
-			m := s.start(b, func(c *kafkaadapter.Config) {
-				c.Handle, c.Linger = nil, linger
-				c.HandleBatch = func(_ context.Context, _ pgx.Tx, batch []kafkaadapter.Message) error {
+			m := s.start(b, func(c *settings) {
+				c.Handle, c.Batch.Linger = nil, linger
+				c.HandleBatch = func(_ context.Context, _ pgx.Tx, batch []consume.Message) error {
 					mu.Lock()
 					defer mu.Unlock()
 					transactions++

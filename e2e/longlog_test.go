@@ -10,8 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // What stands in a record, or in the error of a handler that repeats it, does not fill the log.
@@ -27,10 +27,10 @@ func TestLongEventIDIsNotALongLogLine(t *testing.T) {
 		b.Write(t, s.topic, r)
 	}
 	var log bytes.Buffer
-	m := s.start(t, func(c *kafkaadapter.Config) {
+	m := s.start(t, func(c *settings) {
 		c.Logger = slog.New(slog.NewJSONHandler(&log, nil))
-		c.Retry.MaxAttempts = 2
-		c.Handle = func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+		c.Failure.Retry.MaxAttempts = 2
+		c.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 			if len(m.Value) == len(long) {
 				return errors.New("unexpected value: " + string(m.Value))
 			}

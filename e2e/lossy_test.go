@@ -10,9 +10,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // lossy is a bench whose database can lose its last commits.
@@ -56,19 +56,19 @@ func setupLossy(t *testing.T, b *broker.Broker, database string, partitions int)
 }
 
 // start starts a member that counts the rewinds.
-func (l *lossy) start(t *testing.T, change func(*kafkaadapter.Config)) *member {
+func (l *lossy) start(t *testing.T, change func(*settings)) *member {
 	t.Helper()
 	served := *l.bench
 	served.pool = l.service
 
-	return served.start(t, func(c *kafkaadapter.Config) {
-		c.ReplayInterval = 50 * time.Millisecond
+	return served.start(t, func(c *settings) {
+		c.Failure.ReplayInterval = 50 * time.Millisecond
 		change(c)
-		c.Observe = func(e kafkaadapter.Event) {
-			if e.Kind == kafkaadapter.EventRewound {
+		c.Observe = func(e consume.Event) {
+			if e.Kind == consume.EventRewound {
 				l.mu.Lock()
 				defer l.mu.Unlock()
-				l.rewound[e.Partition]++
+				l.rewound[int(e.Partition)]++
 			}
 		}
 	})
@@ -133,12 +133,12 @@ func (l *lossy) missing(t *testing.T, n int) []int {
 }
 
 // modes are the ways of processing, each with its way to give a member a handler.
-var modes = map[string]func(c *kafkaadapter.Config, handle kafkaadapter.Handler){
-	"single": func(c *kafkaadapter.Config, handle kafkaadapter.Handler) { c.Handle = handle },
-	"batches": func(c *kafkaadapter.Config, handle kafkaadapter.Handler) {
+var modes = map[string]func(c *settings, handle consume.Handler){
+	"single": func(c *settings, handle consume.Handler) { c.Handle = handle },
+	"batches": func(c *settings, handle consume.Handler) {
 		c.Handle, c.HandleBatch = nil, eachOf(handle)
 	},
-	"lanes": func(c *kafkaadapter.Config, handle kafkaadapter.Handler) { c.Handle, c.Lanes = handle, 4 },
+	"lanes": func(c *settings, handle consume.Handler) { c.Handle, c.Lanes.Count = handle, 4 },
 }
 
 // eachLoss runs a test with each way to lose commits, in each mode, for a member that goes on

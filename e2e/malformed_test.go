@@ -13,7 +13,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // An answer that makes no sense must not end the process: kafka-go decodes answers in goroutines
@@ -137,7 +136,7 @@ func TestMalformedAnswersEndNoProcess(t *testing.T) {
 				return answer
 			})
 			told := &throttledEvents{}
-			m := s.start(t, func(c *kafkaadapter.Config) {
+			m := s.start(t, func(c *settings) {
 				told.watch(c)
 				c.Brokers = []string{l.Addr().String()}
 			})

@@ -13,10 +13,10 @@ import (
 func TestPartitionsShareTheMemory(t *testing.T) {
 	t.Parallel()
 	const n, partitions, size, budget = 400, 8, 50_000, 2 << 20
-	for name, change := range map[string]func(*kafkaadapter.Config){
-		"single": func(*kafkaadapter.Config) {},
-		"batch":  func(c *kafkaadapter.Config) { c.Handle, c.HandleBatch = nil, eachOf(record) },
-		"lanes":  func(c *kafkaadapter.Config) { c.Lanes = 3 },
+	for name, change := range map[string]func(*settings){
+		"single": func(*settings) {},
+		"batch":  func(c *settings) { c.Handle, c.HandleBatch = nil, eachOf(record) },
+		"lanes":  func(c *settings) { c.Lanes.Count = 3 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -28,7 +28,7 @@ func TestPartitionsShareTheMemory(t *testing.T) {
 			s.broker.Produce(t, s.topic, records)
 			memory := kafkaadapter.NewMemory(budget)
 			start := func() *member {
-				return s.start(t, func(c *kafkaadapter.Config) {
+				return s.start(t, func(c *settings) {
 					c.Memory = memory
 					change(c)
 				})

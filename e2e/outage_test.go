@@ -7,9 +7,9 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // PostgreSQL is out of reach for a while: no record is lost, the members stay in the group, and the
@@ -29,10 +29,10 @@ func TestLongPostgresOutage(t *testing.T) {
 		const n = 4_000
 		b.Write(t, s.topic, events(0, n, 4)...)
 		var assigned atomic.Int64
-		m := through.start(t, func(c *kafkaadapter.Config) {
-			c.Retry.MaxAttempts = 1
-			c.Observe = func(e kafkaadapter.Event) {
-				if e.Kind == kafkaadapter.EventAssigned {
+		m := through.start(t, func(c *settings) {
+			c.Failure.Retry.MaxAttempts = 1
+			c.Observe = func(e consume.Event) {
+				if e.Kind == consume.EventAssigned {
 					assigned.Add(1)
 				}
 			}

@@ -11,17 +11,16 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/segmentio/kafka-go"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // ways are the ways in which a handler can be used: for single records, for batches, and in lanes.
-var ways = map[string]func(*kafkaadapter.Config, kafkaadapter.Handler){
-	"single": func(c *kafkaadapter.Config, h kafkaadapter.Handler) { c.Handle = h },
-	"batch":  func(c *kafkaadapter.Config, h kafkaadapter.Handler) { c.Handle, c.HandleBatch = nil, eachOf(h) },
-	"lanes":  func(c *kafkaadapter.Config, h kafkaadapter.Handler) { inLanes(2, h)(c) },
+var ways = map[string]func(*settings, consume.Handler){
+	"single": func(c *settings, h consume.Handler) { c.Handle = h },
+	"batch":  func(c *settings, h consume.Handler) { c.Handle, c.HandleBatch = nil, eachOf(h) },
+	"lanes":  func(c *settings, h consume.Handler) { inLanes(2, h)(c) },
 }
 
 // letterErrors returns why the dead letters were stored.
@@ -40,7 +39,7 @@ func (s *bench) letterErrors(t *testing.T) []string {
 }
 
 // dereferenceNil is what a handler does that panics.
-func dereferenceNil(m *kafkaadapter.Message) string { return m.Topic }
+func dereferenceNil(m *consume.Message) string { return m.Topic }
 
 // A handler that panics has failed: the record becomes a dead letter with the stack, and the others go
 // on. The process used to die, once for each of the owners that began with the record.
@@ -54,9 +53,9 @@ func TestHandlerThatPanics(t *testing.T) {
 			s.create(t, s.topic+"-dlt", 1)
 			b.Write(t, s.topic, events(0, 20, 1)...)
 			var failure atomic.Value
-			m := s.start(t, func(c *kafkaadapter.Config) {
-				c.Retry.MaxAttempts, c.DeadLetterSuffix = 3, "-dlt"
-				use(c, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+			m := s.start(t, func(c *settings) {
+				c.Failure.Retry.MaxAttempts, c.Failure.DeadLetterSuffix = 3, "-dlt"
+				use(c, func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 					if err := record(ctx, tx, m); err != nil {
 						return err
 					}
@@ -66,8 +65,8 @@ func TestHandlerThatPanics(t *testing.T) {
 
 					return nil
 				})
-				c.Observe = func(e kafkaadapter.Event) {
-					if e.Kind == kafkaadapter.EventDeadLetter {
+				c.Observe = func(e consume.Event) {
+					if e.Kind == consume.EventDeadLetter {
 						failure.Store(e.Err)
 					}
 				}
@@ -82,7 +81,7 @@ func TestHandlerThatPanics(t *testing.T) {
 				t.Errorf("the dead letter says %q", got)
 			}
 			err, _ := failure.Load().(error)
-			var panicked *kafkaadapter.PanicError
+			var panicked *consume.PanicError
 			var cause runtime.Error
 			if !errors.As(err, &panicked) || !strings.HasPrefix(string(panicked.Stack), "panic(") || !errors.As(err, &cause) {
 				t.Errorf("the observer was told %v", err)
@@ -110,8 +109,8 @@ func TestHandlerThatEndsItsGoroutine(t *testing.T) {
 			t.Parallel()
 			s := setup(t, b, 1)
 			b.Write(t, s.topic, events(0, 20, 1)...)
-			err := s.start(t, func(c *kafkaadapter.Config) {
-				use(c, func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+			err := s.start(t, func(c *settings) {
+				use(c, func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 					if err := record(ctx, tx, m); err != nil {
 						return err
 					}
@@ -122,11 +121,11 @@ func TestHandlerThatEndsItsGoroutine(t *testing.T) {
 					return nil
 				})
 			}).wait(t)
-			var failed *kafkaadapter.RecordError
-			if !errors.Is(err, kafkaadapter.ErrHandlerExited) || !errors.As(err, &failed) || failed.Offset > 7 {
+			var failed *consume.RecordError
+			if !errors.Is(err, consume.ErrHandlerExited) || !errors.As(err, &failed) || failed.Offset > 7 {
 				t.Errorf("Run returned %v", err)
 			}
-			m := s.start(t, func(c *kafkaadapter.Config) { use(c, record) })
+			m := s.start(t, func(c *settings) { use(c, record) })
 			s.awaitCommitted(t, 20)
 			m.leave(t)
 			s.verifyOnce(t, 20)
@@ -140,23 +139,23 @@ func TestHooksThatPanic(t *testing.T) {
 	s := setup(t, broker.InProcess(t), 1)
 	s.broker.Write(t, s.topic, events(0, 20, 1)...)
 	var observed atomic.Int64
-	m := s.start(t, func(c *kafkaadapter.Config) {
-		c.Retry.MaxAttempts, c.ReplayInterval = 2, 50*time.Millisecond
-		c.EventID = func(record kafka.Message) (string, error) {
+	m := s.start(t, func(c *settings) {
+		c.Failure.Retry.MaxAttempts, c.Failure.ReplayInterval = 2, 50*time.Millisecond
+		c.EventID = func(record consume.Record) (string, error) {
 			if record.Offset == 3 {
 				panic("no event id")
 			}
 
-			return kafkaadapter.Header(kafkaadapter.DefaultEventIDHeader)(record)
+			return consume.Header(consume.DefaultEventIDHeader)(record)
 		}
-		c.Context = func(ctx context.Context, record kafka.Message) context.Context {
+		c.Context = func(ctx context.Context, record consume.Record) context.Context {
 			if record.Offset == 5 {
 				panic("no context")
 			}
 
 			return ctx
 		}
-		c.Observe = func(kafkaadapter.Event) {
+		c.Observe = func(consume.Event) {
 			observed.Add(1)
 			panic("no metrics")
 		}

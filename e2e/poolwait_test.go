@@ -11,9 +11,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // lines is a log that a test can read while it is written.
@@ -54,11 +54,11 @@ func TestHandlersThatWaitForThePoolAreTold(t *testing.T) {
 	var log lines
 	var all sync.WaitGroup // They all have their transactions before the first one asks for more.
 	all.Add(4)
-	told := make(chan kafkaadapter.Event, 100)
+	told := make(chan consume.Event, 100)
 	began := time.Now()
-	m := through.start(t, func(c *kafkaadapter.Config) {
+	m := through.start(t, func(c *settings) {
 		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
-		c.Handle = func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+		c.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 			if m.Offset == 0 {
 				all.Done()
 				all.Wait()
@@ -70,8 +70,8 @@ func TestHandlersThatWaitForThePoolAreTold(t *testing.T) {
 
 			return record(ctx, tx, m)
 		}
-		c.Observe = func(e kafkaadapter.Event) {
-			if e.Kind == kafkaadapter.EventPoolWait {
+		c.Observe = func(e consume.Event) {
+			if e.Kind == consume.EventPoolWait {
 				told <- e
 			}
 		}
@@ -80,11 +80,11 @@ func TestHandlersThatWaitForThePoolAreTold(t *testing.T) {
 	for len(waiting) < 4 {
 		select {
 		case e := <-told:
-			var pool *kafkaadapter.PoolWaitError
+			var pool *consume.PoolWaitError
 			if !errors.As(e.Err, &pool) || pool.MaxConns != 4 || e.Topic != s.topic || e.Offset != 0 || e.Duration < 5*time.Second {
 				t.Errorf("told %+v", e)
 			}
-			waiting[e.Partition] = true
+			waiting[int(e.Partition)] = true
 		case <-time.After(patience):
 			t.Fatalf("told of %d partitions only", len(waiting))
 		}

@@ -19,10 +19,10 @@ import (
 	"github.com/segmentio/kafka-go/compress"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 const (
@@ -31,7 +31,7 @@ const (
 )
 
 // deadly is the handler of workers: record, unless the record is one of those above.
-func deadly(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+func deadly(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 	if err := record(ctx, tx, m); err != nil {
 		return err
 	}
@@ -202,7 +202,7 @@ func TestFrozenProcessIsFenced(t *testing.T) {
 				frozen := s.startJob(t, job{DSN: db.DSN, Lanes: lanes})
 				until(t, "the process to freeze", func() bool { return stopped(t, frozen.command.Process.Pid) })
 
-				other := s.start(t, func(c *kafkaadapter.Config) { c.Lanes = lanes })
+				other := s.start(t, func(c *settings) { c.Lanes.Count = lanes })
 				s.awaitCommitted(t, 20)
 				if err := frozen.command.Process.Signal(syscall.SIGCONT); err != nil {
 					t.Fatal(err)

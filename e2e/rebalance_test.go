@@ -12,9 +12,9 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 	"github.com/nova-events/idempotent-consumer/internal/pgserver"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 	"github.com/nova-events/idempotent-consumer/schema"
 	"github.com/nova-events/idempotent-consumer/schema/migrate"
 )
@@ -89,10 +89,10 @@ func TestLateCommitIsRefused(t *testing.T) {
 		s := setup(t, b, 1)
 		b.Write(t, s.topic, events(0, 100, 1)...)
 		stuck, release := make(chan struct{}), make(chan struct{})
-		slow := s.start(t, func(c *kafkaadapter.Config) {
+		slow := s.start(t, func(c *settings) {
 			c.CommitInterval = time.Hour
 			c.DrainTimeout = 100 * time.Millisecond
-			c.Handle = func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+			c.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 				if m.Offset < 5 {
 					return record(ctx, tx, m)
 				}
@@ -132,9 +132,9 @@ func TestStopFinishesTheRecordInProgress(t *testing.T) {
 			s := setup(t, broker.InProcess(t), 1)
 			s.broker.Write(t, s.topic, events(0, 10, 1)...)
 			busy, stopped := make(chan struct{}), make(chan struct{})
-			m := s.start(t, func(c *kafkaadapter.Config) {
+			m := s.start(t, func(c *settings) {
 				c.DrainTimeout = test.drain
-				c.Handle = func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+				c.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 					if m.Offset == 5 {
 						close(busy)
 						<-stopped
@@ -256,7 +256,7 @@ func TestPostgresOutage(t *testing.T) {
 	s := setupIn(t, b, 4, pool)
 	const n = 4_000
 	b.Write(t, s.topic, events(0, n, 4)...)
-	m := s.start(t, func(c *kafkaadapter.Config) { c.Retry.MaxAttempts = 1 })
+	m := s.start(t, func(c *settings) { c.Failure.Retry.MaxAttempts = 1 })
 	for share := 1; share <= 3; share++ {
 		s.awaitEffects(t, n*share/5)
 		if err := server.Restart(t.Context()); err != nil {

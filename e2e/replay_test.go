@@ -14,9 +14,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 	"github.com/nova-events/idempotent-consumer/idem"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // A member that leaves in order while it replays a dead letter has not been killed by it.
@@ -27,8 +27,8 @@ func TestOrderlyEndsOfReplaysAreNoStarts(t *testing.T) {
 	records[1].Value = []byte("poison for ever")
 	s.broker.Write(t, s.topic, records...)
 	var handler refuser
-	config := func(c *kafkaadapter.Config) {
-		c.Handle, c.ReplayInterval, c.MaxStarts, c.DrainTimeout = handler.handle, 50*time.Millisecond, 2, 200*time.Millisecond
+	config := func(c *settings) {
+		c.Handle, c.Failure.ReplayInterval, c.Failure.MaxStarts, c.DrainTimeout = handler.handle, 50*time.Millisecond, 2, 200*time.Millisecond
 	}
 	m := s.start(t, config)
 	s.awaitCommitted(t, 3)
@@ -36,9 +36,9 @@ func TestOrderlyEndsOfReplaysAreNoStarts(t *testing.T) {
 	s.askForReplay(t)
 	for range 3 {
 		began := make(chan struct{}, 1)
-		m = s.start(t, func(c *kafkaadapter.Config) {
+		m = s.start(t, func(c *settings) {
 			config(c)
-			c.Handle = func(ctx context.Context, _ pgx.Tx, _ kafkaadapter.Message) error {
+			c.Handle = func(ctx context.Context, _ pgx.Tx, _ consume.Message) error {
 				began <- struct{}{}
 				<-ctx.Done()
 
@@ -63,15 +63,15 @@ func TestReplayThatHangsDoesNotHoldThePartition(t *testing.T) {
 	records[1].Value = []byte("poison for ever")
 	s.broker.Write(t, s.topic, records...)
 	var handler refuser
-	config := func(c *kafkaadapter.Config) {
-		c.Handle, c.ReplayInterval, c.DrainTimeout = handler.handle, 50*time.Millisecond, 200*time.Millisecond
+	config := func(c *settings) {
+		c.Handle, c.Failure.ReplayInterval, c.DrainTimeout = handler.handle, 50*time.Millisecond, 200*time.Millisecond
 	}
 	began, thaw := make(chan struct{}), make(chan struct{})
 	wake := sync.OnceFunc(func() { close(thaw) })
 	defer wake()
-	frozen := s.start(t, func(c *kafkaadapter.Config) {
+	frozen := s.start(t, func(c *settings) {
 		config(c)
-		c.Handle = func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+		c.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 			if m.DeadLetter == "" {
 				return handler.handle(ctx, tx, m)
 			}
@@ -106,8 +106,8 @@ func TestParkedRecordThatFailsInItsReplayIsCopied(t *testing.T) {
 		records[i].Key, records[i].Value = []byte("k"), []byte("poison for ever")
 	}
 	s.broker.Write(t, s.topic, records...)
-	m := s.start(t, func(c *kafkaadapter.Config) {
-		c.Handle, c.DeadLetterSuffix, c.ParkKeys, c.ReplayInterval = (&refuser{}).handle, "-dlt", true, 50*time.Millisecond
+	m := s.start(t, func(c *settings) {
+		c.Handle, c.Failure.DeadLetterSuffix, c.Failure.ParkKeys, c.Failure.ReplayInterval = (&refuser{}).handle, "-dlt", true, 50*time.Millisecond
 	})
 	s.awaitCommitted(t, 3)
 	if n := len(s.broker.Log(t, s.topic+"-dlt", 0)); n != 1 {
@@ -182,7 +182,7 @@ func TestDeadLetterIsCopiedAlthoughMetadataIsMissing(t *testing.T) {
 
 		return response, nil, true
 	})
-	m := s.start(t, func(c *kafkaadapter.Config) { c.Handle, c.DeadLetterSuffix = (&refuser{}).handle, "-dlt" })
+	m := s.start(t, func(c *settings) { c.Handle, c.Failure.DeadLetterSuffix = (&refuser{}).handle, "-dlt" })
 	s.awaitCommitted(t, 3)
 	m.leave(t)
 	if n := len(s.broker.Log(t, s.topic+"-dlt", 0)); n != 1 || lies.Load() == 0 {
@@ -194,8 +194,8 @@ func TestDeadLetterIsCopiedAlthoughMetadataIsMissing(t *testing.T) {
 // has expired ends the request.
 func TestOneRecordIsProcessedAgain(t *testing.T) {
 	t.Parallel()
-	for name, mode := range map[string]kafkaadapter.Mode{
-		"both": kafkaadapter.ByEventIDAndCheckpoint, "event id": kafkaadapter.ByEventID, "checkpoint": kafkaadapter.ByCheckpoint,
+	for name, mode := range map[string]consume.Mode{
+		"both": consume.ByEventIDAndCheckpoint, "event id": consume.ByEventID, "checkpoint": consume.ByCheckpoint,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -203,12 +203,12 @@ func TestOneRecordIsProcessedAgain(t *testing.T) {
 			s := setup(t, b, 1)
 			b.Write(t, s.topic, events(0, 20, 1)...)
 			var handler refuser
-			m := s.start(t, func(c *kafkaadapter.Config) {
-				c.Mode, c.ReplayInterval, c.Handle = mode, 50*time.Millisecond, handler.handle
+			m := s.start(t, func(c *settings) {
+				c.Mode, c.Failure.ReplayInterval, c.Handle = mode, 50*time.Millisecond, handler.handle
 			})
 			s.awaitCommitted(t, 20)
 			until(t, "the checkpoint to be there", func() bool {
-				return mode == kafkaadapter.ByEventID || s.checkpoint(t) == 20
+				return mode == consume.ByEventID || s.checkpoint(t) == 20
 			})
 			guard, err := idem.New(s.pool, idem.Config{Consumer: "test"})
 			if err != nil {

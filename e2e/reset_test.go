@@ -9,8 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // shorten has the broker say that the only partition ends before the records that it has.
@@ -70,16 +70,16 @@ func TestCheckpointThatIsSetBackStaysThere(t *testing.T) {
 			s.broker.Write(t, s.topic, events(0, 20, 1)...)
 			s.start(t, nil).leaveAt(t, s, 20)
 			var h heard
-			m := s.start(t, func(c *kafkaadapter.Config) {
+			m := s.start(t, func(c *settings) {
 				inLanes(lanes, nil)(c)
-				c.OnOutOfRange, c.CommitInterval = kafkaadapter.SkipToEarliest, 10*time.Millisecond
+				c.OnOutOfRange, c.CommitInterval = consume.SkipToEarliest, 10*time.Millisecond
 				h.config(c)
 			})
-			until(t, "the partition to be assigned", func() bool { return len(h.of(kafkaadapter.EventAssigned)) == 1 })
+			until(t, "the partition to be assigned", func() bool { return len(h.of(consume.EventAssigned)) == 1 })
 			fetched := s.shorten(15)
 			until(t, "the member to wait at the new end", func() bool { return fetched.Load() >= 50 })
 			m.leave(t)
-			if told := h.of(kafkaadapter.EventSkipped); len(told) != 1 || told[0].Offset != 15 {
+			if told := h.of(consume.EventSkipped); len(told) != 1 || told[0].Offset != 15 {
 				t.Errorf("it said %+v", told)
 			}
 			if got := s.checkpoint(t); got != 15 {

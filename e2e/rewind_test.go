@@ -14,9 +14,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/segmentio/kafka-go"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 	"github.com/nova-events/idempotent-consumer/idem"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // goBack makes the database what it was when the checkpoint of the only partition stood at next, as a
@@ -45,12 +45,12 @@ func (s *bench) goBack(t *testing.T, next int) {
 // heard keeps what a consumer says.
 type heard struct {
 	mu     sync.Mutex
-	events []kafkaadapter.Event
+	events []consume.Event
 	log    bytes.Buffer
 }
 
-func (h *heard) config(c *kafkaadapter.Config) {
-	c.Observe = func(e kafkaadapter.Event) {
+func (h *heard) config(c *settings) {
+	c.Observe = func(e consume.Event) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.events = append(h.events, e)
@@ -73,7 +73,7 @@ func (h *heard) logged(text string) bool {
 }
 
 // of returns the events of a kind.
-func (h *heard) of(kind kafkaadapter.EventKind) (events []kafkaadapter.Event) {
+func (h *heard) of(kind consume.EventKind) (events []consume.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, e := range h.events {
@@ -86,12 +86,12 @@ func (h *heard) of(kind kafkaadapter.EventKind) (events []kafkaadapter.Event) {
 }
 
 // forms are the ways in which records reach a handler.
-func forms() map[string]func(*kafkaadapter.Config) {
-	return map[string]func(*kafkaadapter.Config){
-		"single": func(*kafkaadapter.Config) {},
-		"batch": func(c *kafkaadapter.Config) {
+func forms() map[string]func(*settings) {
+	return map[string]func(*settings){
+		"single": func(*settings) {},
+		"batch": func(c *settings) {
 			c.Handle = nil
-			c.HandleBatch = func(ctx context.Context, tx pgx.Tx, batch []kafkaadapter.Message) error {
+			c.HandleBatch = func(ctx context.Context, tx pgx.Tx, batch []consume.Message) error {
 				for _, m := range batch {
 					if err := record(ctx, tx, m); err != nil {
 						return err
@@ -101,9 +101,9 @@ func forms() map[string]func(*kafkaadapter.Config) {
 				return nil
 			}
 		},
-		"lanes": func(c *kafkaadapter.Config) { c.Lanes = 4 },
-		"checkpoint alone": func(c *kafkaadapter.Config) {
-			c.Mode = kafkaadapter.ByCheckpoint
+		"lanes": func(c *settings) { c.Lanes.Count = 4 },
+		"checkpoint alone": func(c *settings) {
+			c.Mode = consume.ByCheckpoint
 		},
 	}
 }
@@ -123,25 +123,25 @@ func TestDatabaseWentBackBeforeTheStart(t *testing.T) {
 			s.goBack(t, 20)
 			s.broker.Write(t, s.topic, events(40, 10, 1)...)
 
-			err := s.start(t, func(c *kafkaadapter.Config) { form(c); c.OnDatabaseRewind = kafkaadapter.FailOnRewind }).wait(t)
+			err := s.start(t, func(c *settings) { form(c); c.OnDatabaseRewind = consume.FailOnRewind }).wait(t)
 			if !errors.Is(err, idem.ErrRewound) || !strings.Contains(err.Error(), "was at 40 and is at 20") {
 				t.Errorf("with FailOnRewind Run returned %v", err)
 			}
 
 			var h heard
-			m = s.start(t, func(c *kafkaadapter.Config) { form(c); h.config(c) })
+			m = s.start(t, func(c *settings) { form(c); h.config(c) })
 			s.awaitCommitted(t, 50)
 			m.leave(t)
 			s.verifyPlaces(t, 50)
-			if told := h.of(kafkaadapter.EventRewound); len(told) != 1 || told[0].Offset != 20 || told[0].Records != 20 || !h.logged("level=ERROR") {
+			if told := h.of(consume.EventRewound); len(told) != 1 || told[0].Offset != 20 || told[0].Records != 20 || !h.logged("level=ERROR") {
 				t.Errorf("it said %+v", told)
 			}
 
 			var again heard
-			m = s.start(t, func(c *kafkaadapter.Config) { form(c); again.config(c) })
-			until(t, "the next member to have its partition", func() bool { return len(again.of(kafkaadapter.EventAssigned)) == 1 })
+			m = s.start(t, func(c *settings) { form(c); again.config(c) })
+			until(t, "the next member to have its partition", func() bool { return len(again.of(consume.EventAssigned)) == 1 })
 			m.leave(t)
-			if told := again.of(kafkaadapter.EventRewound); len(told) != 0 {
+			if told := again.of(consume.EventRewound); len(told) != 0 {
 				t.Errorf("the next member said it again: %+v", told)
 			}
 		})
@@ -156,7 +156,7 @@ func TestDatabaseGoesBackUnderAMember(t *testing.T) {
 			t.Parallel()
 			s := setup(t, broker.InProcess(t), 1)
 			var h heard
-			m := s.start(t, func(c *kafkaadapter.Config) { form(c); h.config(c) })
+			m := s.start(t, func(c *settings) { form(c); h.config(c) })
 			for round := range 3 {
 				first := 30 * round
 				s.broker.Write(t, s.topic, events(first, 20, 1)...)
@@ -167,7 +167,7 @@ func TestDatabaseGoesBackUnderAMember(t *testing.T) {
 				s.verifyPlaces(t, first+30)
 			}
 			m.leave(t)
-			if told := h.of(kafkaadapter.EventRewound); len(told) != 3 {
+			if told := h.of(consume.EventRewound); len(told) != 3 {
 				t.Errorf("it said %+v", told)
 			}
 		})
@@ -194,7 +194,7 @@ func TestDatabaseWentBackBehindTheLog(t *testing.T) {
 	m.leave(t)
 	s.goBack(t, 20)
 	s.broker.DeleteRecords(t, s.topic, 0, 30)
-	if err := s.start(t, nil).wait(t); !errors.Is(err, kafkaadapter.ErrOffsetOutOfRange) || !strings.Contains(err.Error(), "10 offsets have expired") {
+	if err := s.start(t, nil).wait(t); !errors.Is(err, consume.ErrOffsetOutOfRange) || !strings.Contains(err.Error(), "10 offsets have expired") {
 		t.Errorf("Run returned %v", err)
 	}
 }
@@ -244,7 +244,7 @@ func TestOperatorMovesGroupOrCheckpoint(t *testing.T) {
 	t.Parallel()
 	s := setup(t, broker.InProcess(t), 1)
 	s.broker.Write(t, s.topic, events(0, 20, 1)...)
-	m := s.start(t, func(c *kafkaadapter.Config) { c.Mode = kafkaadapter.ByCheckpoint })
+	m := s.start(t, func(c *settings) { c.Mode = consume.ByCheckpoint })
 	s.awaitCommitted(t, 20)
 	m.leave(t)
 	s.broker.Write(t, s.topic, events(20, 20, 1)...)
@@ -254,9 +254,9 @@ func TestOperatorMovesGroupOrCheckpoint(t *testing.T) {
 		checkpoint int64
 		effects    int
 		said       string
-		kind       kafkaadapter.EventKind
+		kind       consume.EventKind
 	}{
-		{"group forward", 30, -1, 30, "moved the group forward", kafkaadapter.EventSkipped},
+		{"group forward", 30, -1, 30, "moved the group forward", consume.EventSkipped},
 		{"group back", 10, -1, 30, fmt.Sprintf("idemctl checkpoint reset --consumer \\\"test\\\" --topic \\\"%s\\\" --partition 0 --to 10", s.topic), 0},
 		{"checkpoint back", -1, 35, 35, "set the checkpoint back", 0},
 		{"checkpoint where it is", -1, 40, 35, "", 0},
@@ -270,8 +270,8 @@ func TestOperatorMovesGroupOrCheckpoint(t *testing.T) {
 			}
 		}
 		var h heard
-		m = s.start(t, func(c *kafkaadapter.Config) { c.Mode = kafkaadapter.ByCheckpoint; h.config(c) })
-		until(t, "the member to have its partition", func() bool { return len(h.of(kafkaadapter.EventAssigned)) == 1 })
+		m = s.start(t, func(c *settings) { c.Mode = consume.ByCheckpoint; h.config(c) })
+		until(t, "the member to have its partition", func() bool { return len(h.of(consume.EventAssigned)) == 1 })
 		s.awaitCommitted(t, 40)
 		until(t, fmt.Sprintf("%s: %d effects", move.name, move.effects), func() bool {
 			var lines int
@@ -280,7 +280,7 @@ func TestOperatorMovesGroupOrCheckpoint(t *testing.T) {
 			return err == nil && lines == move.effects
 		})
 		m.leave(t)
-		if !h.logged(move.said) || move.kind != 0 && len(h.of(move.kind)) != 1 || len(h.of(kafkaadapter.EventRewound)) != 0 {
+		if !h.logged(move.said) || move.kind != 0 && len(h.of(move.kind)) != 1 || len(h.of(consume.EventRewound)) != 0 {
 			t.Errorf("%s: it said\n%s", move.name, h.log.String())
 		}
 	}
@@ -290,12 +290,12 @@ func TestOperatorMovesGroupOrCheckpoint(t *testing.T) {
 // StartOffset says: nobody has seen what it holds.
 func TestAddedPartitionStartsAtItsBeginning(t *testing.T) {
 	t.Parallel()
-	for name, mode := range map[string]kafkaadapter.Mode{"with checkpoints": kafkaadapter.ByEventIDAndCheckpoint, "by event id": kafkaadapter.ByEventID} {
+	for name, mode := range map[string]consume.Mode{"with checkpoints": consume.ByEventIDAndCheckpoint, "by event id": consume.ByEventID} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := setup(t, broker.InProcess(t), 2)
 			s.broker.Write(t, s.topic, events(1000, 10, 2)...) // They are there before the group is.
-			atEnd := func(c *kafkaadapter.Config) { c.StartOffset, c.Mode = kafka.LastOffset, mode }
+			atEnd := func(c *settings) { c.Start, c.Mode = consume.FromLatest, mode }
 			m := s.start(t, atEnd)
 			s.awaitCommitted(t, 10)
 			response, err := s.broker.Client.CreatePartitions(t.Context(), &kafka.CreatePartitionsRequest{
@@ -321,7 +321,7 @@ func TestGroupOffsetsExpired(t *testing.T) {
 	t.Parallel()
 	s := setup(t, broker.InProcess(t), 1)
 	s.broker.Write(t, s.topic, events(1000, 10, 1)...)
-	atEnd := func(c *kafkaadapter.Config) { c.StartOffset = kafka.LastOffset }
+	atEnd := func(c *settings) { c.Start = consume.FromLatest }
 	m := s.start(t, atEnd)
 	s.awaitCommitted(t, 10)
 	m.leave(t)
@@ -347,7 +347,7 @@ func TestSecondGroupIsRefused(t *testing.T) {
 	m := s.start(t, nil)
 	s.awaitCommitted(t, 10)
 	var elsewhere *idem.BindingError
-	err := s.start(t, func(c *kafkaadapter.Config) { c.Group += "-two" }).wait(t)
+	err := s.start(t, func(c *settings) { c.Group += "-two" }).wait(t)
 	if !errors.As(err, &elsewhere) || elsewhere.BoundGroup != s.group || elsewhere.BoundCluster == "" {
 		t.Errorf("Run returned %v", err)
 	}
@@ -367,7 +367,7 @@ func TestGroupNeverPassesTheCheckpoint(t *testing.T) {
 			s := setup(t, broker.InProcess(t), 1)
 			// Duplicates need no transaction each: the checkpoint is taken along.
 			s.broker.Write(t, s.topic, append(events(0, 100, 1), events(0, 100, 1)...)...)
-			m := s.start(t, func(c *kafkaadapter.Config) { form(c); c.CommitInterval = time.Millisecond })
+			m := s.start(t, func(c *settings) { form(c); c.CommitInterval = time.Millisecond })
 			for s.committed(t) < 200 {
 				group := s.committed(t)
 				if at := s.checkpoint(t); at < group {

@@ -16,7 +16,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // certificate makes one for 127.0.0.1, and what trusts it.
@@ -54,7 +53,7 @@ func TestEncryptedAndAuthenticatedConnections(t *testing.T) {
 	transport.TLS, transport.SASL = client, login
 	s := setup(t, b, 2)
 	b.Write(t, s.topic, events(0, 10, 2)...)
-	m := s.start(t, func(c *kafkaadapter.Config) { c.TLS, c.SASL = client, login })
+	m := s.start(t, func(c *settings) { c.TLS, c.SASL = client, login })
 	s.awaitEffects(t, 10)
 	m.leave(t)
 	s.verify(t, 10)

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/segmentio/kafka-go"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
@@ -69,7 +70,7 @@ func (s *bench) create(t *testing.T, name string, partitions int) {
 }
 
 // record writes down that a record takes effect. It is the handler of most tests.
-func record(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+func record(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 	_, err := tx.Exec(ctx, `INSERT INTO public.effects (event_id, "partition", "offset", attempt) VALUES ($1, $2, $3, $4)`,
 		m.EventID, m.Partition, m.Offset, m.Attempt)
 
@@ -83,7 +84,7 @@ func events(first, n, partitions int) []kafka.Message {
 		id := strconv.Itoa(first + i)
 		all[i] = kafka.Message{
 			Partition: i % partitions, Key: []byte("k" + id), Value: []byte(`{"id":"` + id + `"}`),
-			Headers: []kafka.Header{{Key: kafkaadapter.DefaultEventIDHeader, Value: []byte(id)}},
+			Headers: []kafka.Header{{Key: consume.DefaultEventIDHeader, Value: []byte(id)}},
 		}
 	}
 
@@ -96,22 +97,35 @@ type member struct {
 	ended chan error
 }
 
+// settings are all that a consumer is made of.
+type settings struct {
+	kafkaConfig
+	consumeConfig
+}
+
+type (
+	kafkaConfig   = kafkaadapter.Config
+	consumeConfig = consume.Config
+)
+
 // start starts a member of the group. change may be nil.
-func (s *bench) start(t testing.TB, change func(*kafkaadapter.Config)) *member {
+func (s *bench) start(t testing.TB, change func(*settings)) *member {
 	t.Helper()
 	guard, err := idem.New(s.pool, idem.Config{Consumer: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := kafkaadapter.Config{
-		Brokers: s.broker.Addrs, Group: s.group, Topics: []string{s.topic}, Handle: record,
-		SessionTimeout: s.broker.MinSessionTimeout, HeartbeatInterval: 50 * time.Millisecond,
-		CommitInterval: 50 * time.Millisecond, MaxWait: 100 * time.Millisecond,
+	c := settings{
+		kafkaConfig: kafkaConfig{
+			Brokers: s.broker.Addrs, Group: s.group, Topics: []string{s.topic},
+			SessionTimeout: s.broker.MinSessionTimeout, HeartbeatInterval: 50 * time.Millisecond, MaxWait: 100 * time.Millisecond,
+		},
+		consumeConfig: consumeConfig{Handle: record, CommitInterval: 50 * time.Millisecond},
 	}
 	if change != nil {
-		change(&config)
+		change(&c)
 	}
-	consumer, err := kafkaadapter.New(guard, config)
+	consumer, err := kafkaadapter.New(guard, c.kafkaConfig, c.consumeConfig)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // A broker answers a client that is over its quota at once, without topics, and says how long
@@ -87,14 +87,14 @@ func TestConsumerOverItsQuotaGoesOn(t *testing.T) {
 // throttledEvents are what a member tells about quotas.
 type throttledEvents struct {
 	mu     sync.Mutex
-	events []kafkaadapter.Event
+	events []consume.Event
 	log    bytes.Buffer
 }
 
-func (e *throttledEvents) watch(c *kafkaadapter.Config) {
+func (e *throttledEvents) watch(c *settings) {
 	c.Logger = slog.New(slog.NewTextHandler(&e.log, nil))
-	c.Observe = func(event kafkaadapter.Event) {
-		if event.Kind == kafkaadapter.EventThrottled {
+	c.Observe = func(event consume.Event) {
+		if event.Kind == consume.EventThrottled {
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			e.events = append(e.events, event)
@@ -102,7 +102,7 @@ func (e *throttledEvents) watch(c *kafkaadapter.Config) {
 	}
 }
 
-func (e *throttledEvents) first() (first kafkaadapter.Event) {
+func (e *throttledEvents) first() (first consume.Event) {
 	for _, first = range e.events {
 		break
 	}

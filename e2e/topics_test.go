@@ -3,8 +3,8 @@ package e2e_test
 import (
 	"testing"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // Two topics number their records from 0 each: with InTopic all of them take effect. With AcrossTopics a
@@ -12,11 +12,11 @@ import (
 func TestIDsOfSeveralTopics(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		strategy kafkaadapter.EventID
+		strategy consume.EventID
 		want     int
 	}{
-		"in topic":      {kafkaadapter.InTopic(kafkaadapter.PayloadField("id")), 200},
-		"across topics": {kafkaadapter.AcrossTopics(kafkaadapter.PayloadField("id")), 100},
+		"in topic":      {consume.InTopic(consume.PayloadField("id")), 200},
+		"across topics": {consume.AcrossTopics(consume.PayloadField("id")), 100},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -26,7 +26,7 @@ func TestIDsOfSeveralTopics(t *testing.T) {
 			for _, topic := range []string{s.topic, refunds} {
 				s.broker.Write(t, topic, events(0, 100, 1)...)
 			}
-			m := s.start(t, func(c *kafkaadapter.Config) {
+			m := s.start(t, func(c *settings) {
 				c.Topics, c.EventID = []string{s.topic, refunds}, test.strategy
 			})
 			s.awaitCommitted(t, 100)

@@ -11,8 +11,8 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // While nobody looked, the log was truncated at offset 15 by an unclean election and has been filled
@@ -45,19 +45,19 @@ func TestTruncatedLog(t *testing.T) {
 		return response, nil, true
 	})
 	err := s.start(t, nil).wait(t)
-	if !errors.Is(err, kafkaadapter.ErrOffsetOutOfRange) || !strings.Contains(err.Error(), "truncated at offset 15") {
+	if !errors.Is(err, consume.ErrOffsetOutOfRange) || !strings.Contains(err.Error(), "truncated at offset 15") {
 		t.Errorf("without a policy Run returned %v", err)
 	}
 	if int(asked.Load()) != stored {
 		t.Errorf("it asked for epoch %d, want %d", asked.Load(), stored)
 	}
 	var h heard
-	m = s.start(t, func(c *kafkaadapter.Config) { c.OnOutOfRange = kafkaadapter.SkipToEarliest; h.config(c) })
+	m = s.start(t, func(c *settings) { c.OnOutOfRange = consume.SkipToEarliest; h.config(c) })
 	s.awaitEffects(t, 40)
 	s.awaitCommitted(t, 40)
 	m.leave(t)
 	s.verify(t, 40) // 15 to 19 are the same events here, and known by their ids.
-	if told := h.of(kafkaadapter.EventSkipped); len(told) != 1 || told[0].Offset != 15 {
+	if told := h.of(consume.EventSkipped); len(told) != 1 || told[0].Offset != 15 {
 		t.Errorf("it said %+v", told)
 	}
 }
@@ -94,10 +94,10 @@ func TestUncleanElectionTruncatesTheLog(t *testing.T) {
 	b.Write(t, s.topic, events(20, 20, 1)...) // from offset 15 on
 
 	err = s.start(t, nil).wait(t)
-	if !errors.Is(err, kafkaadapter.ErrOffsetOutOfRange) || !strings.Contains(err.Error(), "truncated at offset 15") {
+	if !errors.Is(err, consume.ErrOffsetOutOfRange) || !strings.Contains(err.Error(), "truncated at offset 15") {
 		t.Errorf("without a policy Run returned %v", err)
 	}
-	m = s.start(t, func(c *kafkaadapter.Config) { c.OnOutOfRange = kafkaadapter.SkipToEarliest })
+	m = s.start(t, func(c *settings) { c.OnOutOfRange = consume.SkipToEarliest })
 	s.awaitEffects(t, 40)
 	s.awaitCommitted(t, 35)
 	m.leave(t)

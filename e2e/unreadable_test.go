@@ -13,8 +13,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/segmentio/kafka-go"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // What a producer can write and a broker accepts stops no group without a policy.
@@ -54,9 +54,9 @@ func TestOddBatchesAreConsumed(t *testing.T) {
 		}
 		b.Write(t, s.topic, kafka.Message{Value: []byte("h")})
 		var got strings.Builder
-		m := s.start(t, func(c *kafkaadapter.Config) {
-			c.Mode = kafkaadapter.ByCheckpoint
-			c.Handle = func(_ context.Context, _ pgx.Tx, m kafkaadapter.Message) error {
+		m := s.start(t, func(c *settings) {
+			c.Mode = consume.ByCheckpoint
+			c.Handle = func(_ context.Context, _ pgx.Tx, m consume.Message) error {
 				got.Write(m.Value)
 				if m.Key != nil {
 					t.Errorf("%q has a key of %d bytes", m.Value, len(m.Key))
@@ -115,7 +115,7 @@ func TestUnreadableBatchStopsRunBehindTheGoodOnes(t *testing.T) {
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
 		s := withUnreadable(t, b)
 		err := s.start(t, nil).wait(t)
-		if !errors.Is(err, kafkaadapter.ErrUnreadable) || !strings.Contains(err.Error(), "offsets 3 to 3") || !strings.Contains(err.Error(), "go on at offset 4") {
+		if !errors.Is(err, consume.ErrUnreadable) || !strings.Contains(err.Error(), "offsets 3 to 3") || !strings.Contains(err.Error(), "go on at offset 4") {
 			t.Errorf("Run returned %v", err)
 		}
 		s.verify(t, 23)
@@ -127,22 +127,22 @@ func TestUnreadableBatchStopsRunBehindTheGoodOnes(t *testing.T) {
 
 func TestUnreadableBatchIsStoredOrSkipped(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(*kafkaadapter.Config){
-		"single": func(*kafkaadapter.Config) {},
-		"keys":   func(c *kafkaadapter.Config) { c.Mode = kafkaadapter.ByEventID },
-		"batch":  func(c *kafkaadapter.Config) { c.Handle, c.HandleBatch = nil, eachOf(record) },
-		"lanes":  func(c *kafkaadapter.Config) { c.Lanes = 3 },
+	for name, change := range map[string]func(*settings){
+		"single": func(*settings) {},
+		"keys":   func(c *settings) { c.Mode = consume.ByEventID },
+		"batch":  func(c *settings) { c.Handle, c.HandleBatch = nil, eachOf(record) },
+		"lanes":  func(c *settings) { c.Lanes.Count = 3 },
 	} {
-		for _, policy := range []kafkaadapter.UnreadablePolicy{kafkaadapter.StoreUnreadable, kafkaadapter.SkipUnreadable} {
-			t.Run(name+map[kafkaadapter.UnreadablePolicy]string{kafkaadapter.StoreUnreadable: " stored", kafkaadapter.SkipUnreadable: " skipped"}[policy], func(t *testing.T) {
+		for _, policy := range []consume.UnreadablePolicy{consume.StoreUnreadable, consume.SkipUnreadable} {
+			t.Run(name+map[consume.UnreadablePolicy]string{consume.StoreUnreadable: " stored", consume.SkipUnreadable: " skipped"}[policy], func(t *testing.T) {
 				t.Parallel()
 				s := withUnreadable(t, broker.InProcess(t))
 				var mu sync.Mutex
-				var told []kafkaadapter.Event
-				m := s.start(t, func(c *kafkaadapter.Config) {
+				var told []consume.Event
+				m := s.start(t, func(c *settings) {
 					c.OnUnreadable = policy
-					c.Observe = func(e kafkaadapter.Event) {
-						if e.Kind == kafkaadapter.EventSkipped || e.Kind == kafkaadapter.EventDeadLetter {
+					c.Observe = func(e consume.Event) {
+						if e.Kind == consume.EventSkipped || e.Kind == consume.EventDeadLetter {
 							mu.Lock()
 							defer mu.Unlock()
 							told = append(told, e)
@@ -153,14 +153,14 @@ func TestUnreadableBatchIsStoredOrSkipped(t *testing.T) {
 				s.awaitCommitted(t, 26)
 				m.leave(t)
 				s.verifyOnce(t, 25)
-				want := kafkaadapter.Event{Kind: kafkaadapter.EventSkipped, Offset: 4}
-				if policy == kafkaadapter.StoreUnreadable {
-					want = kafkaadapter.Event{Kind: kafkaadapter.EventDeadLetter, Offset: 3}
+				want := consume.Event{Kind: consume.EventSkipped, Offset: 4}
+				if policy == consume.StoreUnreadable {
+					want = consume.Event{Kind: consume.EventDeadLetter, Offset: 3}
 				}
 				if len(told) != 1 || told[0].Kind != want.Kind || told[0].Offset != want.Offset || told[0].Err == nil {
 					t.Errorf("told %+v", told)
 				}
-				s.verifyRawLetters(t, policy == kafkaadapter.StoreUnreadable)
+				s.verifyRawLetters(t, policy == consume.StoreUnreadable)
 			})
 		}
 	}
@@ -194,8 +194,8 @@ func (s *bench) verifyRawLetters(t *testing.T, stored bool) {
 func TestUnreadableBatchIsNotReplayed(t *testing.T) {
 	t.Parallel()
 	s := withUnreadable(t, broker.InProcess(t))
-	m := s.start(t, func(c *kafkaadapter.Config) {
-		c.OnUnreadable, c.EventID = kafkaadapter.StoreUnreadable, kafkaadapter.ContentHash()
+	m := s.start(t, func(c *settings) {
+		c.OnUnreadable, c.EventID = consume.StoreUnreadable, consume.ContentHash()
 	})
 	s.awaitCommitted(t, 26)
 	s.askForReplay(t)

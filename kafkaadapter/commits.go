@@ -5,42 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol/offsetcommit"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
+	"github.com/nova-events/idempotent-consumer/internal/engine"
 )
-
-// offsetMetadata marks the offsets that this library commits, in version 1 of that form. Behind it
-// stands the token of the checkpoint's owner, so that an offset that is ahead of the checkpoint is
-// known to be this library's: then the database has lost what it had committed before. Others commit
-// without it, as an operator's tools do.
-const offsetMetadata = "idem/1"
-
-// place is how far a partition is done with.
-type place struct {
-	offset      int64
-	leaderEpoch int32  // of the record before it, or none
-	token       string // of the checkpoint's owner; empty in mode ByEventID
-}
-
-func (p place) metadata(wal string) string {
-	switch {
-	case p.token != "":
-		return offsetMetadata + " token=" + p.token
-	case wal != "":
-		return walMetadata + wal
-	default:
-		return offsetMetadata
-	}
-}
-
-// hasToken reports whether the metadata of an offset say that a checkpoint stood there, too.
-func hasToken(metadata string) bool { return strings.HasPrefix(metadata, offsetMetadata+" token=") }
 
 // commits are the offsets of one generation on their way to Kafka. Each request carries the
 // generation and the member: once others have taken over, the broker refuses it.
@@ -49,36 +23,36 @@ type commits struct {
 	group      string
 	generation *kafka.Generation
 	log        *slog.Logger
-	observe    func(Event)
+	observe    func(consume.Event)
 	fail       func(error)
-	wal        func(context.Context) string // where PostgreSQL's log ends; nil with checkpoints
+	wal        func(context.Context) string // engine.Engine.WALPosition
 
 	sending sync.Mutex // One request at a time, so that none overtakes another.
 
 	mu      sync.Mutex
-	pending map[string]map[int]place
+	pending map[string]map[int]engine.Place
 }
 
 // done says that all records of a partition before a place are processed.
-func (c *commits) done(topic string, partition int, p place) {
+func (c *commits) done(topic string, partition int, p engine.Place) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	put(c.pending, topic, partition, p)
 }
 
-func put(places map[string]map[int]place, topic string, partition int, p place) {
+func put(places map[string]map[int]engine.Place, topic string, partition int, p engine.Place) {
 	if places[topic] == nil {
-		places[topic] = make(map[int]place)
+		places[topic] = make(map[int]engine.Place)
 	}
 	places[topic][partition] = p
 }
 
 // now commits one partition and returns when that has succeeded, or with an error when the
 // generation has ended or the broker refuses.
-func (c *commits) now(revoked context.Context, topic string, partition int, p place) error {
+func (c *commits) now(revoked context.Context, topic string, partition int, p engine.Place) error {
 	for failed := 1; ; failed++ {
 		c.sending.Lock()
-		err := c.send(revoked, map[string]map[int]place{topic: {partition: p}})
+		err := c.send(revoked, map[string]map[int]engine.Place{topic: {partition: p}})
 		c.sending.Unlock()
 		if err == nil {
 			c.done(topic, partition, p)
@@ -89,7 +63,7 @@ func (c *commits) now(revoked context.Context, topic string, partition int, p pl
 			return fatalErr
 		}
 		c.log.WarnContext(revoked, "kafkaadapter: offset not committed, trying again", "topic", topic, "partition", partition, "error", err)
-		if !backoff.Sleep(revoked, retryPauses.Pause(failed)) {
+		if !backoff.Sleep(revoked, engine.RetryPauses.Pause(failed)) {
 			return err
 		}
 	}
@@ -102,7 +76,7 @@ func (c *commits) flush(ctx context.Context) {
 	defer c.sending.Unlock()
 	c.mu.Lock()
 	places := c.pending
-	c.pending = make(map[string]map[int]place)
+	c.pending = make(map[string]map[int]engine.Place)
 	c.mu.Unlock()
 	if len(places) == 0 {
 		return
@@ -110,7 +84,7 @@ func (c *commits) flush(ctx context.Context) {
 	started := time.Now()
 	err := c.send(context.WithoutCancel(ctx), places)
 	if err == nil {
-		c.observe(Event{Kind: EventCommitted, Duration: time.Since(started)})
+		c.observe(consume.Event{Kind: consume.EventCommitted, Duration: time.Since(started)})
 
 		return
 	}
@@ -131,20 +105,17 @@ func (c *commits) flush(ctx context.Context) {
 
 // send is one request. kafka.Client has one of its own, which says that every record was written
 // in leader epoch 0: consumers that compare (KIP-320) would take the log for truncated.
-func (c *commits) send(ctx context.Context, places map[string]map[int]place) error {
+func (c *commits) send(ctx context.Context, places map[string]map[int]engine.Place) error {
 	request := &offsetcommit.Request{
 		GroupID: c.group, GenerationID: c.generation.ID, MemberID: c.generation.MemberID, RetentionTimeMs: -1,
 	}
-	wal := ""
-	if c.wal != nil {
-		wal = c.wal(ctx)
-	}
+	wal := c.wal(ctx)
 	for topic, partitions := range places {
 		t := offsetcommit.RequestTopic{Name: topic}
 		for number, p := range partitions {
 			t.Partitions = append(t.Partitions, offsetcommit.RequestPartition{
-				PartitionIndex: int32(number), CommittedOffset: p.offset, CommittedLeaderEpoch: p.leaderEpoch, //nolint:gosec // Kafka's partitions have 32 bits.
-				CommittedMetadata: p.metadata(wal),
+				PartitionIndex: int32(number), CommittedOffset: p.Offset, CommittedLeaderEpoch: p.LeaderEpoch, //nolint:gosec // Kafka's partitions have 32 bits.
+				CommittedMetadata: p.Metadata(wal),
 			})
 		}
 		request.Topics = append(request.Topics, t)

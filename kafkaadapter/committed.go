@@ -3,10 +3,12 @@ package kafkaadapter
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/segmentio/kafka-go"
 
+	"github.com/nova-events/idempotent-consumer/internal/engine"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 )
 
@@ -18,12 +20,7 @@ type committed struct {
 	topics []fetch.Topic
 
 	mu     sync.Mutex
-	places map[string][]committedOffset // by topic, then by partition
-}
-
-type committedOffset struct {
-	offset   int64 // none: nothing is committed
-	metadata string
+	places map[string][]engine.Committed // by topic, then by partition
 }
 
 // read asks for the offsets, once.
@@ -34,9 +31,9 @@ func (c *committed) read(ctx context.Context) error {
 		return nil
 	}
 	request := &kafka.OffsetFetchRequest{GroupID: c.group, Topics: make(map[string][]int)}
-	places := make(map[string][]committedOffset)
+	places := make(map[string][]engine.Committed)
 	for _, t := range c.topics {
-		places[t.Name] = make([]committedOffset, t.Partitions)
+		places[t.Name] = make([]engine.Committed, t.Partitions)
 		for number := range t.Partitions {
 			request.Topics[t.Name] = append(request.Topics[t.Name], number)
 		}
@@ -57,7 +54,7 @@ func (c *committed) read(ctx context.Context) error {
 				return fmt.Errorf("read the group's offset of %s/%d: %w", topic, p.Partition, p.Error)
 			}
 			if p.Partition >= 0 && p.Partition < len(places[topic]) {
-				places[topic][p.Partition] = committedOffset{offset: max(p.CommittedOffset, none), metadata: p.Metadata}
+				places[topic][p.Partition] = engine.Committed{Offset: max(p.CommittedOffset, engine.None), Metadata: p.Metadata}
 				answered++
 			}
 		}
@@ -76,21 +73,13 @@ func (c *committed) read(ctx context.Context) error {
 
 // of returns what is committed for a partition. A partition that was added after the generation
 // began has nothing.
-func (c *committed) of(topic string, partition int) committedOffset {
-	if places := c.places[topic]; partition < len(places) {
-		return places[partition]
+func (c *committed) of(topic string, partition int) engine.Committed {
+	found := engine.Committed{Offset: engine.None}
+	places := c.places[topic]
+	if partition < len(places) {
+		found = places[partition]
 	}
+	found.Any = slices.ContainsFunc(places, func(p engine.Committed) bool { return p.Offset != engine.None })
 
-	return committedOffset{offset: none}
-}
-
-// any reports whether something is committed for a partition of the topic.
-func (c *committed) any(topic string) bool {
-	for _, p := range c.places[topic] {
-		if p.offset != none {
-			return true
-		}
-	}
-
-	return false
+	return found
 }

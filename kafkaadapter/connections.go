@@ -11,6 +11,7 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
+	"github.com/nova-events/idempotent-consumer/internal/onceper"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/wire"
 )
@@ -34,9 +35,8 @@ type connections struct {
 	tls    *tls.Config
 	log    *slog.Logger
 
-	quota     fetch.Quota // what brokers say of the client's quotas
-	throttled oncePer     // when that was logged
-	malformed oncePer     // when the latest malformed answer was
+	quota     fetch.Quota   // what brokers say of the client's quotas
+	malformed onceper.Limit // when the latest malformed answer was
 
 	mu   sync.Mutex
 	open map[*connection]struct{}
@@ -49,9 +49,9 @@ type connection struct {
 	since time.Time
 }
 
-func newConnections(config Config) *connections {
+func newConnections(config Config, log *slog.Logger) *connections {
 	return &connections{
-		dialer: net.Dialer{Timeout: dialTimeout}, tls: config.TLS, log: config.Logger, open: make(map[*connection]struct{}),
+		dialer: net.Dialer{Timeout: dialTimeout}, tls: config.TLS, log: log, open: make(map[*connection]struct{}),
 	}
 }
 
@@ -73,7 +73,7 @@ func (c *connections) dial(ctx context.Context, network, address string) (net.Co
 	}
 
 	return wire.Check(encrypted, func(err error) {
-		if c.malformed.due(time.Minute) {
+		if c.malformed.Due(time.Minute) {
 			c.log.Warn("kafkaadapter: answer of a broker refused, closing the connection", "broker", address, "error", err)
 		}
 	}), nil

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
@@ -38,15 +39,16 @@ func serve(ctx context.Context) error {
 		Brokers: []string{"localhost:9092"},
 		Group:   "payments",
 		Topics:  []string{"orders"},
-		EventID: kafkaadapter.FirstOf(kafkaadapter.Header("idempotency_key"), kafkaadapter.PayloadField("order.id")),
+	}, consume.Config{
+		EventID: consume.FirstOf(consume.Header("idempotency_key"), consume.PayloadField("order.id")),
 		Logger:  slog.Default(),
-		Handle: func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+		Handle: func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 			var payment struct {
 				Account string `json:"account"`
 				Amount  int64  `json:"amount"`
 			}
 			if err := json.Unmarshal(m.Value, &payment); err != nil {
-				return kafkaadapter.Permanent(err)
+				return consume.Permanent(err)
 			}
 			_, err := tx.Exec(ctx, `UPDATE accounts SET balance = balance - $1 WHERE id = $2`, payment.Amount, payment.Account)
 

@@ -2,7 +2,6 @@ package kafkaadapter
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -10,12 +9,9 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"github.com/nova-events/idempotent-consumer/idem"
-	"github.com/nova-events/idempotent-consumer/internal/backoff"
+	"github.com/nova-events/idempotent-consumer/internal/engine"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 )
-
-// rejoinPause is how long a member waits that has lost a partition without the group's knowledge.
-const rejoinPause = time.Second
 
 // generation is the time between two rebalances, in which the assignment of partitions does
 // not change. It has a worker for each partition and commits their offsets.
@@ -33,7 +29,6 @@ type generation struct {
 	workers sync.WaitGroup
 	ended   chan struct{} // closed when workers and committer have ended
 
-	suspected oncePer // that the database has lost commits
 	commits   *commits
 	committed *committed
 
@@ -44,18 +39,16 @@ type generation struct {
 func newGeneration(c *Consumer, g *kafka.Generation, member *membership, client *kafka.Client, topics []fetch.Topic) *generation {
 	next := &generation{
 		consumer: c, kafka: g, member: member, client: client,
-		log:       c.config.Logger.With("generation", g.ID),
+		log:       c.consume.Logger.With("generation", g.ID),
 		topics:    topics,
 		ended:     make(chan struct{}),
 		committed: &committed{client: client, group: c.config.Group, topics: topics},
 	}
 	next.commits = &commits{
-		client: client, group: c.config.Group, generation: g, log: next.log, observe: c.config.Observe, fail: next.fail,
-		pending: make(map[string]map[int]place),
+		client: client, group: c.config.Group, generation: g, log: next.log, observe: c.consume.Observe, fail: next.fail,
+		pending: make(map[string]map[int]engine.Place),
 	}
-	if c.config.Mode == ByEventID {
-		next.commits.wal = c.readWAL
-	}
+	next.commits.wal = c.engine.WALPosition
 
 	return next
 }
@@ -70,20 +63,16 @@ func (g *generation) run(ctx context.Context) error {
 	partitions := 0
 	for topic, assigned := range g.kafka.Assignments {
 		for _, partition := range assigned {
-			w := newWorker(g, topic, partition)
+			assignment := g.assignment(topic, partition.ID)
 			partitions++
 			g.workers.Add(1)
 			g.kafka.Start(func(revoked context.Context) {
 				defer g.workers.Done()
-				err := w.runApart(revoked, work)
-				switch {
-				case errors.Is(err, idem.ErrFenced), errors.Is(err, errOtherTopic):
-					g.log.WarnContext(ctx, "kafkaadapter: joining the group again", "partition", w.partition.String(), "error", err)
-					w.observe(Event{Kind: EventFenced, Err: err})
-					backoff.Sleep(revoked, rejoinPause) // Two that fence each other by mistake are not to do it all the time.
-
+				rejoin, err := g.consumer.engine.Run(revoked, work, assignment)
+				if rejoin {
 					return // This ends the generation.
-				case err != nil:
+				}
+				if err != nil {
 					g.fail(err)
 				}
 				<-revoked.Done()
@@ -101,7 +90,7 @@ func (g *generation) run(ctx context.Context) error {
 	g.kafka.Start(func(revoked context.Context) {
 		defer close(g.ended)
 		g.commitUntil(ctx, revoked)
-		timer := time.AfterFunc(g.consumer.config.DrainTimeout, func() {
+		timer := time.AfterFunc(g.consumer.consume.DrainTimeout, func() {
 			stop()
 			g.commits.flush(ctx) // One that hangs is not to hold back the offsets of the others.
 		})
@@ -115,6 +104,22 @@ func (g *generation) run(ctx context.Context) error {
 	defer g.mu.Unlock()
 
 	return g.failure
+}
+
+// assignment is a partition for the engine.
+func (g *generation) assignment(topic string, partition int) engine.Assignment {
+	s := &source{generation: g, topic: topicOf(g.topics, topic), partition: partition}
+
+	return engine.Assignment{
+		Partition: idem.Partition{Topic: topic, Number: int32(partition), TopicID: s.topic.ID}, //nolint:gosec // Kafka's partitions have 32 bits.
+		Source:    s,
+		Logger:    g.log,
+	}
+}
+
+// metadata asks for a topic.
+func (g *generation) metadata(ctx context.Context, topic string) (fetch.Cluster, error) {
+	return fetch.Metadata(ctx, g.transport(), g.consumer.brokers, g.consumer.config.ClientID, topic) //nolint:wrapcheck // It says what was tried.
 }
 
 func (g *generation) transport() *kafka.Transport {
@@ -133,7 +138,7 @@ func (g *generation) fail(err error) {
 
 // commitUntil commits periodically until the generation ends.
 func (g *generation) commitUntil(ctx, revoked context.Context) {
-	ticker := time.NewTicker(g.consumer.config.CommitInterval)
+	ticker := time.NewTicker(g.consumer.consume.CommitInterval)
 	defer ticker.Stop()
 	for {
 		select {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/nova-events/idempotent-consumer/consume"
 )
 
 const (
@@ -40,7 +42,7 @@ type membership struct {
 	left    chan struct{} // closed when it is done
 }
 
-func join(config Config, topics []string, connections *connections) (*membership, error) {
+func join(config Config, log *slog.Logger, topics []string, connections *connections) (*membership, error) {
 	m := &membership{connections: connections, left: make(chan struct{})}
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID:                config.Group,
@@ -51,12 +53,11 @@ func join(config Config, topics []string, connections *connections) (*membership
 		SessionTimeout:    config.SessionTimeout,
 		RebalanceTimeout:  config.RebalanceTimeout,
 		JoinGroupBackoff:  joinBackoff,
-		StartOffset:       config.StartOffset,
 		GroupBalancers:    []kafka.GroupBalancer{dealer{kafka.RangeGroupBalancer{}, m}, dealer{kafka.RoundRobinGroupBalancer{}, m}},
-		ErrorLogger:       kafkaLogger(config.Logger),
+		ErrorLogger:       kafkaLogger(log),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
+		return nil, fmt.Errorf("%w: %w", consume.ErrInvalidConfig, err)
 	}
 	m.group = group
 

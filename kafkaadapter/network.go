@@ -1,6 +1,7 @@
 package kafkaadapter
 
 import (
+	"log/slog"
 	"slices"
 
 	"github.com/nova-events/idempotent-consumer/internal/unverified"
@@ -11,14 +12,14 @@ var sendsSecrets = []string{"PLAIN", "OAUTHBEARER"}
 
 // warnOfNetwork warns if somebody in the network between this machine and the brokers could read what gives
 // access to them, or could answer in their place.
-func (c Config) warnOfNetwork() {
+func (c Config) warnOfNetwork(log *slog.Logger) {
 	if !slices.ContainsFunc(c.Brokers, func(address string) bool { return !unverified.Local(address) }) {
 		return
 	}
 	switch {
 	case c.TLS == nil && c.SASL != nil && slices.Contains(sendsSecrets, c.SASL.Name()):
-		c.Logger.Warn("kafkaadapter: SASL sends the password over connections that are not encrypted; set Config.TLS, or use SCRAM", "mechanism", c.SASL.Name())
+		log.Warn("kafkaadapter: SASL sends the password over connections that are not encrypted; set Config.TLS, or use SCRAM", "mechanism", c.SASL.Name())
 	case c.TLS != nil && unverified.Certificate(c.TLS):
-		c.Logger.Warn("kafkaadapter: the brokers' certificates are not verified; set Config.TLS.RootCAs in place of InsecureSkipVerify")
+		log.Warn("kafkaadapter: the brokers' certificates are not verified; set Config.TLS.RootCAs in place of InsecureSkipVerify")
 	}
 }

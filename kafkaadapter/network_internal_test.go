@@ -14,6 +14,7 @@ import (
 	"github.com/segmentio/kafka-go/sasl"
 	"github.com/segmentio/kafka-go/sasl/plain"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
 )
 
@@ -55,8 +56,10 @@ func TestUnencryptedPasswordWarnsOnce(t *testing.T) {
 			t.Parallel()
 			var log bytes.Buffer
 			_, err := New(guard, Config{
-				Brokers: []string{c.broker}, Group: "g", Topics: []string{"t"}, SASL: c.sasl, TLS: c.tls, Logger: slog.New(slog.NewTextHandler(&log, nil)),
-				Handle: func(context.Context, pgx.Tx, Message) error { return nil },
+				Brokers: []string{c.broker}, Group: "g", Topics: []string{"t"}, SASL: c.sasl, TLS: c.tls,
+			}, consume.Config{
+				Handle: func(context.Context, pgx.Tx, consume.Message) error { return nil },
+				Logger: slog.New(slog.NewTextHandler(&log, nil)),
 			})
 			if err != nil {
 				t.Fatal(err)

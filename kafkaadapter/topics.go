@@ -9,7 +9,9 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
+	"github.com/nova-events/idempotent-consumer/internal/engine"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 )
 
@@ -25,15 +27,15 @@ func (c *Consumer) awaitTopics(ctx context.Context, connections *connections) (f
 		case err == nil || ctx.Err() != nil:
 			return cluster, nil // All is there, or it was told to stop.
 		case unknownTopic(err) && time.Now().After(deadline):
-			return fetch.Cluster{}, fmt.Errorf("%w: %w; create it or correct Config.Topics or TopicPattern", ErrUnknownTopic, err)
+			return fetch.Cluster{}, fmt.Errorf("%w: %w; create it or correct Config.Topics or TopicPattern", consume.ErrUnknownTopic, err)
 		case !unknownTopic(err):
 			if err := fatal(err); err != nil {
 				return fetch.Cluster{}, err
 			}
 			deadline = time.Now().Add(c.config.TopicGrace) // Nobody has said that it is missing.
 		}
-		c.config.Logger.WarnContext(ctx, "kafkaadapter: waiting for the topics", "error", err)
-		backoff.Sleep(ctx, min(time.Second, retryPauses.Pause(failed)))
+		c.consume.Logger.WarnContext(ctx, "kafkaadapter: waiting for the topics", "error", err)
+		backoff.Sleep(ctx, min(time.Second, engine.RetryPauses.Pause(failed)))
 	}
 }
 
@@ -45,7 +47,7 @@ func (c *Consumer) findTopics(ctx context.Context, transport *kafka.Transport) (
 	}
 	topics := cluster.Topics
 	if pattern := c.config.TopicPattern; pattern != nil {
-		dead := c.config.DeadLetterSuffix
+		dead := c.consume.Failure.DeadLetterSuffix
 		topics = slices.DeleteFunc(topics, func(t fetch.Topic) bool {
 			return t.Internal || !pattern.MatchString(t.Name) || dead != "" && strings.HasSuffix(t.Name, dead)
 		})
@@ -86,7 +88,7 @@ func (c *Consumer) withDeadLetterTopics(ctx context.Context, transport *kafka.Tr
 	}
 
 	topics = slices.DeleteFunc(topics, func(t fetch.Topic) bool {
-		deadLetters := t.Name + c.config.DeadLetterSuffix
+		deadLetters := t.Name + c.consume.Failure.DeadLetterSuffix
 		reason := missing[deadLetters]
 		switch {
 		case reason == nil:
@@ -94,7 +96,7 @@ func (c *Consumer) withDeadLetterTopics(ctx context.Context, transport *kafka.Tr
 		case c.config.TopicPattern == nil:
 			err = fmt.Errorf("topic %q: %w", deadLetters, reason)
 		default:
-			c.config.Logger.WarnContext(ctx, "kafkaadapter: topic left out because its topic for dead letters is missing", "topic", t.Name, "missing", deadLetters)
+			c.consume.Logger.WarnContext(ctx, "kafkaadapter: topic left out because its topic for dead letters is missing", "topic", t.Name, "missing", deadLetters)
 		}
 
 		return true
@@ -104,12 +106,12 @@ func (c *Consumer) withDeadLetterTopics(ctx context.Context, transport *kafka.Tr
 }
 
 func (c *Consumer) deadLetterTopics(topics []string) []string {
-	if c.config.DeadLetterSuffix == "" {
+	if c.consume.Failure.DeadLetterSuffix == "" {
 		return nil
 	}
 	names := make([]string, len(topics))
 	for i, topic := range topics {
-		names[i] = topic + c.config.DeadLetterSuffix
+		names[i] = topic + c.consume.Failure.DeadLetterSuffix
 	}
 
 	return names
@@ -126,7 +128,7 @@ func (c *Consumer) watchTopics(ctx context.Context, transport *kafka.Transport, 
 		}
 		for _, t := range cluster.Topics {
 			if n, ok := dealt[t.Name]; dealt != nil && (!ok || n != t.Partitions) {
-				c.config.Logger.WarnContext(ctx, "kafkaadapter: partitions belong to nobody, joining again to deal them out",
+				c.consume.Logger.WarnContext(ctx, "kafkaadapter: partitions belong to nobody, joining again to deal them out",
 					"topic", t.Name, "partitions", t.Partitions, "dealt", n)
 
 				return

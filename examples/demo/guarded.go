@@ -8,8 +8,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/segmentio/kafka-go"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
@@ -21,7 +21,7 @@ func consumeGuarded(ctx context.Context, j job, pool *pgxpool.Pool, log *slog.Lo
 	if err != nil {
 		return fmt.Errorf("make the guard: %w", err)
 	}
-	config := kafkaadapter.Config{
+	source := kafkaadapter.Config{
 		Brokers:        j.Brokers,
 		Group:          j.Group,
 		Topics:         []string{j.Topic},
@@ -29,20 +29,22 @@ func consumeGuarded(ctx context.Context, j job, pool *pgxpool.Pool, log *slog.Lo
 		// The in-process broker misses a consumer that was killed while it first joined only
 		// when this has passed.
 		RebalanceTimeout: j.SessionTimeout,
-		Logger:           log,
-		CommitInterval:   pollInterval, // So that the progress is seen.
-		Observe:          tellRewinds,
-		BatchSize:        j.BatchSize,
-		HandleBatch:      applyBatch,
+	}
+	config := consume.Config{
+		Logger:         log,
+		CommitInterval: pollInterval, // So that the progress is seen.
+		Observe:        tellRewinds,
+		Batch:          consume.BatchConfig{Size: j.BatchSize},
+		HandleBatch:    applyBatch,
 	}
 	if j.BatchSize == 1 {
 		config.HandleBatch = nil
-		config.Handle = func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error { return apply(ctx, tx, m.Message) }
+		config.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error { return apply(ctx, tx, m.Record) }
 	}
 	if j.BreakGuard {
-		config.EventID = func(kafka.Message) (string, error) { return uuid.NewString(), nil }
+		config.EventID = func(consume.Record) (string, error) { return uuid.NewString(), nil }
 	}
-	consumer, err := kafkaadapter.New(guard, config)
+	consumer, err := kafkaadapter.New(guard, source, config)
 	if err != nil {
 		return fmt.Errorf("make the consumer: %w", err)
 	}
@@ -52,8 +54,8 @@ func consumeGuarded(ctx context.Context, j job, pool *pgxpool.Pool, log *slog.Lo
 
 // tellRewinds tells the demo, line by line, that PostgreSQL has lost commits and where the consumer
 // reads again.
-func tellRewinds(e kafkaadapter.Event) {
-	if e.Kind == kafkaadapter.EventRewound {
+func tellRewinds(e consume.Event) {
+	if e.Kind == consume.EventRewound {
 		fmt.Printf("partition %d rewound to %d\n", e.Partition, e.Offset)
 	}
 }

@@ -6,26 +6,25 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/segmentio/kafka-go"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
 // applyBatch is apply for many payments at once.
-func applyBatch(ctx context.Context, tx pgx.Tx, messages []kafkaadapter.Message) error {
+func applyBatch(ctx context.Context, tx pgx.Tx, messages []consume.Message) error {
 	var (
 		ids                 = make([]string, len(messages))
 		accounts            = make([]int, len(messages))
 		cents               = make([]int64, len(messages))
-		partitions, offsets = make([]int, len(messages)), make([]int64, len(messages))
+		partitions, offsets = make([]int32, len(messages)), make([]int64, len(messages))
 	)
 	for i, m := range messages {
 		var p payment
 		if err := json.Unmarshal(m.Value, &p); err != nil {
 			return &idem.EventError{Index: i, Err: fmt.Errorf("decode the payment at offset %d of partition %d: %w", m.Offset, m.Partition, err)}
 		}
-		ids[i], accounts[i], cents[i], partitions[i], offsets[i] = eventID(m.Message), p.Account, p.Cents, m.Partition, m.Offset
+		ids[i], accounts[i], cents[i], partitions[i], offsets[i] = eventID(m.Record), p.Account, p.Cents, m.Partition, m.Offset
 	}
 	batch := &pgx.Batch{}
 	batch.Queue(`UPDATE accounts SET balance = balance + p.cents
@@ -44,7 +43,7 @@ func applyBatch(ctx context.Context, tx pgx.Tx, messages []kafkaadapter.Message)
 
 // apply is the business logic of both consumers: it changes the balance of the account and
 // writes down why.
-func apply(ctx context.Context, tx pgx.Tx, m kafka.Message) error {
+func apply(ctx context.Context, tx pgx.Tx, m consume.Record) error {
 	var p payment
 	if err := json.Unmarshal(m.Value, &p); err != nil {
 		return fmt.Errorf("decode the payment at offset %d of partition %d: %w", m.Offset, m.Partition, err)
@@ -60,12 +59,4 @@ func apply(ctx context.Context, tx pgx.Tx, m kafka.Message) error {
 	return nil
 }
 
-func eventID(m kafka.Message) string {
-	for _, h := range m.Headers {
-		if h.Key == eventIDHeader {
-			return string(h.Value)
-		}
-	}
-
-	return ""
-}
+func eventID(r consume.Record) string { return consume.HeaderCarrier(r.Headers).Get(eventIDHeader) }

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/segmentio/kafka-go"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
 )
 
@@ -54,10 +55,20 @@ func consumeNaively(ctx context.Context, j job, pool *pgxpool.Pool, log *slog.Lo
 // applyInTransaction tries again for as long as PostgreSQL is away.
 func applyInTransaction(ctx context.Context, pool *pgxpool.Pool, message kafka.Message) error {
 	for {
-		err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return apply(ctx, tx, message) })
+		err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return apply(ctx, tx, record(message)) })
 		if err == nil || !idem.IsTransient(err) {
 			return err
 		}
 		time.Sleep(pollInterval)
 	}
+}
+
+// record is a message as the business logic takes it.
+func record(m kafka.Message) consume.Record {
+	r := consume.Record{Topic: m.Topic, Partition: int32(m.Partition), Offset: m.Offset, Value: m.Value}
+	for _, h := range m.Headers {
+		r.Headers = append(r.Headers, consume.RecordHeader(h))
+	}
+
+	return r
 }

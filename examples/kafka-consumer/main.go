@@ -17,6 +17,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/examples/internal/local"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter"
@@ -33,15 +34,15 @@ func main() {
 	local.Main(func(ctx context.Context, pool *pgxpool.Pool) error {
 		log := slog.New(slog.NewTextHandler(os.Stdout, nil))
 		if brokers := os.Getenv("KAFKA_BROKERS"); brokers != "" {
-			return consume(ctx, pool, strings.Split(brokers, ","), log)
+			return run(ctx, pool, strings.Split(brokers, ","), log)
 		}
 
-		return withBroker(ctx, func(brokers []string) error { return consume(ctx, pool, brokers, log) })
+		return withBroker(ctx, func(brokers []string) error { return run(ctx, pool, brokers, log) })
 	})
 }
 
-// consume runs until ctx ends.
-func consume(ctx context.Context, pool *pgxpool.Pool, brokers []string, log *slog.Logger) error {
+// run consumes until ctx ends.
+func run(ctx context.Context, pool *pgxpool.Pool, brokers []string, log *slog.Logger) error {
 	_, err := pool.Exec(ctx, `CREATE TABLE IF NOT EXISTS public.orders (customer text, cents bigint)`)
 	if err != nil {
 		return fmt.Errorf("create a table: %w", err)
@@ -54,9 +55,10 @@ func consume(ctx context.Context, pool *pgxpool.Pool, brokers []string, log *slo
 		Brokers: brokers,
 		Group:   "order-service",
 		Topics:  []string{topic},
-		EventID: kafkaadapter.Header("idempotency_key"),
+	}, consume.Config{
+		EventID: consume.Header("idempotency_key"),
 		Logger:  log,
-		Handle: func(ctx context.Context, tx pgx.Tx, m kafkaadapter.Message) error {
+		Handle: func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 			var o order
 			if err := json.Unmarshal(m.Value, &o); err != nil {
 				return fmt.Errorf("decode the order: %w", err)

@@ -21,7 +21,7 @@ func TestOrdersTakeEffectOnce(t *testing.T) {
 	defer stop()
 	err := withBroker(ctx, func(brokers []string) error {
 		ended := make(chan error, 1)
-		go func() { ended <- consume(ctx, pool, brokers, slog.New(slog.DiscardHandler)) }()
+		go func() { ended <- run(ctx, pool, brokers, slog.New(slog.DiscardHandler)) }()
 		awaitEvent(ctx, t, pool, "order-2")
 		awaitEvent(ctx, t, pool, "order-1")
 		stop()

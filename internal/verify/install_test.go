@@ -72,6 +72,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"` + module + `/consume"
 	"` + module + `/idem"
 	"` + module + `/kafkaadapter"
 )

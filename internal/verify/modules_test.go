@@ -22,6 +22,24 @@ var inherited = map[string][]string{
 		"golang.org/x/sync",
 		"golang.org/x/text",
 	},
+	"./consume": {
+		"github.com/google/uuid",
+		"github.com/jackc/pgpassfile",
+		"github.com/jackc/pgservicefile",
+		"github.com/jackc/pgx/v5",
+		"github.com/jackc/puddle/v2",
+		"golang.org/x/sync",
+		"golang.org/x/text",
+	},
+	"./internal/engine": {
+		"github.com/google/uuid",
+		"github.com/jackc/pgpassfile",
+		"github.com/jackc/pgservicefile",
+		"github.com/jackc/pgx/v5",
+		"github.com/jackc/puddle/v2",
+		"golang.org/x/sync",
+		"golang.org/x/text",
+	},
 	"./kafkaadapter": {
 		"github.com/google/uuid",
 		"github.com/jackc/pgpassfile",
@@ -40,8 +58,8 @@ var inherited = map[string][]string{
 // for that one package of the standard library, which services should not inherit either.
 const origin = `{{if not .Standard}}{{.Module.Path}}{{else if eq .ImportPath "testing"}}testing{{end}}`
 
-// TestImports holds the layers apart: idem knows PostgreSQL only, kafkaadapter Kafka too,
-// and neither knows migrations or tests.
+// TestImports keeps out what services are not to inherit: idem knows PostgreSQL only, consume and the
+// engine no Kafka client, kafkaadapter one, and none of them migrations or tests.
 func TestImports(t *testing.T) {
 	t.Parallel()
 	for name, allowed := range inherited {
@@ -56,6 +74,25 @@ func TestImports(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// rooms are the packages that services use, from below: each may import those before it, and besides
+// them only what is internal and in no room.
+var rooms = []string{"db", "idem", "consume", "internal/engine", "kafkaadapter"}
+
+func TestImportsPointDown(t *testing.T) {
+	t.Parallel()
+	for i, room := range rooms {
+		for _, line := range strings.Fields(run(t, root, "Make the package compile.", nil, "go", "list", "-deps", "./"+room)) {
+			name, ours := strings.CutPrefix(line, module+"/")
+			if !ours || slices.Contains(rooms[:i+1], name) || strings.HasPrefix(name, room+"/") {
+				continue
+			}
+			if !strings.HasPrefix(name, "internal/") || slices.Contains(rooms, name) {
+				t.Errorf("%s imports %s: imports point down", room, name)
+			}
+		}
 	}
 }
 

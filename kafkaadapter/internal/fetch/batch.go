@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"hash/crc32"
 
-	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/compress"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/internal/engine"
 )
 
 const (
@@ -44,12 +46,12 @@ type decoder struct {
 	aborted  []abortedTransaction // not yet reached, by their first offset
 	aborting map[int64]bool       // producers inside an aborted transaction
 	account  *account             // of the memory
-	care     Care
-	names    int64          // bytes of headers' names that are counted and not used yet
-	size     int            // bytes that the batches so far have become
-	rest     []byte         // the batches from the present one on
-	slab     []kafka.Header // for the headers of the next records
-	latest   []kafka.Header // those of the latest record that has any
+	care     engine.Care
+	names    int64                  // bytes of headers' names that are counted and not used yet
+	size     int                    // bytes that the batches so far have become
+	rest     []byte                 // the batches from the present one on
+	slab     []consume.RecordHeader // for the headers of the next records
+	latest   []consume.RecordHeader // those of the latest record that has any
 }
 
 // batches decodes what a response holds. The last batch may be cut off: brokers fill up a
@@ -74,7 +76,7 @@ func (d *decoder) batches(records []byte) error {
 			return err
 		}
 		rest = rest[size:]
-		if d.care == DecodeFirst {
+		if d.care == engine.DecodeFirst {
 			break
 		}
 	}
@@ -96,7 +98,7 @@ func (d *decoder) addBatch(raw []byte) error {
 	if err := d.checkPlace(b.base, b.last); err != nil {
 		return err
 	}
-	if err = ErrDeadly; d.care != DecodeNothing {
+	if err = engine.ErrDeadly; d.care != engine.DecodeNothing {
 		err = d.decode(b)
 	}
 	if errors.As(err, new(*shortError)) {

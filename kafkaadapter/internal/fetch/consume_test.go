@@ -26,11 +26,11 @@ func BenchmarkConsume(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		consume(b, strings.Split(brokers, ","), topic, group, records)
+		consumeAll(b, strings.Split(brokers, ","), topic, group, records)
 	}
 }
 
-func consume(b *testing.B, brokers []string, topic, group string, records int) {
+func consumeAll(b *testing.B, brokers []string, topic, group string, records int) {
 	b.Helper()
 	member, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID: group, Brokers: brokers, Topics: []string{topic}, StartOffset: kafka.FirstOffset,

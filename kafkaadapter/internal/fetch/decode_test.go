@@ -13,6 +13,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/compress"
+
+	"github.com/nova-events/idempotent-consumer/consume"
 )
 
 func decodeBatches(t testing.TB, offset int64, aborted []abortedTransaction, batches ...testBatch) (*Response, error) {
@@ -38,7 +40,7 @@ func TestRecordsOfAllCodecs(t *testing.T) {
 			t.Parallel()
 			r, err := decodeBatches(t, 10, nil, testBatch{
 				base: 10, attributes: int16(compression), time: 1_700_000_000_000, maxTime: 1_800_000_000_000, key: []byte("key"),
-				values: []string{"a", "", strings.Repeat("long", 10_000)}, headers: []kafka.Header{{Key: "h", Value: []byte("v")}, {Key: "nil"}},
+				values: []string{"a", "", strings.Repeat("long", 10_000)}, headers: []consume.RecordHeader{{Key: "h", Value: []byte("v")}, {Key: "nil"}},
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -47,7 +49,7 @@ func TestRecordsOfAllCodecs(t *testing.T) {
 				t.Fatalf("%+v", r)
 			}
 			m := r.Messages[1]
-			if m.Topic != "t" || m.Partition != 3 || m.Offset != 11 || m.HighWaterMark != testEnd || string(m.Key) != "key" || m.Value == nil || len(m.Value) != 0 {
+			if m.Topic != "t" || m.Partition != 3 || m.Offset != 11 || m.HighWatermark != testEnd || string(m.Key) != "key" || m.Value == nil || len(m.Value) != 0 {
 				t.Errorf("%+v", m)
 			}
 			if !m.Time.Equal(time.UnixMilli(1_700_000_000_001)) {
@@ -280,7 +282,7 @@ func TestBodyIsReadInPieces(t *testing.T) {
 // asked for and the one that comes next.
 func FuzzDecode(f *testing.F) {
 	for _, b := range []testBatch{
-		{base: 0, values: []string{"a", "b"}, headers: []kafka.Header{{Key: "h", Value: []byte("v")}}},
+		{base: 0, values: []string{"a", "b"}, headers: []consume.RecordHeader{{Key: "h", Value: []byte("v")}}},
 		{base: 3, attributes: int16(compress.Snappy), values: []string{"a"}, last: 9},
 		marker(0, 1, false),
 	} {

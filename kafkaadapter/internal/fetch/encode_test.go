@@ -8,6 +8,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/compress"
+
+	"github.com/nova-events/idempotent-consumer/consume"
 )
 
 // testBatch is a record batch as a broker stores it.
@@ -22,7 +24,7 @@ type testBatch struct {
 	values     []string
 	count      int32 // zero: len(values)
 	key        []byte
-	headers    []kafka.Header
+	headers    []consume.RecordHeader
 	epoch      int32 // of the leader
 }
 

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"unsafe"
 
-	"github.com/segmentio/kafka-go"
+	"github.com/nova-events/idempotent-consumer/consume"
 )
 
 // Memory is a budget of bytes that all fetches which are given it share. What a fetch holds is
@@ -226,8 +226,8 @@ func (a *account) limit() int64 {
 
 // What values take up besides the bytes that they refer to.
 const (
-	messageBytes = int64(unsafe.Sizeof(kafka.Message{}))
-	headerSize   = int64(unsafe.Sizeof(kafka.Header{}))
+	messageBytes = int64(unsafe.Sizeof(consume.Record{}))
+	headerSize   = int64(unsafe.Sizeof(consume.RecordHeader{}))
 
 	// nameStep is in what steps the names of headers are counted, which are strings of their
 	// own; nameExtra is what Go rounds them up by at most, if they are short.

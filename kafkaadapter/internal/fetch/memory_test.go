@@ -9,8 +9,9 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/compress"
+
+	"github.com/nova-events/idempotent-consumer/consume"
 )
 
 // Buffers are used again. No message that was returned may change by that.
@@ -49,7 +50,7 @@ func TestMessagesStayAsTheyAre(t *testing.T) {
 						got[i] = r
 					}
 					for i := range got {
-						same := func(a, b kafka.Message) bool { return a.Offset == b.Offset && bytes.Equal(a.Value, b.Value) }
+						same := func(a, b consume.Record) bool { return a.Offset == b.Offset && bytes.Equal(a.Value, b.Value) }
 						if !slices.EqualFunc(got[i].Messages, want[i].Messages, same) {
 							t.Errorf("response %d has changed", i)
 						}
@@ -147,7 +148,7 @@ func TestSmallResponseGetsNoLargeBody(t *testing.T) {
 func TestHeadersOfManyRecords(t *testing.T) {
 	t.Parallel()
 	var batches []testBatch
-	for i, headers := range [][]kafka.Header{
+	for i, headers := range [][]consume.RecordHeader{
 		{{Key: "id", Value: []byte("1")}, {Key: "trace", Value: []byte("x")}}, nil,
 		{{Key: "trace", Value: nil}, {Key: "id", Value: []byte("2")}, {Key: "", Value: []byte{}}},
 		{{Key: "id", Value: []byte("3")}},
@@ -159,10 +160,10 @@ func TestHeadersOfManyRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, m := range r.Messages {
-		_ = append(m.Headers, kafka.Header{Key: "mine"}) // It must not reach the next record.
+		_ = append(m.Headers, consume.RecordHeader{Key: "mine"}) // It must not reach the next record.
 	}
 	for i, m := range r.Messages {
-		if want := batches[i/2].headers; !slices.EqualFunc(m.Headers, want, func(a, b kafka.Header) bool {
+		if want := batches[i/2].headers; !slices.EqualFunc(m.Headers, want, func(a, b consume.RecordHeader) bool {
 			return a.Key == b.Key && bytes.Equal(a.Value, b.Value) && (a.Value == nil) == (b.Value == nil)
 		}) {
 			t.Errorf("record %d has the headers %v, want %v", i, m.Headers, want)

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/compress"
+
+	"github.com/nova-events/idempotent-consumer/consume"
 )
 
 const (
@@ -60,7 +61,7 @@ func (d *decoder) addRecords(b batch, records []byte) error {
 		// A message is large: it is filled in where it stays.
 		messages = messages[:len(messages)+1]
 		m := &messages[len(messages)-1]
-		m.Topic, m.Partition, m.HighWaterMark = d.request.Topic, d.request.Partition, d.response.HighWatermark
+		m.Topic, m.Partition, m.HighWatermark = d.request.Topic, int32(d.request.Partition), d.response.HighWatermark //nolint:gosec // Kafka's partitions have 32 bits.
 		m.Offset, m.Value = offset, value
 		if key != nil { // Writing nil costs as much as any pointer.
 			m.Key = key
@@ -96,7 +97,7 @@ func (d *decoder) makeRoom(count int) error {
 	} else if err := d.account.grow(int64(size) * messageBytes); err != nil {
 		return err
 	}
-	d.response.Messages = append(make([]kafka.Message, 0, size), former...)
+	d.response.Messages = append(make([]consume.Record, 0, size), former...)
 	d.account.shrink(int64(cap(former)) * messageBytes)
 
 	return nil
@@ -121,7 +122,7 @@ func expected(batches []byte) (records int) {
 // headers reads the headers of a record. One allocation serves for many records, and names that
 // are those of the latest record are not copied again. left is how many records the batch has
 // left with this one, rest how many bytes follow it.
-func (d *decoder) headers(record *cursor, left, rest int) ([]kafka.Header, error) {
+func (d *decoder) headers(record *cursor, left, rest int) ([]consume.RecordHeader, error) {
 	n := record.varint()
 	if n < 0 || n > int64(record.left()/minHeaderBytes) {
 		record.fail()
@@ -138,7 +139,7 @@ func (d *decoder) headers(record *cursor, left, rest int) ([]kafka.Header, error
 				return nil, err
 			}
 		}
-		d.slab = make([]kafka.Header, size)
+		d.slab = make([]consume.RecordHeader, size)
 	}
 	headers := d.slab[:n:n]
 	d.slab = d.slab[n:]

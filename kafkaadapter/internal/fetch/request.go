@@ -19,6 +19,8 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	protocolfetch "github.com/segmentio/kafka-go/protocol/fetch"
+
+	"github.com/nova-events/idempotent-consumer/internal/engine"
 )
 
 const (
@@ -40,9 +42,6 @@ var (
 
 	// ErrTooLarge is returned when a response or a decompressed batch is larger than any that is read.
 	ErrTooLarge = errors.New("too large")
-
-	// ErrDeadly is the reason for which a batch is not even tried (DecodeNothing).
-	ErrDeadly = errors.New("the process exited without reporting an error each time that it began to decode it")
 
 	// errBeyondEnd is that of a batch beyond the end of the log. The log may have grown while
 	// the broker has made its answer, so asking again tells.
@@ -70,21 +69,8 @@ type Request struct {
 	// the memory to others.
 	After <-chan struct{}
 	// Before is called before records are decoded, and says how many of them may be; nil: all.
-	Before func() (Care, error)
+	Before func() (engine.Care, error)
 }
-
-// Care is how much of an answer is decoded.
-type Care int
-
-const (
-	// DecodeAll is all that there is.
-	DecodeAll Care = iota
-	// DecodeFirst is the first batch alone: should decoding another end the process, it will be the
-	// first of somebody's answers, and known by that.
-	DecodeFirst
-	// DecodeNothing makes an *UnreadableError of the first batch, with ErrDeadly.
-	DecodeNothing
-)
 
 // ahead reports whether records of the partition are still processed.
 func (r *Request) ahead() bool {

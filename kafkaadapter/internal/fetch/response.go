@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/nova-events/idempotent-consumer/consume"
 )
 
 // Response holds the records that a fetch found.
@@ -16,7 +18,7 @@ type Response struct {
 	// Messages are committed and in the order of their offsets. Keys, values, headers and the
 	// messages themselves share memory with those of the same response, which is never used
 	// again: a single one that is kept holds on to all of it.
-	Messages []kafka.Message
+	Messages []consume.Record
 	// Next is where the next fetch has to start: behind all that was read, be it records,
 	// aborted ones, transaction markers or holes.
 	Next int64

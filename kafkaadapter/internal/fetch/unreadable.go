@@ -4,27 +4,16 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+
+	"github.com/nova-events/idempotent-consumer/internal/engine"
 )
 
 // maxRawBytes bounds the bytes of a batch that an UnreadableError carries.
 const maxRawBytes = 16 << 20
 
-// UnreadableError is returned when the batch at the offset asked for cannot be read, though the
-// broker says where in the log it is. What stands before it was returned by the calls before.
-type UnreadableError struct {
-	First, Last int64  // the batch's offsets
-	Size        int    // of the batch in bytes
-	Raw         []byte // the batch as the broker sent it; nil if that is more than 16 MiB
-	Damaged     bool   // perhaps on its way only: asking again may help
-	Err         error  // ErrMalformed, ErrUnsupported or ErrTooLarge
-}
-
-func (e *UnreadableError) Error() string {
-	return fmt.Sprintf("batch of the offsets %d to %d: %v", e.First, e.Last, e.Err)
-}
-
-// Unwrap returns the reason.
-func (e *UnreadableError) Unwrap() error { return e.Err }
+// UnreadableError is the engine's. Its Err is ErrMalformed, ErrUnsupported, ErrTooLarge or
+// engine.ErrDeadly.
+type UnreadableError = engine.UnreadableError
 
 func newUnreadable(first, last int64, raw []byte, err error) *UnreadableError {
 	e := &UnreadableError{First: first, Last: last, Size: len(raw), Err: err}

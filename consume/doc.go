@@ -1,0 +1,31 @@
+// Package consume says what becomes of Kafka's records: what a handler gets, by what events are told
+// apart, and what happens when something fails. It knows no Kafka client. An adapter fetches the
+// records and joins the group: package kafkaadapter for segmentio/kafka-go.
+//
+// For each record of the partitions that a consumer is assigned its Handler runs in a transaction
+// that also claims the record's event id (EventID) and advances the partition's checkpoint. The
+// offset is committed to Kafka only after that transaction, and only by the generation of the group
+// that processed the record, so that a late commit cannot set the group back.
+//
+// # What is promised
+//
+//   - No record is lost: an offset is committed only when all records before it are processed,
+//     or stored as dead letters.
+//   - A record takes effect once, whatever is killed, frozen, rebalanced or delivered again,
+//     and however late (Mode says by what it is known).
+//   - An event that is produced again does not take effect again within the consumer's
+//     retention.
+//   - The records of a partition are processed one by one in their order; with Config.Lanes those
+//     of one key are. A member that has lost a partition without knowing is refused by PostgreSQL
+//     (with lanes, or in Mode ByEventID, what it may still process is known by its event id).
+//   - Records of aborted transactions are not delivered.
+//   - A record that cannot be processed is stored whole, in the transaction that marks its
+//     event, and can be replayed ("idemctl deadletter"). FailureConfig.Policy can have Run end instead.
+//   - A log that has lost records, or has become another one, is never taken for the old one
+//     silently.
+//
+// # What is not
+//
+// What package idem does not promise: effects outside the transaction can be repeated, events
+// that are produced again after the retention run again.
+package consume

@@ -1,0 +1,50 @@
+package consume
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrInvalidConfig is returned by New, with the reason, when a configuration makes no
+	// sense.
+	ErrInvalidConfig = errors.New("consume: invalid configuration")
+
+	// ErrRunning is returned by Run when the Consumer runs already.
+	ErrRunning = errors.New("consume: the consumer is running already")
+
+	// ErrUnknownTopic is returned by Run when a topic did not exist for a while (kafkaadapter.Config.TopicGrace).
+	ErrUnknownTopic = errors.New("consume: unknown topic")
+
+	// ErrOffsetOutOfRange is returned by Run when the log of a partition does not reach to
+	// where the group has come: records have expired unread, or the topic was deleted and
+	// created again. Decide where to go on: set Config.OnOutOfRange, or reset the group's
+	// offset ("kafka-consumer-groups.sh --reset-offsets") and the checkpoint ("idemctl
+	// checkpoint reset").
+	ErrOffsetOutOfRange = errors.New("consume: offset out of range")
+
+	// ErrUnreadable is returned by Run when a broker's answers could not be decoded, several
+	// times over: a batch is damaged, too large or of a format before Kafka 0.11. If it is known
+	// where the batch ends, the error names its offsets, and Config.OnUnreadable can go on
+	// behind it.
+	ErrUnreadable = errors.New("consume: records cannot be read")
+)
+
+// RecordError is returned by Run when a record could not be processed and FailureConfig.Policy is
+// StopOnFailure: it has no valid event id, or its handler failed for good. It is also returned
+// when the guard cannot work: tables or rights are missing, for instance. The record and those
+// after it in its partition are not committed; they come again when the consumer runs again.
+type RecordError struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	Attempts  int // how often the handler ran
+	Err       error
+}
+
+func (e *RecordError) Error() string {
+	return fmt.Sprintf("consume: record at offset %d of %s/%d, after %d attempts: %v", e.Offset, e.Topic, e.Partition, e.Attempts, e.Err)
+}
+
+// Unwrap returns the reason.
+func (e *RecordError) Unwrap() error { return e.Err }

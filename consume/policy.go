@@ -1,0 +1,109 @@
+package consume
+
+// Mode says what tells that a record is processed already.
+type Mode uint8
+
+const (
+	// ByEventIDAndCheckpoint uses both: the event id, and the record's place by a checkpoint that is kept
+	// in PostgreSQL, in the same transaction. A record that is delivered again is never
+	// processed again, however late; one that is produced again is not within the retention.
+	ByEventIDAndCheckpoint Mode = iota
+
+	// ByEventID uses the event id alone. A member that has lost its partition without knowing can
+	// still process records, though none that another one has; one that hangs in a transaction
+	// holds its event for as long (idle_in_transaction_session_timeout limits that). It cannot know
+	// that the database has lost its latest commits, and does not read their records again; it warns
+	// after a failover.
+	ByEventID
+
+	// ByCheckpoint uses the place alone. Nothing is stored for each record, which makes it the
+	// fastest; an event that is produced twice is processed twice. Config.EventID is not called.
+	ByCheckpoint
+)
+
+// Start is where a group begins in a partition in which it has committed nothing.
+type Start uint8
+
+const (
+	// FromEarliest is with the first record that there is.
+	FromEarliest Start = iota
+
+	// FromLatest is behind the last record.
+	FromLatest
+)
+
+// FailurePolicy says what becomes of a record that cannot be processed.
+type FailurePolicy uint8
+
+const (
+	// StoreDeadLetter stores the record in the table dead_letters, in the transaction that
+	// marks its event as processed, and goes on. "idemctl deadletter" lists, replays and discards.
+	StoreDeadLetter FailurePolicy = iota
+
+	// StopOnFailure ends Run with a *RecordError.
+	StopOnFailure
+)
+
+// OutOfRangePolicy says where to go on if the log does not reach to where the group has come.
+type OutOfRangePolicy uint8
+
+const (
+	// FailOutOfRange ends Run with ErrOffsetOutOfRange.
+	FailOutOfRange OutOfRangePolicy = iota
+
+	// SkipToEarliest goes on with the first record that is left. What has expired is lost. If
+	// the offset is beyond the log's end it goes on at the checkpoint or at the end.
+	SkipToEarliest
+
+	// SkipToLatest goes on behind the last record. All that is there is skipped.
+	SkipToLatest
+)
+
+// RewindPolicy says what happens if the database has lost its latest commits.
+type RewindPolicy uint8
+
+const (
+	// RewindToCheckpoint goes on at the checkpoint: Kafka still has the records, and what they did
+	// is lost together with the checkpoint. Loud: log at error, EventRewound.
+	RewindToCheckpoint RewindPolicy = iota
+
+	// FailOnRewind ends Run with an error that wraps idem.ErrRewound.
+	FailOnRewind
+)
+
+// UnreadablePolicy says what becomes of a batch of records that is in the log and cannot be
+// read: its contents make no sense, it is of a format before Kafka 0.11, it does not fit into the
+// memory, or the process ended each time that it was decoded (FailureConfig.MaxStarts).
+type UnreadablePolicy uint8
+
+const (
+	// StopOnUnreadable stops the partition before the batch, and ends Run with ErrUnreadable,
+	// which names the batch's offsets. The other partitions go on for 10 seconds before that.
+	StopOnUnreadable UnreadablePolicy = iota
+
+	// StoreUnreadable stores the batch as a dead letter and goes on behind it: its bytes as
+	// they are in the log, up to 16 MiB, else its offsets only. Such a dead letter is not replayed;
+	// read its value otherwise and discard it.
+	StoreUnreadable
+
+	// SkipUnreadable goes on behind the batch (log at error, EventSkipped). Its records are
+	// lost to this consumer.
+	SkipUnreadable
+)
+
+// CollisionPolicy says what becomes of a record whose event id was processed before with another
+// value. Not in Mode ByCheckpoint, which has no event ids.
+type CollisionPolicy uint8
+
+const (
+	// ReportCollision takes the record for a duplicate, and says so: EventCollision, one line a
+	// minute at warn.
+	ReportCollision CollisionPolicy = iota
+
+	// FailOnCollision takes it for one that cannot be processed (FailureConfig.Policy): with
+	// StoreDeadLetter it becomes a dead letter without an event id. It tells EventCollision too.
+	FailOnCollision
+
+	// IgnoreCollision takes it for a duplicate like any other. No fingerprints are kept.
+	IgnoreCollision
+)

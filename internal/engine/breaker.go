@@ -1,0 +1,134 @@
+package engine
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+// breakerLine is how often the log tells that a breaker is open.
+const breakerLine = time.Minute
+
+// breaker is that of one partition. Its lanes share it.
+type breaker struct {
+	policy consume.BreakerPolicy
+
+	mu       sync.Mutex
+	failures int       // records in a row
+	opened   time.Time // zero while it is closed
+	told     time.Time // the last line in the log
+}
+
+// fail counts a record and reports whether the breaker is open, and whether it was opened just now.
+func (b *breaker) fail(now time.Time) (open, opened bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.failures++
+	if b.opened.IsZero() && b.policy.Failures != idem.Unlimited && b.failures >= b.policy.Failures {
+		b.opened, opened = now, true
+	}
+
+	return !b.opened.IsZero(), opened
+}
+
+// succeed notes that a record took effect, and returns how long the breaker was open that this has
+// closed, or 0.
+func (b *breaker) succeed(now time.Time) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var open time.Duration
+	if !b.opened.IsZero() {
+		open = max(now.Sub(b.opened), 1)
+	}
+	b.failures, b.opened, b.told = 0, time.Time{}, time.Time{}
+
+	return open
+}
+
+func (b *breaker) isOpen() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	return !b.opened.IsZero()
+}
+
+// tells reports whether the log is due a line, and what to say there.
+func (b *breaker) tells(now time.Time) (due bool, failures int, open time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.opened.IsZero() || now.Sub(b.told) < breakerLine {
+		return false, 0, 0
+	}
+	b.told = now
+
+	return true, b.failures, now.Sub(b.opened)
+}
+
+// tryAgain judges an attempt that failed by the handler's fault. It returns how long to wait before the
+// next one; again is false if there is none, because the record has failed.
+func (w *worker) tryAgain(ctx context.Context, a *attempts, m consume.Message, took time.Duration, err error) (pause time.Duration, again bool) {
+	pause, again = a.again(took)
+	if !again {
+		again = w.hold(ctx, a, m, err)
+	}
+	if !again {
+		return 0, false
+	}
+	w.observe(consume.Event{Kind: consume.EventAttemptFailed, Offset: m.Offset, Err: err})
+	if !a.held {
+		w.log.WarnContext(ctx, "consume: record not processed, trying again", append(firstStack(a, err),
+			"offset", m.Offset, "event_id", m.EventID, "attempt", m.Attempt, "pause", pause, "error", err)...)
+	}
+
+	return pause, true
+}
+
+// firstStack are details for the log: the stack of the first attempt's panic.
+func firstStack(a *attempts, err error) []any {
+	if stack := stackOf(err); stack != "" && a.failed == 1 {
+		return []any{"stack", stack}
+	}
+
+	return nil
+}
+
+// hold reports whether the breaker is open and holds a record that has used up its attempts.
+func (w *worker) hold(ctx context.Context, a *attempts, m consume.Message, err error) bool {
+	if w.config.Failure.Policy != consume.StoreDeadLetter {
+		return false
+	}
+	now := time.Now()
+	switch {
+	case a.held && !w.breaker.isOpen(): // Another lane has closed it.
+		*a = attempts{policy: a.policy, began: now, failed: 1}
+
+		return true
+	case a.held && now.Sub(a.began) >= w.config.Failure.Breaker.Patience:
+		return false
+	case !a.held:
+		open, opened := w.breaker.fail(now)
+		if opened {
+			w.observe(consume.Event{Kind: consume.EventBreakerOpened, Offset: m.Offset, Err: err})
+		}
+		if a.held = open; !open {
+			return false
+		}
+	}
+	if due, failures, open := w.breaker.tells(now); due {
+		w.log.ErrorContext(ctx, "consume: records fail one after the other, the partition waits",
+			"failures", failures, "open", open, "offset", m.Offset, "event_id", m.EventID, "attempt", m.Attempt, "error", err)
+	}
+
+	return true
+}
+
+// closeBreaker notes that a record took effect.
+func (w *worker) closeBreaker(offset int64) {
+	if open := w.breaker.succeed(time.Now()); open > 0 {
+		w.observe(consume.Event{Kind: consume.EventBreakerClosed, Offset: offset, Duration: open})
+		w.log.Info("consume: records take effect again, the partition goes on", "offset", offset, "open", open)
+	}
+}

@@ -1,0 +1,30 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+// fingerprints reports whether claims keep a fingerprint of the record's value.
+func (w *worker) fingerprints() bool {
+	return w.config.Mode != consume.ByCheckpoint && w.config.OnCollision != consume.IgnoreCollision
+}
+
+// collided does with a record whose event id was processed with another value what
+// Config.OnCollision says.
+func (w *worker) collided(revoked, work context.Context, m consume.Message, took time.Duration, collision *idem.CollisionError) error {
+	w.observe(consume.Event{Kind: consume.EventCollision, Offset: m.Offset, Err: collision})
+	if w.config.OnCollision == consume.FailOnCollision {
+		m.EventID = "" // It is another event's.
+
+		return w.fail(revoked, work, m, collision)
+	}
+	if w.engine.collisions.Due(time.Minute) {
+		w.log.WarnContext(work, "consume: a record is taken for a duplicate although its value is another one", "offset", m.Offset, "error", collision)
+	}
+
+	return w.settleOne(revoked, m, idem.AlreadyProcessed, took)
+}

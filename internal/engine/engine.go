@@ -1,0 +1,91 @@
+// Package engine processes the records of assigned partitions: it acquires them in PostgreSQL, runs
+// handlers in the transactions that claim their records, and has offsets committed. It knows no Kafka
+// client; a Source stands for one partition of it.
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/backoff"
+	"github.com/nova-events/idempotent-consumer/internal/onceper"
+)
+
+// RetryPauses are those between the tries of whatever fails, but handlers.
+var RetryPauses = backoff.Exponential{Initial: 100 * time.Millisecond, Max: 2 * time.Second}
+
+// rejoinPause is how long a member waits that has lost a partition without the group's knowledge.
+const rejoinPause = time.Second
+
+// Engine is what the partitions of a consumer share.
+type Engine struct {
+	guard  *idem.Guard
+	config consume.Config
+	group  string
+
+	collisions onceper.Limit // when one was logged
+	throttled  onceper.Limit // when that was
+	suspected  onceper.Limit // when it was, that the database has lost commits
+	pool       poolWatch
+}
+
+// New returns an engine for a group. The configuration is complete (consume.Config.Complete).
+func New(guard *idem.Guard, config consume.Config, group string) *Engine {
+	return &Engine{guard: guard, config: config, group: group}
+}
+
+// Register finds mistakes before the first record does, and waits for PostgreSQL to come up.
+func (e *Engine) Register(ctx context.Context) error {
+	return e.await(ctx, func() error { return e.guard.Register(ctx) })
+}
+
+// Bind makes sure that no other group uses the guard's consumer.
+func (e *Engine) Bind(ctx context.Context, cluster string) error {
+	return e.await(ctx, func() error { return e.guard.Bind(ctx, cluster, e.group) })
+}
+
+// await waits for PostgreSQL to come up.
+func (e *Engine) await(ctx context.Context, try func() error) error {
+	for failed := 1; ; failed++ {
+		err := try()
+		switch {
+		case ctx.Err() != nil:
+			return nil //nolint:nilerr // It was told to stop.
+		case err == nil || !idem.IsTransient(err):
+			return err
+		}
+		e.config.Logger.WarnContext(ctx, "consume: waiting for PostgreSQL", "error", err)
+		backoff.Sleep(ctx, RetryPauses.Pause(failed))
+	}
+}
+
+// Assignment is a partition that a member of the group is assigned.
+type Assignment struct {
+	Partition idem.Partition
+	Source    Source
+	Logger    *slog.Logger // one that names the generation
+}
+
+// Run processes the records of a partition until it is revoked, and then returns nil. Handlers run
+// with the context work: they finish what they have begun after the revocation. rejoin says that the
+// partition was lost without the group's knowledge, so that this member is to join it again. Other
+// errors are to end the consumer.
+func (e *Engine) Run(revoked, work context.Context, a Assignment) (rejoin bool, err error) {
+	w := newWorker(e, a)
+	err = w.runApart(revoked, work)
+	if !errors.Is(err, idem.ErrFenced) && !errors.Is(err, ErrOtherTopic) {
+		return false, err
+	}
+	w.log.WarnContext(revoked, "consume: joining the group again", "error", err)
+	w.observe(consume.Event{Kind: consume.EventFenced, Err: err})
+	backoff.Sleep(revoked, rejoinPause) // Two that fence each other by mistake are not to do it all the time.
+
+	return true, nil
+}
+
+// WatchPool tells, until ctx ends, when the guard's pool has no connection to give.
+func (e *Engine) WatchPool(ctx context.Context) { e.pool.run(ctx, e) }

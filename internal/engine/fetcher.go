@@ -1,0 +1,176 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/backoff"
+)
+
+// maxUnreadable is how often an answer may be unreadable before it is not the network's fault.
+const maxUnreadable = 5
+
+// fetcher reads ahead in a partition: while one response is processed, the next is fetched.
+type fetcher struct {
+	*worker
+
+	batches chan fetched // closed at the end
+	err     error        // why it ended, other than by its context
+	ended   chan struct{}
+
+	offset     int64
+	begun      begun           // what is not handed over yet
+	alive      bool            // records have come, or need no note
+	processing <-chan struct{} // closed when the latest response is processed; nil if there is none
+	unreadable int             // answers in a row that were
+}
+
+// fetched is a batch, and the note that was made before it was decoded.
+type fetched struct {
+	*Batch
+
+	begun begun
+}
+
+func newFetcher(w *worker, offset int64) *fetcher {
+	return &fetcher{
+		worker: w, batches: make(chan fetched), ended: make(chan struct{}), offset: offset, begun: notBegun, alive: w.alive || w.owner == nil,
+	}
+}
+
+func (f *fetcher) run(ctx context.Context) {
+	defer close(f.ended)
+	defer close(f.batches)
+	for failed := 0; ctx.Err() == nil; {
+		batch, err := f.next(ctx)
+		if err != nil {
+			failed++
+			if f.err = f.judge(ctx, err); f.err != nil {
+				return
+			}
+			backoff.Sleep(ctx, min(time.Second, RetryPauses.Pause(failed)))
+
+			continue
+		}
+		failed, f.unreadable = 0, 0
+		if batch.Throttle > 0 {
+			f.tellThrottled(ctx, batch.Throttle)
+		}
+		if batch.Next == f.offset {
+			batch.Release()
+
+			continue
+		}
+		arrived := time.Now()
+		if !f.handOver(ctx, batch) {
+			return
+		}
+		readToEnd := batch.Next >= batch.LastStable && len(batch.Records) > 0
+		if wait := f.config.Batch.Linger - time.Since(arrived); wait > 0 && readToEnd {
+			backoff.Sleep(ctx, wait)
+		}
+	}
+}
+
+// handOver gives a response to the worker, and reports whether ctx is still alive then.
+func (f *fetcher) handOver(ctx context.Context, batch *Batch) bool {
+	select {
+	case f.batches <- fetched{batch, f.begun}:
+	case <-ctx.Done():
+		batch.Release()
+
+		return false
+	}
+	f.offset, f.processing = batch.Next, batch.Released
+	suspected := f.begun.owners > 1
+	f.begun, f.alive = notBegun, f.alive || len(batch.Records) > 0
+	if !suspected {
+		return true
+	}
+	// A former owner has died here. If it was by decoding what comes next, that is to be the first
+	// thing that somebody begins with: once this is processed.
+	select {
+	case <-f.processing:
+	case <-ctx.Done():
+	}
+
+	return ctx.Err() == nil
+}
+
+// before notes, until records have come, that this owner begins with what is at the offset, because
+// decoding it can kill the process already.
+func (f *fetcher) before(ctx context.Context) (Care, error) {
+	if f.alive {
+		return DecodeAll, nil
+	}
+	if f.begun.offset != f.offset {
+		noted, err := f.note(ctx, f.offset, (*idem.Owner).BeginDecoding)
+		if err != nil {
+			return 0, fmt.Errorf("%w: %w", errNotNoted, err)
+		}
+		f.begun = noted
+	}
+	switch {
+	case f.begun.owners > f.config.Failure.MaxStarts && !f.begun.decoded:
+		return DecodeNothing, nil
+	case f.begun.owners > 1:
+		return DecodeFirst, nil
+	default:
+		return DecodeAll, nil
+	}
+}
+
+// errNotNoted is returned when it has nothing to do with Kafka that there are no records.
+var errNotNoted = errors.New("consume: note the start")
+
+// next fetches once.
+func (f *fetcher) next(ctx context.Context) (*Batch, error) {
+	return f.source.Fetch(ctx, Request{ //nolint:wrapcheck // judge wraps it.
+		Offset: f.offset, After: f.processing, Before: func() (Care, error) { return f.before(ctx) },
+	})
+}
+
+// tellThrottled tells that the broker wants this client to wait, which the source does. A client
+// over its quota is told so again and again: one line a minute says it.
+func (f *fetcher) tellThrottled(ctx context.Context, wait time.Duration) {
+	f.observe(consume.Event{Kind: consume.EventThrottled, Offset: f.offset, Duration: wait})
+	if f.engine.throttled.Due(time.Minute) {
+		f.log.WarnContext(ctx, "consume: the broker throttles this client, which is over its quota", "wait", wait)
+	}
+}
+
+// judge returns the error that must end the consumer because of err, or nil if it may pass.
+func (f *fetcher) judge(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil //nolint:nilerr // It was told to stop.
+	}
+	where := fmt.Sprintf("fetch %v at offset %d", f.partition, f.offset)
+	switch {
+	case errors.Is(err, errNotNoted):
+		return err
+	case errors.Is(err, ErrOutOfRange):
+		return &outOfRangeError{offset: f.offset, truncated: None}
+	case fatal(err):
+		return fmt.Errorf("%s: %w", where, err)
+	case errors.Is(err, consume.ErrUnreadable):
+		var bad *UnreadableError
+		placed := errors.As(err, &bad)
+		if placed && errors.Is(bad, ErrDeadly) {
+			bad.Err = fmt.Errorf("%w, %d times", bad.Err, f.begun.owners-1)
+		}
+		f.unreadable++
+		switch {
+		case placed && (!bad.Damaged || f.unreadable >= maxUnreadable):
+			return bad // The worker comes to it once it has processed what stands before.
+		case f.unreadable >= maxUnreadable:
+			return fmt.Errorf("%s: %w", where, err)
+		}
+	}
+	f.log.WarnContext(ctx, "consume: fetch failed, trying again", "offset", f.offset, "error", err)
+
+	return nil
+}

@@ -1,0 +1,95 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+// handler is Config.Handle for one attempt. It notes in ran that it was called.
+func (w *worker) handler(m consume.Message, ran *bool) idem.Handler {
+	return func(ctx context.Context, tx pgx.Tx) error {
+		*ran = true
+		w.busy.begin(m.Offset)
+		defer w.busy.end()
+
+		return w.try(m, func() error {
+			m := m
+			m.Record = copyOf(m.Record)
+
+			return w.config.Handle(w.config.Context(ctx, m.Record), tx, m)
+		})
+	}
+}
+
+// batchHandler is Config.HandleBatch. The events' Data are their records.
+func (w *worker) batchHandler(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEvent) error {
+	w.busy.begin(fresh[0].Offset)
+	defer w.busy.end()
+	records := make([]*consume.Record, len(fresh))
+	for i, e := range fresh {
+		records[i] = e.Data.(*consume.Record) //nolint:forcetypeassert // gather set it.
+	}
+	copies := newCopies(records...)
+	batch := make([]consume.Message, len(fresh))
+	for i, e := range fresh {
+		batch[i] = consume.Message{Record: copies.of(records[i]), EventID: e.ID, Attempt: 1}
+	}
+
+	return w.try(consume.Message{Record: *records[0], Attempt: 1}, func() error { return w.config.HandleBatch(ctx, tx, batch) })
+}
+
+// copies are records that share no bytes with those that they are made of. A handler may do what
+// it likes with them: those that were fetched stay as they are, for another attempt or a dead letter.
+type copies struct {
+	bytes   []byte
+	headers []consume.RecordHeader
+}
+
+// newCopies makes room for copies of the records: two allocations, however many they are.
+func newCopies(records ...*consume.Record) copies {
+	size, headers := 0, 0
+	for _, r := range records {
+		size += len(r.Key) + len(r.Value)
+		headers += len(r.Headers)
+		for _, h := range r.Headers {
+			size += len(h.Value)
+		}
+	}
+
+	return copies{bytes: make([]byte, 0, size), headers: make([]consume.RecordHeader, 0, headers)}
+}
+
+func (c *copies) of(record *consume.Record) consume.Record {
+	m := *record
+	m.Key, m.Value = c.slice(m.Key), c.slice(m.Value)
+	if m.Headers != nil {
+		first := len(c.headers)
+		for _, h := range m.Headers {
+			c.headers = append(c.headers, consume.RecordHeader{Key: h.Key, Value: c.slice(h.Value)})
+		}
+		m.Headers = c.headers[first:len(c.headers):len(c.headers)]
+	}
+
+	return m
+}
+
+// slice copies b. What is appended to the copy does not run into the next one.
+func (c *copies) slice(b []byte) []byte {
+	if b == nil {
+		return nil
+	}
+	first := len(c.bytes)
+	c.bytes = append(c.bytes, b...)
+
+	return c.bytes[first:len(c.bytes):len(c.bytes)]
+}
+
+func copyOf(record consume.Record) consume.Record {
+	c := newCopies(&record)
+
+	return c.of(&record)
+}

@@ -1,0 +1,293 @@
+package engine
+
+import (
+	"context"
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+// lanes process the records of one partition in several goroutines: those of one key always in
+// the same and in their order. Each lane is a worker with a checkpoint of its own (idem.Owner.Lanes),
+// so that none waits for another, and says which of its records are done with. What counts for the partition is the prefix of the log that is done with as a whole: that is
+// committed to Kafka, and the checkpoint is advanced to there. Records behind it that are done
+// with are known by their event ids, should another owner get them.
+//
+// The dispatcher is the worker of the partition. How far it may be ahead of the prefix is bounded
+// by Config.LookAhead and Config.BatchBytes.
+type lanes struct {
+	config  *consume.Config
+	queues  []chan *inFlight
+	seed    maphash.Seed
+	keyless uint64 // counts the records without a key, which any lane can take
+	done    func(next int64)
+
+	lost    context.Context //nolint:containedctx // It is theirs: it ends when the partition is revoked or a lane has failed.
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+
+	settling *time.Ticker
+	settle   func() error  // is called when settling ticks
+	room     chan struct{} // holds a token after the prefix has moved
+	closing  sync.Once
+
+	mu     sync.Mutex
+	window []*inFlight // what is behind the prefix, in the order of the log
+	bytes  int         // of the records in it
+	next   int64       // where the prefix ends; None before the first record
+	err    error       // why the first lane failed
+}
+
+// inFlight is a record on its way through a lane, or a place in the log without one.
+type inFlight struct {
+	record    consume.Record
+	next      int64 // the offset behind it
+	bytes     int
+	completed bool
+
+	release func() // of a place without a record: nothing before it is used any more
+}
+
+func newLanes(revoked, work context.Context, w *worker, owners []*idem.Owner) *lanes {
+	lost, cancel := context.WithCancel(revoked)
+	l := &lanes{
+		config: w.config, queues: make([]chan *inFlight, w.config.Lanes.Count), seed: maphash.MakeSeed(), done: w.prefixDone,
+		settling: w.settling, settle: func() error { return w.settleLanes(revoked) },
+		lost: lost, cancel: cancel, room: make(chan struct{}, 1), next: None,
+	}
+	for i := range l.queues {
+		queue := make(chan *inFlight, w.config.Lanes.LookAhead) // It can always take what the window can.
+		l.queues[i] = queue
+		l.running.Go(func() { l.run(work, w.lane(owners[i]), queue) })
+	}
+
+	return l
+}
+
+// run is a lane.
+func (l *lanes) run(work context.Context, w *worker, queue <-chan *inFlight) {
+	var current *inFlight
+	w.done = func(int64) { l.complete(current) }
+	defer w.engine.pool.add(w)()
+	returned := false
+	defer func() {
+		if !returned {
+			l.fail(w.exitedOr(consume.ErrHandlerExited))
+		}
+	}()
+	for current = range queue {
+		if l.lost.Err() != nil {
+			continue // The next owner of the partition takes care of it.
+		}
+		if err := w.process(l.lost, work, current.record); err != nil {
+			l.fail(err)
+		}
+	}
+	returned = true
+}
+
+// dispatch gives a record to its lane, as soon as it may be so far ahead. It returns false if
+// the partition is revoked or a lane has failed.
+func (l *lanes) dispatch(record consume.Record) bool {
+	f := &inFlight{record: record, next: record.Offset + 1, bytes: len(record.Key) + len(record.Value)}
+	for !l.enter(f) {
+		select {
+		case <-l.room:
+		case <-l.lost.Done():
+			return false
+		case <-l.settling.C:
+			if err := l.settle(); err != nil {
+				l.fail(err)
+			}
+		}
+	}
+	lane := l.keyless
+	if record.Key != nil {
+		lane = maphash.Bytes(l.seed, record.Key)
+	} else {
+		l.keyless++
+	}
+	l.queues[lane%uint64(len(l.queues))] <- f
+
+	return true
+}
+
+// enter appends a record to the window, if there is room.
+func (l *lanes) enter(f *inFlight) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.window) > 0 && (len(l.window) >= l.config.Lanes.LookAhead || l.bytes+f.bytes > l.config.Batch.Bytes) {
+		return false
+	}
+	l.window = append(l.window, f)
+	l.bytes += f.bytes
+
+	return true
+}
+
+// reach says that the log has no other records before next than those that were dispatched, and
+// that release is to be called once all of them are done with.
+func (l *lanes) reach(next int64, release func()) {
+	l.mu.Lock()
+	l.window = append(l.window, &inFlight{next: next, release: release})
+	last := l.window[len(l.window)-1]
+	l.mu.Unlock()
+	l.complete(last)
+}
+
+// complete notes that a record is done with, and moves the prefix if it was the first that was not.
+func (l *lanes) complete(f *inFlight) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f.completed, f.record = true, consume.Record{}
+	completed := 0
+	for completed < len(l.window) && l.window[completed].completed {
+		l.bytes -= l.window[completed].bytes
+		l.next = l.window[completed].next
+		if release := l.window[completed].release; release != nil {
+			release()
+		}
+		completed++
+	}
+	if completed == 0 {
+		return
+	}
+	l.window = l.window[completed:]
+	l.done(l.next) // With the lock, so that it never goes back.
+	select {
+	case l.room <- struct{}{}:
+	default:
+	}
+}
+
+// prefix returns where what is done with as a whole ends, or None.
+func (l *lanes) prefix() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	return l.next
+}
+
+// fail stops all lanes after what they are at.
+func (l *lanes) fail(err error) {
+	l.mu.Lock()
+	if l.err == nil {
+		l.err = err
+	}
+	l.mu.Unlock()
+	l.cancel()
+}
+
+// failure returns why a lane failed, or nil.
+func (l *lanes) failure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	return l.err
+}
+
+// finish waits for the lanes to process what they have queued, or what they are at if they have been
+// stopped.
+func (l *lanes) finish() {
+	l.closing.Do(func() {
+		for _, queue := range l.queues {
+			close(queue)
+		}
+	})
+	l.running.Wait()
+	for _, f := range l.window {
+		if f.release != nil {
+			f.release()
+		}
+	}
+}
+
+// laneOwners returns an owner for each lane; nil ones in mode consume.ByEventID.
+func (w *worker) laneOwners(revoked context.Context) (owners []*idem.Owner, err error) {
+	if w.owner == nil {
+		return make([]*idem.Owner, w.config.Lanes.Count), nil
+	}
+	err = w.persist(revoked, "begin with lanes", func() error {
+		owners, err = w.owner.Lanes(revoked, w.config.Lanes.Count)
+
+		return err //nolint:wrapcheck // The caller judges it.
+	})
+
+	return owners, err //nolint:wrapcheck // The caller judges it.
+}
+
+// lane returns a worker for some of the partition's records. Which of them kills processes is up to
+// the partition's worker.
+func (w *worker) lane(owner *idem.Owner) *worker {
+	return &worker{
+		engine: w.engine, source: w.source, config: w.config, guard: w.guard, partition: w.partition, owner: owner,
+		log: w.log, once: w.once, begun: notBegun, alive: true, breaker: w.breaker,
+	}
+}
+
+// prefixDone commits the prefix to Kafka where there is no checkpoint. Else settleLanes does, once the
+// checkpoint is there.
+func (w *worker) prefixDone(next int64) {
+	if w.owner == nil {
+		w.commit(next)
+	}
+}
+
+// dispatch gives a record to the lanes, and returns 1 if it did. It does so only if the partition's
+// last owner did not begin with the same record.
+func (w *worker) dispatch(revoked context.Context, record consume.Record) (int, error) {
+	if starts, err := w.begin(revoked, record.Offset); err != nil {
+		return 0, w.endOf(revoked, consume.Message{Record: record}, err)
+	} else if starts > 1 {
+		// It did not live to end that one, or one that was in another lane. One by one they will
+		// show which.
+		w.isolated = w.config.Lanes.LookAhead
+
+		return 0, nil
+	}
+	if !w.lanes.dispatch(record) {
+		return 0, w.lanes.failure()
+	}
+
+	return 1, nil
+}
+
+// settleLanes notes how far the lanes have come.
+func (w *worker) settleLanes(ctx context.Context) error {
+	if w.lanes == nil || w.owner == nil {
+		return nil
+	}
+	prefix := w.lanes.prefix()
+	if w.begun != notBegun && prefix > w.begun.offset {
+		w.begun, w.alive = notBegun, true
+	}
+
+	return w.advance(ctx, prefix)
+}
+
+// drainLanes has the lanes process what they have queued, before the partition is read from another
+// place: from there it might not come again.
+func (w *worker) drainLanes(ctx context.Context) error {
+	if w.lanes == nil {
+		return nil
+	}
+	w.lanes.finish()
+	if err := w.lanes.failure(); err != nil {
+		return err
+	}
+
+	return w.settleLanes(ctx)
+}
+
+// closeLanes ends the lanes after what they are at.
+func (w *worker) closeLanes(ctx context.Context) {
+	w.lanes.cancel()
+	w.lanes.finish()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	_ = w.settleLanes(ctx) // Fenced or not: another owner goes on, and knows the event ids.
+	w.lanes = nil
+}

@@ -1,0 +1,146 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+)
+
+// outOfRangeError says that what comes next at an offset is not in the log.
+type outOfRangeError struct {
+	offset    int64
+	truncated int64 // where the log was truncated, before the offset, and filled anew; or None
+}
+
+func (e *outOfRangeError) Error() string { return fmt.Sprintf("offset %d is out of range", e.offset) }
+
+// skip finds out why an offset is not in the log, and goes on elsewhere, if Config.OnOutOfRange
+// says so.
+func (w *worker) skip(revoked context.Context, away *outOfRangeError) (int64, error) {
+	var first, last int64
+	err := w.askBroker(revoked, "find the ends of the log", func() error {
+		err := w.source.CheckTopic(revoked)
+		if err != nil {
+			return err //nolint:wrapcheck // It says what was tried.
+		}
+		first, last, err = w.ends(revoked)
+
+		return err
+	})
+	if err != nil || revoked.Err() != nil {
+		return 0, err
+	}
+
+	recreated := w.owner != nil && w.owner.Recreated()
+	var (
+		reason   string
+		earliest = first // where consume.SkipToEarliest goes on
+	)
+	switch {
+	case recreated:
+		reason = ErrOtherTopic.Error()
+	case away.offset < first && away.offset == w.start:
+		return first, w.moveTo(revoked, first, false) // The log has moved on since its beginning was asked for.
+	case away.offset < first:
+		reason = fmt.Sprintf("%d offsets have expired unread", first-away.offset)
+	case away.truncated != None:
+		reason = fmt.Sprintf("the log was truncated at offset %d, before what is processed, and filled anew", away.truncated)
+		earliest = max(first, away.truncated)
+	case away.offset > last:
+		reason = "the log has lost its end, or the group's offset was set beyond it"
+		// What is in the log is processed, as far as the checkpoint or the group has come.
+		earliest = last
+		if w.owner != nil && w.owner.Next() >= first && w.owner.Next() <= last {
+			earliest = w.owner.Next()
+		}
+	default: // The log has moved on meanwhile.
+		w.pause(revoked, 1, consume.Event{Kind: consume.EventPaused, Offset: away.offset, Err: away}, "the offset is in the log, trying again")
+
+		return away.offset, nil
+	}
+	to := earliest
+	switch w.config.OnOutOfRange {
+	case consume.FailOutOfRange:
+		return 0, fmt.Errorf("%w: %v at offset %d: %s; the log holds %d to %d; decide where to go on: set Config.OnOutOfRange, or set the checkpoint (idemctl checkpoint reset), in Mode consume.ByEventID the group's offset (kafka-consumer-groups.sh --reset-offsets)",
+			consume.ErrOffsetOutOfRange, w.partition, away.offset, reason, first, last)
+	case consume.SkipToLatest:
+		to = last
+	case consume.SkipToEarliest:
+	}
+	w.log.ErrorContext(revoked, "consume: offset out of range, going on elsewhere", "offset", away.offset, "reason", reason, "to", to)
+
+	return to, w.moveTo(revoked, to, recreated || w.owner != nil && w.owner.Next() > to)
+}
+
+// checkEpoch finds out whether the log still has what is processed: an unclean election can have
+// truncated it, and producers filled it anew beyond the checkpoint (KIP-320). Then it returns an
+// *outOfRangeError.
+func (w *worker) checkEpoch(revoked context.Context) error {
+	if w.owner.LeaderEpoch() < 0 {
+		return nil
+	}
+	next, epoch, end := w.owner.Next(), int32(None), int64(None)
+	err := w.askBroker(revoked, "check that the log was not truncated", func() error {
+		var err error
+		epoch, end, err = w.source.EpochEnd(revoked, w.owner.LeaderEpoch())
+
+		return err //nolint:wrapcheck // It says what was tried.
+	})
+	if err == nil && epoch >= 0 && end >= 0 && end < next {
+		return &outOfRangeError{offset: next, truncated: end}
+	}
+
+	return err
+}
+
+// moveTo makes the place where to go on last. The checkpoint comes first: it decides.
+func (w *worker) moveTo(revoked context.Context, to int64, reset bool) error {
+	var err error
+	switch {
+	case w.owner == nil:
+	case reset:
+		err = w.persist(revoked, "reset the checkpoint", func() error { return w.owner.Reset(revoked, to) })
+	default:
+		err = w.persist(revoked, "advance the checkpoint", func() error { return w.owner.Advance(revoked, to) })
+	}
+	if err == nil {
+		err = w.source.Commit(revoked, w.place(to))
+	}
+	switch {
+	case disowned(err):
+		return err
+	case err != nil && revoked.Err() == nil:
+		return fmt.Errorf("consume: go on at offset %d of %v: %w", to, w.partition, err)
+	case err == nil:
+		w.observe(consume.Event{Kind: consume.EventSkipped, Offset: to})
+	}
+
+	return nil
+}
+
+// askBroker repeats a request until it is answered, refused for good or no longer wanted.
+func (w *worker) askBroker(revoked context.Context, what string, request func() error) error {
+	for failed := 1; ; failed++ {
+		err := request()
+		if err == nil || revoked.Err() != nil {
+			return nil //nolint:nilerr // The caller looks at the context.
+		}
+		if errors.Is(err, ErrOtherTopic) {
+			return err
+		}
+		if fatal(err) {
+			return fmt.Errorf("%v: %w", w.partition, err)
+		}
+		w.pause(revoked, failed, consume.Event{Kind: consume.EventPaused, Offset: None, Err: err}, "waiting for Kafka to "+what)
+	}
+}
+
+// ends returns the offsets of the first record and behind the last one.
+func (w *worker) ends(ctx context.Context) (first, last int64, err error) {
+	all, err := w.source.Ends(ctx, w.partition.Number)
+	own := all[w.partition.Number]
+
+	return own.First, own.Last, err //nolint:wrapcheck // It says what was tried.
+}

@@ -1,0 +1,92 @@
+package engine
+
+import (
+	"context"
+	"errors"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+)
+
+// stackOf returns the stack of the panic that err comes of, or "".
+func stackOf(err error) string {
+	var panicked *consume.PanicError
+	if !errors.As(err, &panicked) {
+		return ""
+	}
+
+	return string(panicked.Stack)
+}
+
+// textOf is the text of a dead letter's error, with the stack of a panic.
+func textOf(err error) string {
+	if stack := stackOf(err); stack != "" {
+		return err.Error() + "\n\n" + stack
+	}
+
+	return err.Error()
+}
+
+// try calls a function of the user's for the record m. A panic becomes its error. If the function
+// ends the goroutine, that is noted for runApart or the lane.
+func (w *worker) try(m consume.Message, call func() error) (err error) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		if !w.config.LetPanic {
+			if value := recover(); value != nil {
+				err = consume.NewPanicError(value)
+
+				return
+			}
+		}
+		w.exited = w.refuse(m, consume.ErrHandlerExited)
+	}()
+	err = call()
+	returned = true
+
+	return err
+}
+
+// eventID is Config.EventID.
+func (w *worker) eventID(record consume.Record) (id string, err error) {
+	err = w.try(consume.Message{Record: record}, func() error {
+		id, err = w.config.EventID(record)
+
+		return err
+	})
+
+	return id, err
+}
+
+// runApart is run in a goroutine of its own, so that a handler that ends its goroutine does not end
+// the caller's.
+func (w *worker) runApart(revoked, work context.Context) error {
+	var err error
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer w.engine.pool.add(w)()
+		returned := false
+		defer func() {
+			if !returned {
+				err = w.exitedOr(consume.ErrHandlerExited)
+			}
+		}()
+		err = w.run(revoked, work)
+		returned = true
+	}()
+	<-ended
+
+	return err
+}
+
+// exitedOr is why the worker's goroutine has ended without returning.
+func (w *worker) exitedOr(err error) error {
+	if w.exited != nil {
+		return w.exited
+	}
+
+	return err
+}

@@ -1,0 +1,303 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/backoff"
+)
+
+// worker processes the records of one partition in their order, for one generation.
+type worker struct {
+	engine    *Engine
+	source    Source
+	config    *consume.Config
+	guard     *idem.Guard
+	partition idem.Partition
+	start     int64 // where the partition began, if this owner is the first; or None
+	log       *slog.Logger
+
+	once     idem.Option     // Repeating is up to the worker, which knows of the revocation.
+	owner    *idem.Owner     // of the partition, or of a lane; nil in mode consume.ByEventID
+	reached  int64           // all records before it are done with; the checkpoint is behind over duplicates and holes in the log
+	begun    begun           // with the first record, while it is not known to leave the process alive
+	alive    bool            // it did
+	isolated int             // so many records are not to be in batches or lanes
+	parked   idem.ParkedKeys // record keys with unresolved dead letters
+	lanes    *lanes          // nil without Config.Lanes
+	settling *time.Ticker    // when the checkpoint is to be taken along (settleAll)
+	breaker  *breaker        // the lanes share it
+	busy     busy
+	exited   error // why a function of the user's has ended the goroutine
+
+	// done says that the record before an offset is done with, and all before it.
+	done func(next int64)
+}
+
+func newWorker(e *Engine, a Assignment) *worker {
+	w := &worker{
+		engine: e, source: a.Source, config: &e.config, guard: e.guard, partition: a.Partition,
+		start:   None,
+		log:     a.Logger.With("topic", a.Partition.Topic, "partition", a.Partition.Number),
+		once:    idem.WithRetry(idem.RetryPolicy{MaxAttempts: 1, ResolveTimeout: e.config.DrainTimeout}),
+		begun:   notBegun,
+		breaker: &breaker{policy: e.config.Failure.Breaker},
+	}
+	w.done = w.reach
+
+	return w
+}
+
+// run returns nil once the partition is revoked, idem.ErrFenced if another owner has acquired it,
+// or an error that must end the consumer. Handlers run with the context work: they finish what
+// they have begun after the revocation.
+func (w *worker) run(revoked, work context.Context) error {
+	offset, err := w.acquire(revoked)
+	assigned, going := false, true
+	for going && revoked.Err() == nil {
+		if err == nil {
+			if !assigned {
+				assigned = true
+				w.observe(consume.Event{Kind: consume.EventAssigned, Offset: offset})
+				defer w.observe(consume.Event{Kind: consume.EventRevoked})
+			}
+			err = w.consume(revoked, work, offset)
+			going = err != nil
+		} else {
+			offset, going, err = w.elsewhere(revoked, work, err)
+		}
+	}
+	// Not deferred: a panic must leave it as it is.
+	w.endInOrder(revoked)
+	if going {
+		return nil // It was revoked: whatever kept this owner from going on, the next one finds it too.
+	}
+
+	return err
+}
+
+// elsewhere returns where to go on after an error that says that the partition cannot go on as it
+// was. going is false for all other errors, and for those that a policy has made final.
+func (w *worker) elsewhere(revoked, work context.Context, err error) (offset int64, going bool, _ error) {
+	var (
+		away       *outOfRangeError
+		unreadable *UnreadableError
+	)
+	switch {
+	case errors.Is(err, errFinal):
+		return 0, false, err
+	case errors.As(err, &away):
+		offset, err = w.skip(revoked, away)
+	case errors.As(err, &unreadable):
+		offset, err = w.passUnreadable(revoked, work, unreadable)
+	case errors.Is(err, idem.ErrRewound):
+		offset, err = w.rewind(revoked, err)
+	default:
+		return 0, false, err
+	}
+
+	return offset, true, err
+}
+
+// errFinal marks an error that a policy lets end Run.
+var errFinal = errors.New("as the configuration wants it")
+
+// consume processes what comes from offset on.
+func (w *worker) consume(revoked, work context.Context, offset int64) error {
+	w.reached = offset // Else settleAll would take a checkpoint that was set back to where it was.
+	fetching, stop := context.WithCancel(revoked)
+	f := newFetcher(w, offset)
+	go f.run(fetching)
+	defer func() {
+		stop()
+		<-f.ended
+		if f.begun != notBegun {
+			w.begun = f.begun
+		}
+	}()
+	replay := time.NewTicker(w.config.Failure.ReplayInterval)
+	defer replay.Stop()
+	w.settling = time.NewTicker(w.config.CommitInterval)
+	defer w.settling.Stop()
+	defer func() { w.settleAtEnd(revoked) }()
+	var failed <-chan struct{}
+	if w.config.Lanes.Count > 1 {
+		owners, err := w.laneOwners(revoked)
+		if err != nil || revoked.Err() != nil {
+			return err
+		}
+		w.lanes = newLanes(revoked, work, w, owners)
+		failed = w.lanes.lost.Done()
+		defer w.closeLanes(revoked)
+	}
+
+	for {
+		select {
+		case <-failed:
+			return w.lanes.failure()
+		case batch, ok := <-f.batches:
+			if !ok {
+				if err := w.drainLanes(revoked); err != nil {
+					return err
+				}
+
+				return f.err // written before batches is closed
+			}
+			if err := w.processAll(revoked, work, batch); err != nil {
+				return err
+			}
+		case <-replay.C:
+			err := w.verify(revoked)
+			if err == nil {
+				err = w.replay(revoked, work)
+			}
+			if err != nil {
+				return err
+			}
+		case <-w.settling.C:
+			if err := w.settleAll(revoked); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (w *worker) processAll(revoked, work context.Context, batch fetched) error {
+	release := batch.Release
+	defer func() { release() }()
+	if batch.begun != notBegun {
+		w.begun = batch.begun
+	}
+	w.observe(consume.Event{Kind: consume.EventFetched, Offset: batch.Next, Records: len(batch.Records), Lag: max(0, batch.HighWatermark-batch.Next)})
+	if w.owner != nil {
+		w.owner.SetLeaderEpoch(batch.LeaderEpoch)
+	}
+	for records := batch.Records; len(records) > 0 && revoked.Err() == nil; {
+		n, err := w.processSome(revoked, work, records)
+		if err != nil {
+			return err
+		}
+		records = records[n:]
+		select {
+		case <-w.settling.C:
+			if err := w.settleAll(revoked); err != nil {
+				return err
+			}
+		default:
+		}
+	}
+	if revoked.Err() != nil {
+		return nil // The next owner of the partition goes on.
+	}
+	if w.lanes != nil {
+		release = func() {} // Lanes have the records still.
+		w.lanes.reach(batch.Next, batch.Release)
+
+		return w.settleLanes(revoked)
+	}
+	w.done(batch.Next)
+
+	return nil
+}
+
+// reach notes that the records before next are done with. The group's offset never passes the
+// checkpoint: where it does, the database has lost commits.
+func (w *worker) reach(next int64) {
+	w.reached = next
+	if w.owner == nil || w.owner.Next() >= next {
+		w.commit(next)
+	}
+}
+
+// commit has the offset committed to Kafka, soon.
+func (w *worker) commit(next int64) {
+	w.source.CommitSoon(w.place(next))
+}
+
+// settleAll takes the checkpoint along over what needed no transaction: duplicates, holes in the
+// log, and what lanes have done with as a whole. Duplicates cost no transaction each, but when
+// their event ids are forgotten the checkpoint has to know them.
+func (w *worker) settleAll(ctx context.Context) error {
+	if w.lanes != nil {
+		return w.settleLanes(ctx)
+	}
+
+	return w.advance(ctx, w.reached)
+}
+
+// settleAtEnd is settleAll for the last time.
+func (w *worker) settleAtEnd(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	_ = w.settleAll(ctx) // Whoever goes on sees what is processed, or does what is not again.
+}
+
+// advance sets the checkpoint forward to what is processed. If that cannot be done now, it waits
+// for the next time.
+func (w *worker) advance(ctx context.Context, next int64) error {
+	if w.owner == nil || next <= w.owner.Next() {
+		return nil
+	}
+	err := w.owner.Advance(ctx, next)
+	switch {
+	case disowned(err):
+		return err //nolint:wrapcheck // The caller judges it.
+	case err != nil:
+		w.log.WarnContext(ctx, "consume: checkpoint not advanced, trying again later", "offset", next, "error", err)
+	default:
+		w.commit(next)
+	}
+
+	return nil
+}
+
+// verify finds out whether the database still has what this owner has committed. Where records come,
+// their transactions do.
+func (w *worker) verify(ctx context.Context) error {
+	if w.owner == nil {
+		return nil
+	}
+	if err := w.owner.Verify(ctx); disowned(err) {
+		return err //nolint:wrapcheck // The caller judges it.
+	}
+
+	return nil // If it was not to be found out, the next time will do.
+}
+
+// disowned reports whether err says that the partition is not this owner's any more, or not as this
+// owner knew it: it must be acquired anew.
+func disowned(err error) bool {
+	return errors.Is(err, idem.ErrFenced) || errors.Is(err, idem.ErrRewound) || errors.Is(err, idem.ErrCheckpointGone)
+}
+
+func (w *worker) observe(e consume.Event) {
+	e.Topic, e.Partition = w.partition.Topic, w.partition.Number
+	w.config.Observe(e)
+}
+
+// persist repeats what must succeed before the partition can go on, until it does or ctx ends.
+// Other errors than transient ones are returned.
+func (w *worker) persist(ctx context.Context, what string, try func() error) error {
+	for failed := 1; ; failed++ {
+		err := try()
+		if err == nil || !idem.IsTransient(err) || disowned(err) {
+			return err
+		}
+		if !w.pause(ctx, failed, consume.Event{Kind: consume.EventPaused, Offset: None, Err: err}, "waiting for PostgreSQL to "+what) {
+			return err
+		}
+	}
+}
+
+// pause tells why something is tried again, waits as long as befits the number of failed tries,
+// and reports whether ctx is still alive then.
+func (w *worker) pause(ctx context.Context, failed int, why consume.Event, message string, details ...any) bool {
+	w.observe(why)
+	w.log.WarnContext(ctx, "consume: "+message, append(details, "offset", why.Offset, "error", why.Err)...)
+
+	return backoff.Sleep(ctx, RetryPauses.Pause(failed))
+}

@@ -1,0 +1,121 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+)
+
+const (
+	// poolWaitAfter is how long the pool has no connection to give before somebody is told.
+	poolWaitAfter = 5 * time.Second
+
+	// poolWatchInterval is how often the consumer looks.
+	poolWatchInterval = time.Second
+
+	// poolWaitLine is how often it tells while that lasts.
+	poolWaitLine = time.Minute
+)
+
+// busy is the handler that a worker runs now.
+type busy struct {
+	since  atomic.Int64 // Unix time in nanoseconds; 0: none
+	offset atomic.Int64 // of its first record
+}
+
+func (b *busy) begin(offset int64) {
+	b.offset.Store(offset)
+	b.since.Store(time.Now().UnixNano())
+}
+
+func (b *busy) end() { b.since.Store(0) }
+
+// poolWatch tells when the guard's pool has no connection to give. One goroutine looks at the pool, once a
+// second; a handler costs two stores.
+type poolWatch struct {
+	mu      sync.Mutex
+	workers map[*worker]struct{}
+
+	acquired int64     // connections that the pool had given when it last was seen to move
+	since    time.Time // when that was
+	told     time.Time
+}
+
+// add has the watch know a worker until remove is called.
+func (p *poolWatch) add(w *worker) (remove func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.workers == nil {
+		p.workers = make(map[*worker]struct{})
+	}
+	p.workers[w] = struct{}{}
+
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.workers, w)
+	}
+}
+
+// run looks until ctx ends.
+func (p *poolWatch) run(ctx context.Context, e *Engine) {
+	ticker := time.NewTicker(poolWatchInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			if stat := e.guard.Pool().Stat(); p.stuck(stat, now) {
+				p.tell(ctx, e, stat, now)
+			}
+		}
+	}
+}
+
+// stuck reports whether it is time to tell that the pool has had no connection to give.
+func (p *poolWatch) stuck(stat *pgxpool.Stat, now time.Time) bool {
+	if count := stat.AcquireCount(); stat.AcquiredConns() < stat.MaxConns() || count != p.acquired || p.since.IsZero() {
+		p.acquired, p.since, p.told = count, now, time.Time{}
+
+		return false
+	}
+	if now.Sub(p.since) < poolWaitAfter || now.Sub(p.told) < poolWaitLine {
+		return false
+	}
+	p.told = now
+
+	return true
+}
+
+// tell tells of each handler that has been running all that time, and of the pool if there is none.
+func (p *poolWatch) tell(ctx context.Context, e *Engine, stat *pgxpool.Stat, now time.Time) {
+	p.mu.Lock()
+	workers := slices.Collect(maps.Keys(p.workers))
+	p.mu.Unlock()
+	reason := &consume.PoolWaitError{MaxConns: stat.MaxConns(), Waited: poolWaitAfter}
+	var handlers []string
+	for _, w := range workers {
+		since := w.busy.since.Load()
+		if running := now.Sub(time.Unix(0, since)); since > 0 && running >= poolWaitAfter {
+			offset := w.busy.offset.Load()
+			handlers = append(handlers, fmt.Sprintf("%v at offset %d", w.partition, offset))
+			w.observe(consume.Event{Kind: consume.EventPoolWait, Offset: offset, Duration: running, Err: reason})
+		}
+	}
+	if len(handlers) == 0 {
+		e.config.Observe(consume.Event{Kind: consume.EventPoolWait, Partition: None, Offset: None, Err: reason})
+	}
+	slices.Sort(handlers)
+	e.config.Logger.WarnContext(ctx, "consume: the guard's pool has no connection to give",
+		"max_conns", stat.MaxConns(), "acquired", stat.AcquiredConns(), "waited_so_far", stat.EmptyAcquireCount(),
+		"since", now.Sub(p.since), "handlers", handlers, "error", reason)
+}

@@ -1,0 +1,232 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+// acquire makes this member the owner of the partition, also in PostgreSQL, and returns where to go
+// on. The checkpoint decides: effects, claims and checkpoint are lost together or not at all. The
+// group's offset counts only where there is no checkpoint, or where somebody else has committed it.
+func (w *worker) acquire(revoked context.Context) (int64, error) {
+	var group Committed
+	err := w.askBroker(revoked, "read the group's offsets", func() error {
+		var err error
+		group, err = w.source.Committed(revoked)
+
+		return err //nolint:wrapcheck // It says what was tried.
+	})
+	if err != nil || revoked.Err() != nil {
+		return 0, err
+	}
+	if w.config.Mode == consume.ByEventID && !hasToken(group.Metadata) {
+		return w.startWithoutCheckpoint(revoked, group)
+	}
+	if w.config.Mode == consume.ByEventID {
+		// The mode was another one until now. For the last time the checkpoint knows better.
+		defer func() { w.owner = nil }()
+	}
+	if err := w.own(revoked, func() (int64, error) { return w.firstOffset(revoked, group) }); err != nil || revoked.Err() != nil {
+		return 0, err
+	}
+	if w.owner.Recreated() {
+		return 0, &outOfRangeError{offset: w.owner.Next(), truncated: None}
+	}
+
+	return w.reconcile(revoked, group)
+}
+
+// own acquires the partition in PostgreSQL. start says where it begins if it has no checkpoint. Nothing
+// is said if the partition is revoked meanwhile.
+func (w *worker) own(revoked context.Context, start func() (int64, error)) error {
+	err := w.persist(revoked, "acquire the partition", func() error {
+		owner, err := w.guard.Acquire(revoked, w.partition, idem.AcquireOptions{
+			Patience: w.config.DrainTimeout,
+			Start:    func(context.Context) (int64, error) { return start() },
+			Waiting:  func(reason error) { w.observe(consume.Event{Kind: consume.EventPaused, Offset: None, Err: reason}) },
+		})
+		if err == nil {
+			w.owner = owner
+		}
+
+		return err //nolint:wrapcheck // Wrapped below.
+	})
+	if err == nil {
+		err = w.readParked(revoked)
+	}
+	if err != nil && revoked.Err() == nil {
+		return fmt.Errorf("consume: acquire %v: %w", w.partition, err)
+	}
+
+	return nil
+}
+
+// reconcile compares the checkpoint with the group's offset and returns where to go on.
+func (w *worker) reconcile(revoked context.Context, group Committed) (int64, error) {
+	next := w.owner.Next()
+	switch {
+	case w.owner.IsNew():
+		w.start = next
+	case group.Offset == None, group.Offset == next:
+	case hasToken(group.Metadata) && group.Offset > next && w.owner.SetByOperator():
+		w.log.InfoContext(revoked, "consume: an operator has set the checkpoint back", "checkpoint", next, "group", group.Offset)
+	case hasToken(group.Metadata) && group.Offset > next:
+		return next, w.rewound(revoked, group.Offset, fmt.Errorf("%w: the checkpoint of %v was at %d and is at %d", idem.ErrRewound, w.partition, group.Offset, next))
+	case hasToken(group.Metadata): // The commit to Kafka comes later, and a crash can come between.
+	case group.Offset > next:
+		w.log.WarnContext(revoked, "consume: an operator has moved the group forward: records are skipped", "checkpoint", next, "group", group.Offset)
+
+		return group.Offset, w.moveTo(revoked, group.Offset, false)
+	default:
+		w.log.WarnContext(revoked, "consume: an operator has moved the group back, which the checkpoint overrules; to process the records again run: "+
+			fmt.Sprintf("idemctl checkpoint reset --consumer %q --topic %q --partition %d --to %d", w.guard.Consumer(), w.partition.Topic, w.partition.Number, group.Offset),
+			"checkpoint", next, "group", group.Offset)
+	}
+	if err := w.checkEpoch(revoked); err != nil {
+		return 0, err
+	}
+	w.done(next) // Else the group seems to be elsewhere until the next record comes.
+
+	return next, nil
+}
+
+// rewound tells that the database has lost its latest commits, up to those of the record before
+// last. Kafka still has the records: the partition goes on at the checkpoint.
+func (w *worker) rewound(revoked context.Context, last int64, err error) error {
+	next := w.owner.Next()
+	if w.config.OnDatabaseRewind == consume.FailOnRewind {
+		return fmt.Errorf("consume: %w (%w); find out which commits are lost, then let Config.OnDatabaseRewind read the records again or move the checkpoint (idemctl checkpoint reset)", err, errFinal)
+	}
+	w.log.ErrorContext(revoked, "consume: the database went back in time, reading again from the checkpoint", "checkpoint", next, "was", last, "error", err)
+	w.observe(consume.Event{Kind: consume.EventRewound, Offset: next, Records: int(max(0, last-next)), Err: err})
+	w.done(next)
+
+	return nil
+}
+
+// rewind begins anew at the checkpoint, because the database has lost commits of this owner.
+func (w *worker) rewind(revoked context.Context, cause error) (int64, error) {
+	last := w.owner.Next()
+	w.begun, w.alive, w.isolated = notBegun, false, 0
+	if err := w.own(revoked, func() (int64, error) { return 0, w.gone(last) }); err != nil || revoked.Err() != nil {
+		return 0, err
+	}
+
+	return w.owner.Next(), w.rewound(revoked, last, cause)
+}
+
+// firstOffset returns where a partition begins that has no checkpoint.
+func (w *worker) firstOffset(revoked context.Context, group Committed) (int64, error) {
+	switch {
+	case group.Offset != None && hasToken(group.Metadata):
+		return 0, w.gone(group.Offset)
+	case group.Offset != None:
+		return group.Offset, nil
+	case w.config.Start == consume.FromEarliest:
+		return w.logStart(revoked)
+	}
+	known, err := w.guard.KnowsTopic(revoked, w.partition.Topic)
+	if err != nil {
+		return 0, err //nolint:wrapcheck // The caller wraps it.
+	}
+	if !known && !group.Any {
+		if err := w.insertStarts(revoked); err != nil {
+			return 0, err
+		}
+	}
+	// If it was not among those that have been noted, it was added since, and nobody has seen what
+	// it holds.
+	return w.logStart(revoked)
+}
+
+// insertStarts notes where the partitions of the topic end now: there the group begins. All at once,
+// so that a partition that is added later is known to be new.
+func (w *worker) insertStarts(revoked context.Context) error {
+	numbers := make([]int32, w.source.Partitions())
+	for i := range numbers {
+		numbers[i] = int32(i)
+	}
+	starts := make(map[int32]int64, len(numbers))
+	err := w.askBroker(revoked, "find the ends of the log", func() error {
+		ends, err := w.source.Ends(revoked, numbers...)
+		for number, p := range ends {
+			starts[number] = p.Last
+		}
+
+		return err
+	})
+	if err != nil || revoked.Err() != nil {
+		return errors.Join(err, revoked.Err())
+	}
+
+	return w.guard.InsertStarts(revoked, w.partition.Topic, w.partition.TopicID, starts) //nolint:wrapcheck // The caller wraps it.
+}
+
+func (w *worker) logStart(revoked context.Context) (int64, error) {
+	var first int64
+	err := w.askBroker(revoked, "find the beginning of the log", func() error {
+		var err error
+		first, _, err = w.ends(revoked)
+
+		return err
+	})
+
+	return first, errors.Join(err, revoked.Err())
+}
+
+// gone is the error for a partition that has no checkpoint although it once had one.
+func (w *worker) gone(offset int64) error {
+	return fmt.Errorf("%w: the group %q has come to offset %d of %v with a checkpoint; if the tables are in another database or schema, "+
+		"correct the connection; if the consumer's name was changed, move what it has under the former one (idemctl consumer rename); if they were made anew on purpose, say where to go on with kafka-consumer-groups.sh --reset-offsets "+
+		"(--to-current goes on where the group has come, --to-earliest reads all again)", idem.ErrCheckpointGone, w.engine.group, offset, w.partition)
+}
+
+// startWithoutCheckpoint returns where to go on in mode consume.ByEventID, in which only the group knows.
+func (w *worker) startWithoutCheckpoint(revoked context.Context, group Committed) (int64, error) {
+	if group.Offset != None {
+		w.suspectLoss(revoked, group)
+
+		return group.Offset, nil
+	}
+	var (
+		offset int64
+		err    error
+	)
+	if w.config.Start == consume.FromLatest && !group.Any {
+		err = w.askBroker(revoked, "find the end of the log", func() error {
+			var err error
+			_, offset, err = w.ends(revoked)
+
+			return err
+		})
+	} else {
+		offset, err = w.logStart(revoked)
+	}
+	if revoked.Err() != nil {
+		return 0, nil //nolint:nilerr // It no longer matters.
+	}
+	w.start = offset
+	if err == nil {
+		// Else the next owner would start somewhere else, and records between the two places would
+		// be lost.
+		err = w.source.Commit(revoked, w.place(offset))
+	}
+	if err != nil && revoked.Err() == nil {
+		return 0, fmt.Errorf("consume: start %v: %w", w.partition, err)
+	}
+
+	return offset, nil
+}
+
+// place is an offset of the partition as it is committed to Kafka.
+func (w *worker) place(offset int64) Place {
+	if w.owner == nil {
+		return Place{Offset: offset, LeaderEpoch: None}
+	}
+
+	return Place{Offset: offset, LeaderEpoch: w.owner.LeaderEpoch(), Token: w.owner.Token()}
+}

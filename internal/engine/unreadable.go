@@ -1,0 +1,97 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/backoff"
+)
+
+// rawBatchHeader marks the dead letter of an unreadable batch. Its value says which offsets the
+// batch has.
+const rawBatchHeader = "idem_unreadable_batch"
+
+// othersGoOn is how long the other partitions are processed on after one has stopped at an
+// unreadable batch. A service that is started again and again would process nothing at all
+// without it.
+const othersGoOn = 10 * time.Second
+
+// errRawBatch is why such a dead letter is not replayed.
+var errRawBatch = errors.New("it holds a batch that could not be read, not a record; read its value otherwise, then discard it")
+
+// passUnreadable does with a batch that cannot be read what Config.OnUnreadable says, and
+// returns the offset behind it. All records before it are processed.
+func (w *worker) passUnreadable(revoked, work context.Context, bad *UnreadableError) (int64, error) {
+	next := bad.Last + 1
+	var err error
+	switch w.config.OnUnreadable {
+	case consume.StoreUnreadable:
+		err = w.persist(revoked, "store an unreadable batch", func() error { return w.storeUnreadable(work, bad) })
+	case consume.SkipUnreadable:
+		err = w.persist(revoked, "skip an unreadable batch", func() error { return w.skipUnreadable(work, next) })
+	case consume.StopOnUnreadable:
+		w.log.ErrorContext(work, "consume: unreadable batch, this partition stops and soon the consumer", "first", bad.First, "last", bad.Last, "error", bad.Err)
+		backoff.Sleep(revoked, othersGoOn)
+
+		return 0, fmt.Errorf("%w: offsets %d to %d of %v: %w; set Config.OnUnreadable to go on at offset %d",
+			consume.ErrUnreadable, bad.First, bad.Last, w.partition, bad.Err, next)
+	}
+	switch {
+	case disowned(err):
+		return 0, err
+	case err != nil && (revoked.Err() != nil || work.Err() != nil):
+		return 0, nil //nolint:nilerr // The next owner of the partition takes care of it.
+	case err != nil:
+		return 0, fmt.Errorf("consume: go on behind the unreadable batch of the offsets %d to %d of %v: %w", bad.First, bad.Last, w.partition, err)
+	}
+
+	w.begun = notBegun
+	w.done(next)
+	event, message := consume.Event{Kind: consume.EventSkipped, Offset: next, Err: bad}, "consume: unreadable batch skipped, its records are lost to this consumer"
+	if w.config.OnUnreadable == consume.StoreUnreadable {
+		event, message = consume.Event{Kind: consume.EventDeadLetter, Offset: bad.First, Err: bad}, "consume: unreadable batch stored as a dead letter"
+	}
+	w.log.ErrorContext(work, message, "first", bad.First, "last", bad.Last, "bytes", bad.Size, "error", bad.Err)
+	w.observe(event)
+
+	return next, nil
+}
+
+// skipUnreadable makes the place behind the batch last.
+func (w *worker) skipUnreadable(work context.Context, next int64) error {
+	if w.owner == nil {
+		return nil
+	}
+
+	return w.owner.Advance(work, next) //nolint:wrapcheck // passUnreadable wraps it.
+}
+
+// storeUnreadable stores the batch as it came, in the transaction that advances the checkpoint
+// behind it.
+func (w *worker) storeUnreadable(work context.Context, bad *UnreadableError) error {
+	what := fmt.Sprintf("the value is the whole batch of %d bytes as the broker has it", bad.Size)
+	if bad.Raw == nil {
+		what = fmt.Sprintf("its %d bytes are too many to be stored; they are in the log", bad.Size)
+	}
+	letter := idem.DeadLetter{
+		State: idem.DeadLetterOpen, Partition: w.partition, Offset: bad.First, Value: bad.Raw,
+		Headers: []idem.DeadLetterHeader{{Key: rawBatchHeader, Value: fmt.Appendf(nil, "%d-%d", bad.First, bad.Last)}},
+		Error:   fmt.Sprintf("the batch of the offsets %d to %d cannot be read: %v; %s", bad.First, bad.Last, bad.Err, what),
+	}
+	options := []idem.Option{w.once}
+	if w.owner != nil {
+		options = append(options, idem.WithOwner(w.owner, bad.Last))
+	}
+	_, err := w.guard.StoreDeadLetter(work, letter, options...)
+
+	return err //nolint:wrapcheck // passUnreadable wraps it.
+}
+
+// isRawBatch reports whether a dead letter is that of an unreadable batch.
+func isRawBatch(letter idem.DeadLetter) bool {
+	return len(letter.Headers) == 1 && letter.Headers[0].Key == rawBatchHeader
+}

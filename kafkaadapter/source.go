@@ -1,0 +1,218 @@
+package kafkaadapter
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/internal/engine"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/wire"
+)
+
+// source is a partition that a generation has assigned to this member.
+type source struct {
+	generation *generation
+	topic      fetch.Topic
+	partition  int
+
+	missing time.Time // since when the topic is; only Fetch uses it
+}
+
+var _ engine.Source = (*source)(nil)
+
+// Fetch implements engine.Source.
+func (s *source) Fetch(ctx context.Context, request engine.Request) (*engine.Batch, error) {
+	connections := s.generation.member.connections
+	config := &s.generation.consumer.config
+	memory := config.Memory.shared
+	if request.Uncounted {
+		memory = nil
+	}
+	response, err := fetch.Fetch(ctx, s.generation.transport(), s.generation.consumer.brokers, fetch.Request{
+		Topic: s.topic.Name, Partition: s.partition, Offset: request.Offset,
+		MaxBytes: config.MaxBytes, MaxWait: config.MaxWait, ClientID: config.ClientID,
+		Quota: &connections.quota, Memory: memory, After: request.After, Before: request.Before,
+	})
+	if err != nil {
+		return nil, s.judge(err)
+	}
+	s.missing = time.Time{}
+
+	return &engine.Batch{
+		Records: response.Messages, Next: response.Next,
+		HighWatermark: response.HighWatermark, LastStable: response.LastStable, LeaderEpoch: response.LeaderEpoch,
+		Throttle: response.Throttle, Release: response.Release, Released: response.Released(),
+	}, nil
+}
+
+// judge says what a fetch's error means.
+func (s *source) judge(err error) error {
+	switch {
+	case errors.Is(err, kafka.OffsetOutOfRange):
+		return fmt.Errorf("%w: %w", engine.ErrOutOfRange, err)
+	case unreadable(err):
+		return fmt.Errorf("%w: %w", consume.ErrUnreadable, err)
+	case !unknownTopic(err):
+		return classified(err)
+	}
+	if s.missing.IsZero() {
+		s.missing = time.Now()
+	}
+	if time.Since(s.missing) > s.generation.consumer.config.TopicGrace {
+		return &engine.FatalError{Err: fmt.Errorf("%w: %w", consume.ErrUnknownTopic, err)}
+	}
+
+	return err
+}
+
+// classified is err, as an *engine.FatalError if no retry can heal it.
+func classified(err error) error {
+	if fatal := fatal(err); fatal != nil {
+		return fatal
+	}
+
+	return err
+}
+
+// Committed implements engine.Source.
+func (s *source) Committed(ctx context.Context) (engine.Committed, error) {
+	committed := s.generation.committed
+	if err := committed.read(ctx); err != nil {
+		return engine.Committed{}, classified(err)
+	}
+
+	return committed.of(s.topic.Name, s.partition), nil
+}
+
+// CommitSoon implements engine.Source.
+func (s *source) CommitSoon(place engine.Place) {
+	s.generation.commits.done(s.topic.Name, s.partition, place)
+}
+
+// Commit implements engine.Source.
+func (s *source) Commit(ctx context.Context, place engine.Place) error {
+	return s.generation.commits.now(ctx, s.topic.Name, s.partition, place)
+}
+
+// Partitions implements engine.Source.
+func (s *source) Partitions() int { return s.topic.Partitions }
+
+// CheckTopic implements engine.Source.
+func (s *source) CheckTopic(ctx context.Context) error {
+	cluster, err := s.generation.metadata(ctx, s.topic.Name)
+	switch {
+	case err != nil:
+		return classified(err)
+	case len(cluster.Topics) == 1 && cluster.Topics[0].Err == nil && cluster.Topics[0].ID != s.topic.ID:
+		return engine.ErrOtherTopic
+	default:
+		return nil
+	}
+}
+
+// EpochEnd implements engine.Source.
+func (s *source) EpochEnd(ctx context.Context, epoch int32) (latest int32, end int64, err error) {
+	g := s.generation
+	latest, end, err = fetch.EndOffsetForLeaderEpoch(ctx, g.transport(), g.consumer.brokers, g.consumer.config.ClientID, s.topic.Name, s.partition, engine.None, epoch)
+
+	return latest, end, classified(err)
+}
+
+// Ends implements engine.Source.
+func (s *source) Ends(ctx context.Context, partitions ...int32) (map[int32]engine.Ends, error) {
+	topic := s.topic.Name
+	request := make([]kafka.OffsetRequest, 0, 2*len(partitions))
+	for _, number := range partitions {
+		request = append(request, kafka.FirstOffsetOf(int(number)), kafka.LastOffsetOf(int(number)))
+	}
+	response, err := listOffsets(ctx, s.generation.client, map[string][]kafka.OffsetRequest{topic: request})
+	if err != nil {
+		return nil, classified(fmt.Errorf("read the ends of the log: %w", err))
+	}
+	all := make(map[int32]engine.Ends, len(partitions))
+	for _, p := range response.Topics[topic] {
+		if p.Error != nil {
+			return nil, classified(fmt.Errorf("read the ends of the log: %s/%d: %w", topic, p.Partition, p.Error))
+		}
+		all[int32(p.Partition)] = engine.Ends{First: p.FirstOffset, Last: p.LastOffset} //nolint:gosec // Kafka's partitions have 32 bits.
+	}
+	for _, number := range partitions {
+		if p, ok := all[number]; !ok || p.First < 0 || p.Last < p.First {
+			return nil, fmt.Errorf("read the ends of the log: %s/%d: %w", topic, number, kafka.UnknownTopicOrPartition)
+		}
+	}
+
+	return all, nil
+}
+
+// listOffsets asks for offsets. kafka-go panics, in this goroutine, if the answer is about a
+// partition that nobody has asked for.
+func listOffsets(ctx context.Context, client *kafka.Client, topics map[string][]kafka.OffsetRequest) (response *kafka.ListOffsetsResponse, err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = fmt.Errorf("%w: the answer is about other partitions: %v", wire.ErrMalformed, reason)
+		}
+	}()
+
+	return client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: topics}) //nolint:wrapcheck // The caller wraps it.
+}
+
+// Copy implements engine.Source.
+func (s *source) Copy(ctx context.Context, topic string, record consume.Record) error {
+	headers := make([]kafka.Header, len(record.Headers))
+	for i, h := range record.Headers {
+		headers[i] = kafka.Header(h)
+	}
+	response, err := s.generation.client.Produce(ctx, &kafka.ProduceRequest{
+		Topic: topic, Partition: s.partition, RequiredAcks: kafka.RequireAll, Compression: kafka.Gzip,
+		Records: kafka.NewRecordReader(kafka.Record{
+			Time: record.Time, Key: nullableBytes(record.Key), Value: nullableBytes(record.Value), Headers: headers,
+		}),
+	})
+	if err == nil {
+		err = errors.Join(response.Error)
+		for _, recordErr := range response.RecordErrors {
+			err = errors.Join(err, recordErr)
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	err = classified(fmt.Errorf("produce to %s/%d: %w", topic, s.partition, err))
+	if s.neverCopied(ctx, topic, err) {
+		return fmt.Errorf("%w: %w", engine.ErrNeverCopied, err)
+	}
+
+	return err
+}
+
+// neverCopied reports whether no retry can make the copy: the broker refuses it for good, or the
+// dead-letter topic has fewer partitions. What the client lacks for the moment in its metadata is
+// asked for.
+func (s *source) neverCopied(ctx context.Context, topic string, err error) bool {
+	var code kafka.Error
+	if errors.As(err, &code) {
+		return !code.Temporary() && !code.Timeout()
+	}
+	if !errors.Is(err, protocol.ErrNoPartition) {
+		return false
+	}
+	cluster, err := s.generation.metadata(ctx, topic)
+
+	return err == nil && len(cluster.Topics) == 1 && cluster.Topics[0].Err == nil && cluster.Topics[0].Partitions <= s.partition
+}
+
+func nullableBytes(b []byte) protocol.Bytes { //nolint:ireturn // kafka-go's interface.
+	if b == nil {
+		return nil
+	}
+
+	return kafka.NewBytes(bytes.Clone(b))
+}
