@@ -14,18 +14,33 @@ import (
 	"github.com/nova-events/idempotent-consumer/internal/boundedlog"
 )
 
-// Config says what a consumer does with the records. Handle (or HandleBatch) is required, everything
+// Config says what a consumer does with the records. A handler is required, everything
 // else has a default.
 type Config struct {
-	// Handle processes a record. Give either this or HandleBatch.
+	// Handle processes a record. Give one of Handle, HandleQueue and HandleBatch.
+	//
+	// In a Mode with checkpoints and without Lanes, records that have come together share a transaction:
+	// one claim, one checkpoint and one COMMIT for as many as are processed within about 20 ms, and
+	// within the limits of Batch. A record that fails is rolled back with those before it, which then
+	// run again without it, and stands alone. So a handler finds in its transaction what earlier records
+	// of the partition have done, and what they have set for it (SET LOCAL, temporary tables). A record
+	// that comes alone is committed at once.
 	Handle Handler
+
+	// OwnTransactions has Handle process each record in a transaction of its own.
+	OwnTransactions bool
+
+	// HandleQueue queues the statements that a record needs, for handlers that only write. Those of all
+	// records that have come, within the limits of Batch, travel together: several times faster than
+	// Handle. It needs a Mode with checkpoints.
+	HandleQueue QueueHandler
 
 	// HandleBatch processes several records of a partition in one transaction, which is many
 	// times faster. It gets what has come while the batch before was processed, within the limits of
 	// Batch. It needs a Mode with checkpoints. Context is not called.
 	HandleBatch BatchHandler
 
-	// Batch bounds what HandleBatch gets.
+	// Batch bounds how many records share a transaction.
 	Batch BatchConfig
 
 	// Lanes process several records of a partition at the same time.
@@ -99,19 +114,19 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// BatchConfig bounds the batches of Config.HandleBatch.
+// BatchConfig bounds how many records share a transaction.
 type BatchConfig struct {
-	// Size is how many records a batch has at most. Default 500.
+	// Size is how many records share a transaction at most. Default 500.
 	Size int
 
-	// Bytes is how many bytes the keys and values of a batch have at most, or of a single record that
+	// Bytes is how many bytes their keys and values have at most, or of a single record that
 	// has more; with Lanes, those of the records in flight. Default 4 MiB.
 	Bytes int
 
 	// Linger makes fewer and larger batches of a trickle of records: a partition that has been
 	// read to its end is not fetched again before that time has passed. Unlike a producer's
 	// linger.ms it delays no record that comes after a longer pause, and no backlog; any other
-	// record waits for at most Linger. Only with HandleBatch. Default 0: nothing waits.
+	// record waits for at most Linger. Not with Lanes or Mode ByEventID. Default 0: nothing waits.
 	Linger time.Duration
 }
 
@@ -123,7 +138,7 @@ type BatchConfig struct {
 // of the same pool for itself needs more. New refuses a pool with fewer than Count.
 //
 // A record that is processed before an earlier one of the partition is known by its event id
-// alone until the earlier one is processed, as in Mode ByEventID. Lanes do not go with HandleBatch,
+// alone until the earlier one is processed, as in Mode ByEventID. Lanes do not go with HandleQueue, HandleBatch,
 // Failure.ParkKeys or Mode ByCheckpoint.
 type LanesConfig struct {
 	// Count is how many records of a partition are processed at the same time. Default 1.
@@ -175,8 +190,18 @@ func (c Config) Complete(severalTopics bool) (Config, error) {
 	if err := c.validate(severalTopics); err != nil {
 		return Config{}, err
 	}
-	if batch := c.HandleBatch; batch != nil {
+	switch batch, queue := c.HandleBatch, c.HandleQueue; {
+	case batch != nil:
 		c.Handle = func(ctx context.Context, tx pgx.Tx, m Message) error { return batch(ctx, tx, []Message{m}) }
+	case queue != nil:
+		c.Handle = func(ctx context.Context, tx pgx.Tx, m Message) error {
+			var statements pgx.Batch
+			if err := queue(ctx, &statements, m); err != nil || statements.Len() == 0 {
+				return err
+			}
+
+			return tx.SendBatch(ctx, &statements).Close()
+		}
 	}
 	c.Observe = c.observeSafely()
 
@@ -208,18 +233,20 @@ func (c Config) withDefaults() Config {
 
 func (c Config) validate(severalTopics bool) error {
 	switch {
-	case (c.Handle == nil) == (c.HandleBatch == nil):
-		return fmt.Errorf("%w: give either Handle or HandleBatch", ErrInvalidConfig)
-	case c.HandleBatch != nil && c.Mode == ByEventID:
-		return fmt.Errorf("%w: HandleBatch needs a Mode with checkpoints", ErrInvalidConfig)
+	case c.forms() != 1:
+		return fmt.Errorf("%w: give one of Handle, HandleQueue and HandleBatch", ErrInvalidConfig)
+	case c.Handle == nil && c.Mode == ByEventID:
+		return fmt.Errorf("%w: HandleQueue and HandleBatch need a Mode with checkpoints", ErrInvalidConfig)
+	case c.Handle == nil && c.OwnTransactions:
+		return fmt.Errorf("%w: OwnTransactions goes with Handle only", ErrInvalidConfig)
 	case c.Batch.Size < 0 || c.Batch.Bytes < 0:
 		return fmt.Errorf("%w: Batch.Size or Batch.Bytes is negative", ErrInvalidConfig)
-	case c.Batch.Linger < 0 || (c.Batch.Linger > 0 && c.HandleBatch == nil):
-		return fmt.Errorf("%w: Batch.Linger is %v; give HandleBatch one that is not negative, Handle none", ErrInvalidConfig, c.Batch.Linger)
+	case c.Batch.Linger < 0 || c.Batch.Linger > 0 && (c.OwnTransactions || c.Lanes.Count > 1 || c.Mode == ByEventID):
+		return fmt.Errorf("%w: Batch.Linger is %v; give none that is negative, and none where each record has its own transaction (OwnTransactions, Lanes, Mode ByEventID)", ErrInvalidConfig, c.Batch.Linger)
 	case c.Lanes.Count < 1 || c.Lanes.LookAhead < 1:
 		return fmt.Errorf("%w: Lanes.Count or Lanes.LookAhead is negative", ErrInvalidConfig)
-	case c.Lanes.Count > 1 && (c.HandleBatch != nil || c.Failure.ParkKeys || c.Mode == ByCheckpoint):
-		return fmt.Errorf("%w: Lanes do not go with HandleBatch, Failure.ParkKeys or Mode ByCheckpoint", ErrInvalidConfig)
+	case c.Lanes.Count > 1 && (c.Handle == nil || c.Failure.ParkKeys || c.Mode == ByCheckpoint):
+		return fmt.Errorf("%w: Lanes do not go with HandleQueue, HandleBatch, Failure.ParkKeys or Mode ByCheckpoint", ErrInvalidConfig)
 	case severalTopics && c.Mode != ByCheckpoint && !isSettled(c.EventID):
 		return fmt.Errorf("%w: with several topics it must be known what EventID's ids are unique in; wrap it in InTopic (each topic has ids of its own) or in AcrossTopics (an id is the same event in all of them)", ErrInvalidConfig)
 	case c.Mode > ByCheckpoint || c.Start > FromLatest || c.Failure.Policy > StopOnFailure || c.OnOutOfRange > SkipToLatest || c.OnDatabaseRewind > FailOnRewind || c.OnUnreadable > SkipUnreadable || c.OnCollision > IgnoreCollision:
@@ -232,6 +259,17 @@ func (c Config) validate(severalTopics bool) error {
 	return CheckDurations(map[string]time.Duration{
 		"CommitInterval": c.CommitInterval, "Failure.ReplayInterval": c.Failure.ReplayInterval, "DrainTimeout": c.DrainTimeout,
 	})
+}
+
+// forms is how many handlers there are.
+func (c Config) forms() (n int) {
+	for _, given := range []bool{c.Handle != nil, c.HandleQueue != nil, c.HandleBatch != nil} {
+		if given {
+			n++
+		}
+	}
+
+	return n
 }
 
 func (f FailureConfig) validate(mode Mode) error {

@@ -28,14 +28,14 @@ func TestCompleteRefusesNonsense(t *testing.T) {
 		"none of the constants": func(c *consume.Config) { c.Mode = consume.ByCheckpoint + 1 },
 		"ParkKeys":              func(c *consume.Config) { c.Failure.ParkKeys, c.Mode = true, consume.ByEventID },
 		"needs a Mode":          func(c *consume.Config) { c.Failure.ParkKeys, c.Failure.Policy = true, consume.StopOnFailure },
-		"either Handle":         func(c *consume.Config) { c.Handle = nil },
-		"or HandleBatch":        func(c *consume.Config) { c.HandleBatch = handleBatch },
-		"HandleBatch needs": func(c *consume.Config) {
+		"one of Handle":         func(c *consume.Config) { c.Handle = nil },
+		"HandleQueue and":       func(c *consume.Config) { c.HandleBatch = handleBatch },
+		"HandleBatch need": func(c *consume.Config) {
 			c.Handle, c.HandleBatch, c.Mode = nil, handleBatch, consume.ByEventID
 		},
 		"Lanes.Count or":          func(c *consume.Config) { c.Lanes.Count = -1 },
 		"LookAhead":               func(c *consume.Config) { c.Lanes.LookAhead = -1 },
-		"Linger is 1s":            func(c *consume.Config) { c.Batch.Linger = time.Second },
+		"Linger is 1s":            func(c *consume.Config) { c.Batch.Linger, c.OwnTransactions = time.Second, true },
 		"Linger is -1ns":          func(c *consume.Config) { c.Handle, c.HandleBatch, c.Batch.Linger = nil, handleBatch, -1 },
 		"Lanes do not":            func(c *consume.Config) { c.Lanes.Count, c.Mode = 2, consume.ByCheckpoint },
 		"not go with":             func(c *consume.Config) { c.Lanes.Count, c.Failure.ParkKeys = 2, true },

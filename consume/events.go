@@ -13,7 +13,8 @@ const (
 	EventProcessed                          // records have taken effect: Offset of the last, Records, Duration, Lag
 	EventDuplicate                          // events were processed before: Offset of the last, Records, Duration, Lag
 	EventAttemptFailed                      // the handler failed and runs again: Offset, Err
-	EventPaused                             // the infrastructure failed and the partition waits: Offset, Err
+	EventPaused                             // the infrastructure failed and the partition waits, told at first and once a minute: Offset, Err, Duration so far
+	EventResumed                            // it goes on: Offset, Duration of the wait
 	EventDeadLetter                         // a record is stored as a dead letter: Offset, Err
 	EventParked                             // a record is stored behind a dead letter of its key: Offset
 	EventReplayed                           // a dead letter is processed: Offset, Duration

@@ -34,6 +34,13 @@ type Message struct {
 // stop or has lost the partition.
 type Handler func(ctx context.Context, tx pgx.Tx, m Message) error
 
+// QueueHandler is the business logic for one record of a handler that only writes: it queues
+// statements, and returns before they are executed. They are executed in the order of the records,
+// in the transaction that claims them, those of a record whose event was processed before not at all. What
+// is to be read of an answer the functions of QueuedQuery read (pgx.Batch); one that returns an error
+// fails its record. It is as Handler otherwise: m is its own, and it may run again.
+type QueueHandler func(ctx context.Context, queue *pgx.Batch, m Message) error
+
 // BatchHandler is the business logic for several records of one partition, in their order, none
 // of which is processed yet. All take effect together. If it fails, they are tried in smaller
 // batches, each in a transaction of its own, until the record at fault stands alone; that one

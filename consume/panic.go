@@ -18,15 +18,6 @@ type PanicError struct {
 	Stack []byte // of the goroutine, from the panic on
 }
 
-func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
-
-// Unwrap returns the value that was passed to panic if it is an error, else nil.
-func (e *PanicError) Unwrap() error {
-	err, _ := e.Value.(error)
-
-	return err
-}
-
 // NewPanicError makes the error of a recovered panic. The function that recovered must call it.
 func NewPanicError(value any) *PanicError {
 	stack := debug.Stack()
@@ -35,6 +26,15 @@ func NewPanicError(value any) *PanicError {
 	}
 
 	return &PanicError{Value: value, Stack: stack}
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
+// Unwrap returns the value that was passed to panic if it is an error, else nil.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+
+	return err
 }
 
 // observeSafely returns Config.Observe with its panics made lines in the log: what is only watched goes on.

@@ -108,8 +108,8 @@ func TestTransientErrorOfTheHandler(t *testing.T) {
 			s.awaitCommitted(t, 20)
 			m.leave(t)
 			s.verifyOnce(t, 20)
-			if failed, paused := seen.of(consume.EventAttemptFailed), seen.of(consume.EventPaused); failed > 0 || paused != 3 || failures.Load() != 4 {
-				t.Errorf("%d attempts failed, %d pauses, %d calls for the record; want 0, 3 and 4", failed, paused, failures.Load())
+			if failed, paused, resumed := seen.of(consume.EventAttemptFailed), seen.of(consume.EventPaused), seen.of(consume.EventResumed); failed > 0 || paused != 1 || resumed != 1 || failures.Load() != 4 {
+				t.Errorf("%d attempts failed, %d pauses, %d ends of one, %d calls for the record; want 0, 1, 1 and 4", failed, paused, resumed, failures.Load())
 			}
 			if got := s.letters(t); len(got) > 0 {
 				t.Errorf("letters %q", got)

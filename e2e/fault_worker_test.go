@@ -27,14 +27,15 @@ const envWorker = "IDEM_TEST_WORKER"
 
 // job is all that a worker needs to know. It comes through its input.
 type job struct {
-	DSN            string        `json:"dsn"`
-	Brokers        []string      `json:"brokers"`
-	Topic          string        `json:"topic"`
-	Group          string        `json:"group"`
-	SessionTimeout time.Duration `json:"session_timeout"`
-	Batches        bool          `json:"batches"`
-	Lanes          int           `json:"lanes"`
-	DeadlyCodec    bool          `json:"deadly_codec"`
+	DSN             string        `json:"dsn"`
+	Brokers         []string      `json:"brokers"`
+	Topic           string        `json:"topic"`
+	Group           string        `json:"group"`
+	SessionTimeout  time.Duration `json:"session_timeout"`
+	Batches         bool          `json:"batches"`
+	OwnTransactions bool          `json:"own_transactions"`
+	Lanes           int           `json:"lanes"`
+	DeadlyCodec     bool          `json:"deadly_codec"`
 }
 
 // work consumes until its input ends. That is how a test asks a worker to leave, and what
@@ -79,7 +80,7 @@ func serve(input io.Reader) error {
 		HeartbeatInterval: 100 * time.Millisecond, MaxWait: 100 * time.Millisecond,
 	}
 	config := consume.Config{
-		Handle: deadly, Lanes: consume.LanesConfig{Count: j.Lanes}, CommitInterval: 200 * time.Millisecond,
+		Handle: deadly, OwnTransactions: j.OwnTransactions, Lanes: consume.LanesConfig{Count: j.Lanes}, CommitInterval: 200 * time.Millisecond,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	if j.DeadlyCodec {

@@ -134,7 +134,8 @@ func (l *lossy) missing(t *testing.T, n int) []int {
 
 // modes are the ways of processing, each with its way to give a member a handler.
 var modes = map[string]func(c *settings, handle consume.Handler){
-	"single": func(c *settings, handle consume.Handler) { c.Handle = handle },
+	"single": func(c *settings, handle consume.Handler) { c.Handle, c.OwnTransactions = handle, true },
+	"shared": func(c *settings, handle consume.Handler) { c.Handle = handle },
 	"batches": func(c *settings, handle consume.Handler) {
 		c.Handle, c.HandleBatch = nil, eachOf(handle)
 	},

@@ -14,7 +14,9 @@ func TestPartitionsShareTheMemory(t *testing.T) {
 	t.Parallel()
 	const n, partitions, size, budget = 400, 8, 50_000, 2 << 20
 	for name, change := range map[string]func(*settings){
-		"single": func(*settings) {},
+		"single": func(c *settings) { c.OwnTransactions = true },
+		"shared": func(*settings) {},
+		"queue":  func(c *settings) { c.Handle, c.HandleQueue = nil, enqueue },
 		"batch":  func(c *settings) { c.Handle, c.HandleBatch = nil, eachOf(record) },
 		"lanes":  func(c *settings) { c.Lanes.Count = 3 },
 	} {

@@ -16,9 +16,10 @@ import (
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 )
 
-// ways are the ways in which a handler can be used: for single records, for batches, and in lanes.
+// ways are the ways in which a handler can be used: for single records, in transactions of their own and in shared ones, for batches, and in lanes.
 var ways = map[string]func(*settings, consume.Handler){
-	"single": func(c *settings, h consume.Handler) { c.Handle = h },
+	"single": func(c *settings, h consume.Handler) { c.Handle, c.OwnTransactions = h, true },
+	"shared": func(c *settings, h consume.Handler) { c.Handle = h },
 	"batch":  func(c *settings, h consume.Handler) { c.Handle, c.HandleBatch = nil, eachOf(h) },
 	"lanes":  func(c *settings, h consume.Handler) { inLanes(2, h)(c) },
 }
@@ -140,6 +141,7 @@ func TestHooksThatPanic(t *testing.T) {
 	s.broker.Write(t, s.topic, events(0, 20, 1)...)
 	var observed atomic.Int64
 	m := s.start(t, func(c *settings) {
+		c.OwnTransactions = true
 		c.Failure.Retry.MaxAttempts, c.Failure.ReplayInterval = 2, 50*time.Millisecond
 		c.EventID = func(record consume.Record) (string, error) {
 			if record.Offset == 3 {

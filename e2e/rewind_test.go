@@ -88,7 +88,9 @@ func (h *heard) of(kind consume.EventKind) (events []consume.Event) {
 // forms are the ways in which records reach a handler.
 func forms() map[string]func(*settings) {
 	return map[string]func(*settings){
-		"single": func(*settings) {},
+		"single": func(c *settings) { c.OwnTransactions = true },
+		"shared": func(*settings) {},
+		"queue":  func(c *settings) { c.Handle, c.HandleQueue = nil, enqueue },
 		"batch": func(c *settings) {
 			c.Handle = nil
 			c.HandleBatch = func(ctx context.Context, tx pgx.Tx, batch []consume.Message) error {

@@ -69,12 +69,20 @@ func (s *bench) create(t *testing.T, name string, partitions int) {
 	}
 }
 
+const insertEffect = `INSERT INTO public.effects (event_id, "partition", "offset", attempt) VALUES ($1, $2, $3, $4)`
+
 // record writes down that a record takes effect. It is the handler of most tests.
 func record(ctx context.Context, tx pgx.Tx, m consume.Message) error {
-	_, err := tx.Exec(ctx, `INSERT INTO public.effects (event_id, "partition", "offset", attempt) VALUES ($1, $2, $3, $4)`,
-		m.EventID, m.Partition, m.Offset, m.Attempt)
+	_, err := tx.Exec(ctx, insertEffect, m.EventID, m.Partition, m.Offset, m.Attempt)
 
 	return err
+}
+
+// enqueue does the same as a handler that queues.
+func enqueue(_ context.Context, queue *pgx.Batch, m consume.Message) error {
+	queue.Queue(insertEffect, m.EventID, m.Partition, m.Offset, m.Attempt)
+
+	return nil
 }
 
 // events are n records with the ids first, first+1, …, dealt out to the partitions.

@@ -128,7 +128,9 @@ func TestUnreadableBatchStopsRunBehindTheGoodOnes(t *testing.T) {
 func TestUnreadableBatchIsStoredOrSkipped(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*settings){
-		"single": func(*settings) {},
+		"single": func(c *settings) { c.OwnTransactions = true },
+		"shared": func(*settings) {},
+		"queue":  func(c *settings) { c.Handle, c.HandleQueue = nil, enqueue },
 		"keys":   func(c *settings) { c.Mode = consume.ByEventID },
 		"batch":  func(c *settings) { c.Handle, c.HandleBatch = nil, eachOf(record) },
 		"lanes":  func(c *settings) { c.Lanes.Count = 3 },

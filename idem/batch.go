@@ -168,7 +168,7 @@ func isEventsFault(err error) bool {
 		return true
 	}
 
-	return errors.As(err, &handlerErr) && !handlerErr.transient && !errors.Is(err, ErrHandlerTx)
+	return errors.As(err, &handlerErr) && !handlerErr.transient && !handlerErr.ended
 }
 
 // passedError says that the checkpoint is beyond the first events of a part.

@@ -50,10 +50,10 @@ var (
 	ErrOutcomeUnknown = errors.New("idem: outcome of the commit unknown")
 
 	// ErrHandlerTx is returned by Commit and Rollback of the transaction that a handler is
-	// given, which do nothing. Return nil to commit and an error to roll back. Wrapped in a
-	// HandlerError it says that the handler ended the transaction by SQL of its own: the
-	// claim and the writes before that may be committed, without those that came after, so
-	// the guard does not try again.
+	// given, and in place of sending a statement that would end it, such as COMMIT; they do nothing.
+	// Return nil to commit and an error to roll back. If the handler has ended the transaction all
+	// the same, by the connection (pgx.Tx.Conn), a HandlerError wraps it: the claim and the writes before
+	// that may be committed, without those that came after, so the guard does not try again.
 	ErrHandlerTx = errors.New("idem: the transaction is ended by the guard, not by the handler")
 )
 
@@ -66,6 +66,7 @@ type HandlerError struct {
 	Err     error
 
 	transient bool
+	ended     bool // the transaction is not open any more
 }
 
 func (e *HandlerError) Error() string { return "idem: handler failed: " + e.Err.Error() }

@@ -59,7 +59,7 @@ func TestHandlerThatLeavesAQueryOpen(t *testing.T) {
 
 // Once the handler has ended the transaction, another try would find the claim committed and
 // say that all is well. So there is none.
-func TestHandlerThatEndsTheTransactionBySQL(t *testing.T) {
+func TestHandlerThatEndsTheTransactionByItsConnection(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	guard := b.impatient(t)
@@ -69,7 +69,7 @@ func TestHandlerThatEndsTheTransactionBySQL(t *testing.T) {
 			id := end + code
 			outcome, err := guard.ProcessIfNew(t.Context(), id, func(ctx context.Context, tx pgx.Tx) error {
 				runs++
-				if _, err := tx.Exec(ctx, end); err != nil || code == "" {
+				if _, err := tx.Conn().Exec(ctx, end); err != nil || code == "" {
 					return err
 				}
 
@@ -82,6 +82,73 @@ func TestHandlerThatEndsTheTransactionBySQL(t *testing.T) {
 				t.Errorf("%s: the handler's own error is missing in %v", id, err)
 			}
 		}
+	}
+}
+
+// A statement that would end the transaction is not sent, whichever way it is to go. Savepoints are the
+// handler's own.
+func TestHandlerCannotEndTheTransactionBySQL(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for name, end := range map[string]func(ctx context.Context, tx pgx.Tx) error{
+		"Exec": func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, "COMMIT AND CHAIN")
+
+			return err
+		},
+		"Query": func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Query(ctx, "rollback")
+
+			return err
+		},
+		"QueryRow": func(ctx context.Context, tx pgx.Tx) error { return tx.QueryRow(ctx, "END").Scan() },
+		"Prepare": func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Prepare(ctx, "end", "/* now */ COMMIT")
+
+			return err
+		},
+		"batch": func(ctx context.Context, tx pgx.Tx) error {
+			batch := &pgx.Batch{}
+			batch.Queue("SELECT 1")
+			batch.Queue("COMMIT")
+
+			return tx.SendBatch(ctx, batch).Close()
+		},
+		"several": func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, "SELECT 1; ROLLBACK; BEGIN", pgx.QueryExecModeSimpleProtocol)
+
+			return err
+		},
+		"savepoint": func(ctx context.Context, tx pgx.Tx) error {
+			inner, err := tx.Begin(ctx)
+			if err != nil {
+				return err
+			}
+			_, err = inner.Exec(ctx, "ABORT")
+
+			return errors.Join(err, inner.Commit(ctx))
+		},
+	} {
+		attempt := func(id string, then error) (idem.Outcome, error) {
+			return b.guard.ProcessIfNew(t.Context(), id, func(ctx context.Context, tx pgx.Tx) error {
+				if err := effect(id)(ctx, tx); err != nil {
+					return err
+				}
+				if err := end(ctx, tx); !errors.Is(err, idem.ErrHandlerTx) {
+					t.Errorf("%s: %v", id, err)
+				}
+
+				return then
+			})
+		}
+		if outcome, err := attempt(name, errBoom); outcome != 0 || !errors.Is(err, errBoom) || errors.Is(err, idem.ErrHandlerTx) {
+			t.Errorf("%s: got %v, %v", name, outcome, err)
+		}
+		b.wantProcessed(t, name, false)
+		if outcome, err := attempt(name, nil); outcome != idem.Processed || err != nil {
+			t.Errorf("%s, ignored: got %v, %v", name, outcome, err)
+		}
+		b.wantProcessed(t, name, true)
 	}
 }
 

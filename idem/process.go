@@ -16,8 +16,9 @@ import (
 // one run ever commits; what it does outside tx may be repeated. It neither commits nor rolls
 // back tx (ErrHandlerTx); tx.Begin gives savepoints. tx must not be used after the return.
 //
-// A transaction that SQL of the handler has ended is noticed, but not one that it has ended and begun again
-// (COMMIT AND CHAIN, ROLLBACK AND CHAIN, ROLLBACK; BEGIN): what follows is committed without the claim.
+// Statements that would end the transaction are not sent. tx.Conn gives a way around that: a transaction
+// that was ended is noticed, but not one that was ended and begun again: what follows is committed
+// without the claim.
 type Handler func(ctx context.Context, tx pgx.Tx) error
 
 // ProcessIfNew runs fn for an event unless the event was processed before. It begins a
@@ -174,8 +175,8 @@ func rollBack(ctx context.Context, tx pgx.Tx, c call) {
 
 // handle runs the handler and judges how it left the transaction.
 func (g *Guard) handle(ctx context.Context, tx pgx.Tx, c call, fn Handler) error {
-	err := fn(ctx, handlerTx{tx})
-	transient := false
+	err := fn(ctx, handlerTx{handlerSavepoint{tx}})
+	transient, ended := false, false
 	switch conn := tx.Conn(); {
 	case conn.IsClosed():
 		var known bool
@@ -184,6 +185,7 @@ func (g *Guard) handle(ctx context.Context, tx pgx.Tx, c call, fn Handler) error
 		}
 	case !conn.PgConn().IsBusy() && conn.PgConn().TxStatus() == 'I':
 		// Another try might find the claim committed and take the event for done.
+		ended = true
 		if err != nil {
 			err = fmt.Errorf("%w: %w", ErrHandlerTx, err)
 		} else {
@@ -200,7 +202,7 @@ func (g *Guard) handle(ctx context.Context, tx pgx.Tx, c call, fn Handler) error
 		return nil
 	}
 
-	return &HandlerError{EventID: c.eventID, Err: err, transient: transient}
+	return &HandlerError{EventID: c.eventID, Err: err, transient: transient, ended: ended}
 }
 
 // recordDuration adds the handler's duration to the claim, in the role that made the claim: the handler

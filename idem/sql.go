@@ -156,11 +156,3 @@ func (r *lastRows) Err() error {
 
 	return r.err
 }
-
-// handlerTx is the transaction as a handler sees it: all of it but its end.
-type handlerTx struct{ pgx.Tx }
-
-func (handlerTx) Commit(context.Context) error { return ErrHandlerTx }
-
-// Rollback does nothing, so that the habit of deferring it stays harmless.
-func (handlerTx) Rollback(context.Context) error { return ErrHandlerTx }

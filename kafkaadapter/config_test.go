@@ -65,7 +65,7 @@ func TestNewRefusesNonsense(t *testing.T) {
 		},
 		"empty name":               func(k *kafkaadapter.Config, _ *consume.Config) { k.Topics = []string{""} },
 		"a topic twice":            func(k *kafkaadapter.Config, _ *consume.Config) { k.Topics = []string{"a", "b", "a"} },
-		"either Handle":            func(_ *kafkaadapter.Config, c *consume.Config) { c.Handle = nil },
+		"one of Handle":            func(_ *kafkaadapter.Config, c *consume.Config) { c.Handle = nil },
 		"too few for 99 lanes":     func(_ *kafkaadapter.Config, c *consume.Config) { c.Lanes.Count = 99 },
 		"MaxBytes":                 func(k *kafkaadapter.Config, _ *consume.Config) { k.MaxBytes = 1 << 31 },
 		"MaxWait":                  func(k *kafkaadapter.Config, _ *consume.Config) { k.MaxWait = -time.Second },

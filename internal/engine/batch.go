@@ -11,48 +11,56 @@ import (
 // processSome processes the first of the records, and says how many: a batch of them, or one
 // that must stand alone. It returns none if the partition is revoked.
 func (w *worker) processSome(revoked, work context.Context, records []consume.Record) (int, error) {
-	if w.lanes != nil && w.isolated == 0 {
+	if w.lanes != nil && !w.suspect.alone() {
 		return w.dispatch(revoked, records[0])
 	}
-	if w.config.HandleBatch == nil || w.isolated > 0 {
-		w.isolated = max(0, w.isolated-1)
+	several := w.several()
+	if several == nil || w.suspect.alone() {
+		w.suspect.next()
 
-		return 1, w.process(revoked, work, records[0])
+		return 1, w.process(revoked, work, records[0], nil)
 	}
 	batch := w.gather(records)
 	if len(batch) < 2 {
-		return 1, w.process(revoked, work, records[0])
+		return 1, w.process(revoked, work, records[0], nil)
 	}
 	if starts, err := w.begin(revoked, batch[0].Offset); err != nil {
 		return 0, w.endOf(revoked, consume.Message{Record: records[0]}, err)
 	} else if starts > 1 {
 		// The former owner began with this record, too, and did not live to end its batch. One
 		// by one it will show which record that is.
-		w.isolated = w.config.Batch.Size
+		w.suspect.isolate(w.config.Batch.Size)
 
 		return 0, nil
 	}
 
-	for tries := 1; ; tries++ {
-		done, err := w.processBatch(work, records, batch)
+	var p wait
+	for {
+		done, prior, err := w.processBatch(work, records, batch, several)
 		if done > 0 || err == nil {
+			w.resume(revoked, &p, batch[0].Offset)
 			if done < len(batch) {
-				return done + 1, w.process(revoked, work, records[done])
+				return done + 1, w.process(revoked, work, records[done], prior)
 			}
 
 			return done, nil
 		}
-		transient := idem.IsTransient(err)
-		switch {
-		case disowned(err):
+		switch judge(revoked, work, err, false) {
+		case lost:
 			return 0, err
-		case work.Err() != nil, transient && revoked.Err() != nil:
-			return 0, nil //nolint:nilerr // The next owner of the partition takes care of them.
-		case !transient:
-			return 0, w.refuse(consume.Message{Record: records[0], Attempt: 1}, err)
-		}
-		if !w.pause(revoked, tries, consume.Event{Kind: consume.EventPaused, Offset: batch[0].Offset, Err: err}, "batch not processed, trying again", "records", len(batch)) {
+		case waiting:
+			if w.shares() && len(batch) > 1 {
+				w.pace.alone() // It may have been one of them, and others need not wait for it.
+
+				return 0, nil
+			}
+			if !w.pause(revoked, &p, consume.Event{Offset: batch[0].Offset, Err: err}, "batch not processed, trying again", "records", len(batch)) {
+				return 0, nil
+			}
+		case settled, abandoned: // The next owner of the partition takes care of them.
 			return 0, nil
+		case collided, refused, failed, again:
+			return 0, w.refuse(consume.Message{Record: records[0], Attempt: 1}, err)
 		}
 	}
 }
@@ -60,7 +68,7 @@ func (w *worker) processSome(revoked, work context.Context, records []consume.Re
 // gather returns the first of the records that can be one batch: those before one that is parked or
 // has no event id.
 func (w *worker) gather(records []consume.Record) []idem.BatchEvent {
-	records = records[:min(len(records), w.config.Batch.Size)]
+	records = records[:min(len(records), w.limit())]
 	size := 0
 	batch := make([]idem.BatchEvent, 0, len(records))
 	for i := range records {
@@ -90,12 +98,21 @@ func (w *worker) gather(records []consume.Record) []idem.BatchEvent {
 	return batch
 }
 
+// limit is how many records the next transaction may have.
+func (w *worker) limit() int {
+	if w.shares() {
+		return min(w.config.Batch.Size, w.pace.most())
+	}
+
+	return w.config.Batch.Size
+}
+
 // processBatch returns how many of the records are done with: all of the batch, or those before the
-// one at fault. It commits at least what it returns.
-func (w *worker) processBatch(work context.Context, records []consume.Record, batch []idem.BatchEvent) (int, error) {
+// one at fault, whose error is prior if it was tried alone. It commits at least what it returns.
+func (w *worker) processBatch(work context.Context, records []consume.Record, batch []idem.BatchEvent, handler idem.BatchHandler) (done int, prior, err error) {
 	started := time.Now()
-	results, err := w.guard.ProcessBatchAt(work, w.owner, batch, w.batchHandler, w.once)
-	done, processed := 0, 0
+	results, err := w.guard.ProcessBatchAt(work, w.owner, batch, handler, w.once)
+	processed := 0
 	for done < len(results) && results[done].Outcome != 0 {
 		if results[done].Outcome == idem.Processed {
 			processed++
@@ -106,5 +123,9 @@ func (w *worker) processBatch(work context.Context, records []consume.Record, ba
 		w.settle(consume.Message{Record: records[done-1]}, processed, done-processed, time.Since(started))
 	}
 
-	return done, err //nolint:wrapcheck // processSome judges it.
+	if done < len(results) {
+		prior = results[done].Err
+	}
+
+	return done, prior, err
 }

@@ -79,7 +79,7 @@ func (w *worker) store(revoked, work context.Context, m consume.Message, letter 
 		w.log.ErrorContext(work, "consume: record stored as a dead letter", "offset", m.Offset,
 			"event_id", m.EventID, "attempts", m.Attempt, "error", reason)
 	}
-	w.begun, w.alive = notBegun, w.alive || letter.State == idem.DeadLetterOpen && w.isolated == 0
+	w.suspect.settle(letter.State == idem.DeadLetterOpen)
 	w.done(m.Offset + 1)
 	w.observe(consume.Event{Kind: kind, Offset: m.Offset, Err: reason})
 

@@ -24,19 +24,19 @@ func (w *worker) copyDeadLetter(revoked context.Context, m consume.Message, reas
 	}
 	copied := m.Record
 	copied.Headers = slices.Concat(m.Headers, deadLetterHeaders(w.engine.group, m, reason))
-	for failed := 1; ; failed++ {
-		err := w.source.Copy(revoked, w.partition.Topic+w.config.Failure.DeadLetterSuffix, copied)
-		switch {
-		case err == nil, revoked.Err() != nil:
-			return err == nil, nil //nolint:nilerr // The next owner of the partition takes care of it.
-		case fatal(err):
-			return false, w.refuse(m, err)
-		case errors.Is(err, ErrNeverCopied):
-			w.log.ErrorContext(revoked, "consume: dead letter not copied, only stored in the table", "offset", m.Offset, "error", err)
+	final := func(err error) bool { return fatal(err) || errors.Is(err, ErrNeverCopied) }
+	err := w.repeat(revoked, m.Offset, "dead letter not copied, trying again", final, func() error {
+		return w.source.Copy(revoked, w.partition.Topic+w.config.Failure.DeadLetterSuffix, copied)
+	})
+	switch {
+	case err == nil, revoked.Err() != nil:
+		return err == nil, nil //nolint:nilerr // The next owner of the partition takes care of it.
+	case fatal(err):
+		return false, w.refuse(m, err)
+	default:
+		w.log.ErrorContext(revoked, "consume: dead letter not copied, only stored in the table", "offset", m.Offset, "error", err)
 
-			return false, nil
-		}
-		w.pause(revoked, failed, consume.Event{Kind: consume.EventPaused, Offset: m.Offset, Err: err}, "dead letter not copied, trying again")
+		return false, nil
 	}
 }
 

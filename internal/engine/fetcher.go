@@ -23,8 +23,8 @@ type fetcher struct {
 	ended   chan struct{}
 
 	offset     int64
-	begun      begun           // what is not handed over yet
-	alive      bool            // records have come, or need no note
+	note       note            // what is not handed over yet
+	unsuspect  bool            // records have come, or need no note
 	processing <-chan struct{} // closed when the latest response is processed; nil if there is none
 	unreadable int             // answers in a row that were
 }
@@ -33,30 +33,31 @@ type fetcher struct {
 type fetched struct {
 	*Batch
 
-	begun begun
+	note note
 }
 
 func newFetcher(w *worker, offset int64) *fetcher {
 	return &fetcher{
-		worker: w, batches: make(chan fetched), ended: make(chan struct{}), offset: offset, begun: notBegun, alive: w.alive || w.owner == nil,
+		worker: w, batches: make(chan fetched), ended: make(chan struct{}), offset: offset, note: noNote, unsuspect: w.suspect.lifted || w.owner == nil,
 	}
 }
 
 func (f *fetcher) run(ctx context.Context) {
 	defer close(f.ended)
 	defer close(f.batches)
-	for failed := 0; ctx.Err() == nil; {
+	var p wait
+	for ctx.Err() == nil {
 		batch, err := f.next(ctx)
 		if err != nil {
-			failed++
-			if f.err = f.judge(ctx, err); f.err != nil {
+			if f.err = f.judge(ctx, err); f.err != nil || ctx.Err() != nil {
 				return
 			}
-			backoff.Sleep(ctx, min(time.Second, RetryPauses.Pause(failed)))
+			f.pause(ctx, &p, consume.Event{Offset: f.offset, Err: err}, "fetch failed, trying again")
 
 			continue
 		}
-		failed, f.unreadable = 0, 0
+		f.unreadable = 0
+		f.resume(ctx, &p, f.offset)
 		if batch.Throttle > 0 {
 			f.tellThrottled(ctx, batch.Throttle)
 		}
@@ -79,15 +80,15 @@ func (f *fetcher) run(ctx context.Context) {
 // handOver gives a response to the worker, and reports whether ctx is still alive then.
 func (f *fetcher) handOver(ctx context.Context, batch *Batch) bool {
 	select {
-	case f.batches <- fetched{batch, f.begun}:
+	case f.batches <- fetched{batch, f.note}:
 	case <-ctx.Done():
 		batch.Release()
 
 		return false
 	}
 	f.offset, f.processing = batch.Next, batch.Released
-	suspected := f.begun.owners > 1
-	f.begun, f.alive = notBegun, f.alive || len(batch.Records) > 0
+	suspected := f.note.owners > 1
+	f.note, f.unsuspect = noNote, f.unsuspect || len(batch.Records) > 0
 	if !suspected {
 		return true
 	}
@@ -104,20 +105,20 @@ func (f *fetcher) handOver(ctx context.Context, batch *Batch) bool {
 // before notes, until records have come, that this owner begins with what is at the offset, because
 // decoding it can kill the process already.
 func (f *fetcher) before(ctx context.Context) (Care, error) {
-	if f.alive {
+	if f.unsuspect {
 		return DecodeAll, nil
 	}
-	if f.begun.offset != f.offset {
-		noted, err := f.note(ctx, f.offset, (*idem.Owner).BeginDecoding)
+	if f.note.offset != f.offset {
+		noted, err := f.begun(ctx, f.offset, (*idem.Owner).BeginDecoding)
 		if err != nil {
 			return 0, fmt.Errorf("%w: %w", errNotNoted, err)
 		}
-		f.begun = noted
+		f.note = noted
 	}
 	switch {
-	case f.begun.owners > f.config.Failure.MaxStarts && !f.begun.decoded:
+	case f.note.owners > f.config.Failure.MaxStarts && !f.note.decoded:
 		return DecodeNothing, nil
-	case f.begun.owners > 1:
+	case f.note.owners > 1:
 		return DecodeFirst, nil
 	default:
 		return DecodeAll, nil
@@ -160,7 +161,7 @@ func (f *fetcher) judge(ctx context.Context, err error) error {
 		var bad *UnreadableError
 		placed := errors.As(err, &bad)
 		if placed && errors.Is(bad, ErrDeadly) {
-			bad.Err = fmt.Errorf("%w, %d times", bad.Err, f.begun.owners-1)
+			bad.Err = fmt.Errorf("%w, %d times", bad.Err, f.note.owners-1)
 		}
 		f.unreadable++
 		switch {
@@ -170,7 +171,6 @@ func (f *fetcher) judge(ctx context.Context, err error) error {
 			return fmt.Errorf("%s: %w", where, err)
 		}
 	}
-	f.log.WarnContext(ctx, "consume: fetch failed, trying again", "offset", f.offset, "error", err)
 
 	return nil
 }

@@ -16,30 +16,61 @@ func (w *worker) handler(m consume.Message, ran *bool) idem.Handler {
 		w.busy.begin(m.Offset)
 		defer w.busy.end()
 
-		return w.try(m, func() error {
+		return w.safely(m, func() error {
 			m := m
 			m.Record = copyOf(m.Record)
 
-			return w.config.Handle(w.config.Context(ctx, m.Record), tx, m)
+			return w.handle(ctx, tx, m)
 		})
 	}
 }
 
-// batchHandler is Config.HandleBatch. The events' Data are their records.
+// handle calls Config.Handle, which may do with the record what it likes.
+func (w *worker) handle(ctx context.Context, tx pgx.Tx, m consume.Message) error {
+	return w.config.Handle(w.config.Context(ctx, m.Record), tx, m)
+}
+
+// several is the handler for several records in one transaction, or nil if each has its own.
+func (w *worker) several() idem.BatchHandler {
+	switch {
+	case w.owner == nil || w.lanes != nil:
+		return nil
+	case w.config.HandleBatch != nil:
+		return w.batchHandler
+	case w.config.HandleQueue != nil:
+		return w.queueHandler
+	case w.config.OwnTransactions:
+		return nil
+	default:
+		return w.sharedHandler
+	}
+}
+
+// shares reports whether Config.Handle is what runs in a transaction for several records.
+func (w *worker) shares() bool { return w.config.HandleBatch == nil && w.config.HandleQueue == nil }
+
+// batchHandler is Config.HandleBatch.
 func (w *worker) batchHandler(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEvent) error {
-	w.busy.begin(fresh[0].Offset)
+	batch := messagesOf(fresh)
+	w.busy.begin(batch[0].Offset)
 	defer w.busy.end()
-	records := make([]*consume.Record, len(fresh))
-	for i, e := range fresh {
+
+	return w.safely(batch[0], func() error { return w.config.HandleBatch(ctx, tx, batch) })
+}
+
+// messagesOf returns the records that are the Data of events, as handlers get them.
+func messagesOf(events []idem.BatchEvent) []consume.Message {
+	records := make([]*consume.Record, len(events))
+	for i, e := range events {
 		records[i] = e.Data.(*consume.Record) //nolint:forcetypeassert // gather set it.
 	}
 	copies := newCopies(records...)
-	batch := make([]consume.Message, len(fresh))
-	for i, e := range fresh {
-		batch[i] = consume.Message{Record: copies.of(records[i]), EventID: e.ID, Attempt: 1}
+	messages := make([]consume.Message, len(events))
+	for i, e := range events {
+		messages[i] = consume.Message{Record: copies.of(records[i]), EventID: e.ID, Attempt: 1}
 	}
 
-	return w.try(consume.Message{Record: *records[0], Attempt: 1}, func() error { return w.config.HandleBatch(ctx, tx, batch) })
+	return messages
 }
 
 // copies are records that share no bytes with those that they are made of. A handler may do what

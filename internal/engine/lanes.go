@@ -82,7 +82,7 @@ func (l *lanes) run(work context.Context, w *worker, queue <-chan *inFlight) {
 		if l.lost.Err() != nil {
 			continue // The next owner of the partition takes care of it.
 		}
-		if err := w.process(l.lost, work, current.record); err != nil {
+		if err := w.process(l.lost, work, current.record, nil); err != nil {
 			l.fail(err)
 		}
 	}
@@ -224,7 +224,7 @@ func (w *worker) laneOwners(revoked context.Context) (owners []*idem.Owner, err 
 func (w *worker) lane(owner *idem.Owner) *worker {
 	return &worker{
 		engine: w.engine, source: w.source, config: w.config, guard: w.guard, partition: w.partition, owner: owner,
-		log: w.log, once: w.once, begun: notBegun, alive: true, breaker: w.breaker,
+		log: w.log, once: w.once, suspect: suspicion{note: noNote, lifted: true}, breaker: w.breaker,
 	}
 }
 
@@ -244,7 +244,7 @@ func (w *worker) dispatch(revoked context.Context, record consume.Record) (int, 
 	} else if starts > 1 {
 		// It did not live to end that one, or one that was in another lane. One by one they will
 		// show which.
-		w.isolated = w.config.Lanes.LookAhead
+		w.suspect.isolate(w.config.Lanes.LookAhead)
 
 		return 0, nil
 	}
@@ -261,8 +261,8 @@ func (w *worker) settleLanes(ctx context.Context) error {
 		return nil
 	}
 	prefix := w.lanes.prefix()
-	if w.begun != notBegun && prefix > w.begun.offset {
-		w.begun, w.alive = notBegun, true
+	if n := w.suspect.note; n != noNote && prefix > n.offset {
+		w.suspect.settle(true)
 	}
 
 	return w.advance(ctx, prefix)

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/nova-events/idempotent-consumer/consume"
@@ -56,7 +55,7 @@ func (w *worker) skip(revoked context.Context, away *outOfRangeError) (int64, er
 			earliest = w.owner.Next()
 		}
 	default: // The log has moved on meanwhile.
-		w.pause(revoked, 1, consume.Event{Kind: consume.EventPaused, Offset: away.offset, Err: away}, "the offset is in the log, trying again")
+		w.pause(revoked, new(wait), consume.Event{Offset: away.offset, Err: away}, "the offset is in the log, trying again")
 
 		return away.offset, nil
 	}
@@ -118,23 +117,6 @@ func (w *worker) moveTo(revoked context.Context, to int64, reset bool) error {
 	}
 
 	return nil
-}
-
-// askBroker repeats a request until it is answered, refused for good or no longer wanted.
-func (w *worker) askBroker(revoked context.Context, what string, request func() error) error {
-	for failed := 1; ; failed++ {
-		err := request()
-		if err == nil || revoked.Err() != nil {
-			return nil //nolint:nilerr // The caller looks at the context.
-		}
-		if errors.Is(err, ErrOtherTopic) {
-			return err
-		}
-		if fatal(err) {
-			return fmt.Errorf("%v: %w", w.partition, err)
-		}
-		w.pause(revoked, failed, consume.Event{Kind: consume.EventPaused, Offset: None, Err: err}, "waiting for Kafka to "+what)
-	}
 }
 
 // ends returns the offsets of the first record and behind the last one.

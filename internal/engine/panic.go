@@ -26,9 +26,9 @@ func textOf(err error) string {
 	return err.Error()
 }
 
-// try calls a function of the user's for the record m. A panic becomes its error. If the function
+// safely calls a function of the user's for the record m. A panic becomes its error. If the function
 // ends the goroutine, that is noted for runApart or the lane.
-func (w *worker) try(m consume.Message, call func() error) (err error) {
+func (w *worker) safely(m consume.Message, call func() error) (err error) {
 	returned := false
 	defer func() {
 		if returned {
@@ -51,7 +51,7 @@ func (w *worker) try(m consume.Message, call func() error) (err error) {
 
 // eventID is Config.EventID.
 func (w *worker) eventID(record consume.Record) (id string, err error) {
-	err = w.try(consume.Message{Record: record}, func() error {
+	err = w.safely(consume.Message{Record: record}, func() error {
 		id, err = w.config.EventID(record)
 
 		return err

@@ -22,7 +22,7 @@ func TestLetPanic(t *testing.T) {
 		}
 		w := &worker{config: &config}
 		for name, call := range map[string]func() error{
-			"handler": func() error { return w.try(consume.Message{}, func() error { panic(cause) }) },
+			"handler": func() error { return w.safely(consume.Message{}, func() error { panic(cause) }) },
 			"Observe": func() error {
 				w.config.Observe(consume.Event{})
 

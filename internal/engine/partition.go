@@ -8,7 +8,6 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
-	"github.com/nova-events/idempotent-consumer/internal/backoff"
 )
 
 // worker processes the records of one partition in their order, for one generation.
@@ -21,12 +20,11 @@ type worker struct {
 	start     int64 // where the partition began, if this owner is the first; or None
 	log       *slog.Logger
 
-	once     idem.Option     // Repeating is up to the worker, which knows of the revocation.
-	owner    *idem.Owner     // of the partition, or of a lane; nil in mode consume.ByEventID
-	reached  int64           // all records before it are done with; the checkpoint is behind over duplicates and holes in the log
-	begun    begun           // with the first record, while it is not known to leave the process alive
-	alive    bool            // it did
-	isolated int             // so many records are not to be in batches or lanes
+	once     idem.Option // Repeating is up to the worker, which knows of the revocation.
+	owner    *idem.Owner // of the partition, or of a lane; nil in mode consume.ByEventID
+	reached  int64       // all records before it are done with; the checkpoint is behind over duplicates and holes in the log
+	suspect  suspicion
+	pace     pace
 	parked   idem.ParkedKeys // record keys with unresolved dead letters
 	lanes    *lanes          // nil without Config.Lanes
 	settling *time.Ticker    // when the checkpoint is to be taken along (settleAll)
@@ -44,7 +42,7 @@ func newWorker(e *Engine, a Assignment) *worker {
 		start:   None,
 		log:     a.Logger.With("topic", a.Partition.Topic, "partition", a.Partition.Number),
 		once:    idem.WithRetry(idem.RetryPolicy{MaxAttempts: 1, ResolveTimeout: e.config.DrainTimeout}),
-		begun:   notBegun,
+		suspect: newSuspicion(),
 		breaker: &breaker{policy: e.config.Failure.Breaker},
 	}
 	w.done = w.reach
@@ -115,8 +113,8 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 	defer func() {
 		stop()
 		<-f.ended
-		if f.begun != notBegun {
-			w.begun = f.begun
+		if f.note != noNote {
+			w.suspect.note = f.note
 		}
 	}()
 	replay := time.NewTicker(w.config.Failure.ReplayInterval)
@@ -169,8 +167,8 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 func (w *worker) processAll(revoked, work context.Context, batch fetched) error {
 	release := batch.Release
 	defer func() { release() }()
-	if batch.begun != notBegun {
-		w.begun = batch.begun
+	if batch.note != noNote {
+		w.suspect.note = batch.note
 	}
 	w.observe(consume.Event{Kind: consume.EventFetched, Offset: batch.Next, Records: len(batch.Records), Lag: max(0, batch.HighWatermark-batch.Next)})
 	if w.owner != nil {
@@ -268,36 +266,7 @@ func (w *worker) verify(ctx context.Context) error {
 	return nil // If it was not to be found out, the next time will do.
 }
 
-// disowned reports whether err says that the partition is not this owner's any more, or not as this
-// owner knew it: it must be acquired anew.
-func disowned(err error) bool {
-	return errors.Is(err, idem.ErrFenced) || errors.Is(err, idem.ErrRewound) || errors.Is(err, idem.ErrCheckpointGone)
-}
-
 func (w *worker) observe(e consume.Event) {
 	e.Topic, e.Partition = w.partition.Topic, w.partition.Number
 	w.config.Observe(e)
-}
-
-// persist repeats what must succeed before the partition can go on, until it does or ctx ends.
-// Other errors than transient ones are returned.
-func (w *worker) persist(ctx context.Context, what string, try func() error) error {
-	for failed := 1; ; failed++ {
-		err := try()
-		if err == nil || !idem.IsTransient(err) || disowned(err) {
-			return err
-		}
-		if !w.pause(ctx, failed, consume.Event{Kind: consume.EventPaused, Offset: None, Err: err}, "waiting for PostgreSQL to "+what) {
-			return err
-		}
-	}
-}
-
-// pause tells why something is tried again, waits as long as befits the number of failed tries,
-// and reports whether ctx is still alive then.
-func (w *worker) pause(ctx context.Context, failed int, why consume.Event, message string, details ...any) bool {
-	w.observe(why)
-	w.log.WarnContext(ctx, "consume: "+message, append(details, "offset", why.Offset, "error", why.Err)...)
-
-	return backoff.Sleep(ctx, RetryPauses.Pause(failed))
 }

@@ -111,7 +111,7 @@ func (w *worker) rewound(revoked context.Context, last int64, err error) error {
 // rewind begins anew at the checkpoint, because the database has lost commits of this owner.
 func (w *worker) rewind(revoked context.Context, cause error) (int64, error) {
 	last := w.owner.Next()
-	w.begun, w.alive, w.isolated = notBegun, false, 0
+	w.suspect = newSuspicion()
 	if err := w.own(revoked, func() (int64, error) { return 0, w.gone(last) }); err != nil || revoked.Err() != nil {
 		return 0, err
 	}

@@ -8,12 +8,12 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
-	"github.com/nova-events/idempotent-consumer/internal/backoff"
 )
 
 // process sees to it that the record has taken effect, or is stored as a dead letter, by this
-// call or before. It returns nil without that if the partition is revoked.
-func (w *worker) process(revoked, work context.Context, record consume.Record) error {
+// call or before. It returns nil without that if the partition is revoked. prior is the error of an
+// attempt that was made at the record alone already, or nil.
+func (w *worker) process(revoked, work context.Context, record consume.Record, prior error) error {
 	m := consume.Message{Record: record}
 	var idErr error
 	if w.config.Mode != consume.ByCheckpoint {
@@ -36,55 +36,35 @@ func (w *worker) process(revoked, work context.Context, record consume.Record) e
 	}
 
 	tries := attempts{policy: w.config.Failure.Retry, began: time.Now()}
-	for waits := 1; ; waits++ {
-		var collision *idem.CollisionError
-		ran := false
-		m.Attempt++
-		started := time.Now()
-		outcome, err := w.processOnce(work, m, &ran)
-		took := time.Since(started)
-		transient := idem.IsTransient(err)
-		if !ran || transient {
-			m.Attempt-- // It was not the handler's fault.
-		}
-		switch {
-		case err == nil:
-			return w.settleOne(revoked, m, outcome, took)
-		case disowned(err):
-			return err
-		case work.Err() != nil, transient && revoked.Err() != nil:
-			return nil //nolint:nilerr // The next owner of the partition takes care of it.
-		case errors.As(err, &collision):
-			return w.collided(revoked, work, m, took, collision)
-		case !transient && !ran && !unfit(err):
-			return w.refuse(m, err)
-		case !transient && (!ran || consume.IsPermanent(err)):
-			return w.fail(revoked, work, m, err)
-		case transient:
-			if !w.pause(revoked, waits, consume.Event{Kind: consume.EventPaused, Offset: m.Offset, Err: err}, "record not processed for now, trying again",
-				"event_id", m.EventID) {
-				return nil
-			}
-
-			continue
-		}
-		pause, again := w.tryAgain(revoked, &tries, m, took, err)
-		if !again {
-			return w.fail(revoked, work, m, err)
-		}
-		if waits = 0; !backoff.Sleep(revoked, pause) {
-			return nil
-		}
+	t := &trial{
+		m: m, prior: prior, told: []any{"event_id", m.EventID},
+		run: func(m consume.Message, handler idem.Handler) (idem.Outcome, error) {
+			return w.processOnce(work, m, handler)
+		},
+		another: func(m consume.Message, took time.Duration, err error) (time.Duration, bool) {
+			return w.tryAgain(revoked, &tries, m, took, err)
+		},
 	}
+	verdict, outcome, took, err := w.try(revoked, work, t)
+	switch verdict {
+	case settled:
+		return w.settleOne(revoked, t.m, outcome, took)
+	case lost:
+		return err
+	case collided:
+		return w.collided(revoked, work, t.m, took, err)
+	case refused:
+		return w.refuse(t.m, err)
+	case failed:
+		return w.fail(revoked, work, t.m, err)
+	case abandoned, waiting, again:
+	}
+
+	return nil
 }
 
-// unfit reports whether it is the record's fault that the guard refuses it.
-func unfit(err error) bool {
-	return errors.Is(err, idem.ErrInvalidEventID) || errors.Is(err, idem.ErrInvalidMetadata)
-}
-
-// processOnce tries once; repeating is up to process, which knows of the revocation.
-func (w *worker) processOnce(work context.Context, m consume.Message, ran *bool) (idem.Outcome, error) {
+// processOnce tries once; repeating is up to try, which knows of the revocation.
+func (w *worker) processOnce(work context.Context, m consume.Message, handler idem.Handler) (idem.Outcome, error) {
 	options := []idem.Option{w.once}
 	if w.config.StoreMetadata && w.config.Mode != consume.ByCheckpoint {
 		options = append(options, idem.WithMetadata(*w.metadata(m)))
@@ -92,7 +72,6 @@ func (w *worker) processOnce(work context.Context, m consume.Message, ran *bool)
 	if w.fingerprints() {
 		options = append(options, idem.WithFingerprint(idem.FingerprintOf(m.Value)))
 	}
-	handler := w.handler(m, ran)
 	switch w.config.Mode {
 	case consume.ByCheckpoint:
 		return w.guard.ProcessAt(work, w.owner, m.Offset, handler, options...) //nolint:wrapcheck // refuse wraps it.
@@ -118,7 +97,7 @@ func (w *worker) settleOne(ctx context.Context, m consume.Message, outcome idem.
 		return nil
 	}
 	w.settle(m, 0, 1, took)
-	if w.alive {
+	if w.suspect.lifted {
 		return nil
 	}
 
@@ -128,10 +107,10 @@ func (w *worker) settleOne(ctx context.Context, m consume.Message, outcome idem.
 
 // settle notes that the records up to m are done with.
 func (w *worker) settle(m consume.Message, processed, duplicates int, took time.Duration) {
-	w.begun = notBegun
+	w.suspect.settle(processed > 0)
+	w.pace.took(processed+duplicates, took)
 	w.done(m.Offset + 1)
 	if processed > 0 {
-		w.alive = w.isolated == 0
 		w.closeBreaker(m.Offset)
 		w.observe(consume.Event{Kind: consume.EventProcessed, Offset: m.Offset, Records: processed, Lag: m.Lag(), Duration: took})
 	}

@@ -59,51 +59,48 @@ func (w *worker) replayOne(revoked, work context.Context, letter idem.DeadLetter
 		}
 		letter.EventID = m.EventID
 	}
-	for tries := 1; ; tries++ {
-		var collision *idem.CollisionError
-		ran := false
-		m.Attempt++
-		started := time.Now()
-		outcome, err := w.guard.ReplayDeadLetter(work, letter, w.handler(m, &ran), w.replayOptions(m)...)
-		transient := idem.IsTransient(err)
-		if !ran || transient {
-			m.Attempt-- // It was not the handler's fault.
-		}
-		switch {
-		case err == nil && outcome == idem.Processed:
-			w.observe(consume.Event{Kind: consume.EventReplayed, Offset: m.Offset, Duration: time.Since(started)})
+	failures := 0
+	t := &trial{
+		m: m, told: []any{"dead_letter", letter.ID},
+		run: func(m consume.Message, handler idem.Handler) (idem.Outcome, error) {
+			return w.guard.ReplayDeadLetter(work, letter, handler, w.replayOptions(m)...)
+		},
+		another: func(m consume.Message, _ time.Duration, err error) (time.Duration, bool) {
+			failures++
+			pause, ok := RetryPauses.Pause(failures), m.Attempt < replayAttempts(w.config.Failure.Retry)
+			if ok {
+				w.observe(consume.Event{Kind: consume.EventAttemptFailed, Offset: m.Offset, Err: err})
+				w.log.WarnContext(work, "consume: dead letter not processed, trying again", "dead_letter", letter.ID, "offset", m.Offset, "attempt", m.Attempt, "pause", pause, "error", err)
+			}
 
-			return nil
-		case err == nil:
-			return nil // Its event was processed otherwise.
-		case disowned(err):
-			w.putBack(revoked, letter)
-
-			return err //nolint:wrapcheck // The caller judges it.
-		case work.Err() != nil, transient && revoked.Err() != nil:
-			w.putBack(revoked, letter)
-
-			return nil //nolint:nilerr // It is as it was before.
-		case errors.As(err, &collision):
-			w.observe(consume.Event{Kind: consume.EventCollision, Offset: m.Offset, Err: err})
-
-			return w.reopen(revoked, work, letter, m.Attempt, err)
-		case !transient && !ran && !unfit(err):
-			return w.refuse(m, err)
-		case !transient && (!ran || consume.IsPermanent(err) || m.Attempt >= replayAttempts(w.config.Failure.Retry)):
-			return w.reopen(revoked, work, letter, m.Attempt, err)
-		}
-		kind := consume.EventAttemptFailed
-		if transient {
-			kind = consume.EventPaused
-		}
-		if !w.pause(revoked, tries, consume.Event{Kind: kind, Offset: m.Offset, Err: err}, "dead letter not processed, trying again",
-			"dead_letter", letter.ID, "attempt", m.Attempt, "transient", transient) {
-			w.putBack(revoked, letter)
-
-			return nil
-		}
+			return pause, ok
+		},
 	}
+	verdict, outcome, took, err := w.try(revoked, work, t)
+	switch verdict {
+	case settled:
+		if outcome == idem.Processed { // Else its event was processed otherwise.
+			w.observe(consume.Event{Kind: consume.EventReplayed, Offset: m.Offset, Duration: took})
+		}
+
+		return nil
+	case lost:
+		w.putBack(revoked, letter)
+
+		return err
+	case collided:
+		w.observe(consume.Event{Kind: consume.EventCollision, Offset: m.Offset, Err: err})
+
+		return w.reopen(revoked, work, letter, t.m.Attempt, err)
+	case refused:
+		return w.refuse(t.m, err)
+	case failed:
+		return w.reopen(revoked, work, letter, t.m.Attempt, err)
+	case abandoned, waiting, again: // It is as it was before.
+		w.putBack(revoked, letter)
+	}
+
+	return nil
 }
 
 func (w *worker) replayOptions(m consume.Message) []idem.Option {

@@ -49,7 +49,7 @@ func (w *worker) passUnreadable(revoked, work context.Context, bad *UnreadableEr
 		return 0, fmt.Errorf("consume: go on behind the unreadable batch of the offsets %d to %d of %v: %w", bad.First, bad.Last, w.partition, err)
 	}
 
-	w.begun = notBegun
+	w.suspect.settle(false)
 	w.done(next)
 	event, message := consume.Event{Kind: consume.EventSkipped, Offset: next, Err: bad}, "consume: unreadable batch skipped, its records are lost to this consumer"
 	if w.config.OnUnreadable == consume.StoreUnreadable {

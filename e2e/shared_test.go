@@ -1,0 +1,204 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/e2e/broker"
+)
+
+// transactions returns how many records each of the transactions has processed that have, in the
+// order of the log.
+func (s *bench) transactions(t *testing.T) []int {
+	t.Helper()
+	rows, err := s.pool.Query(t.Context(), `SELECT count(*)::int FROM public.effects GROUP BY xmin::text ORDER BY min(seq)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts, err := pgx.CollectRows(rows, pgx.RowTo[int])
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return counts
+}
+
+// Records that have come together share transactions, if their handler is quick.
+func TestRecordsShareTransactions(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*settings){
+		"shared": func(*settings) {},
+		"queue":  func(c *settings) { c.Handle, c.HandleQueue = nil, enqueue },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, broker.InProcess(t), 1)
+			s.broker.Write(t, s.topic, events(0, 300, 1)...)
+			s.start(t, change)
+			s.awaitCommitted(t, 300)
+			s.verify(t, 300)
+			if counts := s.transactions(t); len(counts) > 100 || slices.Max(counts) < 4 {
+				t.Errorf("the transactions have processed %d records", counts)
+			}
+		})
+	}
+}
+
+// A slow handler makes no long transactions, and with OwnTransactions each record has its own.
+func TestSlowRecordsHaveTheirOwnTransactions(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*settings){
+		"slow": func(c *settings) {
+			c.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
+				if _, err := tx.Exec(ctx, `SELECT pg_sleep(0.021)`); err != nil {
+					return err
+				}
+
+				return record(ctx, tx, m)
+			}
+		},
+		"own": func(c *settings) { c.OwnTransactions = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, broker.InProcess(t), 1)
+			s.broker.Write(t, s.topic, events(0, 30, 1)...)
+			s.start(t, change)
+			s.awaitCommitted(t, 30)
+			if counts := s.transactions(t); slices.Max(counts) != 1 {
+				t.Errorf("the transactions have processed %d records", counts)
+			}
+		})
+	}
+}
+
+// One that fails takes no other with it, and has as many attempts as it would have alone.
+func TestRecordThatFailsInASharedTransactionStandsAlone(t *testing.T) {
+	t.Parallel()
+	poison := errors.New("poison")
+	aborts := func(ctx context.Context, tx pgx.Tx) error {
+		_, _ = tx.Exec(ctx, `SELECT 1/0`) // It says nothing of it.
+
+		return nil
+	}
+	for name, test := range map[string]struct {
+		fails    func(ctx context.Context, tx pgx.Tx) error
+		letter   string // what its dead letter says
+		attempts string
+	}{
+		"an error":            {func(context.Context, pgx.Tx) error { return poison }, "poison", "3"},
+		"for good":            {func(context.Context, pgx.Tx) error { return consume.Permanent(poison) }, "poison", "1"},
+		"a panic":             {func(context.Context, pgx.Tx) error { panic(poison) }, "poison", "3"},
+		"an error kept quiet": {aborts, "did not return its error", "3"},
+		"a COMMIT of its own": {func(ctx context.Context, tx pgx.Tx) error { _, err := tx.Exec(ctx, `ROLLBACK`); return err }, "transaction", "3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, broker.InProcess(t), 1)
+			s.broker.Write(t, s.topic, events(0, 60, 1)...)
+			var shared atomic.Int32
+			s.start(t, func(c *settings) {
+				c.Failure.Retry = consume.RetryPolicy{MaxAttempts: 3, FirstPause: time.Millisecond, LongestPause: time.Millisecond}
+				c.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
+					if m.Offset == 50 {
+						shared.Add(1)
+
+						return test.fails(ctx, tx)
+					}
+
+					return record(ctx, tx, m)
+				}
+			})
+			s.awaitCommitted(t, 60)
+			s.verify(t, 59)
+			if got, want := s.letters(t), "50 open "+test.attempts; !slices.Equal(got, []string{want}) {
+				t.Errorf("letters %q, want %s", got, want)
+			}
+			if texts := s.letterErrors(t); len(texts) == 1 && !strings.Contains(texts[0], test.letter) {
+				t.Errorf("the letter says %q", texts[0])
+			}
+		})
+	}
+}
+
+// A statement that fails is the fault of the record that has queued it; what reads an answer can
+// fail too.
+func TestRecordWhoseQueuedStatementFailsStandsAlone(t *testing.T) {
+	t.Parallel()
+	for name, queue := range map[string]func(queue *pgx.Batch) error{
+		"statement": func(queue *pgx.Batch) error { queue.Queue(`SELECT 1/(random()*0)::int`); return nil },
+		"syntax":    func(queue *pgx.Batch) error { queue.Queue(`SELEKT`); return nil },
+		"answer": func(queue *pgx.Batch) error {
+			queue.Queue(`SELECT 1`).QueryRow(func(pgx.Row) error { return errors.New("poison") })
+
+			return nil
+		},
+		"queueing": func(*pgx.Batch) error { return errors.New("poison") },
+		"panic": func(queue *pgx.Batch) error {
+			queue.Queue(`SELECT 1`).QueryRow(func(pgx.Row) error { panic("poison") })
+
+			return nil
+		},
+		"end of the transaction": func(queue *pgx.Batch) error { queue.Queue(`COMMIT`); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, broker.InProcess(t), 1)
+			s.broker.Write(t, s.topic, events(0, 60, 1)...)
+			s.start(t, func(c *settings) {
+				c.Failure.Retry = consume.RetryPolicy{MaxAttempts: 3, FirstPause: time.Millisecond, LongestPause: time.Millisecond}
+				c.Handle = nil
+				c.HandleQueue = func(ctx context.Context, batch *pgx.Batch, m consume.Message) error {
+					if m.Offset == 50 {
+						return queue(batch)
+					}
+
+					return enqueue(ctx, batch, m)
+				}
+			})
+			s.awaitCommitted(t, 60)
+			if got := s.letters(t); !slices.Equal(got, []string{"50 open 3"}) {
+				t.Errorf("letters %q", got)
+			}
+			s.verify(t, 59)
+		})
+	}
+}
+
+// Two partitions whose handlers lock the same rows in opposite order end in deadlocks while they share
+// transactions, and go on one record at a time.
+func TestDeadlocksOfSharedTransactionsPass(t *testing.T) {
+	t.Parallel()
+	s := setup(t, broker.InProcess(t), 2)
+	if _, err := s.pool.Exec(t.Context(), `CREATE TABLE public.accounts AS SELECT i AS id, 0 AS n FROM generate_series(0, 9) i`); err != nil {
+		t.Fatal(err)
+	}
+	s.broker.Write(t, s.topic, events(0, 400, 2)...)
+	s.start(t, func(c *settings) {
+		c.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
+			account := m.Offset % 10
+			if m.Partition == 1 {
+				account = 9 - account
+			}
+			if _, err := tx.Exec(ctx, `UPDATE public.accounts SET n = n + 1 WHERE id = $1`, account); err != nil {
+				return fmt.Errorf("add: %w", err)
+			}
+
+			return record(ctx, tx, m)
+		}
+	})
+	s.awaitCommitted(t, 400)
+	s.verify(t, 400)
+	if got := s.letters(t); len(got) > 0 {
+		t.Errorf("letters %q", got)
+	}
+}

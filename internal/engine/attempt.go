@@ -1,0 +1,113 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/backoff"
+)
+
+// verdict is what an attempt has come to.
+type verdict uint8
+
+const (
+	settled   verdict = iota // it has taken effect, by this attempt or before
+	lost                     // the partition is not this owner's any more, or not as this owner knew it
+	abandoned                // the next owner of the partition takes care of it
+	collided                 // the event id was processed with another value
+	refused                  // the guard cannot work
+	failed                   // no other attempt can help
+	waiting                  // the infrastructure has failed: another try, which is no attempt
+	again                    // the handler has failed: another attempt, if one is left
+)
+
+// judge is the verdict on the error of an attempt. ran says that the handler was called.
+func judge(revoked, work context.Context, err error, ran bool) verdict {
+	transient := idem.IsTransient(err)
+	switch {
+	case err == nil:
+		return settled
+	case disowned(err):
+		return lost
+	case work.Err() != nil, transient && revoked.Err() != nil:
+		return abandoned
+	case errors.As(err, new(*idem.CollisionError)):
+		return collided
+	case transient:
+		return waiting
+	case !ran && !unfit(err):
+		return refused
+	case !ran, consume.IsPermanent(err):
+		return failed
+	default:
+		return again
+	}
+}
+
+// disowned reports whether err says that the partition is not this owner's any more, or not as this
+// owner knew it: it must be acquired anew.
+func disowned(err error) bool {
+	return errors.Is(err, idem.ErrFenced) || errors.Is(err, idem.ErrRewound) || errors.Is(err, idem.ErrCheckpointGone)
+}
+
+// unfit reports whether it is the record's fault that the guard refuses it.
+func unfit(err error) bool {
+	return errors.Is(err, idem.ErrInvalidEventID) || errors.Is(err, idem.ErrInvalidMetadata)
+}
+
+// trial is a record, or a dead letter, that is tried until it has taken effect or is given up.
+type trial struct {
+	m     consume.Message // Attempt counts the runs of the handler
+	run   func(m consume.Message, handler idem.Handler) (idem.Outcome, error)
+	prior error // of an attempt that was made already; run is not called for that one
+
+	// another says whether there is another attempt after one that failed by the handler's fault, and
+	// after which pause. It tells about it.
+	another func(m consume.Message, took time.Duration, err error) (pause time.Duration, ok bool)
+
+	told []any // details for the log
+}
+
+// try makes attempts until there is a verdict: none of waiting and again.
+func (w *worker) try(revoked, work context.Context, t *trial) (v verdict, outcome idem.Outcome, took time.Duration, err error) {
+	var p wait
+	for {
+		ran := errors.As(t.prior, new(*idem.HandlerError))
+		t.m.Attempt++
+		started := time.Now()
+		if err = t.prior; err == nil {
+			outcome, err = t.run(t.m, w.handler(t.m, &ran))
+		}
+		took, t.prior = time.Since(started), nil
+		v = judge(revoked, work, err, ran)
+		if !ran || v == waiting || v == abandoned {
+			t.m.Attempt-- // It was not the handler's fault.
+		}
+		switch v {
+		case waiting:
+			if !w.pause(revoked, &p, consume.Event{Offset: t.m.Offset, Err: err}, "not processed for now, trying again", t.told...) {
+				return abandoned, outcome, took, err
+			}
+
+			continue
+		case again:
+			w.resume(revoked, &p, t.m.Offset)
+			pause, ok := t.another(t.m, took, err)
+			if !ok {
+				return failed, outcome, took, err
+			}
+			if !backoff.Sleep(revoked, pause) {
+				return abandoned, outcome, took, err
+			}
+		case settled, lost, abandoned, collided, refused, failed:
+			if v == settled {
+				w.resume(revoked, &p, t.m.Offset)
+			}
+
+			return v, outcome, took, err
+		}
+	}
+}

@@ -1,0 +1,109 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+// sharedAim is how long a transaction that several records share is to take at most: others wait
+// for the rows that it has changed.
+const sharedAim = 20 * time.Millisecond
+
+// pace says how many records share a transaction. It begins with one, at most doubles, and keeps to
+// sharedAim by what a record took the last time.
+type pace struct{ records int }
+
+// most returns how many records the next transaction may have.
+func (p *pace) most() int { return max(1, p.records) }
+
+// took notes that records that shared a transaction took so long.
+func (p *pace) took(records int, d time.Duration) {
+	each := max(d/time.Duration(records), 1)
+	p.records = max(1, min(2*max(records, p.records), int(sharedAim/each)))
+}
+
+// alone has the next records processed one by one, and then more again: they have come into
+// conflict with somebody's, or with each other, or the infrastructure has failed.
+func (p *pace) alone() { p.records = 1 }
+
+// errAborted is the error of a handler that has returned nil although one of its statements failed.
+var errAborted = errors.New("a statement of the handler failed and the handler returned no error, so the transaction is aborted")
+
+// errEnded is the error of a handler that has ended its transaction otherwise.
+var errEnded = errors.New("the handler has ended the transaction")
+
+// sharedHandler runs Config.Handle for one record after the other in one transaction. Each gets what
+// it would get alone. Which record has failed is known by the place, so no other is suspected.
+func (w *worker) sharedHandler(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEvent) error {
+	defer w.busy.end()
+	for i, m := range messagesOf(fresh) {
+		w.busy.begin(m.Offset)
+		err := w.safely(m, func() error { return w.handle(ctx, tx, m) })
+		if err == nil {
+			err = endOfTurn(tx)
+		}
+		if err != nil {
+			return &idem.EventError{Index: i, Err: err}
+		}
+	}
+
+	return nil
+}
+
+// endOfTurn returns an error if a handler leaves a transaction in which the next one cannot work.
+func endOfTurn(tx pgx.Tx) error {
+	switch tx.Conn().PgConn().TxStatus() {
+	case 'T':
+		return nil
+	case 'E':
+		return errAborted
+	default:
+		return errEnded
+	}
+}
+
+// queueHandler has Config.HandleQueue queue the statements of all records, and sends them together.
+func (w *worker) queueHandler(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEvent) error {
+	w.busy.begin(fresh[0].Offset)
+	defer w.busy.end()
+	var queue pgx.Batch
+	record := -1 // whose statement's answer is read
+	for i, m := range messagesOf(fresh) {
+		before := queue.Len()
+		if err := w.safely(m, func() error { return w.config.HandleQueue(w.config.Context(ctx, m.Record), &queue, m) }); err != nil {
+			return &idem.EventError{Index: i, Err: err}
+		}
+		for _, statement := range queue.QueuedQueries[before:] {
+			read := statement.Fn
+			statement.Fn = func(results pgx.BatchResults) error {
+				record = i
+				if read != nil {
+					return read(results)
+				}
+				_, err := results.Exec()
+
+				return err //nolint:wrapcheck // It is the handler's own.
+			}
+		}
+	}
+	var err error
+	if queue.Len() > 0 {
+		first := consume.Message{Record: *fresh[0].Data.(*consume.Record), Attempt: 1}   //nolint:forcetypeassert // gather set it.
+		err = w.safely(first, func() error { return tx.SendBatch(ctx, &queue).Close() }) // The functions that read answers are the handler's.
+	}
+	if err != nil && record >= 0 {
+		return &idem.EventError{Index: record, Err: err}
+	}
+	if err != nil {
+		return fmt.Errorf("send what was queued: %w", err)
+	}
+
+	return nil
+}
