@@ -85,6 +85,12 @@ type Config struct {
 	// size of a row.
 	StoreMetadata bool
 
+	// HandlerTimeout is how long an attempt of the handler may take: then its context ends, and if it
+	// returns an error that is a failed attempt (ErrHandlerTimeout). A handler must heed its context: one that
+	// does not return holds its partition, and after a minute the log says so. With HandleBatch it is for the
+	// whole batch. Default 0: no limit.
+	HandlerTimeout time.Duration
+
 	// CommitInterval is how often offsets are committed to Kafka. After a crash the records
 	// since the last commit are delivered again, and seen to be duplicates. Default 1 s.
 	CommitInterval time.Duration
@@ -239,6 +245,8 @@ func (c Config) validate(severalTopics bool) error {
 		return fmt.Errorf("%w: HandleQueue and HandleBatch need a Mode with checkpoints", ErrInvalidConfig)
 	case c.Handle == nil && c.OwnTransactions:
 		return fmt.Errorf("%w: OwnTransactions goes with Handle only", ErrInvalidConfig)
+	case c.HandlerTimeout < 0:
+		return fmt.Errorf("%w: HandlerTimeout is negative (%v)", ErrInvalidConfig, c.HandlerTimeout)
 	case c.Batch.Size < 0 || c.Batch.Bytes < 0:
 		return fmt.Errorf("%w: Batch.Size or Batch.Bytes is negative", ErrInvalidConfig)
 	case c.Batch.Linger < 0 || c.Batch.Linger > 0 && (c.OwnTransactions || c.Lanes.Count > 1 || c.Mode == ByEventID):

@@ -48,6 +48,7 @@ func TestCompleteRefusesNonsense(t *testing.T) {
 		"the total -1ns":    func(c *consume.Config) { c.Failure.Retry.LongestTotal = -1 },
 		"the Failures -2":   func(c *consume.Config) { c.Failure.Breaker.Failures = -2 },
 		"the Patience -1ns": func(c *consume.Config) { c.Failure.Breaker.Patience = -1 },
+		"HandlerTimeout":    func(c *consume.Config) { c.HandlerTimeout = -1 },
 		"CommitInterval":    func(c *consume.Config) { c.CommitInterval = time.Microsecond },
 		"DrainTimeout":      func(c *consume.Config) { c.DrainTimeout = 0 },
 		"DeadLetterSuffix":  func(c *consume.Config) { c.Failure.DeadLetterSuffix, c.Failure.Policy = "-dlt", consume.StopOnFailure },

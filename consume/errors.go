@@ -1,6 +1,7 @@
 package consume
 
 import (
+	"context"
 	"errors"
 	"fmt"
 )
@@ -12,6 +13,15 @@ var (
 
 	// ErrRunning is returned by Run when the Consumer runs already.
 	ErrRunning = errors.New("consume: the consumer is running already")
+
+	// ErrHandlerTimeout is wrapped by the error of an attempt that Config.HandlerTimeout has ended.
+	ErrHandlerTimeout = fmt.Errorf("consume: the handler took longer than Config.HandlerTimeout: %w", context.DeadlineExceeded)
+
+	// ErrOpenTransaction is Event.Err of an EventPaused where the log goes on, but behind a transaction
+	// that its producer has not ended: records behind it are delivered once it has. A producer that
+	// died is given up by the broker after its transaction.timeout.ms; "kafka-transactions.sh
+	// find-hanging" finds those that the broker does not know of.
+	ErrOpenTransaction = errors.New("consume: a producer's open transaction holds back the records behind it")
 
 	// ErrUnknownTopic is returned by Run when a topic did not exist for a while (kafkaadapter.Config.TopicGrace).
 	ErrUnknownTopic = errors.New("consume: unknown topic")

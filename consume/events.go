@@ -13,7 +13,7 @@ const (
 	EventProcessed                          // records have taken effect: Offset of the last, Records, Duration, Lag
 	EventDuplicate                          // events were processed before: Offset of the last, Records, Duration, Lag
 	EventAttemptFailed                      // the handler failed and runs again: Offset, Err
-	EventPaused                             // the infrastructure failed and the partition waits, told at first and once a minute: Offset, Err, Duration so far
+	EventPaused                             // the partition stands still, told at first and once a minute: Offset, Err, why, Duration so far
 	EventResumed                            // it goes on: Offset, Duration of the wait
 	EventDeadLetter                         // a record is stored as a dead letter: Offset, Err
 	EventParked                             // a record is stored behind a dead letter of its key: Offset
@@ -26,6 +26,7 @@ const (
 	EventThrottled                          // the client is over a quota of the broker and waits: Offset, Duration
 	EventBreakerOpened                      // records fail one after the other and the partition waits (BreakerPolicy): Offset, Err
 	EventBreakerClosed                      // it goes on, because a record took effect: Offset, Duration, how long it waited; EventRevoked ends the waiting too
+	EventHandlerSlow                        // a handler has not returned for a minute, and each minute more: Offset, Duration so far
 	EventPoolWait                           // the guard's pool has had no connection to give for 5 s while this handler ran: Offset, Duration, Err, a *PoolWaitError; no partition if none ran
 )
 

@@ -27,6 +27,8 @@ type fetcher struct {
 	unsuspect  bool            // records have come, or need no note
 	processing <-chan struct{} // closed when the latest response is processed; nil if there is none
 	unreadable int             // answers in a row that were
+	held       time.Time       // since when an open transaction has held back what is there
+	open       wait            // that it does
 }
 
 // fetched is a batch, and the note that was made before it was decoded.
@@ -61,6 +63,7 @@ func (f *fetcher) run(ctx context.Context) {
 		if batch.Throttle > 0 {
 			f.tellThrottled(ctx, batch.Throttle)
 		}
+		f.watchTransaction(ctx, batch)
 		if batch.Next == f.offset {
 			batch.Release()
 
@@ -133,6 +136,23 @@ func (f *fetcher) next(ctx context.Context) (*Batch, error) {
 	return f.source.Fetch(ctx, Request{ //nolint:wrapcheck // judge wraps it.
 		Offset: f.offset, After: f.processing, Before: func() (Care, error) { return f.before(ctx) },
 	})
+}
+
+// transactionPatience is how long a producer's transaction may be open before somebody is told.
+const transactionPatience = 5 * time.Second
+
+// watchTransaction tells if records are there that a transaction holds back that is still open.
+func (f *fetcher) watchTransaction(ctx context.Context, batch *Batch) {
+	switch {
+	case batch.Next > f.offset || batch.LastStable > f.offset || batch.HighWatermark <= f.offset:
+		f.held = time.Time{}
+		f.resume(ctx, &f.open, batch.Next)
+	case f.held.IsZero():
+		f.held = time.Now()
+	case time.Since(f.held) >= transactionPatience:
+		f.stand(ctx, &f.open, consume.Event{Offset: f.offset, Err: consume.ErrOpenTransaction}, "waiting for a producer to end its transaction",
+			"records", batch.HighWatermark-f.offset)
+	}
 }
 
 // tellThrottled tells that the broker wants this client to wait, which the source does. A client

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
@@ -27,7 +28,23 @@ func (w *worker) handler(m consume.Message, ran *bool) idem.Handler {
 
 // handle calls Config.Handle, which may do with the record what it likes.
 func (w *worker) handle(ctx context.Context, tx pgx.Tx, m consume.Message) error {
-	return w.config.Handle(w.config.Context(ctx, m.Record), tx, m)
+	return w.limited(ctx, func(ctx context.Context) error { return w.config.Handle(w.config.Context(ctx, m.Record), tx, m) })
+}
+
+// limited calls a handler with Config.HandlerTimeout.
+func (w *worker) limited(ctx context.Context, call func(context.Context) error) error {
+	limit := w.config.HandlerTimeout
+	if limit == 0 {
+		return call(ctx)
+	}
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := call(limited)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w (%v): %w", consume.ErrHandlerTimeout, limit, err)
+	}
+
+	return err
 }
 
 // several is the handler for several records in one transaction, or nil if each has its own.
@@ -55,7 +72,9 @@ func (w *worker) batchHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Batch
 	w.busy.begin(batch[0].Offset)
 	defer w.busy.end()
 
-	return w.safely(batch[0], func() error { return w.config.HandleBatch(ctx, tx, batch) })
+	return w.safely(batch[0], func() error {
+		return w.limited(ctx, func(ctx context.Context) error { return w.config.HandleBatch(ctx, tx, batch) })
+	})
 }
 
 // messagesOf returns the records that are the Data of events, as handlers get them.

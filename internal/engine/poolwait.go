@@ -21,6 +21,9 @@ const (
 	// poolWatchInterval is how often the consumer looks.
 	poolWatchInterval = time.Second
 
+	// slowAfter is how long a handler may run before somebody is told, and how often.
+	slowAfter = time.Minute
+
 	// poolWaitLine is how often it tells while that lasts.
 	poolWaitLine = time.Minute
 )
@@ -29,14 +32,32 @@ const (
 type busy struct {
 	since  atomic.Int64 // Unix time in nanoseconds; 0: none
 	offset atomic.Int64 // of its first record
+	told   atomic.Int64 // after how many slowAfter somebody was told
 }
 
 func (b *busy) begin(offset int64) {
+	b.told.Store(0)
 	b.offset.Store(offset)
 	b.since.Store(time.Now().UnixNano())
 }
 
 func (b *busy) end() { b.since.Store(0) }
+
+// slow returns for how long a handler runs, and at which offset, if it is time to tell.
+func (b *busy) slow(now time.Time) (running time.Duration, offset int64) {
+	since := b.since.Load()
+	if since == 0 {
+		return 0, 0
+	}
+	running = now.Sub(time.Unix(0, since))
+	if n := int64(running / slowAfter); n > b.told.Load() {
+		b.told.Store(n)
+
+		return running, b.offset.Load()
+	}
+
+	return 0, 0
+}
 
 // poolWatch tells when the guard's pool has no connection to give. One goroutine looks at the pool, once a
 // second; a handler costs two stores.
@@ -74,9 +95,23 @@ func (p *poolWatch) run(ctx context.Context, e *Engine) {
 		case <-ctx.Done():
 			return
 		case now := <-ticker.C:
+			p.tellSlow(ctx, now)
 			if stat := e.guard.Pool().Stat(); p.stuck(stat, now) {
 				p.tell(ctx, e, stat, now)
 			}
+		}
+	}
+}
+
+// tellSlow tells, once a minute, of handlers that do not return.
+func (p *poolWatch) tellSlow(ctx context.Context, now time.Time) {
+	p.mu.Lock()
+	workers := slices.Collect(maps.Keys(p.workers))
+	p.mu.Unlock()
+	for _, w := range workers {
+		if running, offset := w.busy.slow(now); running > 0 {
+			w.observe(consume.Event{Kind: consume.EventHandlerSlow, Offset: offset, Duration: running})
+			w.log.WarnContext(ctx, "consume: a handler has not returned yet", "offset", offset, "running", running)
 		}
 	}
 }

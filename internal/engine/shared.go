@@ -95,8 +95,10 @@ func (w *worker) queueHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Batch
 	}
 	var err error
 	if queue.Len() > 0 {
-		first := consume.Message{Record: *fresh[0].Data.(*consume.Record), Attempt: 1}   //nolint:forcetypeassert // gather set it.
-		err = w.safely(first, func() error { return tx.SendBatch(ctx, &queue).Close() }) // The functions that read answers are the handler's.
+		first := consume.Message{Record: *fresh[0].Data.(*consume.Record), Attempt: 1} //nolint:forcetypeassert // gather set it.
+		err = w.safely(first, func() error {                                           // The functions that read answers are the handler's.
+			return w.limited(ctx, func(ctx context.Context) error { return tx.SendBatch(ctx, &queue).Close() })
+		})
 	}
 	if err != nil && record >= 0 {
 		return &idem.EventError{Index: record, Err: err}

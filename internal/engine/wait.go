@@ -19,9 +19,16 @@ type wait struct {
 	since, told time.Time
 }
 
-// pause tells why something is tried again, at first and once a minute, waits as long as befits the
-// number of failed tries, and reports whether ctx is still alive then.
+// pause tells why something is tried again, waits as long as befits the number of failed tries, and
+// reports whether ctx is still alive then.
 func (w *worker) pause(ctx context.Context, p *wait, why consume.Event, message string, details ...any) bool {
+	w.stand(ctx, p, why, message, details...)
+
+	return backoff.Sleep(ctx, RetryPauses.Pause(p.failed))
+}
+
+// stand tells why the partition stands still, at first and once a minute.
+func (w *worker) stand(ctx context.Context, p *wait, why consume.Event, message string, details ...any) {
 	now := time.Now()
 	if p.failed++; p.failed == 1 {
 		p.since = now
@@ -32,8 +39,6 @@ func (w *worker) pause(ctx context.Context, p *wait, why consume.Event, message 
 		w.observe(why)
 		w.log.WarnContext(ctx, "consume: "+message, append(details, "offset", why.Offset, "since", why.Duration, "error", why.Err)...)
 	}
-
-	return backoff.Sleep(ctx, RetryPauses.Pause(p.failed))
 }
 
 // resume tells that it goes on, if it had to wait.

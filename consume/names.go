@@ -1,0 +1,48 @@
+package consume
+
+import "strconv"
+
+// nameOf is the name of a constant.
+func nameOf(i uint8, names ...string) string {
+	if int(i) < len(names) {
+		return names[i]
+	}
+
+	return strconv.Itoa(int(i))
+}
+
+// String returns the kind in words, as "dead letter".
+func (k EventKind) String() string {
+	return nameOf(uint8(k),
+		"none", "assigned", "revoked", "fetched", "processed", "duplicate", "attempt failed", "paused", "resumed", "dead letter", "parked", "replayed", "committed", "fenced", "skipped", "rewound", "collision", "throttled", "breaker opened", "breaker closed", "handler slow", "pool wait",
+	)
+}
+
+// String returns the name of the constant.
+func (m Mode) String() string {
+	return nameOf(uint8(m), "ByEventIDAndCheckpoint", "ByEventID", "ByCheckpoint")
+}
+
+// String returns the name of the constant.
+func (s Start) String() string { return nameOf(uint8(s), "FromEarliest", "FromLatest") }
+
+// String returns the name of the constant.
+func (f FailurePolicy) String() string { return nameOf(uint8(f), "StoreDeadLetter", "StopOnFailure") }
+
+// String returns the name of the constant.
+func (o OutOfRangePolicy) String() string {
+	return nameOf(uint8(o), "FailOutOfRange", "SkipToEarliest", "SkipToLatest")
+}
+
+// String returns the name of the constant.
+func (r RewindPolicy) String() string { return nameOf(uint8(r), "RewindToCheckpoint", "FailOnRewind") }
+
+// String returns the name of the constant.
+func (u UnreadablePolicy) String() string {
+	return nameOf(uint8(u), "StopOnUnreadable", "StoreUnreadable", "SkipUnreadable")
+}
+
+// String returns the name of the constant.
+func (c CollisionPolicy) String() string {
+	return nameOf(uint8(c), "ReportCollision", "FailOnCollision", "IgnoreCollision")
+}
