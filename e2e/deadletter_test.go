@@ -237,7 +237,7 @@ func TestContextAndObserver(t *testing.T) {
 		refuse refuser
 	)
 	m := s.start(t, func(c *settings) {
-		c.Failure.Retry.MaxAttempts = 2
+		c.Failure.Retry.MaxAttempts, c.OwnTransactions = 2, true
 		c.Context = func(ctx context.Context, record consume.Record) context.Context {
 			return context.WithValue(ctx, key{}, consume.HeaderCarrier(record.Headers).Get("traceparent"))
 		}

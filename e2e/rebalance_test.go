@@ -133,7 +133,7 @@ func TestStopFinishesTheRecordInProgress(t *testing.T) {
 			s.broker.Write(t, s.topic, events(0, 10, 1)...)
 			busy, stopped := make(chan struct{}), make(chan struct{})
 			m := s.start(t, func(c *settings) {
-				c.DrainTimeout = test.drain
+				c.DrainTimeout, c.OwnTransactions = test.drain, true
 				c.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 					if m.Offset == 5 {
 						close(busy)
