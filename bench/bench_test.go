@@ -39,7 +39,7 @@ func TestTiny(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{
-		"batch_vs_seed", "batch_vs_raw_sql", "watermark_vs_seed", "single_vs_pgbench", "single_vs_seed", "exec_vs_seed", "exec_vs_single", "mark_first_vs_seed", "e2e_batch_vs_handwritten",
+		"batch_vs_seed", "batch_vs_raw_sql", "checkpoint_vs_seed", "single_vs_pgbench", "single_vs_seed", "exec_vs_seed", "exec_vs_single", "mark_first_vs_seed", "e2e_batch_vs_handwritten",
 		"idle_p99_ms", "disk_bytes_per_key", "wal_bytes_per_key",
 	} {
 		if got.Ratios[name] <= 0 {

@@ -118,7 +118,7 @@ func (r *report) bars() (direct, ends []bar) {
 		{r.best(rawName), "batches: the same by hand", limit},
 		{r.best(batchName), "ProcessBatch, event ids", ours},
 		{r.best(bothName), "ProcessBatchAt, event ids and offsets", ours},
-		{r.best(rawMarkName), "offsets: the same by hand", limit},
+		{r.best(rawCheckpointName), "offsets: the same by hand", limit},
 		{r.best(checkpointName), "ProcessBatchAt, offsets", ours},
 	} {
 		if b.m != nil {
@@ -129,7 +129,7 @@ func (r *report) bars() (direct, ends []bar) {
 		{handwrittenName, "hand-written reader", theirs},
 		{readersName, "hand-written reader for each partition", theirs},
 		{watermillName, "Watermill, hand-written transaction", theirs},
-		{singleName, "Handle", ours},
+		{handleName, "Handle", ours},
 		{batchName, "HandleBatch, event ids and offsets", ours},
 		{checkpointName, "HandleBatch, offsets", ours},
 	} {

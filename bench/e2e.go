@@ -20,6 +20,7 @@ import (
 const (
 	handwrittenName = "handwritten"
 	readersName     = "handwritten_readers"
+	handleName      = "handle"
 
 	// patience is how long a consumer may take to get its first records.
 	patience = 60 * time.Second
@@ -74,7 +75,7 @@ func consumers(s settings) []consumer {
 		{name: handwrittenName, workers: 1, batch: 1, consume: oneReader},
 		{name: readersName, workers: s.Partitions, batch: 1, consume: aReaderEach, everywhere: true},
 		{name: watermillName, workers: s.Partitions, batch: 1, consume: consumeByWatermill, everywhere: true},
-		{name: singleName, workers: s.Partitions, batch: 1, consume: consumeSingly, everywhere: true},
+		{name: handleName, workers: s.Partitions, batch: 1, consume: consumeSingly, everywhere: true},
 		{name: batchName, workers: s.Partitions, batch: s.Batch, consume: consumeBatches, everywhere: true},
 		{name: checkpointName, workers: s.Partitions, batch: s.Batch, consume: consumeByOffsets, everywhere: true},
 	}

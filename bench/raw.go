@@ -47,8 +47,8 @@ ON CONFLICT DO NOTHING RETURNING key::text`
 	}), nothing, nil
 }
 
-// openRawMark is openRaw with the offset in place of the claims.
-func openRawMark(ctx context.Context, j *job) (processor, func(), error) {
+// openRawCheckpoint is openRaw with the offset in place of the claims.
+func openRawCheckpoint(ctx context.Context, j *job) (processor, func(), error) {
 	const (
 		create  = `INSERT INTO idem.checkpoints (consumer_id, topic, partition) VALUES (0, 'raw', $1)`
 		advance = `UPDATE idem.checkpoints SET next_offset = $1 WHERE consumer_id = 0 AND topic = 'raw' AND partition = $2 AND next_offset = $3`

@@ -11,17 +11,17 @@ import (
 
 // The names of the subjects, as they stand in the results.
 const (
-	seedName       = "seed"
-	markFirstName  = "mark_first"
-	singleName     = "single"
-	execName       = "exec"
-	batchName      = "batch"
-	checkpointName = "watermark"
-	bothName       = "batch_watermark"
-	pgbenchName    = "pgbench"
-	pgxName        = "pgx"
-	rawName        = "raw_sql"
-	rawMarkName    = "raw_sql_watermark"
+	seedName          = "seed"
+	markFirstName     = "mark_first"
+	singleName        = "single"
+	execName          = "exec"
+	batchName         = "batch"
+	checkpointName    = "checkpoint"
+	bothName          = "batch_checkpoint"
+	pgbenchName       = "pgbench"
+	pgxName           = "pgx"
+	rawName           = "raw_sql"
+	rawCheckpointName = "raw_sql_checkpoint"
 )
 
 // subject is one way to process events.
@@ -119,7 +119,7 @@ func execSubject(workers int) subject {
 
 func batchSubject(name string, sessions, size int) subject {
 	open := map[string]opener{
-		batchName: openBatch, checkpointName: openCheckpoint, bothName: openBoth, rawName: openRaw, rawMarkName: openRawMark,
+		batchName: openBatch, checkpointName: openCheckpoint, bothName: openBoth, rawName: openRaw, rawCheckpointName: openRawCheckpoint,
 	}[name]
 
 	return subject{name: name, workers: sessions, size: size, open: open}
@@ -139,8 +139,8 @@ func baseSubjects(s settings, tools *limits) []subject {
 		all = append(all, tools.pgbenchSubject(s.Workers))
 	}
 	for _, sessions := range s.Sessions {
-		for _, name := range []string{bothName, batchName, rawName, rawMarkName, checkpointName} {
-			if sessions > 1 && (name == rawName || name == rawMarkName) {
+		for _, name := range []string{bothName, batchName, rawName, rawCheckpointName, checkpointName} {
+			if sessions > 1 && (name == rawName || name == rawCheckpointName) {
 				continue
 			}
 			all = append(all, batchSubject(name, sessions, s.Batch))
