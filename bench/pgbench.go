@@ -65,6 +65,8 @@ func (l *limits) script(workers, accounts int) (string, error) {
 			return ""
 		}
 		switch arg := l.claim.args[i-1].(type) {
+		case *string, *int64: // Those that MarkProcessed has no value for.
+			return "NULL"
 		case int64:
 			return "(" + strconv.FormatInt(arg, 10) + ")" // It may be negative.
 		case string:

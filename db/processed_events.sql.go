@@ -98,20 +98,21 @@ func (q *Queries) EventClaim(ctx context.Context, db DBTX, arg EventClaimParams)
 }
 
 const eventClaimOne = `-- name: EventClaimOne :execrows
-INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata, fingerprint) VALUES ($1, $2::pg_catalog.text::pg_catalog.uuid, $3::pg_catalog.text::pg_catalog.uuid, CASE WHEN $4::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $4::pg_catalog.text END, CASE WHEN $5::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $5::pg_catalog.text END::pg_catalog.jsonb, CASE WHEN $6::bigint OPERATOR(pg_catalog.=) 0 THEN NULL ELSE $6::bigint END) ON CONFLICT DO NOTHING
+INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata, fingerprint) VALUES ($1, $2::pg_catalog.text::pg_catalog.uuid, $3::pg_catalog.text::pg_catalog.uuid, $4::pg_catalog.text, $5::pg_catalog.text::pg_catalog.jsonb, $6::bigint) ON CONFLICT DO NOTHING
 `
 
 type EventClaimOneParams struct {
 	ConsumerID  int64
 	Key         string
 	ClaimID     string
-	EventID     string
-	Metadata    string
-	Fingerprint int64
+	EventID     *string
+	Metadata    *string
+	Fingerprint *int64
 }
 
 // EventClaim for one event: one row if it is the caller's to process, else none. There is nothing to
-// unnest, to sort or to count, so it costs the server less.
+// unnest, to sort or to count, so it costs the server less. Neither is there an expression that makes an
+// empty value null, for each takes 1.5 % of the server's instructions for the whole transaction.
 func (q *Queries) EventClaimOne(ctx context.Context, db DBTX, arg EventClaimOneParams) (int64, error) {
 	result, err := db.Exec(ctx, eventClaimOne,
 		arg.ConsumerID,
@@ -128,16 +129,16 @@ func (q *Queries) EventClaimOne(ctx context.Context, db DBTX, arg EventClaimOneP
 }
 
 const eventClaimOrFail = `-- name: EventClaimOrFail :exec
-INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata, fingerprint) VALUES ($1, $2::pg_catalog.text::pg_catalog.uuid, $3::pg_catalog.text::pg_catalog.uuid, CASE WHEN $4::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $4::pg_catalog.text END, CASE WHEN $5::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $5::pg_catalog.text END::pg_catalog.jsonb, CASE WHEN $6::bigint OPERATOR(pg_catalog.=) 0 THEN NULL ELSE $6::bigint END)
+INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata, fingerprint) VALUES ($1, $2::pg_catalog.text::pg_catalog.uuid, $3::pg_catalog.text::pg_catalog.uuid, $4::pg_catalog.text, $5::pg_catalog.text::pg_catalog.jsonb, $6::bigint)
 `
 
 type EventClaimOrFailParams struct {
 	ConsumerID  int64
 	Key         string
 	ClaimID     string
-	EventID     string
-	Metadata    string
-	Fingerprint int64
+	EventID     *string
+	Metadata    *string
+	Fingerprint *int64
 }
 
 // EventClaimOne that fails with unique_violation (23505) where the event is not the caller's to

@@ -143,9 +143,20 @@ func (g *Guard) queueReclaim(ctx context.Context, b *beginner, c call) {
 // claimParams are those of the statements that claim one event.
 func (c *call) claimParams(consumer int64) db.EventClaimOneParams {
 	return db.EventClaimOneParams{
-		ConsumerID: consumer, Key: c.key.String(), ClaimID: c.claimID.String(), EventID: storedEventID(c.eventID), Metadata: c.metadata,
-		Fingerprint: int64(c.fingerprint),
+		ConsumerID: consumer, Key: c.key.String(), ClaimID: c.claimID.String(),
+		EventID: orNull(storedEventID(c.eventID)), Metadata: orNull(c.metadata), Fingerprint: orNull(int64(c.fingerprint)),
 	}
+}
+
+// orNull returns nil for the zero value.
+func orNull[T comparable](value T) *T {
+	var zero T
+	if value == zero {
+		return nil
+	}
+	copied := value // Else each value would be allocated.
+
+	return &copied
 }
 
 // keyed returns the call's events as the statements that claim many want them.

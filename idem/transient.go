@@ -128,6 +128,9 @@ func transientSQL(err *pgconn.PgError) bool {
 // statementsLost reports whether the session does not have the prepared statements that pgx thinks it
 // has. The names of the server's functions tell that from errors which somebody raised.
 func statementsLost(err error) bool {
+	if err == nil { // errors.As would allocate, and most calls succeed.
+		return false
+	}
 	var pgErr *pgconn.PgError
 
 	return errors.As(err, &pgErr) && (pgErr.Code == "26000" && (pgErr.Routine == "FetchPreparedStatement" || pgErr.Routine == "exec_bind_message") ||
