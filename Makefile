@@ -62,7 +62,7 @@ generate: ## Generate db/ from queries/ and schema/
 	CGO_ENABLED=0 go run -C internal/qualifysql . "$(CURDIR)/db"
 
 .PHONY: bench
-bench: ## Compare the guard with its predecessor and its limits (10 minutes; ARGS=--help for more)
+bench: ## Compare the guard with its predecessor and its limits (12 minutes; ARGS=--help for more)
 	@go run -C bench . $(ARGS)
 
 .PHONY: bench-quick

@@ -27,6 +27,15 @@ func newColumns(n int) columns {
 	return columns{make([]string, 0, n), make([]int32, 0, n), make([]int64, 0, n)}
 }
 
+func columnsOf(events []event) *columns {
+	c := newColumns(len(events))
+	for _, e := range events {
+		c.add(e)
+	}
+
+	return &c
+}
+
 func (c *columns) add(e event) {
 	c.ids = append(c.ids, e.ID)
 	c.accounts = append(c.accounts, e.Account)

@@ -65,7 +65,7 @@ func (r *report) chart() string {
 <text class="head" x="12" y="24">Events a second, each with a business write in PostgreSQL</text>
 `, chartWidth, height, chartWidth, height)
 	key := 12
-	for _, k := range []struct{ class, text string }{{ours, "this library"}, {theirs, "without it"}, {limit, "limits: the same statements by hand"}} {
+	for _, k := range []struct{ class, text string }{{ours, "this library"}, {theirs, "without it"}, {limit, "limits: the same by hand, or less"}} {
 		fmt.Fprintf(&svg, `<rect class="%s" x="%d" y="36" width="12" height="12"/><text x="%d" y="46">%s</text>`+"\n", k.class, key, key+18, k.text)
 		key += 40 + 7*len(k.text)
 	}
@@ -130,8 +130,10 @@ func (r *report) bars() (direct, ends []bar) {
 		{readersName, "hand-written reader for each partition", theirs},
 		{watermillName, "Watermill, hand-written transaction", theirs},
 		{handleName, "Handle", ours},
+		{handBatchName, "hand-written readers of batches", theirs},
 		{batchName, "HandleBatch, event ids and offsets", ours},
 		{checkpointName, "HandleBatch, offsets", ours},
+		{atLeastOnceName, "batches, at least once", limit},
 	} {
 		if m := r.e2e(b.name); m != nil {
 			ends = append(ends, bar{fmt.Sprintf("%s (%d)", b.label, m.Workers), m.Value, b.class})

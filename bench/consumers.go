@@ -24,11 +24,7 @@ func oneReader(ctx context.Context, f *feed) (err error) {
 	if err != nil {
 		return err
 	}
-	reader := kafka.NewReader(kafka.ReaderConfig{
-		Brokers: f.brokers, GroupID: f.group, Topic: f.topic, StartOffset: kafka.FirstOffset,
-		MaxWait: 500 * time.Millisecond, CommitInterval: time.Second,
-		HeartbeatInterval: time.Second, SessionTimeout: 10 * time.Second, JoinGroupBackoff: 200 * time.Millisecond,
-	})
+	reader := f.reader(1)
 	defer func() { err = errors.Join(err, reader.Close()) }()
 	for {
 		m, err := reader.FetchMessage(ctx)
@@ -46,9 +42,20 @@ func oneReader(ctx context.Context, f *feed) (err error) {
 		if err != nil {
 			return fmt.Errorf("hand-written consumer: %w", err)
 		}
-		f.done[m.Partition].Add(fresh)    // A rebalance delivers some again.
+		f.did(e.Partition, fresh)         // A rebalance delivers some again.
 		_ = reader.CommitMessages(ctx, m) // One that is not committed will come again.
 	}
+}
+
+// reader makes a reader that fetches a batch ahead, and commits offsets once a second.
+func (f *feed) reader(batch int) *kafka.Reader {
+	const usual = 100 // kafka-go's QueueCapacity
+
+	return kafka.NewReader(kafka.ReaderConfig{
+		Brokers: f.brokers, GroupID: f.group, Topic: f.topic, StartOffset: kafka.FirstOffset, QueueCapacity: max(batch, usual),
+		MaxWait: 500 * time.Millisecond, CommitInterval: time.Second,
+		HeartbeatInterval: time.Second, SessionTimeout: 10 * time.Second, JoinGroupBackoff: 200 * time.Millisecond,
+	})
 }
 
 // registered returns the id of the guard's consumer, for what is written by hand. The guard's table
@@ -84,13 +91,16 @@ func handleByHand(ctx context.Context, pool *pgxpool.Pool, consumerID int64, e e
 }
 
 // aReaderEach is a hand-written reader for each partition, side by side.
-func aReaderEach(ctx context.Context, f *feed) error {
+func aReaderEach(ctx context.Context, f *feed) error { return sideBySide(ctx, f, oneReader) }
+
+// sideBySide runs as many members of a group as there are partitions.
+func sideBySide(ctx context.Context, f *feed, member func(context.Context, *feed) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for range f.partitions {
-		group.Go(func() error { return oneReader(ctx, f) })
+		group.Go(func() error { return member(ctx, f) })
 	}
 
-	return group.Wait() //nolint:wrapcheck // It is oneReader's.
+	return group.Wait() //nolint:wrapcheck // It is the member's.
 }
 
 // consumeSingly is the library's consumer with a handler for single records.
@@ -139,10 +149,7 @@ func (f *feed) run(ctx context.Context, config consume.Config) error {
 	}
 	config.Observe = func(e consume.Event) {
 		if e.Kind == consume.EventProcessed {
-			f.done[e.Partition].Add(int64(e.Records))
-			if f.processed != nil {
-				f.processed <- time.Now()
-			}
+			f.did(e.Partition, int64(e.Records))
 		}
 	}
 	c, err := kafkaadapter.New(guard, kafkaadapter.Config{Brokers: f.brokers, Group: f.group, Topics: []string{f.topic}}, config)

@@ -20,6 +20,8 @@ import (
 const (
 	handwrittenName = "handwritten"
 	readersName     = "handwritten_readers"
+	handBatchName   = "handwritten_batch"
+	atLeastOnceName = "at_least_once"
 	handleName      = "handle"
 
 	// patience is how long a consumer may take to get its first records.
@@ -39,6 +41,14 @@ type feed struct {
 	done []atomic.Int64
 
 	processed chan time.Time // gets the end of each transaction, if there is somebody who waits for that
+}
+
+// did notes that a transaction was committed, with so many events of a partition.
+func (f *feed) did(partition int32, events int64) {
+	f.done[partition].Add(events)
+	if f.processed != nil {
+		f.processed <- time.Now()
+	}
 }
 
 func (f *feed) total() (n int64) {
@@ -76,7 +86,9 @@ func consumers(s settings) []consumer {
 		{name: readersName, workers: s.Partitions, batch: 1, consume: aReaderEach, everywhere: true},
 		{name: watermillName, workers: s.Partitions, batch: 1, consume: consumeByWatermill, everywhere: true},
 		{name: handleName, workers: s.Partitions, batch: 1, consume: consumeSingly, everywhere: true},
+		{name: handBatchName, workers: s.Partitions, batch: s.Batch, consume: batchesByHand, everywhere: true},
 		{name: batchName, workers: s.Partitions, batch: s.Batch, consume: consumeBatches, everywhere: true},
+		{name: atLeastOnceName, workers: s.Partitions, batch: s.Batch, consume: consumeAtLeastOnce, everywhere: true},
 		{name: checkpointName, workers: s.Partitions, batch: s.Batch, consume: consumeByOffsets, everywhere: true},
 	}
 	if s.Mode == quickMode {
@@ -95,13 +107,8 @@ func (b *bench) endToEnd(ctx context.Context) error {
 	if s.Broker == noBroker {
 		return nil
 	}
-	if err := b.servers.startBroker(ctx, s, b.messages); err != nil {
-		return err
-	}
-	b.report.Versions["broker"] = strings.TrimSpace(b.servers.broker + " " + b.servers.version)
-	topic := "bench-" + strconv.FormatInt(time.Now().UnixNano(), 36)
-	b.sayf("producing %d records", s.Records)
-	if err := b.servers.fill(ctx, topic, s); err != nil {
+	topic, err := b.newTopic(ctx, s.Records)
+	if err != nil {
 		return err
 	}
 	all := consumers(s)
@@ -125,7 +132,29 @@ func (b *bench) endToEnd(ctx context.Context) error {
 		}
 	}
 
-	return b.idle(ctx)
+	return nil
+}
+
+// startBroker starts the broker, unless it runs already.
+func (b *bench) startBroker(ctx context.Context) error {
+	if b.servers.brokers != nil {
+		return nil
+	}
+	err := b.servers.startBroker(ctx, b.settings, b.messages)
+	b.report.Versions["broker"] = strings.TrimSpace(b.servers.broker + " " + b.servers.version)
+
+	return err
+}
+
+// newTopic makes a topic with that many records.
+func (b *bench) newTopic(ctx context.Context, records int) (topic string, err error) {
+	if err := b.startBroker(ctx); err != nil {
+		return "", err
+	}
+	topic = "bench-" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	b.sayf("producing %d records", records)
+
+	return topic, b.servers.fill(ctx, topic, b.settings, records)
 }
 
 // consume measures one consumer in one round.
@@ -243,26 +272,27 @@ func decode(m kafka.Message) (event, error) {
 		}
 	}
 
-	return parse(id, m.Value)
+	return parse(int32(m.Partition), id, m.Value) //nolint:gosec // There are few.
 }
 
 // decodeRecord reads an event from a record of the library.
 func decodeRecord(r consume.Record) (event, error) {
-	return parse(consume.HeaderCarrier(r.Headers).Get(eventIDHeader), r.Value)
+	return parse(r.Partition, consume.HeaderCarrier(r.Headers).Get(eventIDHeader), r.Value)
 }
 
-func parse(eventID string, value []byte) (event, error) {
-	e := event{ID: eventID}
+// parse reads an event from a record's partition, event id and value.
+func parse(partition int32, eventID string, value []byte) (event, error) {
+	e := event{ID: eventID, Partition: partition}
 	account, rest, _ := strings.Cut(string(value), " ")
 	amount, _, _ := strings.Cut(rest, " ")
-	id, err := strconv.ParseInt(account, 10, 32)
+	n, err := strconv.ParseInt(account, 10, 32)
 	if err == nil {
 		e.Amount, err = strconv.ParseInt(amount, 10, 64)
 	}
 	if err != nil {
 		return e, fmt.Errorf("decode a record: %w", err)
 	}
-	e.Account = int32(id)
+	e.Account = int32(n)
 
 	return e, nil
 }

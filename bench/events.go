@@ -28,9 +28,10 @@ var baseLoad = load{IDs: uuid4}
 
 // event is a payment.
 type event struct {
-	ID      string
-	Account int32
-	Amount  int64
+	ID        string
+	Account   int32
+	Partition int32 // of the record that it came with
+	Amount    int64
 }
 
 // remembered is how many of its events a stream can deliver again.

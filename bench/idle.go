@@ -17,29 +17,42 @@ const (
 
 // idle measures, on a topic where nothing else happens, how long a record takes from the call that
 // produces it to the end of the COMMIT with which it takes effect; and how long that call takes, which
-// is the part that no consumer can change.
+// is the part that no consumer can change. The consumer that delivers at least once shows what of it is the
+// machine's.
 func (b *bench) idle(ctx context.Context) error {
+	if b.settings.Broker == noBroker {
+		return nil
+	}
+	if err := b.startBroker(ctx); err != nil {
+		return err
+	}
+	consumers := []struct {
+		name    string
+		consume func(context.Context, *feed) error
+	}{{idleName, consumeSingly}, {idleName + "_" + atLeastOnceName, consumeAtLeastOnce}}
 	for round := range b.settings.LoadRounds {
-		produced, committed, err := b.idleOnce(ctx, "bench-idle-"+strconv.FormatInt(time.Now().UnixNano(), 36))
-		if err != nil {
-			return err
-		}
-		b.sayf("round %d/%d  a record alone is committed after %.1f ms (p50), %.1f ms (p99); the broker has it after %.1f and %.1f ms",
-			round+1, b.settings.LoadRounds, committed.P50, committed.P99, produced.P50, produced.P99)
-		m := measurement{Section: sectionE2E, Subject: idleName, Workers: 1, Batch: 1, Load: baseLoad, Broker: b.servers.broker, Unit: "ms"}
-		for _, figure := range []struct {
-			name  string
-			value float64
-		}{{"produced_p50", produced.P50}, {"produced_p99", produced.P99}, {"committed_p50", committed.P50}, {"committed_p99", committed.P99}} {
-			m.ID = "e2e/" + idleName + "/" + figure.name
-			b.report.record(m, sample{rate: figure.value})
+		for _, c := range inTurn(consumers, round) {
+			produced, committed, err := b.idleOnce(ctx, "bench-idle-"+strconv.FormatInt(time.Now().UnixNano(), 36), c.consume)
+			if err != nil {
+				return err
+			}
+			b.sayf("round %d/%d  %-18s a record alone is committed after %.1f ms (p50), %.1f ms (p99); the broker has it after %.1f and %.1f ms",
+				round+1, b.settings.LoadRounds, c.name, committed.P50, committed.P99, produced.P50, produced.P99)
+			m := measurement{Section: sectionE2E, Subject: c.name, Workers: 1, Batch: 1, Load: baseLoad, Broker: b.servers.broker, Unit: "ms"}
+			for _, figure := range []struct {
+				name  string
+				value float64
+			}{{"produced_p50", produced.P50}, {"produced_p99", produced.P99}, {"committed_p50", committed.P50}, {"committed_p99", committed.P99}} {
+				m.ID = "e2e/" + c.name + "/" + figure.name
+				b.report.record(m, sample{rate: figure.value})
+			}
 		}
 	}
 
 	return nil
 }
 
-func (b *bench) idleOnce(ctx context.Context, topic string) (produced, committed latency, err error) {
+func (b *bench) idleOnce(ctx context.Context, topic string, consume func(context.Context, *feed) error) (produced, committed latency, err error) {
 	if err := b.servers.createTopic(ctx, topic, 1); err != nil {
 		return produced, committed, err
 	}
@@ -57,12 +70,12 @@ func (b *bench) idleOnce(ctx context.Context, topic string) (produced, committed
 	}
 	defer client.Close()
 	f := &feed{
-		pool: pool, brokers: b.servers.brokers, topic: topic, group: topic, partitions: 1,
+		pool: pool, brokers: b.servers.brokers, topic: topic, group: topic, partitions: 1, batch: b.settings.Batch,
 		done: make([]atomic.Int64, 1), processed: make(chan time.Time, 1),
 	}
 	consuming, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- consumeSingly(consuming, f) }()
+	go func() { ended <- consume(consuming, f) }()
 	defer func() {
 		stop()
 		if !errors.Is(err, errEnded) {

@@ -16,7 +16,11 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	err := command(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	run := func() error { return command(ctx, os.Args[1:], os.Stdout, os.Stderr) }
+	if isConsumeRound() {
+		run = func() error { return consumeTopic(ctx, os.Stdout) }
+	}
+	err := run()
 	stop()
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):

@@ -13,7 +13,20 @@ func (b *bench) startProfile(id string) (stop func(), err error) {
 	if b.settings.profile == "" {
 		return nothing, nil
 	}
-	path := filepath.Join(b.settings.profile, strings.ReplaceAll(id, "/", "_")+".pprof")
+
+	return profileTo(b.profilePath(id))
+}
+
+// profilePath is where the profile of a measurement goes. Empty: none is asked for.
+func (b *bench) profilePath(id string) string {
+	if b.settings.profile == "" {
+		return ""
+	}
+
+	return filepath.Join(b.settings.profile, strings.ReplaceAll(id, "/", "_")+".pprof")
+}
+
+func profileTo(path string) (stop func(), err error) {
 	file, err := os.Create(path) //nolint:gosec // The user chose the folder.
 	if err != nil {
 		return nil, fmt.Errorf("create a profile: %w", err)

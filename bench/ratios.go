@@ -44,15 +44,29 @@ func (r *report) compare() {
 	r.divide("mark_first_vs_seed", "marked before it is processed / seed, with as many workers", r.find(markFirstSubject(workers).id(baseLoad)), sameSeed, 0)
 	r.divide("seed_vs_fsync", "events of the seed, each with two COMMITs / fsyncs, one after the other", seed, r.best(fsyncName), 0)
 	r.divideAtMost("expiry_p99", "p99 of ProcessIfNew while expired rows are deleted / undisturbed", r.find("expiry/p99/while_deleting"), r.find("expiry/p99/undisturbed"), 1.5)
-	r.divide("e2e_batch_vs_handwritten", "HandleBatch / one hand-written reader", r.e2e(batchName), r.e2e(handwrittenName), 20)
-	r.divide("e2e_batch_vs_handwritten_readers", "HandleBatch / a hand-written reader for each partition", r.e2e(batchName), r.e2e(readersName), 0)
-	r.divide("e2e_batch_vs_watermill", "HandleBatch / Watermill's Kafka subscriber and router with the hand-written transaction", r.e2e(batchName), r.e2e(watermillName), 0)
-	r.divide("e2e_handle_vs_watermill", "Handle / the same", r.e2e(handleName), r.e2e(watermillName), 0)
-	r.divide("e2e_handle_vs_handwritten", "Handle / one hand-written reader", r.e2e(handleName), r.e2e(handwrittenName), 0)
-	r.divide("e2e_checkpoint_vs_handwritten", "HandleBatch without keys / one hand-written reader", r.e2e(checkpointName), r.e2e(handwrittenName), 0)
-	r.state("idle_p99_ms", "milliseconds from the call that produces a record to its COMMIT, on an idle topic, for 99 %", r.find("e2e/idle/committed_p99"), 10)
+	r.compareEndToEnd()
 	r.state("disk_bytes_per_key", "bytes on disk for each uuid4 key", r.find("storage/disk/idem/uuid4"), 155)
 	r.state("wal_bytes_per_key", "bytes of WAL for each uuid4 key, without a business write", r.find("storage/wal/idem/uuid4"), 300)
+}
+
+// compareEndToEnd fills in those of consumers of Kafka.
+func (r *report) compareEndToEnd() {
+	handle, batch, checkpoint := r.e2e(handleName), r.e2e(batchName), r.e2e(checkpointName)
+	one, watermill, least := r.e2e(handwrittenName), r.e2e(watermillName), r.e2e(atLeastOnceName)
+	r.divide("e2e_handle_vs_watermill", "Handle / Watermill's Kafka subscriber and router with the hand-written transaction", handle, watermill, 6)
+	r.divide("e2e_handle_vs_handwritten", "Handle / one hand-written reader", handle, one, 0)
+	r.divide("e2e_batch_vs_handwritten", "HandleBatch / one hand-written reader", batch, one, 50)
+	r.divide("e2e_batch_vs_handwritten_readers", "HandleBatch / a hand-written reader for each partition", batch, r.e2e(readersName), 0)
+	r.divide("e2e_batch_vs_handwritten_batch", "HandleBatch / a hand-written reader of batches for each partition", batch, r.e2e(handBatchName), 1)
+	r.divide("e2e_batch_vs_watermill", "HandleBatch / Watermill's Kafka subscriber and router with the hand-written transaction", batch, watermill, 0)
+	r.divide("e2e_checkpoint_vs_handwritten", "HandleBatch without keys / one hand-written reader", checkpoint, one, 0)
+	r.divide("e2e_checkpoint_vs_at_least_once", "HandleBatch without keys / franz-go with the same batches, neither claims nor checkpoint", checkpoint, least, 0.95)
+	r.divide("e2e_exactly_once_vs_at_least_once", "HandleBatch / the same: the price of exactly once", batch, least, 0.42)
+	adapter := r.find(sectionConsume + "/" + adapterName)
+	r.divide("consume_vs_franz", "fetches of kafkaadapter / franz-go, without a database", adapter, r.find(sectionConsume+"/"+franzName), 1)
+	r.divide("consume_vs_reader", "fetches of kafkaadapter / kafka.Reader, without a database", adapter, r.find(sectionConsume+"/"+readerName), 0)
+	r.state("idle_p99_ms", "milliseconds from the call that produces a record to its COMMIT, on an idle topic, for 99 %", r.find("e2e/idle/committed_p99"), 3)
+	r.divide("idle_p50_vs_at_least_once", "the same for 50 % / by franz-go with the same write, neither a claim nor a checkpoint", r.find("e2e/idle/committed_p50"), r.find("e2e/idle_at_least_once/committed_p50"), 0)
 }
 
 // divide adds the ratio of two measurements, if there are both.
@@ -78,7 +92,11 @@ func quotient(name, what string, numerator, denominator *measurement, goal float
 		quotients[i] = numerator.samples[i].rate / denominator.samples[i].rate
 	}
 	q := ratio{Name: name, What: what, Numerator: numerator.ID, Denominator: denominator.ID, Goal: goal, Value: newSeries(quotients)}
-	if n, d := numerator.PerEvent.cpu(), denominator.PerEvent.cpu(); n > 0 && d > 0 {
+	n, d := numerator.PerEvent.cpu(), denominator.PerEvent.cpu()
+	if numerator.Section == sectionConsume { // There is no server.
+		n, d = numerator.PerEvent.ClientCPU, denominator.PerEvent.ClientCPU
+	}
+	if n > 0 && d > 0 {
 		q.CPU = d / n
 	}
 

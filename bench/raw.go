@@ -7,44 +7,16 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// openRaw is what one would write by hand for batches, without a library: claim, business write
-// and COMMIT. BEGIN travels with the claim. All UUIDs of the benchmark travel as text, because pgx is
-// slow to encode a uuid.UUID.
+// openRaw is what one would write by hand for batches, without a library.
 func openRaw(ctx context.Context, j *job) (processor, func(), error) {
-	const claim = `INSERT INTO idem.processed_events (consumer_id, key, claim_id)
-SELECT $1::bigint, key::uuid, $2::text::uuid FROM unnest($3::text[]) AS key ORDER BY key::uuid
-ON CONFLICT DO NOTHING RETURNING key::text`
 	consumer, err := registered(ctx, j.pool)
-	if err != nil {
-		return nil, nil, err
-	}
 
-	return rawProcessor(j, func(_ int, events []event, batch *pgx.Batch) (func(pgx.BatchResults) ([]event, error), error) {
-		keys := make([]string, len(events))
-		byKey := make(map[string]event, len(events))
-		for i, e := range events {
-			keys[i], byKey[e.ID] = e.ID, e
-		}
-		batch.Queue(claim, consumer, uuid.NewString(), keys)
-
-		return func(results pgx.BatchResults) ([]event, error) {
-			rows, err := results.Query()
-			if err != nil {
-				return nil, err //nolint:wrapcheck // It is wrapped below.
-			}
-			fresh := make([]event, 0, len(events))
-			var key string
-			_, err = pgx.ForEachRow(rows, []any{&key}, func() error {
-				fresh = append(fresh, byKey[key])
-
-				return nil
-			})
-
-			return fresh, err //nolint:wrapcheck // It is wrapped below.
-		}, nil
-	}), nothing, nil
+	return rawProcessor(j, func(_ int, events []event, batch *pgx.Batch) freshOf {
+		return claimByHand(batch, consumer, events)
+	}), nothing, err
 }
 
 // openRawCheckpoint is openRaw with the offset in place of the claims.
@@ -60,7 +32,7 @@ func openRawCheckpoint(ctx context.Context, j *job) (processor, func(), error) {
 		}
 	}
 
-	return rawProcessor(j, func(worker int, events []event, batch *pgx.Batch) (func(pgx.BatchResults) ([]event, error), error) {
+	return rawProcessor(j, func(worker int, events []event, batch *pgx.Batch) freshOf {
 		offset := offsets[worker]
 		offsets[worker] += int64(len(events))
 		batch.Queue(advance, offsets[worker], worker, offset)
@@ -72,46 +44,77 @@ func openRawCheckpoint(ctx context.Context, j *job) (processor, func(), error) {
 			}
 
 			return events, err
-		}, nil
+		}
 	}), nothing, nil
 }
 
-// rawProcessor runs the transactions around a claim, which is queued behind BEGIN.
-func rawProcessor(j *job, claim func(int, []event, *pgx.Batch) (func(pgx.BatchResults) ([]event, error), error)) processor {
+func rawProcessor(j *job, claim func(worker int, events []event, batch *pgx.Batch) freshOf) processor {
 	return func(ctx context.Context, worker int, events []event) error {
-		conn, err := j.pool.Acquire(ctx)
-		if err != nil {
-			return fmt.Errorf("acquire a connection: %w", err)
-		}
-		defer conn.Release()
-		batch := &pgx.Batch{}
-		batch.Queue("BEGIN")
-		read, err := claim(worker, events, batch)
-		if err != nil {
-			return err
-		}
-		results := conn.SendBatch(ctx, batch)
-		_, err = results.Exec()
-		var fresh []event
-		if err == nil {
-			fresh, err = read(results)
-		}
-		if err = errors.Join(err, results.Close()); err != nil {
-			return fmt.Errorf("claim: %w", err)
-		}
-		if len(fresh) > 0 {
-			rows := newColumns(len(fresh))
-			for _, e := range fresh {
-				rows.add(e)
-			}
-			if _, err := conn.Exec(ctx, businessMany, rows.args()...); err != nil {
-				return fmt.Errorf("business write: %w", err)
-			}
-		}
-		if _, err := conn.Exec(ctx, "COMMIT"); err != nil {
-			return fmt.Errorf("commit: %w", err)
-		}
+		_, err := transactByHand(ctx, j.pool, func(batch *pgx.Batch) freshOf { return claim(worker, events, batch) })
 
-		return nil
+		return err
 	}
+}
+
+// freshOf reads the answer to a claim: which events are to be processed.
+type freshOf func(answer pgx.BatchResults) ([]event, error)
+
+// claimByHand queues the claims of events. All UUIDs of the benchmark travel as text, because pgx is slow
+// to encode a uuid.UUID.
+func claimByHand(batch *pgx.Batch, consumer int64, events []event) freshOf {
+	const claim = `INSERT INTO idem.processed_events (consumer_id, key, claim_id)
+SELECT $1::bigint, key::uuid, $2::text::uuid FROM unnest($3::text[]) AS key ORDER BY key::uuid
+ON CONFLICT DO NOTHING RETURNING key::text`
+	keys := make([]string, len(events))
+	byKey := make(map[string]event, len(events))
+	for i, e := range events {
+		keys[i], byKey[e.ID] = e.ID, e
+	}
+	batch.Queue(claim, consumer, uuid.NewString(), keys)
+
+	return func(answer pgx.BatchResults) ([]event, error) {
+		rows, err := answer.Query()
+		if err != nil {
+			return nil, err //nolint:wrapcheck // It is wrapped below.
+		}
+		fresh := make([]event, 0, len(events))
+		var key string
+		_, err = pgx.ForEachRow(rows, []any{&key}, func() error {
+			fresh = append(fresh, byKey[key])
+
+			return nil
+		})
+
+		return fresh, err //nolint:wrapcheck // It is wrapped below.
+	}
+}
+
+// transactByHand is the transaction of a batch: BEGIN and a claim in one round trip, the business write
+// of what the claim says is fresh, and COMMIT.
+func transactByHand(ctx context.Context, pool *pgxpool.Pool, claim func(*pgx.Batch) freshOf) (fresh []event, err error) {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("acquire a connection: %w", err)
+	}
+	defer conn.Release()
+	batch := &pgx.Batch{}
+	batch.Queue("BEGIN")
+	read := claim(batch)
+	answer := conn.SendBatch(ctx, batch)
+	if _, err = answer.Exec(); err == nil {
+		fresh, err = read(answer)
+	}
+	if err = errors.Join(err, answer.Close()); err != nil {
+		return nil, fmt.Errorf("claim: %w", err)
+	}
+	if len(fresh) > 0 {
+		if _, err := conn.Exec(ctx, businessMany, columnsOf(fresh).args()...); err != nil {
+			return nil, fmt.Errorf("business write: %w", err)
+		}
+	}
+	if _, err := conn.Exec(ctx, "COMMIT"); err != nil {
+		return nil, fmt.Errorf("commit: %w", err)
+	}
+
+	return fresh, nil
 }

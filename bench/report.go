@@ -30,7 +30,7 @@ type report struct {
 // measurement is a figure of a subject, of all rounds.
 type measurement struct {
 	ID       string  `json:"id"`
-	Section  string  `json:"section"` // direct, storage, expiry, e2e, retention or large
+	Section  string  `json:"section"` // direct, storage, expiry, e2e, consume, retention or large
 	Subject  string  `json:"subject"`
 	Workers  int     `json:"workers"`
 	Batch    int     `json:"batch"`

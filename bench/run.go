@@ -9,17 +9,38 @@ import (
 	"time"
 )
 
-// The sections of the results.
+// The sections of a run, and of its results. What loads measures stands with direct, what idle does with
+// e2e.
 const (
 	sectionDirect    = "direct"
 	sectionStorage   = "storage"
+	sectionLoads     = "loads"
 	sectionExpiry    = "expiry"
 	sectionE2E       = "e2e"
+	sectionIdle      = "idle"
+	sectionConsume   = "consume"
 	sectionRetention = "retention"
 	sectionLarge     = "large"
 
 	eventsPerSecond = "events/s"
 )
+
+// sections are what can be measured, in the order of a usual run, which leaves out those that run only alone.
+var sections = []struct {
+	name    string
+	alone   bool
+	measure func(*bench, context.Context) error
+}{
+	{sectionDirect, false, (*bench).base},
+	{sectionStorage, false, (*bench).storage},
+	{sectionLoads, false, (*bench).loads},
+	{sectionExpiry, false, (*bench).expiry},
+	{sectionE2E, false, (*bench).endToEnd},
+	{sectionIdle, false, (*bench).idle},
+	{sectionConsume, false, (*bench).consumeOnly},
+	{sectionRetention, true, (*bench).retention},
+	{sectionLarge, true, (*bench).large},
+}
 
 // bench is a run of the benchmark.
 type bench struct {
@@ -59,15 +80,11 @@ func run(ctx context.Context, s settings, messages io.Writer) (_ *report, err er
 		return nil, err
 	}
 
-	parts := []func(context.Context) error{b.base, b.storage, b.loads, b.expiry, b.endToEnd}
-	switch s.Section {
-	case sectionRetention:
-		parts = []func(context.Context) error{b.retention}
-	case sectionLarge:
-		parts = []func(context.Context) error{b.large}
-	}
-	for _, part := range parts {
-		if err := part(ctx); err != nil {
+	for _, section := range sections {
+		if s.Section != section.name && (s.Section != "" || section.alone) {
+			continue
+		}
+		if err := section.measure(b, ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -124,10 +141,17 @@ func (b *bench) loads(ctx context.Context) error {
 	if s.LoadRounds == 0 {
 		return nil
 	}
+	workers := func(name string, otherwise []int) int { // Without the base load's figures, as many as are tried.
+		if best := b.report.best(name); best != nil {
+			return best.Workers
+		}
+
+		return slices.Max(otherwise)
+	}
 	subjects := []subject{
-		seedSubject(b.report.best(seedName).Workers), singleSubject(s.Workers),
-		batchSubject(batchName, b.report.best(batchName).Workers, s.Batch),
-		batchSubject(bothName, b.report.best(bothName).Workers, s.Batch),
+		seedSubject(workers(seedName, s.SeedWorkers)), singleSubject(s.Workers),
+		batchSubject(batchName, workers(batchName, s.Sessions), s.Batch),
+		batchSubject(bothName, workers(bothName, s.Sessions), s.Batch),
 	}
 	for _, l := range []load{{IDs: uuid4, Duplicates: 20}, {IDs: uuid4, Duplicates: 90}, {IDs: uuid7}, {IDs: stringID}} {
 		if s.Mode == quickMode && l.Duplicates != 20 {

@@ -44,9 +44,10 @@ type settings struct {
 	Expired     int64   `json:"expired"`      // rows that are deleted meanwhile; 0: skip
 	Broker      string  `json:"broker"`       // that was asked for
 	Records     int     `json:"records"`      // in the topic
+	Consumed    int     `json:"consumed"`     // in the topic that is consumed without a database; 0: skip
 	Partitions  int     `json:"partitions"`   // of the topic
 
-	// The sections that are run alone.
+	// A section that is run alone.
 	Section    string            `json:"section,omitempty"`
 	Cycle      float64           `json:"cycle,omitempty"`               // seconds of a measurement of large
 	IDs        []string          `json:"ids,omitempty"`                 // the kinds of ids of large
@@ -66,7 +67,7 @@ func full() settings {
 		Mode: fullMode, Rounds: 5, LoadRounds: 3, Seconds: 1.5, Warmup: 0.3, E2ESeconds: 3,
 		SeedWorkers: []int{1, 4, 8, 16}, Workers: 8, Sessions: []int{1, 2, 4}, Batch: 500, Accounts: 1000,
 		Prefilled: 1_000_000, StorageKeys: 200_000, Expired: 10_000_000,
-		Broker: apacheKafka, Records: 400_000, Partitions: 4,
+		Broker: apacheKafka, Records: 400_000, Consumed: 1_000_000, Partitions: 4,
 		Cycle: 20, IDs: []string{uuid4, uuid7, stringID}, Retention: 20, Steady: 180,
 		chart: "../docs/benchmarks.svg",
 	}
@@ -77,7 +78,7 @@ func quick() settings {
 		Mode: quickMode, Rounds: 3, LoadRounds: 1, Seconds: 0.7, Warmup: 0.2, E2ESeconds: 1.2,
 		SeedWorkers: []int{8}, Workers: 8, Sessions: []int{1, 2}, Batch: 500, Accounts: 1000,
 		StorageKeys: 30_000,
-		Broker:      inProcess, Records: 150_000, Partitions: 4,
+		Broker:      inProcess, Records: 150_000, Consumed: 150_000, Partitions: 4,
 		Cycle: 2, IDs: []string{uuid4}, Retention: 2, Steady: 6,
 	}
 }
@@ -104,6 +105,7 @@ func parseSettings(args []string, messages io.Writer) (settings, error) {
 	flags.Int64Var(&s.Expired, "expired", s.Expired, "expired rows that are deleted while events are processed; 0: leave it out")
 	flags.StringVar(&s.Broker, "broker", s.Broker, "kafka for Apache Kafka, inprocess, or none to leave out what needs one")
 	flags.IntVar(&s.Records, "records", s.Records, "records in the topic")
+	flags.IntVar(&s.Consumed, "consumed", s.Consumed, "records that are consumed without a database; 0: leave it out")
 	flags.IntVar(&s.Partitions, "partitions", s.Partitions, "partitions of the topic")
 	flags.Func("seed-workers", "workers of the seed's algorithm besides -workers, of which the best count (default "+list(s.SeedWorkers)+")", numbers(&s.SeedWorkers))
 	flags.Func("sessions", "sessions of what processes batches, of which the best count (default "+list(s.Sessions)+")", numbers(&s.Sessions))
@@ -121,7 +123,7 @@ func parseSettings(args []string, messages io.Writer) (settings, error) {
 
 // sectionFlags are those of the sections that are run alone.
 func sectionFlags(s *settings, flags *flag.FlagSet) {
-	flags.StringVar(&s.Section, "section", "", "run only retention or large, which are no part of a usual run")
+	flags.StringVar(&s.Section, "section", "", "run only one of "+strings.Join(sectionNames(), ", ")+"; "+sectionRetention+" and "+sectionLarge+" are no part of a usual run")
 	flags.Float64Var(&s.Cycle, "cycle", s.Cycle, "large: seconds of a measurement, which begins with a checkpoint")
 	flags.Func("ids", "large: kinds of event ids (default uuid4,uuid7,string)", func(text string) error {
 		s.IDs = strings.Split(text, ",")
@@ -144,6 +146,15 @@ func sectionFlags(s *settings, flags *flag.FlagSet) {
 	})
 }
 
+func sectionNames() []string {
+	names := make([]string, len(sections))
+	for i, section := range sections {
+		names[i] = section.name
+	}
+
+	return names
+}
+
 func (s settings) validate(rest []string) error {
 	switch {
 	case len(rest) > 0:
@@ -154,10 +165,10 @@ func (s settings) validate(rest []string) error {
 		return fmt.Errorf("%w: sizes must be positive", errUsage)
 	case s.Accounts < 10*max(s.Workers, slices.Max(s.SeedWorkers), slices.Max(s.Sessions), s.Partitions):
 		return fmt.Errorf("%w: give each worker 10 accounts", errUsage)
-	case s.Partitions < 1 || s.Records < s.Partitions:
+	case s.Partitions < 1 || s.Records < s.Partitions || s.Consumed < 0:
 		return fmt.Errorf("%w: give each partition a record", errUsage)
-	case s.Section != "" && s.Section != sectionRetention && s.Section != sectionLarge:
-		return fmt.Errorf("%w: -section must be %s or %s", errUsage, sectionRetention, sectionLarge)
+	case s.Section != "" && !slices.Contains(sectionNames(), s.Section):
+		return fmt.Errorf("%w: -section must be one of %s", errUsage, strings.Join(sectionNames(), ", "))
 	case s.Cycle <= 0 || s.Retention <= 0 || s.Steady <= 0:
 		return fmt.Errorf("%w: seconds must be positive", errUsage)
 	case slices.ContainsFunc(s.IDs, func(ids string) bool { return claimFills[ids] == "" }):

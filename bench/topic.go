@@ -53,7 +53,7 @@ func (all *servers) producer(topic string, linger time.Duration) (*kgo.Client, e
 }
 
 // fill creates a topic and produces the records, each to the partition of its account.
-func (all *servers) fill(ctx context.Context, topic string, s settings) error {
+func (all *servers) fill(ctx context.Context, topic string, s settings, records int) error {
 	if err := all.createTopic(ctx, topic, s.Partitions); err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (all *servers) fill(ctx context.Context, topic string, s settings) error {
 		failed error
 	)
 	next := make([]event, 1)
-	for i := range s.Records {
+	for i := range records {
 		partition := i % s.Partitions
 		streams[partition].fill(next)
 		client.Produce(ctx, record(next[0], partition), func(_ *kgo.Record, err error) {

@@ -8,7 +8,6 @@ import (
 	"github.com/IBM/sarama"
 	watermillkafka "github.com/ThreeDotsLabs/watermill-kafka/v3/pkg/kafka"
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/segmentio/kafka-go"
 )
 
 const watermillName = "watermill"
@@ -37,9 +36,8 @@ func consumeByWatermill(ctx context.Context, f *feed) error {
 	ctx, fail := context.WithCancelCause(ctx) // The router would try again for ever.
 	defer fail(nil)
 	handle := func(m *message.Message) error { //nolint:contextcheck // The message brings its own.
-		e, err := decode(kafka.Message{
-			Value: m.Payload, Headers: []kafka.Header{{Key: eventIDHeader, Value: []byte(m.Metadata.Get(eventIDHeader))}},
-		})
+		partition, _ := watermillkafka.MessagePartitionFromCtx(m.Context())
+		e, err := parse(partition, m.Metadata.Get(eventIDHeader), m.Payload)
 		if err != nil {
 			return err
 		}
@@ -47,8 +45,7 @@ func consumeByWatermill(ctx context.Context, f *feed) error {
 		if err != nil {
 			return err
 		}
-		partition, _ := watermillkafka.MessagePartitionFromCtx(m.Context())
-		f.done[partition].Add(fresh)
+		f.did(e.Partition, fresh)
 
 		return nil
 	}

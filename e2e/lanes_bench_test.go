@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -29,6 +30,8 @@ func BenchmarkLanes(b *testing.B) {
 	b.ReportMetric(median(rates[1]), fmt.Sprintf("%dlanes/s", lanes))
 	b.ReportMetric(median(ratios), "ratio")
 }
+
+func median(of []float64) float64 { return slices.Sorted(slices.Values(of))[len(of)/2] }
 
 func rateOfLanes(b *testing.B, lanes, records int) float64 {
 	b.Helper()

@@ -14,12 +14,12 @@ import (
 )
 
 // BenchmarkConsume consumes a topic as a member of a group, as package kafkaadapter does but
-// without a database. BenchmarkConsume of module e2e runs it next to other clients, and says
+// without a database. The benchmark of module bench runs it next to other clients, and says
 // by the environment where the topic is.
 func BenchmarkConsume(b *testing.B) {
 	brokers, topic, group := os.Getenv("IDEM_TEST_KAFKA"), os.Getenv("IDEM_BENCH_TOPIC"), os.Getenv("IDEM_BENCH_GROUP")
 	if topic == "" {
-		b.Skip("IDEM_BENCH_TOPIC names no topic: run the benchmark of module e2e")
+		b.Skip("IDEM_BENCH_TOPIC names no topic: run \"make bench ARGS=-section=consume\"")
 	}
 	records, err := strconv.Atoi(os.Getenv("IDEM_BENCH_RECORDS"))
 	if err != nil {
