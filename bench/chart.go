@@ -130,6 +130,7 @@ func (r *report) bars() (direct, ends []bar) {
 		{readersName, "hand-written reader for each partition", theirs},
 		{watermillName, "Watermill, hand-written transaction", theirs},
 		{handleName, "Handle", ours},
+		{queueName, "HandleQueue", ours},
 		{handBatchName, "hand-written readers of batches", theirs},
 		{batchName, "HandleBatch, event ids and offsets", ours},
 		{checkpointName, "HandleBatch, offsets", ours},

@@ -118,6 +118,20 @@ func handleOne(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 	return err //nolint:wrapcheck // The consumer wraps it.
 }
 
+// consumeQueued is the library's consumer with a handler that queues the statements of single records.
+func consumeQueued(ctx context.Context, f *feed) error {
+	return f.run(ctx, consume.Config{HandleQueue: queueOne, Batch: consume.BatchConfig{Size: f.batch}})
+}
+
+func queueOne(_ context.Context, queue *pgx.Batch, m consume.Message) error {
+	e, err := decodeRecord(m.Record)
+	if err == nil {
+		queue.Queue(businessOne, e.ID, e.Account, e.Amount)
+	}
+
+	return err
+}
+
 // consumeBatches is the library's consumer with a handler for batches, by keys and offsets.
 func consumeBatches(ctx context.Context, f *feed) error {
 	return f.run(ctx, consume.Config{HandleBatch: handleBatch, Batch: consume.BatchConfig{Size: f.batch}})

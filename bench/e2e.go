@@ -23,6 +23,7 @@ const (
 	handBatchName   = "handwritten_batch"
 	atLeastOnceName = "at_least_once"
 	handleName      = "handle"
+	queueName       = "queue"
 
 	// patience is how long a consumer may take to get its first records.
 	patience = 60 * time.Second
@@ -86,6 +87,7 @@ func consumers(s settings) []consumer {
 		{name: readersName, workers: s.Partitions, batch: 1, consume: aReaderEach, everywhere: true},
 		{name: watermillName, workers: s.Partitions, batch: 1, consume: consumeByWatermill, everywhere: true},
 		{name: handleName, workers: s.Partitions, batch: 1, consume: consumeSingly, everywhere: true},
+		{name: queueName, workers: s.Partitions, batch: s.Batch, consume: consumeQueued, everywhere: true},
 		{name: handBatchName, workers: s.Partitions, batch: s.Batch, consume: batchesByHand, everywhere: true},
 		{name: batchName, workers: s.Partitions, batch: s.Batch, consume: consumeBatches, everywhere: true},
 		{name: atLeastOnceName, workers: s.Partitions, batch: s.Batch, consume: consumeAtLeastOnce, everywhere: true},

@@ -54,6 +54,7 @@ func (r *report) compareEndToEnd() {
 	handle, batch, checkpoint := r.e2e(handleName), r.e2e(batchName), r.e2e(checkpointName)
 	one, watermill, least := r.e2e(handwrittenName), r.e2e(watermillName), r.e2e(atLeastOnceName)
 	r.divide("e2e_handle_vs_watermill", "Handle / Watermill's Kafka subscriber and router with the hand-written transaction", handle, watermill, 6)
+	r.divide("e2e_queue_vs_watermill", "HandleQueue / the same", r.e2e(queueName), watermill, 18)
 	r.divide("e2e_handle_vs_handwritten", "Handle / one hand-written reader", handle, one, 0)
 	r.divide("e2e_batch_vs_handwritten", "HandleBatch / one hand-written reader", batch, one, 50)
 	r.divide("e2e_batch_vs_handwritten_readers", "HandleBatch / a hand-written reader for each partition", batch, r.e2e(readersName), 0)

@@ -33,7 +33,7 @@ func TestSections(t *testing.T) {
 		sectionE2E: {
 			measurements: []string{"e2e/handwritten_readers", "e2e/at_least_once"},
 			ratios: []string{
-				"e2e_handle_vs_watermill", "e2e_batch_vs_handwritten", "e2e_batch_vs_handwritten_batch", "e2e_batch_vs_watermill", "e2e_checkpoint_vs_handwritten",
+				"e2e_handle_vs_watermill", "e2e_queue_vs_watermill", "e2e_batch_vs_handwritten", "e2e_batch_vs_handwritten_batch", "e2e_batch_vs_watermill", "e2e_checkpoint_vs_handwritten",
 				"e2e_checkpoint_vs_at_least_once", "e2e_exactly_once_vs_at_least_once",
 			},
 		},
