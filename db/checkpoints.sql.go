@@ -7,7 +7,6 @@ package db
 
 import (
 	"context"
-	"time"
 
 	"github.com/google/uuid"
 )
@@ -240,29 +239,21 @@ func (q *Queries) CheckpointKnowsTopic(ctx context.Context, db DBTX, arg Checkpo
 }
 
 const checkpointList = `-- name: CheckpointList :many
-SELECT c.name AS consumer, p.next_offset, p.epoch, p.consumer_id, p.acquired_at, p.started_offset, p.owner_token, p.started_by, p.topic_id, p.partition, p.lane, p.starts, p.leader_epoch, p.started_decoded, p.topic, p.owner FROM idem.checkpoints p JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) p.consumer_id WHERE p.lane OPERATOR(pg_catalog.=) 0 ORDER BY c.name, p.topic, p.partition
+SELECT c.name AS consumer, p.topic, p.partition, p.next_offset, p.epoch, p.owner, p.topic_id, CAST(extract ('epoch' FROM GREATEST(LEAST(p.acquired_at, '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00 BC'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS acquired_micros FROM idem.checkpoints p JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) p.consumer_id WHERE p.lane OPERATOR(pg_catalog.=) 0 ORDER BY c.name, p.topic, p.partition
 `
 
 type CheckpointListRow struct {
 	Consumer       string
+	Topic          string
+	Partition      int32
 	NextOffset     int64
 	Epoch          int64
-	ConsumerID     int64
-	AcquiredAt     time.Time
-	StartedOffset  *int64
-	OwnerToken     uuid.NullUUID
-	StartedBy      uuid.NullUUID
-	TopicID        uuid.NullUUID
-	Partition      int32
-	Lane           int32
-	Starts         int32
-	LeaderEpoch    *int32
-	StartedDecoded bool
-	Topic          string
 	Owner          *string
+	TopicID        uuid.NullUUID
+	AcquiredMicros int64
 }
 
-// All checkpoints: there are as many as partitions.
+// All checkpoints: there are as many as partitions. The time is as in ConsumerByName.
 func (q *Queries) CheckpointList(ctx context.Context, db DBTX) ([]CheckpointListRow, error) {
 	rows, err := db.Query(ctx, checkpointList)
 	if err != nil {
@@ -274,21 +265,13 @@ func (q *Queries) CheckpointList(ctx context.Context, db DBTX) ([]CheckpointList
 		var i CheckpointListRow
 		if err := rows.Scan(
 			&i.Consumer,
+			&i.Topic,
+			&i.Partition,
 			&i.NextOffset,
 			&i.Epoch,
-			&i.ConsumerID,
-			&i.AcquiredAt,
-			&i.StartedOffset,
-			&i.OwnerToken,
-			&i.StartedBy,
-			&i.TopicID,
-			&i.Partition,
-			&i.Lane,
-			&i.Starts,
-			&i.LeaderEpoch,
-			&i.StartedDecoded,
-			&i.Topic,
 			&i.Owner,
+			&i.TopicID,
+			&i.AcquiredMicros,
 		); err != nil {
 			return nil, err
 		}

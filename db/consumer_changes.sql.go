@@ -7,7 +7,6 @@ package db
 
 import (
 	"context"
-	"time"
 )
 
 const checkpointMove = `-- name: CheckpointMove :execrows
@@ -41,12 +40,12 @@ func (q *Queries) CheckpointRemove(ctx context.Context, db DBTX, id int64) (int6
 }
 
 const consumerActivity = `-- name: ConsumerActivity :one
-SELECT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.=) $1 AND e.processed_at OPERATOR(pg_catalog.>=) $2::timestamp with time zone) AS events, EXISTS (SELECT FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND (d.failed_at OPERATOR(pg_catalog.>=) $2::timestamp with time zone OR d.resolved_at OPERATOR(pg_catalog.>=) $2::timestamp with time zone)) AS dead_letters
+SELECT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.=) $1 AND e.processed_at OPERATOR(pg_catalog.>=) since.moment) AS events, EXISTS (SELECT FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND (d.failed_at OPERATOR(pg_catalog.>=) since.moment OR d.resolved_at OPERATOR(pg_catalog.>=) since.moment)) AS dead_letters FROM (SELECT pg_catalog.to_timestamp($2::double precision) AS moment) since
 `
 
 type ConsumerActivityParams struct {
-	ID    int64
-	Since time.Time
+	ID           int64
+	SinceSeconds float64
 }
 
 type ConsumerActivityRow struct {
@@ -54,9 +53,9 @@ type ConsumerActivityRow struct {
 	DeadLetters bool
 }
 
-// Whether a consumer has done something since a time, as far as committed rows tell. Reads all its events.
+// Whether a consumer has done something since a time, in seconds since 1970, as far as committed rows tell. Reads all its events.
 func (q *Queries) ConsumerActivity(ctx context.Context, db DBTX, arg ConsumerActivityParams) (ConsumerActivityRow, error) {
-	row := db.QueryRow(ctx, consumerActivity, arg.ID, arg.Since)
+	row := db.QueryRow(ctx, consumerActivity, arg.ID, arg.SinceSeconds)
 	var i ConsumerActivityRow
 	err := row.Scan(&i.Events, &i.DeadLetters)
 	return i, err
@@ -138,15 +137,15 @@ func (q *Queries) ConsumerOpen(ctx context.Context, db DBTX, id int64) (int64, e
 }
 
 const consumerRows = `-- name: ConsumerRows :one
-SELECT (SELECT pg_catalog.count(*) FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.=) $1) AS events, (SELECT pg_catalog.count(*) FROM idem.checkpoints p WHERE p.consumer_id OPERATOR(pg_catalog.=) $1) AS checkpoints, (SELECT pg_catalog.count(*) FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1) AS dead_letters, (SELECT pg_catalog.count(*) FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND d.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay'])) AS unresolved, pg_catalog.now()::timestamp with time zone AS counted_at
+SELECT (SELECT pg_catalog.count(*) FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.=) $1) AS events, (SELECT pg_catalog.count(*) FROM idem.checkpoints p WHERE p.consumer_id OPERATOR(pg_catalog.=) $1) AS checkpoints, (SELECT pg_catalog.count(*) FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1) AS dead_letters, (SELECT pg_catalog.count(*) FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND d.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay'])) AS unresolved, extract ('epoch' FROM pg_catalog.now())::double precision AS counted_seconds
 `
 
 type ConsumerRowsRow struct {
-	Events      int64
-	Checkpoints int64
-	DeadLetters int64
-	Unresolved  int64
-	CountedAt   time.Time
+	Events         int64
+	Checkpoints    int64
+	DeadLetters    int64
+	Unresolved     int64
+	CountedSeconds float64
 }
 
 // How many rows a consumer has. Reads all of them.
@@ -158,7 +157,7 @@ func (q *Queries) ConsumerRows(ctx context.Context, db DBTX, id int64) (Consumer
 		&i.Checkpoints,
 		&i.DeadLetters,
 		&i.Unresolved,
-		&i.CountedAt,
+		&i.CountedSeconds,
 	)
 	return i, err
 }

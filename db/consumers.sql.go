@@ -28,17 +28,29 @@ func (q *Queries) ConsumerBind(ctx context.Context, db DBTX, arg ConsumerBindPar
 }
 
 const consumerByName = `-- name: ConsumerByName :one
-SELECT id, retention, created_at, name, bound_cluster, bound_group, closed FROM idem.consumers WHERE id OPERATOR(pg_catalog.=) idem.consumer_id($1) AND name OPERATOR(pg_catalog.=) $1
+SELECT id, name, CAST(extract ('epoch' FROM retention) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS retention_micros, CAST(extract ('epoch' FROM GREATEST(LEAST(created_at, '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00 BC'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS created_micros, bound_cluster, bound_group, closed FROM idem.consumers WHERE id OPERATOR(pg_catalog.=) idem.consumer_id($1) AND name OPERATOR(pg_catalog.=) $1
 `
 
-func (q *Queries) ConsumerByName(ctx context.Context, db DBTX, name string) (Consumer, error) {
+type ConsumerByNameRow struct {
+	ID              int64
+	Name            string
+	RetentionMicros int64
+	CreatedMicros   int64
+	BoundCluster    *string
+	BoundGroup      *string
+	Closed          *string
+}
+
+// Retention and time are numbers, as in ConsumerGet. A time that neither Go nor JSON can hold, infinity for
+// instance, is the first or the last one that they can.
+func (q *Queries) ConsumerByName(ctx context.Context, db DBTX, name string) (ConsumerByNameRow, error) {
 	row := db.QueryRow(ctx, consumerByName, name)
-	var i Consumer
+	var i ConsumerByNameRow
 	err := row.Scan(
 		&i.ID,
-		&i.Retention,
-		&i.CreatedAt,
 		&i.Name,
+		&i.RetentionMicros,
+		&i.CreatedMicros,
 		&i.BoundCluster,
 		&i.BoundGroup,
 		&i.Closed,
@@ -90,24 +102,34 @@ func (q *Queries) ConsumerInsert(ctx context.Context, db DBTX, arg ConsumerInser
 }
 
 const consumerList = `-- name: ConsumerList :many
-SELECT id, retention, created_at, name, bound_cluster, bound_group, closed FROM idem.consumers ORDER BY name
+SELECT id, name, CAST(extract ('epoch' FROM retention) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS retention_micros, CAST(extract ('epoch' FROM GREATEST(LEAST(created_at, '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00 BC'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS created_micros, bound_cluster, bound_group, closed FROM idem.consumers ORDER BY name
 `
 
-// All of them: consumers are services, so there are few.
-func (q *Queries) ConsumerList(ctx context.Context, db DBTX) ([]Consumer, error) {
+type ConsumerListRow struct {
+	ID              int64
+	Name            string
+	RetentionMicros int64
+	CreatedMicros   int64
+	BoundCluster    *string
+	BoundGroup      *string
+	Closed          *string
+}
+
+// All of them: consumers are services, so there are few. Retention and time are as in ConsumerByName.
+func (q *Queries) ConsumerList(ctx context.Context, db DBTX) ([]ConsumerListRow, error) {
 	rows, err := db.Query(ctx, consumerList)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Consumer
+	var items []ConsumerListRow
 	for rows.Next() {
-		var i Consumer
+		var i ConsumerListRow
 		if err := rows.Scan(
 			&i.ID,
-			&i.Retention,
-			&i.CreatedAt,
 			&i.Name,
+			&i.RetentionMicros,
+			&i.CreatedMicros,
 			&i.BoundCluster,
 			&i.BoundGroup,
 			&i.Closed,
@@ -170,6 +192,18 @@ func (q *Queries) SchemaVersion(ctx context.Context, db DBTX) (int32, error) {
 	var version int32
 	err := row.Scan(&version)
 	return version, err
+}
+
+const tablesExist = `-- name: TablesExist :one
+SELECT pg_catalog.to_regclass('idem.processed_events') IS NOT NULL::boolean AS found
+`
+
+// Whether the schema holds the guard's tables. Everybody may ask.
+func (q *Queries) TablesExist(ctx context.Context, db DBTX) (bool, error) {
+	row := db.QueryRow(ctx, tablesExist)
+	var found bool
+	err := row.Scan(&found)
+	return found, err
 }
 
 const wALPosition = `-- name: WALPosition :one

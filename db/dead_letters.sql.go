@@ -254,7 +254,7 @@ func (q *Queries) DeadLetterFill(ctx context.Context, db DBTX, arg DeadLetterFil
 }
 
 const deadLetterGet = `-- name: DeadLetterGet :one
-SELECT c.name AS consumer, d.record_offset, d.record_time, d.failed_at, d.resolved_at, d.consumer_id, d.key_hash, d.id, d.key, d.claim_id, d.topic_id, d.record_partition, d.attempts, d.starts, d.copied, d.state, d.topic, d.event_id, d.error, d.record_key, d.record_value, d.header_keys, d.header_values FROM idem.dead_letters d JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) d.consumer_id WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND d.id OPERATOR(pg_catalog.=) $2
+SELECT d.consumer_id, d.id, c.name AS consumer, d.topic, d.record_partition, d.record_offset, d.state, d.attempts, d.event_id, d.error, COALESCE(CASE WHEN d.record_time OPERATOR(pg_catalog.>=) '0001-01-01 00:00:00+00'::timestamp with time zone AND d.record_time OPERATOR(pg_catalog.<) '10000-01-01 00:00:00+00'::timestamp with time zone THEN CAST(extract ('epoch' FROM d.record_time) OPERATOR(pg_catalog.*) 1000000 AS bigint) END, -9223372036854775808)::bigint AS record_micros, COALESCE(CASE WHEN d.failed_at OPERATOR(pg_catalog.>=) '0001-01-01 00:00:00+00'::timestamp with time zone AND d.failed_at OPERATOR(pg_catalog.<) '10000-01-01 00:00:00+00'::timestamp with time zone THEN CAST(extract ('epoch' FROM d.failed_at) OPERATOR(pg_catalog.*) 1000000 AS bigint) END, -9223372036854775808)::bigint AS failed_micros, COALESCE(CASE WHEN d.resolved_at OPERATOR(pg_catalog.>=) '0001-01-01 00:00:00+00'::timestamp with time zone AND d.resolved_at OPERATOR(pg_catalog.<) '10000-01-01 00:00:00+00'::timestamp with time zone THEN CAST(extract ('epoch' FROM d.resolved_at) OPERATOR(pg_catalog.*) 1000000 AS bigint) END, -9223372036854775808)::bigint AS resolved_micros, d.claim_id, d.record_key, d.record_value, d.header_keys, d.header_values FROM idem.dead_letters d JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) d.consumer_id WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND d.id OPERATOR(pg_catalog.=) $2
 `
 
 type DeadLetterGetParams struct {
@@ -263,55 +263,45 @@ type DeadLetterGetParams struct {
 }
 
 type DeadLetterGetRow struct {
-	Consumer        string
-	RecordOffset    int64
-	RecordTime      pgtype.Timestamptz
-	FailedAt        pgtype.Timestamptz
-	ResolvedAt      pgtype.Timestamptz
 	ConsumerID      int64
-	KeyHash         *int64
 	ID              uuid.UUID
-	Key             uuid.UUID
-	ClaimID         uuid.NullUUID
-	TopicID         uuid.UUID
-	RecordPartition int32
-	Attempts        int32
-	Starts          int32
-	Copied          bool
-	State           string
+	Consumer        string
 	Topic           string
+	RecordPartition int32
+	RecordOffset    int64
+	State           string
+	Attempts        int32
 	EventID         *string
 	Error           string
+	RecordMicros    int64
+	FailedMicros    int64
+	ResolvedMicros  int64
+	ClaimID         uuid.NullUUID
 	RecordKey       []byte
 	RecordValue     []byte
 	HeaderKeys      [][]byte
 	HeaderValues    [][]byte
 }
 
-// A dead letter whole, with the name of its consumer.
+// A dead letter whole, with the name of its consumer. Times are as in DeadLetterList.
 func (q *Queries) DeadLetterGet(ctx context.Context, db DBTX, arg DeadLetterGetParams) (DeadLetterGetRow, error) {
 	row := db.QueryRow(ctx, deadLetterGet, arg.ConsumerID, arg.ID)
 	var i DeadLetterGetRow
 	err := row.Scan(
-		&i.Consumer,
-		&i.RecordOffset,
-		&i.RecordTime,
-		&i.FailedAt,
-		&i.ResolvedAt,
 		&i.ConsumerID,
-		&i.KeyHash,
 		&i.ID,
-		&i.Key,
-		&i.ClaimID,
-		&i.TopicID,
-		&i.RecordPartition,
-		&i.Attempts,
-		&i.Starts,
-		&i.Copied,
-		&i.State,
+		&i.Consumer,
 		&i.Topic,
+		&i.RecordPartition,
+		&i.RecordOffset,
+		&i.State,
+		&i.Attempts,
 		&i.EventID,
 		&i.Error,
+		&i.RecordMicros,
+		&i.FailedMicros,
+		&i.ResolvedMicros,
+		&i.ClaimID,
 		&i.RecordKey,
 		&i.RecordValue,
 		&i.HeaderKeys,
@@ -374,7 +364,7 @@ func (q *Queries) DeadLetterInsert(ctx context.Context, db DBTX, arg DeadLetterI
 }
 
 const deadLetterList = `-- name: DeadLetterList :many
-SELECT d.consumer_id, d.id, c.name AS consumer, d.topic, d.record_partition, d.record_offset, d.record_time, d.state, d.attempts, d.failed_at, d.resolved_at, d.event_id, d.error FROM idem.dead_letters d JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) d.consumer_id WHERE d.state OPERATOR(pg_catalog.=) ANY($1::pg_catalog.text[]) AND ($2::pg_catalog.text[] IS NULL OR d.id OPERATOR(pg_catalog.=) ANY($2::pg_catalog.text[]::pg_catalog.uuid[])) AND ($3::bigint IS NULL OR d.consumer_id OPERATOR(pg_catalog.=) $3::bigint) AND ($4::pg_catalog.text IS NULL OR d.topic OPERATOR(pg_catalog.=) $4::pg_catalog.text) AND ($5::pg_catalog.text IS NULL OR d.event_id OPERATOR(pg_catalog.=) $5::pg_catalog.text) AND ($6::pg_catalog.text IS NULL OR pg_catalog.strpos(d.error, $6::pg_catalog.text) OPERATOR(pg_catalog.>) 0) AND ($7::timestamp with time zone IS NULL OR d.failed_at OPERATOR(pg_catalog.>=) $7::timestamp with time zone) AND ($8::double precision IS NULL OR d.failed_at OPERATOR(pg_catalog.>=) (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs := $8::double precision))) ORDER BY CASE WHEN $9::boolean THEN d.id END, d.id DESC LIMIT $10
+SELECT d.consumer_id, d.id, c.name AS consumer, d.topic, d.record_partition, d.record_offset, d.state, d.attempts, d.event_id, d.error, COALESCE(CASE WHEN d.record_time OPERATOR(pg_catalog.>=) '0001-01-01 00:00:00+00'::timestamp with time zone AND d.record_time OPERATOR(pg_catalog.<) '10000-01-01 00:00:00+00'::timestamp with time zone THEN CAST(extract ('epoch' FROM d.record_time) OPERATOR(pg_catalog.*) 1000000 AS bigint) END, -9223372036854775808)::bigint AS record_micros, COALESCE(CASE WHEN d.failed_at OPERATOR(pg_catalog.>=) '0001-01-01 00:00:00+00'::timestamp with time zone AND d.failed_at OPERATOR(pg_catalog.<) '10000-01-01 00:00:00+00'::timestamp with time zone THEN CAST(extract ('epoch' FROM d.failed_at) OPERATOR(pg_catalog.*) 1000000 AS bigint) END, -9223372036854775808)::bigint AS failed_micros, COALESCE(CASE WHEN d.resolved_at OPERATOR(pg_catalog.>=) '0001-01-01 00:00:00+00'::timestamp with time zone AND d.resolved_at OPERATOR(pg_catalog.<) '10000-01-01 00:00:00+00'::timestamp with time zone THEN CAST(extract ('epoch' FROM d.resolved_at) OPERATOR(pg_catalog.*) 1000000 AS bigint) END, -9223372036854775808)::bigint AS resolved_micros FROM idem.dead_letters d JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) d.consumer_id WHERE d.state OPERATOR(pg_catalog.=) ANY($1::pg_catalog.text[]) AND ($2::pg_catalog.text[] IS NULL OR d.id OPERATOR(pg_catalog.=) ANY($2::pg_catalog.text[]::pg_catalog.uuid[])) AND ($3::bigint IS NULL OR d.consumer_id OPERATOR(pg_catalog.=) $3::bigint) AND ($4::pg_catalog.text IS NULL OR d.topic OPERATOR(pg_catalog.=) $4::pg_catalog.text) AND ($5::pg_catalog.text IS NULL OR d.event_id OPERATOR(pg_catalog.=) $5::pg_catalog.text) AND ($6::pg_catalog.text IS NULL OR pg_catalog.strpos(d.error, $6::pg_catalog.text) OPERATOR(pg_catalog.>) 0) AND ($7::timestamp with time zone IS NULL OR d.failed_at OPERATOR(pg_catalog.>=) $7::timestamp with time zone) AND ($8::double precision IS NULL OR d.failed_at OPERATOR(pg_catalog.>=) (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs := $8::double precision))) ORDER BY CASE WHEN $9::boolean THEN d.id END, d.id DESC LIMIT $10
 `
 
 type DeadLetterListParams struct {
@@ -397,17 +387,18 @@ type DeadLetterListRow struct {
 	Topic           string
 	RecordPartition int32
 	RecordOffset    int64
-	RecordTime      pgtype.Timestamptz
 	State           string
 	Attempts        int32
-	FailedAt        pgtype.Timestamptz
-	ResolvedAt      pgtype.Timestamptz
 	EventID         *string
 	Error           string
+	RecordMicros    int64
+	FailedMicros    int64
+	ResolvedMicros  int64
 }
 
 // The dead letters that pass all filters, a null filter being none, without the records themselves.
-// Ages count by this server's clock. The order is that of the ids, which is the one in which they were
+// Ages count by this server's clock. Times are microseconds, the least number for none or for one that JSON
+// cannot hold. The order is that of the ids, which is the one in which they were
 // stored, as far as the clocks of those who did agree.
 func (q *Queries) DeadLetterList(ctx context.Context, db DBTX, arg DeadLetterListParams) ([]DeadLetterListRow, error) {
 	rows, err := db.Query(ctx, deadLetterList,
@@ -436,13 +427,13 @@ func (q *Queries) DeadLetterList(ctx context.Context, db DBTX, arg DeadLetterLis
 			&i.Topic,
 			&i.RecordPartition,
 			&i.RecordOffset,
-			&i.RecordTime,
 			&i.State,
 			&i.Attempts,
-			&i.FailedAt,
-			&i.ResolvedAt,
 			&i.EventID,
 			&i.Error,
+			&i.RecordMicros,
+			&i.FailedMicros,
+			&i.ResolvedMicros,
 		); err != nil {
 			return nil, err
 		}

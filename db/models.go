@@ -3,23 +3,3 @@
 //   sqlc v1.31.1
 
 package db
-
-import (
-	"time"
-)
-
-// Who deduplicates: one row for each consumer name.
-type Consumer struct {
-	// consumer_id(name)
-	ID int64
-	// How long an event id is remembered after it was processed.
-	Retention time.Duration
-	CreatedAt time.Time
-	Name      string
-	// The id of the Kafka cluster of that group.
-	BoundCluster *string
-	// The only Kafka group that may use the consumer; null until one does.
-	BoundGroup *string
-	// Why nobody may use the consumer: what an operator is doing to its rows. Null: nothing.
-	Closed *string
-}

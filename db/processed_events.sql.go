@@ -494,21 +494,21 @@ func (q *Queries) EventSetHandlerDuration(ctx context.Context, db DBTX, arg Even
 }
 
 const eventStats = `-- name: EventStats :many
-SELECT c.name AS consumer, c.retention, c.created_at, COALESCE((s.events OPERATOR(pg_catalog.*) 100) OPERATOR(pg_catalog./) $1::double precision, 0)::bigint AS events, COALESCE((s.expired OPERATOR(pg_catalog.*) 100) OPERATOR(pg_catalog./) $1::double precision, 0)::bigint AS expired, COALESCE(s.oldest, 'epoch')::timestamp with time zone AS oldest, COALESCE(s.newest, 'epoch')::timestamp with time zone AS newest FROM idem.consumers c LEFT JOIN (SELECT e.consumer_id, pg_catalog.count(*) AS events, pg_catalog.min(e.processed_at) AS oldest, pg_catalog.max(e.processed_at) AS newest, pg_catalog.count(*) FILTER (WHERE e.processed_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) k.retention)) AS expired FROM idem.processed_events e TABLESAMPLE system($1::double precision) JOIN idem.consumers k ON k.id OPERATOR(pg_catalog.=) e.consumer_id GROUP BY e.consumer_id) s ON s.consumer_id OPERATOR(pg_catalog.=) c.id ORDER BY c.name
+SELECT c.name AS consumer, CAST(extract ('epoch' FROM c.retention) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS retention_micros, CAST(extract ('epoch' FROM GREATEST(LEAST(c.created_at, '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00 BC'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS created_micros, COALESCE((s.events OPERATOR(pg_catalog.*) 100) OPERATOR(pg_catalog./) $1::double precision, 0)::bigint AS events, COALESCE((s.expired OPERATOR(pg_catalog.*) 100) OPERATOR(pg_catalog./) $1::double precision, 0)::bigint AS expired, CAST(extract ('epoch' FROM GREATEST(LEAST(COALESCE(s.oldest, 'epoch'::timestamp with time zone), '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00 BC'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS oldest_micros, CAST(extract ('epoch' FROM GREATEST(LEAST(COALESCE(s.newest, 'epoch'::timestamp with time zone), '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00 BC'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS newest_micros FROM idem.consumers c LEFT JOIN (SELECT e.consumer_id, pg_catalog.count(*) AS events, pg_catalog.min(e.processed_at) AS oldest, pg_catalog.max(e.processed_at) AS newest, pg_catalog.count(*) FILTER (WHERE e.processed_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) k.retention)) AS expired FROM idem.processed_events e TABLESAMPLE system($1::double precision) JOIN idem.consumers k ON k.id OPERATOR(pg_catalog.=) e.consumer_id GROUP BY e.consumer_id) s ON s.consumer_id OPERATOR(pg_catalog.=) c.id ORDER BY c.name
 `
 
 type EventStatsRow struct {
-	Consumer  string
-	Retention time.Duration
-	CreatedAt time.Time
-	Events    int64
-	Expired   int64
-	Oldest    time.Time
-	Newest    time.Time
+	Consumer        string
+	RetentionMicros int64
+	CreatedMicros   int64
+	Events          int64
+	Expired         int64
+	OldestMicros    int64
+	NewestMicros    int64
 }
 
 // Figures for each consumer, by a percentage of the table's blocks; exact where that is 100. Oldest and
-// newest mean nothing where events is 0.
+// newest mean nothing where events is 0. Retention and times are as in ConsumerByName.
 func (q *Queries) EventStats(ctx context.Context, db DBTX, percent float64) ([]EventStatsRow, error) {
 	rows, err := db.Query(ctx, eventStats, percent)
 	if err != nil {
@@ -520,12 +520,12 @@ func (q *Queries) EventStats(ctx context.Context, db DBTX, percent float64) ([]E
 		var i EventStatsRow
 		if err := rows.Scan(
 			&i.Consumer,
-			&i.Retention,
-			&i.CreatedAt,
+			&i.RetentionMicros,
+			&i.CreatedMicros,
 			&i.Events,
 			&i.Expired,
-			&i.Oldest,
-			&i.Newest,
+			&i.OldestMicros,
+			&i.NewestMicros,
 		); err != nil {
 			return nil, err
 		}
@@ -568,21 +568,22 @@ func (q *Queries) RoleOfHandler(ctx context.Context, db DBTX) error {
 }
 
 const tableState = `-- name: TableState :one
-SELECT pg_catalog.pg_table_size(t.id) AS table_bytes, pg_catalog.pg_indexes_size(t.id) AS index_bytes, pg_catalog.pg_stat_get_live_tuples(t.id)::bigint AS live_rows, pg_catalog.pg_stat_get_dead_tuples(t.id)::bigint AS dead_rows, COALESCE(pg_catalog.pg_stat_get_last_vacuum_time(t.id), 'epoch')::timestamp with time zone AS last_vacuum, COALESCE(pg_catalog.pg_stat_get_last_autovacuum_time(t.id), 'epoch')::timestamp with time zone AS last_autovacuum, pg_catalog.now()::timestamp with time zone AS read_at FROM (SELECT 'idem.processed_events'::pg_catalog.regclass::pg_catalog.oid AS id) t
+SELECT pg_catalog.pg_table_size(t.id) AS table_bytes, pg_catalog.pg_indexes_size(t.id) AS index_bytes, pg_catalog.pg_stat_get_live_tuples(t.id)::bigint AS live_rows, pg_catalog.pg_stat_get_dead_tuples(t.id)::bigint AS dead_rows, COALESCE(CAST(extract ('epoch' FROM pg_catalog.pg_stat_get_last_vacuum_time(t.id)) OPERATOR(pg_catalog.*) 1000000 AS bigint), 0)::bigint AS last_vacuum_micros, COALESCE(CAST(extract ('epoch' FROM pg_catalog.pg_stat_get_last_autovacuum_time(t.id)) OPERATOR(pg_catalog.*) 1000000 AS bigint), 0)::bigint AS last_autovacuum_micros, CAST(extract ('epoch' FROM pg_catalog.now()) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS read_micros FROM (SELECT 'idem.processed_events'::pg_catalog.regclass::pg_catalog.oid AS id) t
 `
 
 type TableStateRow struct {
-	TableBytes     int64
-	IndexBytes     int64
-	LiveRows       int64
-	DeadRows       int64
-	LastVacuum     time.Time
-	LastAutovacuum time.Time
-	ReadAt         time.Time
+	TableBytes           int64
+	IndexBytes           int64
+	LiveRows             int64
+	DeadRows             int64
+	LastVacuumMicros     int64
+	LastAutovacuumMicros int64
+	ReadMicros           int64
 }
 
 // Bytes on disk (the rows with their TOAST data, and their index), and what the server's statistics
-// say, which are estimates and lost in a crash; a vacuum that is not known of was at the epoch.
+// say, which are estimates and lost in a crash; a vacuum that is not known of was at 0. Times are microseconds
+// since 1970.
 func (q *Queries) TableState(ctx context.Context, db DBTX) (TableStateRow, error) {
 	row := db.QueryRow(ctx, tableState)
 	var i TableStateRow
@@ -591,9 +592,9 @@ func (q *Queries) TableState(ctx context.Context, db DBTX) (TableStateRow, error
 		&i.IndexBytes,
 		&i.LiveRows,
 		&i.DeadRows,
-		&i.LastVacuum,
-		&i.LastAutovacuum,
-		&i.ReadAt,
+		&i.LastVacuumMicros,
+		&i.LastAutovacuumMicros,
+		&i.ReadMicros,
 	)
 	return i, err
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 var errPoison = errors.New("it is poison")
@@ -52,6 +53,17 @@ func (s *bench) letters(t *testing.T) []string {
 	}
 
 	return all
+}
+
+// operator returns what operators use beside the consumer.
+func (s *bench) operator(t *testing.T) *ops.Client {
+	t.Helper()
+	client, err := ops.New(s.pool, ops.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return client
 }
 
 func (s *bench) askForReplay(t *testing.T) {

@@ -10,13 +10,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 // A member that leaves in order while it replays a dead letter has not been killed by it.
@@ -113,16 +113,13 @@ func TestParkedRecordThatFailsInItsReplayIsCopied(t *testing.T) {
 	if n := len(s.broker.Log(t, s.topic+"-dlt", 0)); n != 1 {
 		t.Errorf("%d copies before the parked records failed, want 1", n)
 	}
-	guard, err := idem.New(s.pool, idem.Config{Consumer: "test"})
-	if err != nil {
-		t.Fatal(err)
+	client := s.operator(t)
+	plan, err := client.PlanDiscard(t.Context(), ops.DeadLetterChoice{Filter: ops.DeadLetterFilter{States: []idem.DeadLetterState{idem.DeadLetterOpen}}})
+	if err == nil {
+		_, err = client.DiscardDeadLetters(t.Context(), plan, nil)
 	}
-	var id uuid.UUID
-	if err := s.pool.QueryRow(t.Context(), `SELECT id FROM idem.dead_letters WHERE state = 'open'`).Scan(&id); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := guard.DiscardDeadLetters(t.Context(), id); err != nil {
-		t.Fatal(err)
+	if err != nil || len(plan.DeadLetters) != 1 {
+		t.Fatal(plan, err)
 	}
 	until(t, "the parked record to fail", func() bool {
 		return slices.Equal(s.letters(t), []string{"0 discarded 1", "1 open 1", "2 parked 0"})
@@ -210,13 +207,10 @@ func TestOneRecordIsProcessedAgain(t *testing.T) {
 			until(t, "the checkpoint to be there", func() bool {
 				return mode == consume.ByEventID || s.checkpoint(t) == 20
 			})
-			guard, err := idem.New(s.pool, idem.Config{Consumer: "test"})
-			if err != nil {
-				t.Fatal(err)
-			}
+			client := s.operator(t)
 			ask := func(offset int64) {
 				t.Helper()
-				if _, err := guard.RequestRecord(t.Context(), idem.Partition{Topic: s.topic}, offset); err != nil {
+				if _, err := client.Reprocess(t.Context(), ops.RecordPlace{Consumer: "test", Topic: s.topic, Offset: offset}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -227,7 +221,7 @@ func TestOneRecordIsProcessedAgain(t *testing.T) {
 			until(t, "the request to end", func() bool { return fmt.Sprint(s.letters(t)) == "[3 expired 0 7 replayed 0]" })
 			m.leave(t)
 			var again, lines int
-			err = s.pool.QueryRow(t.Context(), `SELECT count(*) FILTER (WHERE "offset" = 7), count(*) FROM public.effects`).Scan(&again, &lines)
+			err := s.pool.QueryRow(t.Context(), `SELECT count(*) FILTER (WHERE "offset" = 7), count(*) FROM public.effects`).Scan(&again, &lines)
 			if err != nil || again != 2 || lines != 21 {
 				t.Errorf("the record took effect %d times, all of them %d, %v; want 2 and 21", again, lines, err)
 			}

@@ -176,24 +176,6 @@ func (c *Cleaner) cleanDeadLetters(ctx context.Context, report *CleanupReport) e
 	}
 }
 
-// CountExpired returns for each consumer how many events Clean would forget now, without
-// those that have none. It reads the whole table.
-func (c *Cleaner) CountExpired(ctx context.Context) (map[string]int64, error) {
-	if err := c.check(); err != nil {
-		return nil, err
-	}
-	counts := map[string]int64{}
-	rows, err := c.queries.EventCountExpired(ctx, c.names.on(c.pool))
-	if err != nil {
-		return nil, fmt.Errorf("idem: count expired events: %w", explain(err))
-	}
-	for _, row := range rows {
-		counts[row.Consumer] = row.Expired
-	}
-
-	return counts, nil
-}
-
 // pauseBehind is how long to leave the database to others behind a batch.
 func (c *Cleaner) pauseBehind(took time.Duration) time.Duration {
 	return min(time.Duration(float64(took)*(1/c.config.Share-1)), maxPause)

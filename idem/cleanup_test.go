@@ -44,14 +44,9 @@ func TestCleanupHonoursEachRetention(t *testing.T) {
 	b.age(t, "long", 48*time.Hour-time.Minute, 100)
 	guard := b.age(t, "short", 24*time.Hour-time.Minute, 100)
 	b.age(t, "for ever", 100*365*24*time.Hour, 100)
-	cleaner, err := idem.NewCleaner(b.pool, idem.CleanerConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	expired, err := cleaner.CountExpired(t.Context())
-	if err != nil || fmt.Sprint(expired) != "map[long:53 short:77]" {
-		t.Fatalf("CountExpired: %v, %v", expired, err)
+	plan, err := operator(t, b.pool, "idem").PlanCleanup(t.Context())
+	if err != nil || fmt.Sprint(plan) != "{130 [{long 53} {short 77}]}" {
+		t.Fatalf("PlanCleanup: %v, %v", plan, err)
 	}
 	report, err := guard.CleanupOldEvents(t.Context())
 	if err != nil || !report.Complete || report.Deleted != 130 || fmt.Sprint(report.Consumers) != "map[long:53 short:77]" || report.Elapsed <= 0 {

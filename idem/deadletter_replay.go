@@ -143,29 +143,3 @@ func (g *Guard) ReopenDeadLetter(ctx context.Context, letter DeadLetter, attempt
 		return err //nolint:wrapcheck // onPool wraps it.
 	})
 }
-
-// DiscardDeadLetters gives unresolved dead letters of the consumer up for ever: they are never
-// processed, and their events stay marked. The next parked ones of their keys are to be processed
-// from then on. It returns those that were unresolved. One that is being processed is waited for, and
-// discarded only if that fails.
-func (g *Guard) DiscardDeadLetters(ctx context.Context, ids ...uuid.UUID) ([]uuid.UUID, error) {
-	texts := make([]string, len(ids))
-	for i, id := range ids {
-		texts[i] = id.String()
-	}
-	var discarded []uuid.UUID
-	err := g.onTx(ctx, func(conn db.DBTX) error {
-		if err := g.queries.DeadLetterLockKeys(ctx, conn, db.DeadLetterLockKeysParams{ConsumerID: g.consumer, Ids: texts}); err != nil {
-			return err //nolint:wrapcheck // onTx wraps it.
-		}
-		var err error
-		discarded, err = g.queries.DeadLetterDiscard(ctx, conn, db.DeadLetterDiscardParams{ConsumerID: g.consumer, Ids: texts})
-		if err == nil {
-			_, err = g.queries.DeadLetterRelease(ctx, conn, db.DeadLetterReleaseParams{ConsumerID: g.consumer, Ids: texts})
-		}
-
-		return err //nolint:wrapcheck // onTx wraps it.
-	})
-
-	return discarded, err
-}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nova-events/idempotent-consumer/db"
 )
@@ -132,17 +131,6 @@ func (g *Guard) Forget(ctx context.Context, eventIDs ...string) (int64, error) {
 // onPool runs one statement for the registered consumer, with retries.
 func (g *Guard) onPool(ctx context.Context, statement func(conn db.DBTX) error) error {
 	return g.retried(ctx, func() error { return g.onConn(ctx, statement) })
-}
-
-// onTx is onPool for statements that belong together, and see what was committed before each of them.
-func (g *Guard) onTx(ctx context.Context, statements func(conn db.DBTX) error) error {
-	return g.retried(ctx, func() error {
-		return g.withConn(ctx, func(conn *pgxpool.Conn) error {
-			return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-				return statements(g.names.on(tx))
-			})
-		})
-	})
 }
 
 // retried runs statements of a registered consumer by the guard's policy.

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -19,9 +21,10 @@ var errBoom = errors.New("boom")
 // bundle is what most tests need: a database of their own, a guard, and the table effects,
 // into which handlers write. It has no unique index: an event that takes effect twice shows.
 type bundle struct {
-	db    *pgtest.DB
-	pool  *pgxpool.Pool
-	guard *idem.Guard
+	db     *pgtest.DB
+	pool   *pgxpool.Pool
+	guard  *idem.Guard
+	schema string // of the guard's tables; empty: the usual one
 }
 
 func setup(t *testing.T) *bundle {
@@ -49,6 +52,28 @@ func (b *bundle) exec(t *testing.T, sql string, args ...any) {
 	if _, err := b.pool.Exec(t.Context(), sql, args...); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// operator returns what operators use beside a guard.
+func operator(t *testing.T, pool *pgxpool.Pool, schemaName string) *ops.Client {
+	t.Helper()
+	client, err := ops.New(pool, ops.Config{Schema: schemaName})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return client
+}
+
+// discard discards dead letters of a consumer, and returns how many were unresolved.
+func discard(ctx context.Context, client *ops.Client, consumer string, ids ...uuid.UUID) (int64, error) {
+	plan := ops.DeadLetterPlan{DeadLetters: make([]ops.DeadLetter, len(ids))}
+	for i, id := range ids {
+		plan.DeadLetters[i] = ops.DeadLetter{ID: id, Consumer: consumer}
+	}
+	done, err := client.DiscardDeadLetters(ctx, plan, nil)
+
+	return done.Changed, err
 }
 
 // effects counts what took effect for an event.

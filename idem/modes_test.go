@@ -98,7 +98,7 @@ func newSchema(t *testing.T, name string) *pgtest.DB {
 // suite tries everything that a guard does, once.
 func suite(t *testing.T, db *pgtest.DB, schemaName string, options ...pgtest.PoolOption) {
 	t.Helper()
-	b := &bundle{db: db, pool: db.Pool(t)}
+	b := &bundle{db: db, pool: db.Pool(t), schema: schemaName}
 	pool := db.Pool(t, append(options, pgtest.Hostile(), styles("iso_8601", "German"))...)
 	b.guard = newGuard(t, pool, idem.Config{Consumer: t.Name(), Schema: schemaName, Retention: 36 * time.Hour})
 	prefix := t.Name() + " " // The effects are one table for all runs.
@@ -280,8 +280,8 @@ func (b *bundle) suiteCheckpoint(t *testing.T, prefix string) {
 	parked.State = idem.DeadLetterParked
 	outcome, err := b.guard.StoreDeadLetter(t.Context(), parked, idem.WithHold(w))
 	want(t, "parked", outcome, err, idem.Processed)
-	if discarded, err := b.guard.DiscardDeadLetters(t.Context(), dead.ID); err != nil || len(discarded) != 1 {
-		t.Fatalf("discarded: %v, %v", discarded, err)
+	if n, err := discard(t.Context(), operator(t, b.guard.Pool(), b.schema), b.guard.Consumer(), dead.ID); err != nil || n != 1 {
+		t.Fatalf("discarded: %d, %v", n, err)
 	}
 	next := b.next(t)
 	outcome, err = b.guard.ReplayDeadLetter(t.Context(), next, effect(next.EventID), idem.WithHold(w))
@@ -299,13 +299,9 @@ func (b *bundle) suiteCleanup(t *testing.T, pool *pgxpool.Pool, prefix, schemaNa
 	events := pgx.Identifier{schemaName, "processed_events"}.Sanitize()
 	b.exec(t, `UPDATE `+events+` SET processed_at = now() - interval '36 hours 1 minute' WHERE event_id = ANY ($1)`, ids[:2])
 	b.exec(t, `UPDATE `+events+` SET processed_at = now() - interval '35 hours 59 minutes' WHERE event_id = $1`, ids[2])
-	cleaner, err := idem.NewCleaner(pool, idem.CleanerConfig{Schema: schemaName})
-	if err != nil {
-		t.Fatal(err)
-	}
-	expired, err := cleaner.CountExpired(ctx)
-	if err != nil || len(expired) != 1 || expired[t.Name()] != 2 {
-		t.Errorf("CountExpired: %v, %v", expired, err)
+	plan, err := operator(t, pool, schemaName).PlanCleanup(ctx)
+	if err != nil || len(plan.Consumers) != 1 || plan.Consumers[0].Consumer != t.Name() || plan.Expired != 2 {
+		t.Errorf("PlanCleanup: %v, %v", plan, err)
 	}
 	report, err := b.guard.CleanupOldEvents(ctx)
 	if err != nil || !report.Complete || report.Deleted != 2 || report.Consumers[t.Name()] != 2 {

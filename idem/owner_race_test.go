@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 // Advance took effect and nobody heard of it, because the server went away after that. The next one goes
@@ -125,13 +126,15 @@ func TestRequestOfARecordDoesNotLookAtLanes(t *testing.T) {
 		t.Fatal(err)
 	}
 	// In the order of the heap, where the row that was updated last comes last.
-	guard := newGuard(t, b.db.Pool(t, func(config *pgxpool.Config) {
+	client := operator(t, b.db.Pool(t, func(config *pgxpool.Config) {
 		config.ConnConfig.RuntimeParams["enable_indexscan"], config.ConnConfig.RuntimeParams["enable_bitmapscan"] = "off", "off"
-	}), idem.Config{Consumer: "orders"})
-	if _, err := guard.RequestRecord(t.Context(), partition, 10); err != nil {
+	}), "idem")
+	record := ops.RecordPlace{Consumer: "orders", Topic: partition.Topic, Partition: partition.Number, Offset: 10}
+	if _, err := client.Reprocess(t.Context(), record); err != nil {
 		t.Errorf("a record before the checkpoint: %v", err)
 	}
-	if _, err := guard.RequestRecord(t.Context(), partition, 20); !errors.Is(err, idem.ErrNotProcessed) {
+	record.Offset = 20
+	if _, err := client.Reprocess(t.Context(), record); !errors.Is(err, ops.ErrNotProcessed) {
 		t.Errorf("a record behind the checkpoint: %v", err)
 	}
 }

@@ -189,11 +189,12 @@ func TestNoParkedDeadLetterIsOrphaned(t *testing.T) {
 					return false
 				}
 			}
+			client := operator(t, guard.Pool(), "idem")
 			for range 3 {
 				working.Go(func() { // An operator.
 					for !ended() {
 						ids := b.ids(t, `state IN ('open', 'parked') ORDER BY random() LIMIT 2`)
-						if _, err := guard.DiscardDeadLetters(t.Context(), ids...); err != nil {
+						if _, err := discard(t.Context(), client, guard.Consumer(), ids...); err != nil {
 							t.Errorf("discard: %v", err)
 						}
 						if rand.N(2) == 0 {

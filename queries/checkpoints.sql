@@ -172,8 +172,9 @@ WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition A
 SELECT next_offset FROM idem.checkpoints WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND lane = 0;
 
 -- name: CheckpointList :many
--- All checkpoints: there are as many as partitions.
-SELECT c.name AS consumer, p.*
+-- All checkpoints: there are as many as partitions. The time is as in ConsumerByName.
+SELECT c.name AS consumer, p.topic, p.partition, p.next_offset, p.epoch, p.owner, p.topic_id,
+       (extract(epoch FROM greatest(least(p.acquired_at, timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00 BC')) * 1000000)::bigint AS acquired_micros
 FROM idem.checkpoints p JOIN idem.consumers c ON c.id = p.consumer_id
 WHERE p.lane = 0
 ORDER BY c.name, p.topic, p.partition;

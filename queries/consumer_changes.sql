@@ -27,12 +27,13 @@ SELECT (SELECT count(*) FROM idem.processed_events e WHERE e.consumer_id = @id) 
        (SELECT count(*) FROM idem.checkpoints p WHERE p.consumer_id = @id) AS checkpoints,
        (SELECT count(*) FROM idem.dead_letters d WHERE d.consumer_id = @id) AS dead_letters,
        (SELECT count(*) FROM idem.dead_letters d WHERE d.consumer_id = @id AND d.state IN ('open', 'parked', 'replay')) AS unresolved,
-       now()::timestamptz AS counted_at;
+       extract(epoch FROM now())::float8 AS counted_seconds;
 
 -- name: ConsumerActivity :one
--- Whether a consumer has done something since a time, as far as committed rows tell. Reads all its events.
-SELECT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id = @id AND e.processed_at >= @since::timestamptz) AS events,
-       EXISTS (SELECT FROM idem.dead_letters d WHERE d.consumer_id = @id AND (d.failed_at >= @since::timestamptz OR d.resolved_at >= @since::timestamptz)) AS dead_letters;
+-- Whether a consumer has done something since a time, in seconds since 1970, as far as committed rows tell. Reads all its events.
+SELECT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id = @id AND e.processed_at >= since.moment) AS events,
+       EXISTS (SELECT FROM idem.dead_letters d WHERE d.consumer_id = @id AND (d.failed_at >= since.moment OR d.resolved_at >= since.moment)) AS dead_letters
+FROM (SELECT to_timestamp(@since_seconds::float8) AS moment) since;
 
 -- name: ConsumerCheckpoints :one
 -- What changes when an owner acquires or advances a checkpoint.

@@ -9,8 +9,16 @@ SELECT idem.schema_version() AS version;
 SELECT name, (extract(epoch FROM retention) * 1000000)::bigint AS retention_micros, bound_cluster, bound_group, closed
 FROM idem.consumers WHERE id = @id;
 
+-- name: TablesExist :one
+-- Whether the schema holds the guard's tables. Everybody may ask.
+SELECT (pg_catalog.to_regclass('idem.processed_events') IS NOT NULL)::boolean AS found;
+
 -- name: ConsumerByName :one
-SELECT * FROM idem.consumers WHERE id = idem.consumer_id(@name) AND name = @name;
+-- Retention and time are numbers, as in ConsumerGet. A time that neither Go nor JSON can hold, infinity for
+-- instance, is the first or the last one that they can.
+SELECT id, name, (extract(epoch FROM retention) * 1000000)::bigint AS retention_micros,
+       (extract(epoch FROM greatest(least(created_at, timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00 BC')) * 1000000)::bigint AS created_micros, bound_cluster, bound_group, closed
+FROM idem.consumers WHERE id = idem.consumer_id(@name) AND name = @name;
 
 -- name: ConsumerInsert :exec
 -- The first registration wins: an existing row, and with it its retention, is left alone.
@@ -28,8 +36,10 @@ WHERE id = @id AND bound_group IS NULL;
 UPDATE idem.consumers SET retention = @retention WHERE id = idem.consumer_id(@name) AND name = @name;
 
 -- name: ConsumerList :many
--- All of them: consumers are services, so there are few.
-SELECT * FROM idem.consumers ORDER BY name;
+-- All of them: consumers are services, so there are few. Retention and time are as in ConsumerByName.
+SELECT id, name, (extract(epoch FROM retention) * 1000000)::bigint AS retention_micros,
+       (extract(epoch FROM greatest(least(created_at, timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00 BC')) * 1000000)::bigint AS created_micros, bound_cluster, bound_group, closed
+FROM idem.consumers ORDER BY name;
 
 -- name: WALPosition :one
 -- Where the server's log of changes ends, in bytes, and its timeline, which each promotion of a standby

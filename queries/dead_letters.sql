@@ -134,10 +134,16 @@ WHERE consumer_id = @consumer_id AND id = @id AND state = 'replay';
 
 -- name: DeadLetterList :many
 -- The dead letters that pass all filters, a null filter being none, without the records themselves.
--- Ages count by this server's clock. The order is that of the ids, which is the one in which they were
+-- Ages count by this server's clock. Times are microseconds, the least number for none or for one that JSON
+-- cannot hold. The order is that of the ids, which is the one in which they were
 -- stored, as far as the clocks of those who did agree.
-SELECT d.consumer_id, d.id, c.name AS consumer, d.topic, d.record_partition, d.record_offset, d.record_time, d.state, d.attempts,
-       d.failed_at, d.resolved_at, d.event_id, d.error
+SELECT d.consumer_id, d.id, c.name AS consumer, d.topic, d.record_partition, d.record_offset, d.state, d.attempts, d.event_id, d.error,
+       coalesce(CASE WHEN d.record_time >= timestamptz '0001-01-01 00:00:00+00' AND d.record_time < timestamptz '10000-01-01 00:00:00+00'
+       THEN (extract(epoch FROM d.record_time) * 1000000)::bigint END, -9223372036854775808)::bigint AS record_micros,
+       coalesce(CASE WHEN d.failed_at >= timestamptz '0001-01-01 00:00:00+00' AND d.failed_at < timestamptz '10000-01-01 00:00:00+00'
+       THEN (extract(epoch FROM d.failed_at) * 1000000)::bigint END, -9223372036854775808)::bigint AS failed_micros,
+       coalesce(CASE WHEN d.resolved_at >= timestamptz '0001-01-01 00:00:00+00' AND d.resolved_at < timestamptz '10000-01-01 00:00:00+00'
+       THEN (extract(epoch FROM d.resolved_at) * 1000000)::bigint END, -9223372036854775808)::bigint AS resolved_micros
 FROM idem.dead_letters d JOIN idem.consumers c ON c.id = d.consumer_id
 WHERE d.state = ANY (@states::text[])
   AND (sqlc.narg(ids)::text[] IS NULL OR d.id = ANY (CAST(sqlc.narg(ids)::text[] AS uuid[])))
@@ -175,8 +181,15 @@ LEFT JOIN LATERAL (
     ORDER BY n.id LIMIT 1) a ON true;
 
 -- name: DeadLetterGet :one
--- A dead letter whole, with the name of its consumer.
-SELECT c.name AS consumer, d.*
+-- A dead letter whole, with the name of its consumer. Times are as in DeadLetterList.
+SELECT d.consumer_id, d.id, c.name AS consumer, d.topic, d.record_partition, d.record_offset, d.state, d.attempts, d.event_id, d.error,
+       coalesce(CASE WHEN d.record_time >= timestamptz '0001-01-01 00:00:00+00' AND d.record_time < timestamptz '10000-01-01 00:00:00+00'
+       THEN (extract(epoch FROM d.record_time) * 1000000)::bigint END, -9223372036854775808)::bigint AS record_micros,
+       coalesce(CASE WHEN d.failed_at >= timestamptz '0001-01-01 00:00:00+00' AND d.failed_at < timestamptz '10000-01-01 00:00:00+00'
+       THEN (extract(epoch FROM d.failed_at) * 1000000)::bigint END, -9223372036854775808)::bigint AS failed_micros,
+       coalesce(CASE WHEN d.resolved_at >= timestamptz '0001-01-01 00:00:00+00' AND d.resolved_at < timestamptz '10000-01-01 00:00:00+00'
+       THEN (extract(epoch FROM d.resolved_at) * 1000000)::bigint END, -9223372036854775808)::bigint AS resolved_micros,
+       d.claim_id, d.record_key, d.record_value, d.header_keys, d.header_values
 FROM idem.dead_letters d JOIN idem.consumers c ON c.id = d.consumer_id
 WHERE d.consumer_id = @consumer_id AND d.id = @id;
 

@@ -157,10 +157,12 @@ WHERE consumer_id = @consumer_id AND processed_at < now() - @max_age::interval;
 
 -- name: EventStats :many
 -- Figures for each consumer, by a percentage of the table's blocks; exact where that is 100. Oldest and
--- newest mean nothing where events is 0.
-SELECT c.name AS consumer, c.retention, c.created_at,
+-- newest mean nothing where events is 0. Retention and times are as in ConsumerByName.
+SELECT c.name AS consumer, (extract(epoch FROM c.retention) * 1000000)::bigint AS retention_micros,
+       (extract(epoch FROM greatest(least(c.created_at, timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00 BC')) * 1000000)::bigint AS created_micros,
        coalesce(s.events * 100 / @percent::float8, 0)::bigint AS events, coalesce(s.expired * 100 / @percent::float8, 0)::bigint AS expired,
-       coalesce(s.oldest, 'epoch')::timestamptz AS oldest, coalesce(s.newest, 'epoch')::timestamptz AS newest
+       (extract(epoch FROM greatest(least(coalesce(s.oldest, timestamptz 'epoch'), timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00 BC')) * 1000000)::bigint AS oldest_micros,
+       (extract(epoch FROM greatest(least(coalesce(s.newest, timestamptz 'epoch'), timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00 BC')) * 1000000)::bigint AS newest_micros
 FROM idem.consumers c
 LEFT JOIN (
     SELECT e.consumer_id, count(*) AS events, min(e.processed_at) AS oldest, max(e.processed_at) AS newest,
@@ -172,12 +174,13 @@ ORDER BY c.name;
 
 -- name: TableState :one
 -- Bytes on disk (the rows with their TOAST data, and their index), and what the server's statistics
--- say, which are estimates and lost in a crash; a vacuum that is not known of was at the epoch.
+-- say, which are estimates and lost in a crash; a vacuum that is not known of was at 0. Times are microseconds
+-- since 1970.
 SELECT pg_table_size(t.id) AS table_bytes, pg_indexes_size(t.id) AS index_bytes,
        pg_stat_get_live_tuples(t.id)::bigint AS live_rows, pg_stat_get_dead_tuples(t.id)::bigint AS dead_rows,
-       coalesce(pg_stat_get_last_vacuum_time(t.id), 'epoch')::timestamptz AS last_vacuum,
-       coalesce(pg_stat_get_last_autovacuum_time(t.id), 'epoch')::timestamptz AS last_autovacuum,
-       now()::timestamptz AS read_at
+       coalesce((extract(epoch FROM pg_stat_get_last_vacuum_time(t.id)) * 1000000)::bigint, 0)::bigint AS last_vacuum_micros,
+       coalesce((extract(epoch FROM pg_stat_get_last_autovacuum_time(t.id)) * 1000000)::bigint, 0)::bigint AS last_autovacuum_micros,
+       (extract(epoch FROM now()) * 1000000)::bigint AS read_micros
 FROM (SELECT 'idem.processed_events'::regclass::oid AS id) t;
 
 -- name: EventPackedBytes :one

@@ -52,6 +52,19 @@ var inherited = map[string][]string{
 		"golang.org/x/sync",
 		"golang.org/x/text",
 	},
+	"./ops": {
+		"github.com/google/uuid",
+		"github.com/jackc/pgpassfile",
+		"github.com/jackc/pgservicefile",
+		"github.com/jackc/pgx/v5",
+		"github.com/jackc/puddle/v2",
+		"github.com/mfridman/interpolate",
+		"github.com/pressly/goose/v3",
+		"github.com/sethvargo/go-retry",
+		"go.uber.org/multierr",
+		"golang.org/x/sync",
+		"golang.org/x/text",
+	},
 }
 
 // origin is a template of "go list" for where a package comes from: its module, or "testing"
@@ -59,7 +72,8 @@ var inherited = map[string][]string{
 const origin = `{{if not .Standard}}{{.Module.Path}}{{else if eq .ImportPath "testing"}}testing{{end}}`
 
 // TestImports keeps out what services are not to inherit: idem knows PostgreSQL only, consume and the
-// engine no Kafka client, kafkaadapter one, and none of them migrations or tests.
+// engine no Kafka client, kafkaadapter one, and none of them migrations or tests. ops knows migrations, and no
+// Kafka.
 func TestImports(t *testing.T) {
 	t.Parallel()
 	for name, allowed := range inherited {
@@ -77,20 +91,26 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// rooms are the packages that services use, from below: each may import those before it, and besides
-// them only what is internal and in no room.
-var rooms = []string{"db", "idem", "consume", "internal/engine", "kafkaadapter"}
+// rooms are the packages that services and operators use, from below: each may import those before it, and
+// besides them only what is internal and in no room.
+var rooms = [][]string{
+	{"schema", "db", "idem", "consume", "internal/engine", "kafkaadapter"},
+	{"schema", "schema/migrate", "db", "idem", "ops", "cmd/idemctl"},
+}
 
 func TestImportsPointDown(t *testing.T) {
 	t.Parallel()
-	for i, room := range rooms {
-		for _, line := range strings.Fields(run(t, root, "Make the package compile.", nil, "go", "list", "-deps", "./"+room)) {
-			name, ours := strings.CutPrefix(line, module+"/")
-			if !ours || slices.Contains(rooms[:i+1], name) || strings.HasPrefix(name, room+"/") {
-				continue
-			}
-			if !strings.HasPrefix(name, "internal/") || slices.Contains(rooms, name) {
-				t.Errorf("%s imports %s: imports point down", room, name)
+	all := slices.Concat(rooms...)
+	for _, above := range rooms {
+		for i, room := range above {
+			for line := range strings.FieldsSeq(run(t, root, "Make the package compile.", nil, "go", "list", "-deps", "./"+room)) {
+				name, ours := strings.CutPrefix(line, module+"/")
+				if !ours || slices.Contains(above[:i+1], name) || strings.HasPrefix(name, room+"/") {
+					continue
+				}
+				if !strings.HasPrefix(name, "internal/") || slices.Contains(all, name) {
+					t.Errorf("%s imports %s: imports point down", room, name)
+				}
 			}
 		}
 	}

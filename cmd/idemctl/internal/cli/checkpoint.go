@@ -2,11 +2,11 @@ package cli
 
 import (
 	"context"
-	"fmt"
-	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 func newCheckpoint(a *app) *cobra.Command {
@@ -33,20 +33,18 @@ the latest owner acquired the partition, OWNER its host and process.`,
 	return command
 }
 
-type checkpointList []listedCheckpoint
+func (a *app) listCheckpoints(command *cobra.Command, topic string) error {
+	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
+		list, err := c.Checkpoints(ctx, a.settings.consumer, topic)
+		if err != nil {
+			return err //nolint:wrapcheck // It says all.
+		}
 
-type listedCheckpoint struct {
-	Consumer   string    `json:"consumer"`
-	Topic      string    `json:"topic"`
-	Partition  int32     `json:"partition"`
-	NextOffset int64     `json:"next_offset"`
-	Epoch      int64     `json:"epoch"`
-	AcquiredAt time.Time `json:"acquired_at"`
-	Owner      *string   `json:"owner"`    // null if it did not tell
-	TopicID    *string   `json:"topic_id"` // null if Kafka's id of the topic is not known
+		return a.print(list, checkpointsText(list))
+	})
 }
 
-func (l checkpointList) text() string {
+func checkpointsText(l []ops.Checkpoint) string {
 	if len(l) == 0 {
 		return "There is no checkpoint: a consumer that keeps them makes one for each partition that it takes over.\n"
 	}
@@ -56,62 +54,9 @@ func (l checkpointList) text() string {
 	}}
 	for _, w := range l {
 		// Offsets and epochs are numbers to copy, so they have no commas.
-		t.row(printable(w.Consumer), printable(w.Topic), decimal(w.Partition), decimal(w.NextOffset),
-			decimal(w.Epoch), timestamp(w.AcquiredAt), optional(w.Owner))
+		t.row(readable.Name(w.Consumer), readable.Name(w.Topic), decimal(w.Partition), decimal(w.NextOffset),
+			decimal(w.Epoch), readable.Timestamp(w.AcquiredAt), optional(w.Owner))
 	}
 
 	return t.String()
-}
-
-// decimal writes a number as commands take it.
-func decimal[N int32 | int64](n N) string { return strconv.FormatInt(int64(n), 10) }
-
-// optional writes text from the database that may be missing.
-func optional(text *string) string {
-	if text == nil {
-		return "-"
-	}
-
-	return printable(*text)
-}
-
-func (a *app) listCheckpoints(command *cobra.Command, topic string) error {
-	return a.withStore(command, func(ctx context.Context, s *store) error {
-		if a.settings.consumer != "" {
-			if _, err := s.consumer(ctx, a.settings.consumer); err != nil {
-				return err
-			}
-		}
-		list, err := s.checkpoints(ctx, a.settings.consumer, topic)
-		if err != nil {
-			return err
-		}
-
-		return a.print(list)
-	})
-}
-
-// checkpoints are those of a consumer and a topic; an empty name stands for all.
-func (s *store) checkpoints(ctx context.Context, consumer, topic string) (checkpointList, error) {
-	rows, err := s.queries.CheckpointList(ctx, s.conn)
-	if err != nil {
-		return nil, fmt.Errorf("list the checkpoints: %w", err)
-	}
-	list := checkpointList{}
-	for _, row := range rows {
-		if consumer != "" && row.Consumer != consumer || topic != "" && row.Topic != topic {
-			continue
-		}
-		w := listedCheckpoint{
-			Consumer: row.Consumer, Topic: row.Topic, Partition: row.Partition, NextOffset: row.NextOffset,
-			Epoch: row.Epoch, AcquiredAt: row.AcquiredAt.UTC(), Owner: row.Owner,
-		}
-		if row.TopicID.Valid {
-			id := row.TopicID.UUID.String()
-			w.TopicID = &id
-		}
-		list = append(list, w)
-	}
-
-	return list, nil
 }

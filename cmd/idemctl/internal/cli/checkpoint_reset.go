@@ -1,15 +1,13 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 // resetChoice says what "checkpoint reset" is to set.
@@ -67,31 +65,6 @@ func (c resetChoice) check(given func(flag string) bool) error {
 	}
 }
 
-type resetReport struct {
-	Consumer   string           `json:"consumer"`
-	Topic      string           `json:"topic"`
-	Partitions []resetPartition `json:"partitions"`
-}
-
-type resetPartition struct {
-	Partition      int32 `json:"partition"`
-	NextOffset     int64 `json:"next_offset"`
-	PreviousOffset int64 `json:"previous_next_offset"`
-	Epoch          int64 `json:"epoch"`
-	PreviousEpoch  int64 `json:"previous_epoch"`
-}
-
-func (r resetReport) text() string {
-	t := table{columns: []column{
-		{name: "PARTITION", number: true}, {name: "BEFORE", number: true}, {name: "AFTER", number: true}, {name: "EPOCH", number: true},
-	}}
-	for _, p := range r.Partitions {
-		t.row(decimal(p.Partition), decimal(p.PreviousOffset), decimal(p.NextOffset), decimal(p.Epoch))
-	}
-
-	return fmt.Sprintf("%s of %s for %s reset.\n\n", plural(int64(len(r.Partitions)), "checkpoint"), printable(r.Consumer), printable(r.Topic)) + t.String()
-}
-
 func (a *app) resetCheckpoints(command *cobra.Command, choice resetChoice) error {
 	if err := choice.check(command.Flags().Changed); err != nil {
 		return err
@@ -99,92 +72,52 @@ func (a *app) resetCheckpoints(command *cobra.Command, choice resetChoice) error
 	if err := a.needConsumer(); err != nil {
 		return err
 	}
+	target := ops.CheckpointTarget{Consumer: a.settings.consumer, Topic: choice.topic, NextOffset: choice.to}
+	if !choice.all {
+		target.Partition = &choice.partition
+	}
 
-	return a.withStore(command, func(ctx context.Context, s *store) error {
-		consumer, err := s.consumer(ctx, a.settings.consumer)
+	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
+		plan, err := c.PlanReset(ctx, target)
 		if err != nil {
+			return err //nolint:wrapcheck // It says all.
+		}
+		if err := a.confirm(ctx, resetWarning(plan)); err != nil {
 			return err
 		}
-		known, err := s.checkpoints(ctx, consumer.Name, "")
+		r, err := c.ResetCheckpoints(ctx, plan)
 		if err != nil {
-			return err
-		}
-		chosen, err := choice.of(consumer.Name, known)
-		if err != nil {
-			return err
-		}
-		if err := a.confirm(ctx, choice.warning(consumer.Name, chosen)); err != nil {
-			return err
-		}
-		params := db.CheckpointSetParams{NextOffset: choice.to, ConsumerID: consumer.ID, Topic: choice.topic}
-		if !choice.all {
-			params.Partition = &choice.partition
-		}
-		rows, err := s.queries.CheckpointSet(ctx, s.conn, params)
-		if err != nil {
-			return fmt.Errorf("set the checkpoints: %w", err)
+			return err //nolint:wrapcheck // It says all.
 		}
 
-		return a.print(newResetReport(consumer.Name, choice.topic, rows))
+		return a.print(r, resetText(r))
 	})
 }
 
-func newResetReport(consumer, topic string, rows []db.CheckpointSetRow) resetReport {
-	r := resetReport{Consumer: consumer, Topic: topic, Partitions: make([]resetPartition, len(rows))}
-	for i, row := range rows {
-		r.Partitions[i] = resetPartition{
-			Partition: row.Partition, NextOffset: row.NextOffset, PreviousOffset: row.FormerNextOffset,
-			Epoch: row.Epoch, PreviousEpoch: row.FormerEpoch,
-		}
+func resetText(r ops.ResetResult) string {
+	t := table{columns: []column{
+		{name: "PARTITION", number: true}, {name: "BEFORE", number: true}, {name: "AFTER", number: true}, {name: "EPOCH", number: true},
+	}}
+	for _, p := range r.Partitions {
+		t.row(decimal(p.Partition), decimal(p.PreviousOffset), decimal(p.NextOffset), decimal(p.Epoch))
 	}
-	slices.SortFunc(r.Partitions, func(p, q resetPartition) int { return cmp.Compare(p.Partition, q.Partition) })
 
-	return r
+	return fmt.Sprintf("%s of %s for %s reset.\n\n", readable.Plural(int64(len(r.Partitions)), "checkpoint"), readable.Name(r.Consumer), readable.Name(r.Topic)) + t.String()
 }
 
-// of returns the checkpoints of a consumer that are chosen. A checkpoint that is not there is not
-// made: the topic or the partition may be mistyped.
-func (c resetChoice) of(consumer string, known checkpointList) (checkpointList, error) {
-	var topics, partitions []string
-	var chosen checkpointList
-	for _, w := range known {
-		topics = append(topics, printable(w.Topic))
-		if w.Topic != c.topic {
-			continue
-		}
-		partitions = append(partitions, decimal(w.Partition))
-		if c.all || w.Partition == c.partition {
-			chosen = append(chosen, w)
-		}
-	}
-	switch {
-	case len(chosen) > 0:
-		return chosen, nil
-	case len(partitions) > 0:
-		return nil, fmt.Errorf("%s has no checkpoint for partition %d of %s; it has one for: %s",
-			printable(consumer), c.partition, printable(c.topic), strings.Join(partitions, ", "))
-	case len(topics) > 0:
-		return nil, fmt.Errorf("%s has no checkpoint for the topic %s; it has some for: %s",
-			printable(consumer), printable(c.topic), strings.Join(slices.Compact(topics), ", "))
-	default:
-		return nil, fmt.Errorf("%s has no checkpoints: nothing is to be reset", printable(consumer))
-	}
-}
-
-// warning says what the reset does.
-func (c resetChoice) warning(consumer string, chosen checkpointList) string {
-	back := count(chosen, func(w listedCheckpoint) bool { return w.NextOffset > c.to })
-	forward := count(chosen, func(w listedCheckpoint) bool { return w.NextOffset < c.to })
-	about := fmt.Sprintf("%s of %s for %s will be set to %d.", plural(int64(len(chosen)), "checkpoint"), printable(consumer), printable(c.topic), c.to)
-	if len(chosen) == 1 {
+// resetWarning says what the reset does.
+func resetWarning(plan ops.ResetPlan) string {
+	consumer, topic := readable.Name(plan.Consumer), readable.Name(plan.Topic)
+	about := fmt.Sprintf("%s of %s for %s will be set to %d.", readable.Plural(int64(len(plan.Checkpoints)), "checkpoint"), consumer, topic, plan.NextOffset)
+	if len(plan.Checkpoints) == 1 {
 		about = fmt.Sprintf("The checkpoint of %s for partition %d of %s will be set from %d to %d.",
-			printable(consumer), chosen[0].Partition, printable(c.topic), chosen[0].NextOffset, c.to)
+			consumer, plan.Checkpoints[0].Partition, topic, plan.Checkpoints[0].NextOffset, plan.NextOffset)
 	}
 	var goesBack, goesForward string
-	if back > 0 {
+	if back := plan.Back(); back > 0 {
 		goesBack = move(back) + " back: the records from there on are processed again, unless their event ids are known."
 	}
-	if forward > 0 {
+	if forward := plan.Forward(); forward > 0 {
 		goesForward = move(forward) + " forward: the records before are never processed."
 	}
 
@@ -197,5 +130,5 @@ func move(n int) string {
 		return "1 goes"
 	}
 
-	return number(n) + " go"
+	return readable.Number(n) + " go"
 }

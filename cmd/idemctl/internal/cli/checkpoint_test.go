@@ -3,6 +3,8 @@ package cli
 import (
 	"strings"
 	"testing"
+
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 // checkpoints makes checkpoints of a registered consumer for the partitions 0, 1, … of a topic.
@@ -30,7 +32,7 @@ func TestCheckpointList(t *testing.T) {
 	if strings.Contains(text, "\x1b") {
 		t.Errorf("%q", text)
 	}
-	list := decode[checkpointList](t, b.ok(t, "checkpoint", "list", "-c", "orders", "--topic", "payments", "--json"))
+	list := decode[[]ops.Checkpoint](t, b.ok(t, "checkpoint", "list", "-c", "orders", "--topic", "payments", "--json"))
 	if len(list) != 2 || list[0].NextOffset != 1200 || list[0].Epoch != 7 || list[1].Partition != 1 || list[0].TopicID == nil {
 		t.Errorf("%+v", list)
 	}
@@ -64,9 +66,9 @@ func TestCheckpointReset(t *testing.T) {
 
 	line = []string{"checkpoint", "reset", "-c", "orders", "-t", "payments", "--all-partitions", "--to", "50"}
 	b.run(t, line...).want(t, exitUnconfirmed, "3 checkpoints of orders for payments will be set to 50", "1 goes back", "1 goes forward: the records before are never processed")
-	got := decode[resetReport](t, b.ok(t, append(line, "-y", "--json")...))
-	if len(got.Partitions) != 3 || got.Partitions[0] != (resetPartition{Partition: 0, NextOffset: 50, PreviousOffset: 1000, Epoch: 9, PreviousEpoch: 8}) ||
-		got.Partitions[1] != (resetPartition{Partition: 1, NextOffset: 50, PreviousOffset: 10, Epoch: 8, PreviousEpoch: 7}) {
+	got := decode[ops.ResetResult](t, b.ok(t, append(line, "-y", "--json")...))
+	if len(got.Partitions) != 3 || got.Partitions[0] != (ops.ResetCheckpoint{Partition: 0, NextOffset: 50, PreviousOffset: 1000, Epoch: 9, PreviousEpoch: 8}) ||
+		got.Partitions[1] != (ops.ResetCheckpoint{Partition: 1, NextOffset: 50, PreviousOffset: 10, Epoch: 8, PreviousEpoch: 7}) {
 		t.Errorf("%+v", got)
 	}
 	if b.one(t, untouched) != 2 {

@@ -3,13 +3,12 @@ package cli
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 func newCleanup(a *app) *cobra.Command {
@@ -31,111 +30,50 @@ exit status is 5 if another one does.`,
 	return command
 }
 
-type cleanupReport struct {
-	Deleted     int64             `json:"deleted"`
-	Consumers   []consumerDeleted `json:"consumers"`
-	DeadLetters int64             `json:"dead_letters"`
-	Batches     int               `json:"batches"`
-	Elapsed     seconds           `json:"elapsed_seconds"`
-	Complete    bool              `json:"complete"`
-}
-
-type consumerDeleted struct {
-	Consumer string `json:"consumer"`
-	Deleted  int64  `json:"deleted"`
-}
-
-func (r cleanupReport) text() string {
-	t := table{columns: []column{consumerColumn, {name: "FORGOTTEN", number: true}}}
-	for _, c := range r.Consumers {
-		t.row(printable(c.Consumer), number(c.Deleted))
-	}
-	text := fmt.Sprintf("%s forgotten in %v.\n", events(r.Deleted), time.Duration(r.Elapsed).Round(time.Millisecond))
-	if r.DeadLetters > 0 {
-		text += plural(r.DeadLetters, "resolved dead letter") + " removed.\n"
-	}
-	if len(t.rows) > 0 {
-		text = t.String() + "\n" + text
-	}
-
-	return text
-}
-
-type dryRunReport struct {
-	Expired   int64             `json:"expired"`
-	Consumers []consumerExpired `json:"consumers"`
-}
-
-type consumerExpired struct {
-	Consumer string `json:"consumer"`
-	Expired  int64  `json:"expired"`
-}
-
-func (r dryRunReport) text() string {
-	t := table{columns: []column{consumerColumn, {name: "EXPIRED", number: true}}}
-	for _, c := range r.Consumers {
-		t.row(printable(c.Consumer), number(c.Expired))
-	}
-	text := events(r.Expired) + " would be forgotten; nothing was changed.\n"
-	if len(t.rows) > 0 {
-		text = t.String() + "\n" + text
-	}
-
-	return text
-}
-
 func (a *app) cleanup(command *cobra.Command, dryRun bool) error {
-	return a.withStore(command, func(ctx context.Context, s *store) error {
+	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
+		if dryRun {
+			plan, err := c.PlanCleanup(ctx)
+			if err != nil {
+				return err //nolint:wrapcheck // It says all.
+			}
+
+			return a.print(plan, cleanupPlanText(plan))
+		}
 		bar := a.progress("cleaning up")
 		defer bar.end()
-		cleaner, err := idem.NewCleaner(s.pool, idem.CleanerConfig{
-			Schema: s.schema,
-			Logger: s.log,
-			Progress: func(p idem.CleanupProgress) {
-				bar.set(p.BlocksDone, p.BlocksTotal)
-			},
-		})
-		if err != nil {
-			return fmt.Errorf("make a cleaner: %w", err)
-		}
-		if dryRun {
-			return a.countExpired(ctx, cleaner)
-		}
-		done, err := cleaner.Clean(ctx)
+		r, err := c.Cleanup(ctx, bar.set)
 		bar.end()
-		r := cleanupReport{
-			Deleted: done.Deleted, Consumers: []consumerDeleted{}, DeadLetters: done.DeadLetters, Batches: done.Batches,
-			Elapsed: seconds(done.Elapsed), Complete: done.Complete,
-		}
-		for _, name := range slices.Sorted(maps.Keys(done.Consumers)) {
-			r.Consumers = append(r.Consumers, consumerDeleted{Consumer: name, Deleted: done.Consumers[name]})
-		}
-		if err == nil && !done.Complete {
-			err = fail(exitBusy, "another process is cleaning up%s; it does the work, try again later if you want to see it done", by(done.Leader))
-		}
 
-		return a.finish(r, err)
+		return a.finish(r, cleaningText(r), err)
 	})
 }
 
-func by(leader string) string {
-	if leader == "" {
-		return ""
+func cleaningText(r ops.CleanupResult) string {
+	t := table{columns: []column{consumerColumn, {name: "FORGOTTEN", number: true}}}
+	for _, c := range r.Consumers {
+		t.row(readable.Name(c.Consumer), readable.Number(c.Deleted))
+	}
+	text := fmt.Sprintf("%s forgotten in %v.\n", readable.Events(r.Deleted), r.Elapsed.Duration().Round(time.Millisecond))
+	if r.DeadLetters > 0 {
+		text += readable.Plural(r.DeadLetters, "resolved dead letter") + " removed.\n"
+	}
+	if len(t.rows) > 0 {
+		text = t.String() + "\n" + text
 	}
 
-	return " in the session " + leader
+	return text
 }
 
-func (a *app) countExpired(ctx context.Context, cleaner *idem.Cleaner) error {
-	counts, err := cleaner.CountExpired(ctx)
-	if err != nil {
-		return err //nolint:wrapcheck // It says all.
+func cleanupPlanText(r ops.CleanupPlan) string {
+	t := table{columns: []column{consumerColumn, {name: "EXPIRED", number: true}}}
+	for _, c := range r.Consumers {
+		t.row(readable.Name(c.Consumer), readable.Number(c.Expired))
 	}
-	r := dryRunReport{Consumers: []consumerExpired{}}
-	for _, name := range slices.Sorted(maps.Keys(counts)) {
-		r.Expired += counts[name]
-		r.Consumers = append(r.Consumers, consumerExpired{Consumer: name, Expired: counts[name]})
+	text := readable.Events(r.Expired) + " would be forgotten; nothing was changed.\n"
+	if len(t.rows) > 0 {
+		text = t.String() + "\n" + text
 	}
 
-	return a.print(r)
+	return text
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 func TestCleanup(t *testing.T) {
@@ -19,13 +21,13 @@ func TestCleanup(t *testing.T) {
 		b.age(t, consumer, 1500)
 	}
 	contains(t, b.ok(t, "cleanup", "--dry-run"), "CONSUMER  EXPIRED\n", "mails       1,499\n", "orders      1,500\n", "2,999 events would be forgotten; nothing was changed")
-	dry := decode[dryRunReport](t, b.ok(t, "cleanup", "-n", "--json"))
-	if dry.Expired != 2999 || len(dry.Consumers) != 2 || dry.Consumers[0] != (consumerExpired{Consumer: "mails", Expired: 1499}) {
+	dry := decode[ops.CleanupPlan](t, b.ok(t, "cleanup", "-n", "--json"))
+	if dry.Expired != 2999 || len(dry.Consumers) != 2 || dry.Consumers[0] != (ops.ExpiredCount{Consumer: "mails", Expired: 1499}) {
 		t.Errorf("%+v", dry)
 	}
 
-	done := decode[cleanupReport](t, b.ok(t, "cleanup", "--json"))
-	if !done.Complete || done.Deleted != 2999 || len(done.Consumers) != 2 || done.Consumers[1] != (consumerDeleted{Consumer: "orders", Deleted: 1500}) {
+	done := decode[ops.CleanupResult](t, b.ok(t, "cleanup", "--json"))
+	if !done.Complete || done.Deleted != 2999 || len(done.Consumers) != 2 || done.Consumers[1] != (ops.DeletedCount{Consumer: "orders", Deleted: 1500}) {
 		t.Errorf("%+v", done)
 	}
 	contains(t, b.ok(t, "cleanup"), "0 events forgotten in ")
@@ -47,7 +49,7 @@ func TestCleanupWhileAnotherLeads(t *testing.T) {
 	b.exec(t, `SELECT FROM idem.cleanup FOR UPDATE`)
 	r := b.run(t, "cleanup", "--json")
 	r.want(t, exitBusy, fmt.Sprintf("another process is cleaning up in the session pid %d (role ", b.conn.PgConn().PID()))
-	if got := decode[cleanupReport](t, r.stdout); got.Complete || got.Deleted != 0 || got.Consumers == nil {
+	if got := decode[ops.CleanupResult](t, r.stdout); got.Complete || got.Deleted != 0 || got.Consumers == nil {
 		t.Errorf("%+v", got)
 	}
 	if err := tx.Rollback(t.Context()); err != nil {
@@ -93,7 +95,7 @@ func TestInterruptedCleanupReports(t *testing.T) {
 
 	r := b.runWith(ctx, strings.NewReader(""), "cleanup", "--json")
 	r.want(t, exitInterrupted, "idemctl: interrupted")
-	got := decode[cleanupReport](t, r.stdout)
+	got := decode[ops.CleanupResult](t, r.stdout)
 	if got.Complete || got.Deleted == 0 || got.Deleted >= 20000 || got.Batches == 0 {
 		t.Errorf("%+v", got)
 	}
@@ -103,7 +105,7 @@ func TestInterruptedCleanupReports(t *testing.T) {
 	if n := b.one(t, `SELECT count(*) FROM idem.processed_events`); n != 20000-got.Deleted {
 		t.Errorf("%d events are left, %d are reported as deleted", n, got.Deleted)
 	}
-	if rest := decode[cleanupReport](t, b.ok(t, "cleanup", "--json")); rest.Deleted != 20000-got.Deleted {
+	if rest := decode[ops.CleanupResult](t, b.ok(t, "cleanup", "--json")); rest.Deleted != 20000-got.Deleted {
 		t.Errorf("%+v", rest)
 	}
 }
@@ -152,10 +154,10 @@ func TestPrintedRightsAreEnough(t *testing.T) {
 	b.age(t, "orders", 5)
 
 	b.env["IDEM_DATABASE_URL"] += "&role=" + role
-	if done := decode[cleanupReport](t, b.ok(t, "cleanup", "--json")); done.Deleted != 4 || !done.Complete {
+	if done := decode[ops.CleanupResult](t, b.ok(t, "cleanup", "--json")); done.Deleted != 4 || !done.Complete {
 		t.Errorf("%+v", done)
 	}
-	if s := decode[statusReport](t, b.ok(t, "status", "--json")); s.Events != 1 || s.State != schemaCurrent || s.Migrator != migratorOwn {
+	if s := decode[ops.Status](t, b.ok(t, "status", "--json")); s.Events != 1 || s.State != ops.TablesCurrent || s.Migrator != ops.MigratorIdemctl {
 		t.Errorf("%+v", s)
 	}
 	for _, line := range []string{

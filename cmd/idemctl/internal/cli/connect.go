@@ -13,7 +13,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
-	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
@@ -117,15 +116,11 @@ func (t target) config() (*pgxpool.Config, error) {
 	if conn.RuntimeParams["application_name"] == "" {
 		conn.RuntimeParams["application_name"] = "idemctl"
 	}
+	// The migrator reads times, and pgx as text only these, which it gets in some query execution modes.
+	conn.RuntimeParams["datestyle"] = "ISO"
 	// A statement whose waiting ends must not go on in the server: it may hold locks.
-	conn.AfterConnect = setStyles
 	conn.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: cancelTimeout}
-	}
-	config.AfterConnect = func(_ context.Context, c *pgx.Conn) error {
-		c.TypeMap().RegisterType(&pgtype.Type{Name: "timestamptz", OID: pgtype.TimestamptzOID, Codec: boundedTimes{&pgtype.TimestamptzCodec{}}})
-
-		return nil
 	}
 	config.MaxConns, config.MinConns, config.MinIdleConns = 4, 0, 0
 

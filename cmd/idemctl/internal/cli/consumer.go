@@ -2,13 +2,14 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 func newConsumer(a *app) *cobra.Command {
@@ -25,34 +26,19 @@ func newConsumerList(a *app) *cobra.Command {
 		Short: "List the consumers",
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return a.withStore(command, func(ctx context.Context, s *store) error {
-				all, err := s.consumers(ctx, "")
+			return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
+				all, err := c.Consumers(ctx)
 				if err != nil {
-					return err
-				}
-				r := make(consumerList, len(all))
-				for i, c := range all {
-					r[i] = listedConsumer{Consumer: c.Name, Retention: seconds(c.Retention), CreatedAt: c.CreatedAt.UTC(), Group: c.BoundGroup, Cluster: c.BoundCluster, Closed: c.Closed}
+					return err //nolint:wrapcheck // It says all.
 				}
 
-				return a.print(r)
+				return a.print(all, consumersText(all))
 			})
 		},
 	}
 }
 
-type consumerList []listedConsumer
-
-type listedConsumer struct {
-	Consumer  string    `json:"consumer"`
-	Retention seconds   `json:"retention_seconds"`
-	CreatedAt time.Time `json:"created_at"`
-	Group     *string   `json:"group"` // null: no Kafka group has used it
-	Cluster   *string   `json:"cluster"`
-	Closed    *string   `json:"closed"` // what is being done to it; null: nothing
-}
-
-func (l consumerList) text() string {
+func consumersText(l []ops.Consumer) string {
 	if len(l) == 0 {
 		return "No consumer is registered yet: the first event of each registers it.\n"
 	}
@@ -62,14 +48,14 @@ func (l consumerList) text() string {
 		if c.Closed != nil {
 			group = "(is being " + *c.Closed + ")"
 		}
-		t.row(printable(c.Consumer), duration(time.Duration(c.Retention)), timestamp(c.CreatedAt), group)
+		t.row(readable.Name(c.Name), readable.Duration(c.Retention.Duration()), readable.Timestamp(c.CreatedAt), group)
 	}
 
 	return t.String()
 }
 
 func newConsumerRegister(a *app) *cobra.Command {
-	retention := duration(idem.DefaultRetention)
+	retention := readable.Duration(idem.DefaultRetention)
 	command := &cobra.Command{
 		Use:   "register NAME",
 		Short: "Register a consumer before its service first runs",
@@ -91,31 +77,13 @@ runs. Registering it again with the same retention changes nothing.`,
 	return command
 }
 
-type registerReport struct {
-	Consumer  string  `json:"consumer"`
-	Retention seconds `json:"retention_seconds"`
-}
-
-func (r registerReport) text() string {
-	return fmt.Sprintf("%s is registered with a retention of %s.\n", printable(r.Consumer), duration(time.Duration(r.Retention)))
-}
-
 func (a *app) register(command *cobra.Command, name string, retention time.Duration) error {
-	return a.withStore(command, func(ctx context.Context, s *store) error {
-		guard, err := idem.New(s.pool, idem.Config{Consumer: name, Schema: s.schema, Retention: retention, Logger: s.log})
-		if err != nil {
-			return fail(exitUsage, "%w", err)
-		}
-		err = guard.Register(ctx)
-		var conflict *idem.RetentionConflictError
-		if errors.As(err, &conflict) {
-			return fmt.Errorf("%s is registered already, with a retention of %s; to change it run \"idemctl consumer set-retention %s %s%s\"",
-				printable(name), duration(conflict.Registered), shellWord(name), duration(retention), s.schemaArgument())
-		}
+	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
+		r, err := c.RegisterConsumer(ctx, name, retention)
 		if err != nil {
 			return err //nolint:wrapcheck // It says all.
 		}
 
-		return a.print(registerReport{Consumer: name, Retention: seconds(retention)})
+		return a.print(r, fmt.Sprintf("%s is registered with a retention of %s.\n", readable.Name(r.Consumer), readable.Duration(r.Retention.Duration())))
 	})
 }

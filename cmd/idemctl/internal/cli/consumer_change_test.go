@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 // fill gives a consumer events, all with fingerprints, a checkpoint, dead letters and a binding.
@@ -44,8 +45,8 @@ func TestRename(t *testing.T) {
 	b := setup(t)
 	b.fill(t, "old", 12000)
 	b.fill(t, "bystander", 10)
-	got := decode[renameReport](t, b.ok(t, "consumer", "rename", "old", "new", "--watch", "10ms", "--json"))
-	if want := (renameReport{Consumer: "new", Previous: "old", Events: 12000, Checkpoints: 3, DeadLetters: 7, Complete: true}); got != want {
+	got := decode[ops.RenameResult](t, b.ok(t, "consumer", "rename", "old", "new", "--watch", "10ms", "--json"))
+	if want := (ops.RenameResult{Consumer: "new", Previous: "old", Events: 12000, Checkpoints: 3, DeadLetters: 7, Complete: true}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	for name, want := range map[string][4]int64{"old": {}, "new": {12000, 3, 7, 1}, "bystander": {10, 3, 7, 1}} {
@@ -88,7 +89,7 @@ func TestInterruptedRenameGoesOn(t *testing.T) {
 	args := []string{"consumer", "rename", "old", "new", "--watch", "10ms", "--json"}
 	r := b.runWith(ctx, strings.NewReader(""), args...)
 	r.want(t, exitInterrupted, "interrupted")
-	if got := decode[renameReport](t, r.stdout); got.Complete || got.Events != changeRows || got.Checkpoints != 3 {
+	if got := decode[ops.RenameResult](t, r.stdout); got.Complete || got.Events != 5000 || got.Checkpoints != 3 {
 		t.Errorf("%+v", got)
 	}
 	if err := tx.Rollback(t.Context()); err != nil {
@@ -114,7 +115,7 @@ func TestInterruptedRenameGoesOn(t *testing.T) {
 	b.run(t, "consumer", "delete", "old", "-y").want(t, exitFailure, "being renamed to new")
 	b.run(t, "consumer", "rename", "old", "other").want(t, exitFailure, "being renamed to new")
 
-	if got := decode[renameReport](t, b.ok(t, args...)); !got.Complete || got.Events != 7000 || got.DeadLetters != 7 {
+	if got := decode[ops.RenameResult](t, b.ok(t, args...)); !got.Complete || got.Events != 7000 || got.DeadLetters != 7 {
 		t.Errorf("%+v", got)
 	}
 	if got := b.rows(t, "new"); got != [4]int64{12000, 3, 7, 1} {
@@ -172,8 +173,8 @@ func TestDeleteConsumer(t *testing.T) {
 	if got := b.rows(t, "old"); got != [4]int64{12000, 3, 7, 1} {
 		t.Errorf("old has %v", got)
 	}
-	got := decode[deleteReport](t, b.ok(t, append(args, "--yes", "--json")...))
-	if want := (deleteReport{Consumer: "old", Events: 12000, Checkpoints: 3, DeadLetters: 7, Complete: true}); got != want {
+	got := decode[ops.DeleteResult](t, b.ok(t, append(args, "--yes", "--json")...))
+	if want := (ops.DeleteResult{Consumer: "old", Events: 12000, Checkpoints: 3, DeadLetters: 7, Complete: true}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	for name, want := range map[string][4]int64{"old": {}, "bystander": {10, 3, 7, 1}} {
@@ -212,7 +213,7 @@ func TestRebind(t *testing.T) {
 	contains(t, b.ok(t, "consumer", "rebind", "orders", "-y"), "belonged to first of cluster k; it now belongs to the next group that uses it")
 	bind("k", "second", true)
 	bind("k", "first", false)
-	got := decode[rebindReport](t, b.ok(t, "consumer", "rebind", "orders", "--group", "third", "--cluster", "q", "-y", "--json"))
+	got := decode[ops.RebindPlan](t, b.ok(t, "consumer", "rebind", "orders", "--group", "third", "--cluster", "q", "-y", "--json"))
 	if *got.PreviousGroup != "second" || *got.Group != "third" || *got.Cluster != "q" {
 		t.Errorf("%+v", got)
 	}

@@ -6,7 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 func newConsumerRebind(a *app) *cobra.Command {
@@ -26,7 +27,7 @@ each. Stop the former group first. Asks if the consumer belongs to a group.`,
 				return fail(exitUsage, "give --group and --cluster, or neither for the next group that comes")
 			}
 
-			return a.rebind(command, args[0], unlessEmpty(cluster), unlessEmpty(group))
+			return a.rebind(command, args[0], cluster, group)
 		},
 	}
 	command.Flags().StringVar(&group, "group", "", "`GROUP` that is to have it (default: the next one that comes)")
@@ -36,26 +37,26 @@ each. Stop the former group first. Asks if the consumer belongs to a group.`,
 	return command
 }
 
-// unlessEmpty is a text, or nil where it is empty.
-func unlessEmpty(text string) *string {
-	if text == "" {
-		return nil
-	}
+func (a *app) rebind(command *cobra.Command, name, cluster, group string) error {
+	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
+		plan, err := c.PlanRebind(ctx, name, cluster, group)
+		if err != nil {
+			return err //nolint:wrapcheck // It says all.
+		}
+		former := binding(plan.PreviousCluster, plan.PreviousGroup, "no group")
+		if plan.PreviousGroup != nil {
+			err := a.confirm(ctx, fmt.Sprintf("%s belongs to %s. If that group still runs, it and the next one each process a part of the events.", readable.Name(name), former))
+			if err != nil {
+				return err
+			}
+		}
+		if err := c.Rebind(ctx, plan); err != nil {
+			return err //nolint:wrapcheck // It says all.
+		}
 
-	return &text
-}
-
-type rebindReport struct {
-	Consumer        string  `json:"consumer"`
-	Group           *string `json:"group"` // null: the next one that comes
-	Cluster         *string `json:"cluster"`
-	PreviousGroup   *string `json:"previous_group"`
-	PreviousCluster *string `json:"previous_cluster"`
-}
-
-func (r rebindReport) text() string {
-	return fmt.Sprintf("%s belonged to %s; it now belongs to %s.\n", printable(r.Consumer), binding(r.PreviousCluster, r.PreviousGroup, "no group"),
-		binding(r.Cluster, r.Group, "the next group that uses it"))
+		return a.print(plan, fmt.Sprintf("%s belonged to %s; it now belongs to %s.\n", readable.Name(name), former,
+			binding(plan.Cluster, plan.Group, "the next group that uses it")))
+	})
 }
 
 // binding names a group and its cluster.
@@ -63,30 +64,10 @@ func binding(cluster, group *string, none string) string {
 	if group == nil {
 		return none
 	}
+	of := ""
+	if cluster != nil {
+		of = *cluster
+	}
 
-	return printable(*group) + " of cluster " + printable(text(cluster))
-}
-
-func (a *app) rebind(command *cobra.Command, name string, cluster, group *string) error {
-	return a.withStore(command, func(ctx context.Context, s *store) error {
-		consumer, err := s.consumer(ctx, name)
-		if err != nil {
-			return err
-		}
-		r := rebindReport{
-			Consumer: name, Group: group, Cluster: cluster, PreviousGroup: consumer.BoundGroup, PreviousCluster: consumer.BoundCluster,
-		}
-		warning := fmt.Sprintf("%s belongs to %s. If that group still runs, it and the next one each process a part of the events.",
-			printable(name), binding(r.PreviousCluster, r.PreviousGroup, "no group"))
-		if consumer.BoundGroup != nil {
-			if err := a.confirm(ctx, warning); err != nil {
-				return err
-			}
-		}
-		if _, err := s.queries.ConsumerRebind(ctx, s.conn, db.ConsumerRebindParams{ID: consumer.ID, BoundCluster: cluster, BoundGroup: group}); err != nil {
-			return fmt.Errorf("bind the consumer: %w", err)
-		}
-
-		return a.print(r)
-	})
+	return readable.Name(*group) + " of cluster " + readable.Name(of)
 }

@@ -1,20 +1,19 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
-	"github.com/nova-events/idempotent-consumer/db"
-	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 func newConsumerRename(a *app) *cobra.Command {
-	watch := watchDefault
+	var watch time.Duration
 	command := &cobra.Command{
 		Use:   "rename OLD NEW",
 		Short: "Give a consumer another name, with all that it remembers",
@@ -32,18 +31,20 @@ no consumer of the new name yet.
 	return command
 }
 
-type renameReport struct {
-	Consumer    string `json:"consumer"`
-	Previous    string `json:"previous_name"`
-	Events      int64  `json:"events"`
-	Checkpoints int64  `json:"checkpoints"`
-	DeadLetters int64  `json:"dead_letters"`
-	Complete    bool   `json:"complete"`
+func (a *app) rename(command *cobra.Command, from, to string, watch time.Duration) error {
+	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
+		bar := a.progress("moving")
+		defer bar.end()
+		r, err := c.RenameConsumer(ctx, from, to, ops.ChangeOptions{Watch: cmp.Or(watch, 1), Progress: bar.set})
+		bar.end()
+
+		return a.finish(r, renameText(r), err)
+	})
 }
 
-func (r renameReport) text() string {
-	text := fmt.Sprintf("Moved from %s to %s: %s, %s, %s.\n", printable(r.Previous), printable(r.Consumer),
-		events(r.Events), plural(r.Checkpoints, "checkpoint"), plural(r.DeadLetters, "dead letter"))
+func renameText(r ops.RenameResult) string {
+	text := fmt.Sprintf("Moved from %s to %s: %s, %s, %s.\n", readable.Name(r.Previous), readable.Name(r.Consumer),
+		readable.Events(r.Events), readable.Plural(r.Checkpoints, "checkpoint"), readable.Plural(r.DeadLetters, "dead letter"))
 	if !r.Complete {
 		text += "Not all were moved; run the same command again.\n"
 	}
@@ -51,106 +52,12 @@ func (r renameReport) text() string {
 	return text
 }
 
-func (a *app) rename(command *cobra.Command, from, to string, watch time.Duration) error {
-	return a.withStore(command, func(ctx context.Context, s *store) error {
-		if _, err := idem.New(s.pool, idem.Config{Consumer: to, Schema: s.schema}); err != nil {
-			return fail(exitUsage, "%w", err) // It judges the name.
-		}
-		if from == to {
-			return fail(exitUsage, "both names are %s", printable(to))
-		}
-		consumer, err := s.consumer(ctx, from)
-		if err != nil {
-			return err
-		}
-		c := &consumerChange{store: s, consumer: consumer, watch: watch, bar: a.progress("moving")}
-		defer c.bar.end()
-		r := renameReport{Consumer: to, Previous: from}
-		if err := c.count(ctx); err != nil {
-			return err
-		}
-		target, err := c.openTarget(ctx, to)
-		if err != nil {
-			return err
-		}
-		err = c.moveTo(ctx, target, &r)
-		c.bar.end()
-		r.Complete = err == nil
+const runningHelp = `Stop the consumer first. The command watches it (--watch) and changes nothing if it does anything in
+that time. From then on the consumer cannot be registered until the command has ended, and one that
+runs on with checkpoints is refused. One that is idle and has no checkpoints is not noticed.
 
-		return a.finish(r, err)
-	})
-}
+After a crash or a signal run the same command again: it goes on.`
 
-// openTarget closes both names, unless an earlier run did, and returns the new consumer.
-func (c *consumerChange) openTarget(ctx context.Context, to string) (db.Consumer, error) {
-	q, s := c.store.queries, c.store
-	away, here := "renamed to "+printable(to), "renamed from "+printable(c.consumer.Name)
-	target, err := q.ConsumerByName(ctx, s.conn, to)
-	switch {
-	case err == nil && c.consumer.Closed != nil && *c.consumer.Closed == away && target.Closed != nil && *target.Closed == here:
-		return target, nil // A former run of this command did.
-	case err == nil:
-		return db.Consumer{}, fmt.Errorf("there is a consumer %s already; two cannot become one", printable(to))
-	case !errors.Is(err, pgx.ErrNoRows):
-		return db.Consumer{}, fmt.Errorf("look up the consumer: %w", err)
-	case c.consumer.Closed != nil:
-		return db.Consumer{}, fmt.Errorf("the consumer %s is being %s; run that command again", printable(c.consumer.Name), *c.consumer.Closed)
-	}
-	if err := c.refuseRunning(ctx); err != nil {
-		return db.Consumer{}, err
-	}
-	err = c.in(ctx, func(conn db.DBTX) error {
-		closed, err := q.ConsumerClose(ctx, conn, db.ConsumerCloseParams{ID: c.consumer.ID, Closed: away})
-		if err != nil {
-			return fmt.Errorf("close the consumer: %w", err)
-		}
-		made, err := q.ConsumerCopy(ctx, conn, db.ConsumerCopyParams{ID: c.consumer.ID, Name: to, Closed: here})
-		if err != nil {
-			return fmt.Errorf("make the consumer: %w", err)
-		}
-		if closed == 0 || made == 0 {
-			return errors.New("somebody else has changed one of the two consumers; nothing was changed")
-		}
-		target, err = q.ConsumerByName(ctx, conn, to)
-
-		return wrap("look up the consumer", err)
-	})
-
-	return target, err
-}
-
-// moveTo moves all rows. The checkpoints go first: whoever owns them is refused from then on.
-func (c *consumerChange) moveTo(ctx context.Context, target db.Consumer, r *renameReport) error {
-	q, s, id := c.store.queries, c.store, c.consumer.ID
-	err := retry(ctx, func() (err error) {
-		r.Checkpoints, err = q.CheckpointMove(ctx, s.conn, db.CheckpointMoveParams{ID: id, ToID: target.ID})
-
-		return wrap("move the checkpoints", err)
-	})
-	if err != nil {
-		return err
-	}
-	r.Events, err = c.events(ctx, func(after string) (int64, string, error) {
-		row, err := q.EventMove(ctx, s.conn, db.EventMoveParams{ID: id, ToID: target.ID, After: after, Rows: changeRows})
-
-		return row.Moved, row.Last, err //nolint:wrapcheck // The caller wraps it.
-	})
-	if err != nil {
-		return err
-	}
-	r.DeadLetters, err = c.letters(ctx, func() (int64, error) {
-		return q.DeadLetterMove(ctx, s.conn, db.DeadLetterMoveParams{ID: id, ToID: target.ID, Rows: changeRows})
-	})
-	if err != nil {
-		return err
-	}
-
-	return c.in(ctx, func(conn db.DBTX) error {
-		if err := c.drop(ctx, conn); err != nil {
-			return err
-		}
-		_, err := q.ConsumerOpen(ctx, conn, target.ID)
-
-		return wrap("open the consumer", err)
-	})
+func watchFlag(command *cobra.Command, watch *time.Duration) {
+	command.Flags().DurationVar(watch, "watch", ops.DefaultWatch, "how long to see whether the consumer runs")
 }

@@ -3,6 +3,9 @@ package cli
 import (
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 func TestConsumers(t *testing.T) {
@@ -18,8 +21,8 @@ func TestConsumers(t *testing.T) {
 	b.run(t, "consumer", "register", "orders").want(t, exitFailure, "with a retention of 1d12h", "idemctl consumer set-retention orders 7d")
 	b.run(t, "consumer", "register", strings.Repeat("x", 256)).want(t, exitUsage, "255")
 	contains(t, b.ok(t, "consumer", "list"), "CONSUMER  RETENTION", "mails            7d", "orders        1d12h")
-	list := decode[consumerList](t, b.ok(t, "consumer", "list", "--json"))
-	if len(list) != 2 || list[1].Consumer != "orders" || list[1].Retention != 36*3600 {
+	list := decode[[]ops.Consumer](t, b.ok(t, "consumer", "list", "--json"))
+	if len(list) != 2 || list[1].Name != "orders" || list[1].Retention != ops.Seconds(36*time.Hour) {
 		t.Errorf("%+v", list)
 	}
 }
@@ -46,8 +49,8 @@ func TestShorterRetentionAsks(t *testing.T) {
 	if r.stdout != "" || b.one(t, retention) != 100*3600+1800 {
 		t.Fatal("it was done without a confirmation", r.stdout)
 	}
-	got := decode[retentionReport](t, b.ok(t, "consumer", "set-retention", "orders", "1d30m", "--yes", "--json"))
-	if got != (retentionReport{Consumer: "orders", Retention: 24*3600 + 1800, Previous: 100*3600 + 1800, NewlyExpired: 76}) || b.one(t, retention) != 24*3600+1800 {
+	got := decode[ops.RetentionPlan](t, b.ok(t, "consumer", "set-retention", "orders", "1d30m", "--yes", "--json"))
+	if got != (ops.RetentionPlan{Consumer: "orders", Retention: ops.Seconds(24*time.Hour + 30*time.Minute), Previous: ops.Seconds(100*time.Hour + 30*time.Minute), NewlyExpired: 76}) || b.one(t, retention) != 24*3600+1800 {
 		t.Errorf("%+v", got)
 	}
 	contains(t, b.ok(t, "consumer", "set-retention", "orders", "1d10m", "-y"), "is 1d10m; it was 1d30m")

@@ -1,19 +1,16 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
-	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/spf13/cobra"
 
-	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 func newDeadLetter(a *app) *cobra.Command {
@@ -34,14 +31,8 @@ other dead letter's id begins with. Lists print ids so shortened; with --json th
 	return command
 }
 
-// unresolvedStates and allStates are what --state takes besides the states themselves.
-var (
-	unresolvedStates = []idem.DeadLetterState{idem.DeadLetterOpen, idem.DeadLetterParked, idem.DeadLetterReplay}
-	allStates        = append(slices.Clone(unresolvedStates), idem.DeadLetterReplayed, idem.DeadLetterDiscarded, idem.DeadLetterSuperseded, idem.DeadLetterExpired)
-)
-
-// deadLetterFilter chooses dead letters, together with --consumer. Empty fields choose all.
-type deadLetterFilter struct {
+// deadLetterFlags are the flags that choose dead letters, but for --consumer. Empty ones choose all.
+type deadLetterFlags struct {
 	topic     string
 	state     string
 	eventID   string
@@ -65,8 +56,8 @@ func filtered(command *cobra.Command) (bool, error) {
 	return given, nil
 }
 
-// deadLetterFlags adds the flags that choose dead letters to a command.
-func (a *app) deadLetterFlags(command *cobra.Command, f *deadLetterFilter, state, stateUsage string, limit int32, limitUsage string) {
+// addDeadLetterFlags adds the flags that choose dead letters to a command.
+func (a *app) addDeadLetterFlags(command *cobra.Command, f *deadLetterFlags, state, stateUsage string, limit int32, limitUsage string) {
 	a.consumerFlag(command, "`NAME` of the consumer whose dead letters are meant (default: all)")
 	flags := command.Flags()
 	flags.StringVarP(&f.topic, "topic", "t", "", "`TOPIC` of the records")
@@ -77,52 +68,25 @@ func (a *app) deadLetterFlags(command *cobra.Command, f *deadLetterFilter, state
 	flags.Int32Var(&f.limit, "limit", limit, limitUsage)
 }
 
-// params are the filter as the query takes it, but for the consumer. Dead letters are only chosen
-// among those of the states in allowed.
-func (f deadLetterFilter) params(allowed []idem.DeadLetterState) (db.DeadLetterListParams, error) {
-	var p db.DeadLetterListParams
-	for _, text := range []struct {
-		flag, value string
-		param       **string
-	}{{"--topic", f.topic, &p.Topic}, {"--event-id", f.eventID, &p.EventID}, {"--error", f.errorPart, &p.ErrorPart}} {
-		if !utf8.ValidString(text.value) || strings.ContainsRune(text.value, 0) {
-			return p, fail(exitUsage, "%s is not UTF-8 without NUL bytes", text.flag)
-		}
-		if text.value != "" {
-			*text.param = &text.value
+// filter is what the flags choose, among the dead letters in the states that are allowed.
+func (f deadLetterFlags) filter(allowed []idem.DeadLetterState) (ops.DeadLetterFilter, error) {
+	filter := ops.DeadLetterFilter{Topic: f.topic, EventID: f.eventID, Error: f.errorPart, Limit: f.limit}
+	for _, state := range allowed {
+		if f.state == string(state) || f.state == "all" || f.state == "unresolved" && slices.Contains(ops.UnresolvedStates(), state) {
+			filter.States = append(filter.States, state)
 		}
 	}
-	var err error
-	if p.States, err = f.states(allowed); err != nil {
-		return p, err
+	if filter.States == nil {
+		return filter, fail(exitUsage, "--state %s: it must be one of %s, unresolved, all", readable.Name(readable.Short(f.state)), joined(allowed))
 	}
 	if f.since != "" {
-		if p.MaxAgeSeconds, p.Since, err = parseSince(f.since); err != nil {
-			return p, fail(exitUsage, "--since: %w", err)
+		var err error
+		if filter.MaxAge, filter.Since, err = parseSince(f.since); err != nil {
+			return filter, fail(exitUsage, "--since: %w", err)
 		}
 	}
-	if f.limit < 0 {
-		return p, fail(exitUsage, "--limit is negative (%d)", f.limit)
-	}
-	if f.limit > 0 {
-		p.MaxRows = &f.limit
-	}
 
-	return p, nil
-}
-
-func (f deadLetterFilter) states(allowed []idem.DeadLetterState) ([]string, error) {
-	var chosen []string
-	for _, state := range allowed {
-		if f.state == string(state) || f.state == "all" || f.state == "unresolved" && slices.Contains(unresolvedStates, state) {
-			chosen = append(chosen, string(state))
-		}
-	}
-	if len(chosen) > 0 {
-		return chosen, nil
-	}
-
-	return nil, fail(exitUsage, "--state %s: it must be one of %s, unresolved, all", printable(shorten(f.state)), joined(allowed))
+	return filter, filter.Validate() //nolint:wrapcheck // It says all.
 }
 
 func joined(states []idem.DeadLetterState) string {
@@ -135,43 +99,20 @@ func joined(states []idem.DeadLetterState) string {
 }
 
 // parseSince reads an age, which the database counts back from its own clock, or a time.
-func parseSince(text string) (age *float64, since *time.Time, err error) {
+func parseSince(text string) (age time.Duration, since time.Time, err error) {
 	if d, err := parseDuration(text); err == nil {
-		seconds := d.Seconds()
-
-		return &seconds, nil, nil
+		return d, time.Time{}, nil
 	}
 	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05Z07:00", time.DateOnly} {
 		if t, err := time.Parse(layout, text); err == nil {
-			return nil, &t, nil
+			return 0, t, nil
 		}
 	}
 
-	return nil, nil, fmt.Errorf("%s is neither an age (36h, 7d) nor a time (2026-01-31T12:00:00Z, 2026-01-31)", printable(shorten(text)))
+	return 0, time.Time{}, fmt.Errorf("%s is neither an age (36h, 7d) nor a time (2026-01-31T12:00:00Z, 2026-01-31)", readable.Name(readable.Short(text)))
 }
 
-// listedDeadLetter is a dead letter without the record itself.
-type listedDeadLetter struct {
-	ID         uuid.UUID  `json:"id"`
-	Consumer   string     `json:"consumer"`
-	Topic      string     `json:"topic"`
-	Partition  int32      `json:"partition"`
-	Offset     int64      `json:"offset"`
-	RecordTime *time.Time `json:"record_time"` // null if the record has none
-	State      string     `json:"state"`
-	Attempts   int32      `json:"attempts"`
-	FailedAt   *time.Time `json:"failed_at"`   // null if somebody has set it to what is no time
-	ResolvedAt *time.Time `json:"resolved_at"` // null if unresolved
-	EventID    *string    `json:"event_id"`    // null if the record has none
-	Error      string     `json:"error"`
-
-	consumerID int64
-	short      string // the beginning of the id that tells it from all others
-}
-
-type deadLetterList []listedDeadLetter
-
-func (l deadLetterList) text() string {
+func deadLettersText(l []ops.DeadLetter) string {
 	if len(l) == 0 {
 		return "No dead letter is chosen.\n"
 	}
@@ -182,57 +123,14 @@ func (l deadLetterList) text() string {
 	for _, letter := range l {
 		event := "-"
 		if letter.EventID != nil {
-			event = printable(shorten(*letter.EventID))
+			event = readable.Name(readable.Short(*letter.EventID))
 		}
-		t.row(letter.short, printable(letter.Consumer), printable(letter.Topic), decimal(letter.Partition), decimal(letter.Offset),
-			printable(letter.State), number(int64(letter.Attempts)), optionalTime(letter.FailedAt), event,
-			printable(shorten(strings.ReplaceAll(letter.Error, "\n", "; "))))
+		t.row(letter.ShortID, readable.Name(letter.Consumer), readable.Name(letter.Topic), decimal(letter.Partition), decimal(letter.Offset),
+			readable.Name(string(letter.State)), readable.Number(int64(letter.Attempts)), optionalTime(letter.FailedAt), event,
+			readable.Name(readable.Short(strings.ReplaceAll(letter.Error, "\n", "; "))))
 	}
 
 	return t.String()
 }
 
-// letters returns the dead letters that a query chooses, of the consumer of --consumer if named.
-func (s *store) deadLetters(ctx context.Context, consumer string, p db.DeadLetterListParams) (deadLetterList, error) {
-	if consumer != "" {
-		c, err := s.consumer(ctx, consumer)
-		if err != nil {
-			return nil, err
-		}
-		p.ConsumerID = &c.ID
-	}
-	rows, err := s.queries.DeadLetterList(ctx, s.conn, p)
-	if err != nil {
-		return nil, fmt.Errorf("list the dead letters: %w", err)
-	}
-	list := make(deadLetterList, len(rows))
-	for i, row := range rows {
-		list[i] = listedDeadLetter{
-			ID: row.ID, consumerID: row.ConsumerID, Consumer: row.Consumer, Topic: row.Topic, Partition: row.RecordPartition, Offset: row.RecordOffset,
-			RecordTime: finite(row.RecordTime), State: row.State, Attempts: row.Attempts,
-			FailedAt: finite(row.FailedAt), ResolvedAt: finite(row.ResolvedAt), EventID: row.EventID, Error: row.Error,
-		}
-	}
-
-	return list, s.shortenIDs(ctx, list)
-}
-
-// finite is a time in UTC, or nil if it is none that people, or JSON, can read.
-func finite(t pgtype.Timestamptz) *time.Time {
-	u := t.Time.UTC()
-	if !t.Valid || t.InfinityModifier != pgtype.Finite || u.Year() < 1 || u.Year() > 9999 {
-		return nil
-	}
-
-	return &u
-}
-
-func optionalTime(t *time.Time) string {
-	if t == nil {
-		return "-"
-	}
-
-	return timestamp(*t)
-}
-
-func deadLetters(n int64) string { return plural(n, "dead letter") }
+func deadLetters(n int64) string { return readable.Plural(n, "dead letter") }

@@ -2,17 +2,16 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
-	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 const chooseHelp = `Dead letters are chosen by their ids, or by the filters of "deadletter list"; --all stands for no filter.
@@ -24,16 +23,15 @@ type deadLetterChange struct {
 	from       []idem.DeadLetterState // the states that it changes
 	done       string                 // what the dead letters are after it, as a word
 	alwaysAsks bool                   // also where dead letters are named
-	// apply changes dead letters of one consumer, and returns the ids of those that it has changed.
-	apply   func(ctx context.Context, s *store, of deadLetterList) ([]uuid.UUID, error)
-	warning func(ctx context.Context, s *store, chosen deadLetterList) (string, error)
-	after   func(s *store) string // what there is to know then; may be nil
+	plan       func(c *ops.Client, ctx context.Context, choice ops.DeadLetterChoice) (ops.DeadLetterPlan, error)
+	apply      func(c *ops.Client, ctx context.Context, plan ops.DeadLetterPlan, progress ops.Progress) (ops.DeadLetterResult, error)
+	warning    func(plan ops.DeadLetterPlan) string
+	after      func(schemaFlag string) string // what there is to know then; may be nil
 }
 
 // deadLetterSelection is what the command line chooses.
 type deadLetterSelection struct {
-	ids    []idPrefix
-	filter deadLetterFilter
+	flags  deadLetterFlags
 	all    bool
 	dryRun bool
 }
@@ -42,193 +40,134 @@ type deadLetterSelection struct {
 func (a *app) deadLetterChangeCommand(command *cobra.Command, change deadLetterChange) *cobra.Command {
 	var selection deadLetterSelection
 	stateUsage := "a `STATE` of those that this changes (" + joined(change.from) + "), or all of them"
-	a.deadLetterFlags(command, &selection.filter, "all", stateUsage, 0, "take at most `N`, the oldest first (0: all)")
+	a.addDeadLetterFlags(command, &selection.flags, "all", stateUsage, 0, "take at most `N`, the oldest first (0: all)")
 	flags := command.Flags()
 	flags.BoolVar(&selection.all, "all", false, "take all dead letters, where no filter is given")
 	flags.BoolVarP(&selection.dryRun, "dry-run", "n", false, "only list what would be "+change.done)
 	a.yesFlag(command)
 	command.RunE = func(command *cobra.Command, args []string) error {
-		if err := selection.read(command, args); err != nil {
+		choice, err := a.choice(command, args, selection, change.from)
+		if err != nil {
 			return err
 		}
 
-		return a.changeDeadLetters(command, selection, change)
+		return a.changeDeadLetters(command, choice, selection.dryRun, change)
 	}
 
 	return command
 }
 
-// read takes the ids and finds out whether the command line chooses in one way.
-func (l *deadLetterSelection) read(command *cobra.Command, args []string) error {
+// choice finds out whether the command line chooses in one way, and in which.
+func (a *app) choice(command *cobra.Command, args []string, l deadLetterSelection, from []idem.DeadLetterState) (ops.DeadLetterChoice, error) {
 	byFilter, err := filtered(command)
 	if err != nil {
-		return err
+		return ops.DeadLetterChoice{}, err
 	}
 	byFilter = byFilter || l.all
 	switch limited := command.Flags().Changed("limit"); {
 	case len(args) > 0 && (byFilter || limited):
-		return fail(exitUsage, "give ids or filters, not both")
+		return ops.DeadLetterChoice{}, fail(exitUsage, "give ids or filters, not both")
 	case len(args) == 0 && !byFilter:
-		return fail(exitUsage, "which dead letters? give ids, or filters, or --all")
+		return ops.DeadLetterChoice{}, fail(exitUsage, "which dead letters? give ids, or filters, or --all")
 	}
-	for _, arg := range args {
-		id, err := parseDeadLetterID(arg)
+	choice := ops.DeadLetterChoice{IDs: args}
+	if len(args) == 0 {
+		if choice.Filter, err = l.flags.filter(from); err != nil {
+			return choice, err
+		}
+		choice.Filter.Consumer = a.settings.consumer
+	}
+
+	return choice, choice.Validate() //nolint:wrapcheck // It says all.
+}
+
+func (a *app) changeDeadLetters(command *cobra.Command, choice ops.DeadLetterChoice, dryRun bool, change deadLetterChange) error {
+	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
+		plan, err := change.plan(c, ctx, choice)
 		if err != nil {
 			return err
 		}
-		l.ids = append(l.ids, id)
-	}
-
-	return nil
-}
-
-// chosenDeadLetters are the dead letters that a command line is about.
-type chosenDeadLetters struct {
-	letters   deadLetterList // to be changed
-	unchanged []deadLetterState
-	unknown   []string
-}
-
-// deadLetterState is a dead letter that is left alone.
-type deadLetterState struct {
-	ID    uuid.UUID `json:"id"`
-	State string    `json:"state"`
-}
-
-// choose looks up what the command line chooses.
-func (s *store) choose(ctx context.Context, consumer string, l deadLetterSelection, from []idem.DeadLetterState) (chosenDeadLetters, error) {
-	c := chosenDeadLetters{unchanged: []deadLetterState{}, unknown: []string{}}
-	if l.ids == nil {
-		params, err := l.filter.params(from)
-		if err != nil {
-			return c, err
+		if dryRun {
+			return a.finish(plan, dryRunText(plan, change.done), plan.Err())
 		}
-		params.OldestFirst = true
-		c.letters, err = s.deadLetters(ctx, consumer, params)
-
-		return c, err
-	}
-	ids, unknown, err := s.findAll(ctx, l.ids)
-	if err != nil {
-		return c, err
-	}
-	c.unknown = append(c.unknown, unknown...)
-	all, err := s.deadLettersByID(ctx, ids)
-	c.letters = deadLetterList{}
-	for _, letter := range all {
-		if slices.Contains(from, idem.DeadLetterState(letter.State)) {
-			c.letters = append(c.letters, letter)
-		} else {
-			c.unchanged = append(c.unchanged, deadLetterState{ID: letter.ID, State: letter.State})
+		if len(plan.DeadLetters) > 0 && (change.alwaysAsks || len(choice.IDs) == 0) {
+			if err := a.confirm(ctx, change.warning(plan)); err != nil {
+				return err
+			}
 		}
-	}
+		bar := a.progress("changing")
+		defer bar.end()
+		r, err := change.apply(c, ctx, plan, bar.set)
+		bar.end()
+		if err == nil {
+			err = plan.Err()
+		}
+		text := changeText(r, change.done)
+		if r.Complete && r.Changed > 0 && change.after != nil {
+			text += change.after(a.schemaFlag())
+		}
 
-	return c, err
+		return a.finish(r, text, err)
+	})
 }
 
-func (s *store) deadLettersByID(ctx context.Context, ids []uuid.UUID) (deadLetterList, error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	states, err := deadLetterFilter{state: "all"}.states(allStates)
-	if err != nil {
-		return nil, err
+func changeText(r ops.DeadLetterResult, done string) string {
+	text := leftAlone(r.Unchanged)
+	switch {
+	case !r.Complete:
+		text += fmt.Sprintf("%s of %s %s, the others not yet; run the same command again.\n", readable.Number(r.Changed), deadLetters(int64(r.DeadLetters)), done)
+	case r.Changed == 0:
+		text += "No dead letter was changed.\n"
+	default:
+		text += deadLetters(r.Changed) + " " + done + ".\n"
 	}
 
-	return s.deadLetters(ctx, "", db.DeadLetterListParams{States: states, Ids: texts(ids), OldestFirst: true})
+	return text
 }
 
-// err is the error of ids that no letter has.
-func (c chosenDeadLetters) err() error {
-	if len(c.unknown) == 0 {
-		return nil
+func dryRunText(plan ops.DeadLetterPlan, done string) string {
+	text := leftAlone(plan.Unchanged)
+	if len(plan.DeadLetters) > 0 {
+		text = deadLettersText(plan.DeadLetters) + "\n" + text
 	}
 
-	return errors.New("there is no dead letter " + strings.Join(c.unknown, ", "))
+	return text + deadLetters(int64(len(plan.DeadLetters))) + " would be " + done + "; nothing was changed.\n"
+}
+
+func leftAlone(all []ops.DeadLetterState) string {
+	var b strings.Builder
+	for _, l := range all {
+		fmt.Fprintf(&b, "Dead letter %s is left alone: %s.\n", l.ID, stateInWords(l.State))
+	}
+
+	return b.String()
+}
+
+func stateInWords(state idem.DeadLetterState) string {
+	switch state {
+	case idem.DeadLetterOpen:
+		return "it is open"
+	case idem.DeadLetterParked:
+		return "it is parked, and follows by itself when those of its key before it are resolved"
+	case idem.DeadLetterReplay:
+		return "it is to be replayed already (replay)"
+	case idem.DeadLetterReplayed, idem.DeadLetterDiscarded, idem.DeadLetterSuperseded, idem.DeadLetterExpired:
+		return "it is " + string(state) + " already"
+	default:
+		return "its state is " + readable.Name(string(state))
+	}
 }
 
 // sum counts dead letters for a question: how many, and of whom.
-func (l deadLetterList) sum() string {
+func sum(list []ops.DeadLetter) string {
 	byConsumer := map[string]int{}
-	for _, letter := range l {
+	for _, letter := range list {
 		byConsumer[letter.Consumer]++
 	}
 	parts := make([]string, 0, len(byConsumer))
 	for _, name := range slices.Sorted(maps.Keys(byConsumer)) {
-		parts = append(parts, printable(name)+": "+number(byConsumer[name]))
+		parts = append(parts, readable.Name(name)+": "+readable.Number(byConsumer[name]))
 	}
 
-	return deadLetters(int64(len(l))) + " (" + strings.Join(parts, ", ") + ")"
-}
-
-func (a *app) changeDeadLetters(command *cobra.Command, selection deadLetterSelection, change deadLetterChange) error {
-	if selection.ids == nil { // Before a connection is made.
-		if _, err := selection.filter.params(change.from); err != nil {
-			return err
-		}
-	}
-
-	return a.withStore(command, func(ctx context.Context, s *store) error {
-		chosen, err := s.choose(ctx, a.settings.consumer, selection, change.from)
-		if err != nil {
-			return err
-		}
-		if selection.dryRun {
-			return a.finish(deadLetterDryRun{DeadLetters: chosen.letters, Unchanged: chosen.unchanged, Unknown: chosen.unknown, done: change.done}, chosen.err())
-		}
-		if len(chosen.letters) > 0 && (change.alwaysAsks || selection.ids == nil) {
-			warning, err := change.warning(ctx, s, chosen.letters)
-			if err != nil {
-				return err
-			}
-			if err := a.confirm(ctx, warning); err != nil {
-				return err
-			}
-		}
-		r, err := a.applyToDeadLetters(ctx, s, chosen, change)
-		if err == nil {
-			err = chosen.err()
-		}
-
-		return a.finish(r, err)
-	})
-}
-
-func (a *app) applyToDeadLetters(ctx context.Context, s *store, chosen chosenDeadLetters, change deadLetterChange) (deadLetterChangeReport, error) {
-	r := deadLetterChangeReport{DeadLetters: len(chosen.letters), Unchanged: chosen.unchanged, Unknown: chosen.unknown, done: change.done}
-	var left []uuid.UUID
-	err := inParts(a, "changing", chosen.letters, func(part []listedDeadLetter) error {
-		for _, of := range deadLetterList(part).byConsumer() {
-			changed, err := change.apply(ctx, s, of)
-			if err != nil {
-				return fmt.Errorf("change the dead letters: %w", err)
-			}
-			r.Changed += int64(len(changed))
-			for _, letter := range of {
-				if !slices.Contains(changed, letter.ID) {
-					left = append(left, letter.ID)
-				}
-			}
-		}
-
-		return nil
-	})
-	if err != nil {
-		return r, err
-	}
-	if len(left) > 0 { // Somebody else was faster.
-		all, err := s.deadLettersByID(ctx, left)
-		if err != nil {
-			return r, err
-		}
-		for _, letter := range all {
-			r.Unchanged = append(r.Unchanged, deadLetterState{ID: letter.ID, State: letter.State})
-		}
-	}
-	r.Complete = true
-	if change.after != nil && r.Changed > 0 {
-		r.after = change.after(s)
-	}
-
-	return r, nil
+	return deadLetters(int64(len(list))) + " (" + strings.Join(parts, ", ") + ")"
 }

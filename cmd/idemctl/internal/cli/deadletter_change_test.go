@@ -8,12 +8,13 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 func TestDLQReplay(t *testing.T) {
 	t.Parallel()
 	b := setupDeadLetters(t)
-	for _, state := range allStates {
+	for _, state := range ops.AllStates() {
 		letter{state: state}.store(t, b)
 	}
 	letter{errText: "refused"}.store(t, b) // 8
@@ -27,8 +28,8 @@ func TestDLQReplay(t *testing.T) {
 	if got := b.states(t); got != "replay parked replay replayed discarded superseded expired open" {
 		t.Fatal(got)
 	}
-	report := decode[deadLetterChangeReport](t, b.ok(t, "dlq", "replay", nth(1), "--json"))
-	if report.Changed != 0 || report.DeadLetters != 0 || !report.Complete || len(report.Unknown) != 0 || report.Unchanged[0] != (deadLetterState{ID: uuid.MustParse(nth(1)), State: "replay"}) {
+	report := decode[ops.DeadLetterResult](t, b.ok(t, "dlq", "replay", nth(1), "--json"))
+	if report.Changed != 0 || report.DeadLetters != 0 || !report.Complete || len(report.Unknown) != 0 || report.Unchanged[0] != (ops.DeadLetterState{ID: uuid.MustParse(nth(1)), State: "replay"}) {
 		t.Errorf("%+v", report)
 	}
 
@@ -40,7 +41,7 @@ func TestDLQReplay(t *testing.T) {
 		t.Fatal("it was done without a confirmation", r.stdout)
 	}
 	contains(t, b.ok(t, "dlq", "replay", "--error", "refused", "--dry-run"), "ID        CONSUMER", "2 dead letters would be set to be replayed; nothing was changed.")
-	dry := decode[deadLetterDryRun](t, b.ok(t, "dlq", "replay", "--all", "--limit", "1", "-n", "--json"))
+	dry := decode[ops.DeadLetterPlan](t, b.ok(t, "dlq", "replay", "--all", "--limit", "1", "-n", "--json"))
 	if len(dry.DeadLetters) != 1 || numbers(dry.DeadLetters[0].ID) != "8" || dry.Unchanged == nil || dry.Unknown == nil {
 		t.Errorf("%+v", dry)
 	}
@@ -63,7 +64,7 @@ func TestDLQReplay(t *testing.T) {
 func TestDLQDiscard(t *testing.T) {
 	t.Parallel()
 	b := setupDeadLetters(t)
-	for _, state := range allStates {
+	for _, state := range ops.AllStates() {
 		letter{state: state}.store(t, b)
 	}
 	r := b.run(t, "dlq", "discard", nth(1))
@@ -157,7 +158,7 @@ func TestManyDeadLettersGoInParts(t *testing.T) {
 	if r := b.run(t, "dlq", "list"); !strings.Contains(r.stderr, "more than these 100") || strings.Count(r.stdout, "\n") != 101 {
 		t.Errorf("%s\n%s", r.stdout, r.stderr)
 	}
-	got := decode[deadLetterChangeReport](t, b.ok(t, "dlq", "replay", "--all", "-y", "--json"))
+	got := decode[ops.DeadLetterResult](t, b.ok(t, "dlq", "replay", "--all", "-y", "--json"))
 	if got.DeadLetters != 2500 || got.Changed != 2500 || !got.Complete || len(got.Unchanged) != 0 {
 		t.Errorf("%+v", got)
 	}

@@ -1,13 +1,10 @@
 package cli
 
 import (
-	"context"
-	"fmt"
-
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
-	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 func newDeadLetterDiscard(a *app) *cobra.Command {
@@ -22,34 +19,20 @@ are released: the consumer processes them. Always asks before it does so.
 		Example: `  idemctl deadletter discard 0199c2a4
   idemctl deadletter discard --consumer orders --topic payments --since 2h --dry-run`,
 	}, deadLetterChange{
-		from:       unresolvedStates,
+		from:       ops.UnresolvedStates(),
 		done:       "discarded",
 		alwaysAsks: true,
-		apply: func(ctx context.Context, s *store, of deadLetterList) ([]uuid.UUID, error) {
-			guard, err := s.guard(ctx, of[0].Consumer)
-			if err != nil {
-				return nil, err
-			}
-
-			return guard.DiscardDeadLetters(ctx, of.ids()...)
-		},
-		warning: discardWarning,
+		plan:       (*ops.Client).PlanDiscard,
+		apply:      (*ops.Client).DiscardDeadLetters,
+		warning:    discardWarning,
 	})
 }
 
-func discardWarning(ctx context.Context, s *store, chosen deadLetterList) (string, error) {
-	released := int64(0)
-	for _, of := range chosen.byConsumer() {
-		n, err := s.queries.DeadLetterCountReleased(ctx, s.conn, db.DeadLetterCountReleasedParams{ConsumerID: of[0].consumerID, Ids: texts(of.ids())})
-		if err != nil {
-			return "", fmt.Errorf("count the parked dead letters behind them: %w", err)
-		}
-		released += n
-	}
+func discardWarning(plan ops.DeadLetterPlan) string {
 	follow := ""
-	if released > 0 {
-		follow = plural(released, "parked dead letter") + " of the same keys waited for that: the consumer processes what follows, without what is discarded."
+	if plan.Released > 0 {
+		follow = readable.Plural(plan.Released, "parked dead letter") + " of the same keys waited for that: the consumer processes what follows, without what is discarded."
 	}
 
-	return lines(chosen.sum()+" will be discarded: never processed, which nothing takes back.", follow), nil
+	return lines(sum(plan.DeadLetters)+" will be discarded: never processed, which nothing takes back.", follow)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 // What a list prints of an id is enough to name the dead letter, among those of all consumers.
@@ -31,7 +32,7 @@ func TestListedBeginningsOfIDsNameOneDeadLetter(t *testing.T) {
 		t.Fatal(got)
 	}
 	for _, short := range listed {
-		if got := decode[shownDeadLetter](t, b.ok(t, "dlq", "show", short, "--json")); !strings.HasPrefix(got.ID.String(), short) {
+		if got := decode[ops.DeadLetterRecord](t, b.ok(t, "dlq", "show", short, "--json")); !strings.HasPrefix(got.ID.String(), short) {
 			t.Errorf("%s shows %v", short, got.ID)
 		}
 	}
@@ -57,7 +58,7 @@ func TestListWithTimesThatAreNone(t *testing.T) {
 	contains(t, b.ok(t, "dlq", "list"), "finite", "infinity")
 	for n := range int64(4) {
 		contains(t, b.ok(t, "dlq", "show", nth(n+1)), "failed    -")
-		if got := decode[shownDeadLetter](t, b.ok(t, "dlq", "show", nth(n+1), "--json")); got.FailedAt != nil || got.RecordTime != nil {
+		if got := decode[ops.DeadLetterRecord](t, b.ok(t, "dlq", "show", nth(n+1), "--json")); got.FailedAt != nil || got.RecordTime != nil {
 			t.Errorf("%v %v", got.FailedAt, got.RecordTime)
 		}
 	}

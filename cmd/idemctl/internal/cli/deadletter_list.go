@@ -6,10 +6,13 @@ import (
 	"math"
 
 	"github.com/spf13/cobra"
+
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 func newDeadLetterList(a *app) *cobra.Command {
-	var filter deadLetterFilter
+	var flags deadLetterFlags
 	command := &cobra.Command{
 		Use:   "list",
 		Short: "List dead letters, newest first",
@@ -20,41 +23,41 @@ long as is needed. If there are more than --limit, a line on stderr says so.`,
   idemctl deadletter list --state open --error "connection refused" --since 2h
   idemctl deadletter list --event-id 4711 --state all`,
 		Args: cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error { return a.listDeadLetters(command, filter) },
+		RunE: func(command *cobra.Command, _ []string) error { return a.listDeadLetters(command, flags) },
 	}
-	a.deadLetterFlags(command, &filter, "unresolved", "a `STATE` of those that \"idemctl deadletter --help\" lists, or unresolved, or all",
+	a.addDeadLetterFlags(command, &flags, "unresolved", "a `STATE` of those that \"idemctl deadletter --help\" lists, or unresolved, or all",
 		100, "list at most `N` (0: all)")
 
 	return command
 }
 
-func (a *app) listDeadLetters(command *cobra.Command, filter deadLetterFilter) error {
+func (a *app) listDeadLetters(command *cobra.Command, flags deadLetterFlags) error {
 	if _, err := filtered(command); err != nil {
 		return err
 	}
-	params, err := filter.params(allStates)
+	filter, err := flags.filter(ops.AllStates())
 	if err != nil {
 		return err
 	}
-	if filter.limit > 0 && filter.limit < math.MaxInt32 {
-		oneMore := filter.limit + 1
-		params.MaxRows = &oneMore
+	filter.Consumer = a.settings.consumer
+	if flags.limit > 0 && flags.limit < math.MaxInt32 {
+		filter.Limit++ // To see whether there are more.
 	}
 
-	return a.withStore(command, func(ctx context.Context, s *store) error {
-		list, err := s.deadLetters(ctx, a.settings.consumer, params)
+	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
+		list, err := c.DeadLetters(ctx, filter)
 		if err != nil {
+			return err //nolint:wrapcheck // It says all.
+		}
+		more := flags.limit > 0 && len(list) > int(flags.limit)
+		if more {
+			list = list[:flags.limit]
+		}
+		if err := a.print(list, deadLettersText(list)); err != nil {
 			return err
 		}
-		more := filter.limit > 0 && len(list) > int(filter.limit)
 		if more {
-			list = list[:filter.limit]
-		}
-		if err := a.print(list); err != nil {
-			return err
-		}
-		if more {
-			_, _ = fmt.Fprintf(a.Stderr, "There are more than these %s: raise --limit, or choose with the other flags.\n", number(len(list)))
+			_, _ = fmt.Fprintf(a.Stderr, "There are more than these %s: raise --limit, or choose with the other flags.\n", readable.Number(len(list)))
 		}
 
 		return nil

@@ -1,13 +1,9 @@
 package cli
 
 import (
-	"context"
-
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
-	"github.com/nova-events/idempotent-consumer/db"
-	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 func newDeadLetterReplay(a *app) *cobra.Command {
@@ -25,19 +21,18 @@ It asks before it replays what filters have chosen; dead letters that are named 
   idemctl deadletter replay --consumer orders --error "connection refused" --dry-run
   idemctl deadletter replay --all --yes`,
 	}, deadLetterChange{
-		from: []idem.DeadLetterState{idem.DeadLetterOpen},
-		done: "set to be replayed",
-		apply: func(ctx context.Context, s *store, of deadLetterList) ([]uuid.UUID, error) {
-			return s.queries.DeadLetterReplay(ctx, s.conn, db.DeadLetterReplayParams{ConsumerID: of[0].consumerID, Ids: texts(of.ids())})
+		from:  ops.ReplayableStates(),
+		done:  "set to be replayed",
+		plan:  (*ops.Client).PlanReplay,
+		apply: (*ops.Client).ReplayDeadLetters,
+		warning: func(plan ops.DeadLetterPlan) string {
+			return sum(plan.DeadLetters) + " will be processed again."
 		},
-		warning: func(_ context.Context, _ *store, chosen deadLetterList) (string, error) {
-			return chosen.sum() + " will be processed again.", nil
-		},
-		after: func(s *store) string {
+		after: func(schemaFlag string) string {
 			return lines(
 				"The consumer that owns their partitions picks them up within seconds, if it runs. To watch:",
-				"    idemctl deadletter list --state replay"+s.schemaArgument()+"   those that wait for it",
-				"    idemctl deadletter list --state open"+s.schemaArgument()+"     those that failed again") + "\n"
+				"    idemctl deadletter list --state replay"+schemaFlag+"   those that wait for it",
+				"    idemctl deadletter list --state open"+schemaFlag+"     those that failed again") + "\n"
 		},
 	})
 }

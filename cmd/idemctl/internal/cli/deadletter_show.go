@@ -2,12 +2,14 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
-	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 func newDeadLetterShow(a *app) *cobra.Command {
@@ -26,15 +28,14 @@ The exit status is 3 if there is no such dead letter.`,
   idemctl deadletter show 0199c2a4 --raw-value > value.bin`,
 		Args: wants("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
-			id, err := parseDeadLetterID(args[0])
-			if err != nil {
-				return err
+			if err := ops.CheckDeadLetterID(args[0]); err != nil {
+				return err //nolint:wrapcheck // It says all.
 			}
 			if raw && a.settings.json {
 				return fail(exitUsage, "--raw-value and --json exclude each other")
 			}
 
-			return a.showDeadLetter(command, id, raw)
+			return a.showDeadLetter(command, args[0], raw)
 		},
 	}
 	command.Flags().BoolVar(&raw, "raw-value", false, "write only the value, its bytes unchanged")
@@ -42,102 +43,55 @@ The exit status is 3 if there is no such dead letter.`,
 	return command
 }
 
-type shownDeadLetter struct {
-	listedDeadLetter
-
-	ClaimID     uuid.NullUUID `json:"claim_id"` // null if the event is to be processed again whoever has claimed it
-	KeyText     *string       `json:"key_text"`
-	KeyBase64   *string       `json:"key_base64"`
-	Headers     []shownHeader `json:"headers"`
-	ValueText   *string       `json:"value_text"`
-	ValueBase64 *string       `json:"value_base64"`
-
-	row db.DeadLetterGetRow
-}
-
-type shownHeader struct {
-	KeyText     *string `json:"key_text"`
-	KeyBase64   *string `json:"key_base64"`
-	ValueText   *string `json:"value_text"`
-	ValueBase64 *string `json:"value_base64"`
-}
-
-func (l shownDeadLetter) text() string {
-	pairs := [][2]string{
-		{"id", l.ID.String()},
-		{"consumer", printable(l.Consumer)},
-		{"state", printable(l.State)},
-		{"record", fmt.Sprintf("partition %d of %s, offset %d", l.Partition, printable(l.Topic), l.Offset)},
-		{"event id", optional(l.EventID)},
-		{"attempts", number(int64(l.Attempts))},
-		{"failed", optionalTime(l.FailedAt)},
-	}
-	if l.ResolvedAt != nil {
-		pairs = append(pairs, [2]string{"resolved", timestamp(*l.ResolvedAt)})
-	}
-	if l.RecordTime != nil {
-		pairs = append(pairs, [2]string{"record time", timestamp(*l.RecordTime)})
-	}
-	pairs = append(pairs,
-		[2]string{"claim id", orDash(l.ClaimID)},
-		[2]string{"error", escapeLines(l.Error)},
-		[2]string{"key", bytesOnLine(l.row.RecordKey)})
-	for i, key := range l.row.HeaderKeys {
-		pairs = append(pairs, [2]string{"header", bytesOnLine(key) + ": " + bytesOnLine(headerValue(l.row, i))})
-	}
-
-	return facts(append(pairs, [2]string{"value", bytesOnLines(l.row.RecordValue)})...)
-}
-
-// headerValue is the value of a header. The two arrays have one length unless somebody has
-// changed them by hand, who may need this command most.
-func headerValue(row db.DeadLetterGetRow, i int) []byte {
-	if i >= len(row.HeaderValues) {
-		return nil
-	}
-
-	return row.HeaderValues[i]
-}
-
-func (a *app) showDeadLetter(command *cobra.Command, id idPrefix, raw bool) error {
-	return a.withStore(command, func(ctx context.Context, s *store) error {
-		found, err := s.find(ctx, id)
-		if err != nil {
-			return err
-		}
-		if found == nil {
-			return fail(exitNotFound, "there is no dead letter %s; \"idemctl deadletter list --state all%s\" lists them", id, s.schemaArgument())
-		}
-		row, err := s.queries.DeadLetterGet(ctx, s.conn, db.DeadLetterGetParams{ConsumerID: found.ConsumerID, ID: found.ID})
+func (a *app) showDeadLetter(command *cobra.Command, id string, raw bool) error {
+	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
+		letter, err := c.DeadLetter(ctx, id)
 		switch {
+		case errors.Is(err, ops.ErrUnknownDeadLetter):
+			return &statusError{status: exitNotFound, err: err}
 		case err != nil:
-			return fmt.Errorf("read the dead letter: %w", err)
+			return err //nolint:wrapcheck // It says all.
 		case raw:
-			_, err := a.Stdout.Write(row.RecordValue)
+			_, err := a.Stdout.Write(letter.Value)
 
 			return wrap("write to stdout", err)
 		default:
-			return a.print(newShownDeadLetter(row))
+			return a.print(letter, deadLetterText(letter))
 		}
 	})
 }
 
-func newShownDeadLetter(row db.DeadLetterGetRow) shownDeadLetter {
-	l := shownDeadLetter{
-		listedDeadLetter: listedDeadLetter{
-			ID: row.ID, Consumer: row.Consumer, Topic: row.Topic, Partition: row.RecordPartition, Offset: row.RecordOffset,
-			RecordTime: finite(row.RecordTime), State: row.State, Attempts: row.Attempts,
-			FailedAt: finite(row.FailedAt), ResolvedAt: finite(row.ResolvedAt), EventID: row.EventID, Error: row.Error,
-		},
-		ClaimID: row.ClaimID, Headers: make([]shownHeader, len(row.HeaderKeys)), row: row,
+func deadLetterText(l ops.DeadLetterRecord) string {
+	pairs := [][2]string{
+		{"id", l.ID.String()},
+		{"consumer", readable.Name(l.Consumer)},
+		{"state", readable.Name(string(l.State))},
+		{"record", fmt.Sprintf("partition %d of %s, offset %d", l.Partition, readable.Name(l.Topic), l.Offset)},
+		{"event id", optional(l.EventID)},
+		{"attempts", readable.Number(int64(l.Attempts))},
+		{"failed", optionalTime(l.FailedAt)},
 	}
-	l.KeyText, l.KeyBase64 = jsonBytes(row.RecordKey)
-	l.ValueText, l.ValueBase64 = jsonBytes(row.RecordValue)
-	for i, key := range row.HeaderKeys {
-		h := &l.Headers[i]
-		h.KeyText, h.KeyBase64 = jsonBytes(key)
-		h.ValueText, h.ValueBase64 = jsonBytes(headerValue(row, i))
+	if l.ResolvedAt != nil {
+		pairs = append(pairs, [2]string{"resolved", readable.Timestamp(*l.ResolvedAt)})
+	}
+	if l.RecordTime != nil {
+		pairs = append(pairs, [2]string{"record time", readable.Timestamp(*l.RecordTime)})
+	}
+	pairs = append(pairs,
+		[2]string{"claim id", orDash(l.ClaimID)},
+		[2]string{"error", escapeLines(l.Error)},
+		[2]string{"key", bytesOnLine(l.Key)})
+	for _, header := range l.Headers {
+		pairs = append(pairs, [2]string{"header", bytesOnLine(header.Key) + ": " + bytesOnLine(header.Value)})
 	}
 
-	return l
+	return facts(append(pairs, [2]string{"value", bytesOnLines(l.Value)})...)
+}
+
+func orDash(id uuid.NullUUID) string {
+	if !id.Valid {
+		return "-"
+	}
+
+	return id.UUID.String()
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 // hostile is text that would steer a terminal.
@@ -80,7 +81,12 @@ func setupDeadLetters(t *testing.T) *bundle {
 func (b *bundle) listed(t *testing.T, args ...string) string {
 	t.Helper()
 
-	return numbers(decode[deadLetterList](t, b.ok(t, append([]string{"dlq", "list", "--json"}, args...)...)).ids()...)
+	var ids []uuid.UUID
+	for _, letter := range decode[[]ops.DeadLetter](t, b.ok(t, append([]string{"dlq", "list", "--json"}, args...)...)) {
+		ids = append(ids, letter.ID)
+	}
+
+	return numbers(ids...)
 }
 
 func TestDLQList(t *testing.T) {
@@ -130,7 +136,7 @@ func TestDLQList(t *testing.T) {
 	}
 	r := b.run(t, "dlq", "list", "--limit", "2", "--json")
 	r.want(t, 0, "more than these 2")
-	if list := decode[deadLetterList](t, r.stdout); len(list) != 2 || numbers(list[0].ID) != "6" {
+	if list := decode[[]ops.DeadLetter](t, r.stdout); len(list) != 2 || numbers(list[0].ID) != "6" {
 		t.Errorf("%+v", list)
 	}
 }
@@ -146,8 +152,8 @@ func TestDLQWrongFilters(t *testing.T) {
 		{"one of open, parked, replay, replayed, discarded, superseded, expired, unresolved, all", []string{"list", "--state", "closed"}},
 		{"neither an age", []string{"list", "--since", "yesterday"}},
 		{"negative", []string{"list", "--limit", "-1"}},
-		{"--error is not UTF-8", []string{"list", "--error", "\xff"}},
-		{"--topic is not UTF-8", []string{"discard", "--topic", "a\x00b", "-y"}},
+		{"error of the filter is not UTF-8", []string{"list", "--error", "\xff"}},
+		{"topic of the filter is not UTF-8", []string{"discard", "--topic", "a\x00b", "-y"}},
 		{"one of open, unresolved", []string{"replay", "--state", "parked", "-y"}},
 		{"give ids, or filters, or --all", []string{"replay", "-y"}},
 		{"give ids, or filters, or --all", []string{"discard", "-y"}},
@@ -215,7 +221,7 @@ func TestDLQShow(t *testing.T) {
 		if strings.ContainsAny(document, "\x00\x1b\a\u009b\u202e") {
 			t.Errorf("%q", document)
 		}
-		l := decode[shownDeadLetter](t, document)
+		l := decode[ops.DeadLetterRecord](t, document)
 		got := shown{orNull(l.KeyText), orNull(l.KeyBase64), orNull(l.ValueText), orNull(l.ValueBase64)}
 		if got != want || l.ID.String() != id || len(l.Headers) != 2 || orNull(l.Headers[1].KeyBase64) != "mxs=" || l.Headers[1].ValueText != nil {
 			t.Errorf("%s: %+v", id, l)
@@ -229,7 +235,7 @@ func TestDLQShow(t *testing.T) {
 	}
 	b.run(t, "dlq", "show", "4711", "--json").want(t, exitNotFound, "there is no dead letter 4711")
 	b.run(t, "dlq", "show", "0000").want(t, exitUsage, "0000 is the beginning of several ids", nth(1))
-	if got := decode[shownDeadLetter](t, b.ok(t, "dlq", "show", strings.ToUpper(nth(2)[:8]), "--json")); got.ID.String() != nth(2) {
+	if got := decode[ops.DeadLetterRecord](t, b.ok(t, "dlq", "show", strings.ToUpper(nth(2)[:8]), "--json")); got.ID.String() != nth(2) {
 		t.Error(got.ID)
 	}
 
@@ -251,11 +257,11 @@ func orNull(text *string) string {
 // states are the states of all dead letters, by id.
 func (b *bundle) states(t *testing.T) string {
 	t.Helper()
-	list := decode[deadLetterList](t, b.ok(t, "dlq", "list", "--state", "all", "--json"))
+	list := decode[[]ops.DeadLetter](t, b.ok(t, "dlq", "list", "--state", "all", "--json"))
 	slices.Reverse(list)
 	states := make([]string, len(list))
 	for i, l := range list {
-		states[i] = l.State
+		states[i] = string(l.State)
 	}
 
 	return strings.Join(states, " ")
@@ -264,12 +270,12 @@ func (b *bundle) states(t *testing.T) string {
 func TestStatusCountsDeadLetters(t *testing.T) {
 	t.Parallel()
 	b := setupDeadLetters(t)
-	for _, state := range allStates {
+	for _, state := range ops.AllStates() {
 		letter{state: state}.store(t, b)
 	}
 	contains(t, b.ok(t, "status"), "dead letters  3 unresolved (1 open)", "DEAD LETTERS")
-	s := decode[statusReport](t, b.ok(t, "status", "--json"))
-	if s.OpenDeadLetters != 1 || s.Unresolved != 3 || s.Consumers[0].Unresolved != 0 || s.Consumers[1].Unresolved != 3 || s.Consumers[1].OpenDeadLetters != 1 {
+	s := decode[ops.Status](t, b.ok(t, "status", "--json"))
+	if s.OpenDeadLetters != 1 || s.UnresolvedDeadLetters != 3 || s.Consumers[0].UnresolvedDeadLetters != 0 || s.Consumers[1].UnresolvedDeadLetters != 3 || s.Consumers[1].OpenDeadLetters != 1 {
 		t.Errorf("%+v", s)
 	}
 }

@@ -3,27 +3,20 @@ package cli
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
-	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
-const (
-	// idsAtOnce is how many event ids go to the database before progress is shown again.
-	idsAtOnce = 1000
-
-	idsHelp = `Event ids are arguments, or lines of the file that --file names, or lines of stdin where the
+const idsHelp = `Event ids are arguments, or lines of the file that --file names, or lines of stdin where the
 only argument is "-". All of them are read and checked before anything is done. Lines are
 taken as they are, but for the end of the line; empty ones are left out. Put "--" before ids
 that begin with a dash.`
-)
 
 // eventIDs are the ids that a command was given.
 type eventIDs struct {
@@ -55,7 +48,7 @@ func (a *app) readEventIDs(ctx context.Context, args []string, file string) (eve
 	var all distinct
 	for _, id := range args {
 		if err := checkEventID(id); err != nil {
-			return eventIDs{}, fail(exitUsage, "event id %s: %w", printable(shorten(id)), err)
+			return eventIDs{}, err
 		}
 		all.add(id)
 	}
@@ -93,8 +86,8 @@ func scanEventIDs(from io.Reader, name string) ([]string, error) {
 		if id == "" {
 			continue
 		}
-		if err := checkEventID(id); err != nil {
-			return nil, fmt.Errorf("%s, line %d: %w; nothing was changed", name, line, err)
+		if err := ops.CheckEventID(id); err != nil {
+			return nil, fail(exitFailure, "%s, line %d: %w; nothing was changed", name, line, err)
 		}
 		all.add(id)
 	}
@@ -108,18 +101,13 @@ func scanEventIDs(from io.Reader, name string) ([]string, error) {
 	return all.ids, nil
 }
 
-// checkEventID finds what the guard would refuse, before anything is done.
+// checkEventID finds what would be refused, before anything is done.
 func checkEventID(id string) error {
-	switch {
-	case id == "":
-		return errors.New("it is empty")
-	case len(id) > idem.MaxEventIDBytes:
-		return fmt.Errorf("it has %s bytes, %s are allowed", number(len(id)), number(idem.MaxEventIDBytes))
-	case !utf8.ValidString(id) || strings.ContainsRune(id, 0):
-		return errors.New("it is not UTF-8 without NUL bytes")
-	default:
-		return nil
+	if err := ops.CheckEventID(id); err != nil {
+		return fail(exitUsage, "event id %s: %w", readable.Name(readable.Short(id)), err)
 	}
+
+	return nil
 }
 
 type distinct struct {
@@ -135,16 +123,6 @@ func (d *distinct) add(id string) {
 		d.seen[id] = struct{}{}
 		d.ids = append(d.ids, id)
 	}
-}
-
-// shorten cuts what is too long for a message.
-func shorten(text string) string {
-	const limit = 80
-	if len(text) <= limit {
-		return text
-	}
-
-	return strings.ToValidUTF8(text[:limit], "") + "…"
 }
 
 func fileFlag(command *cobra.Command, file *string) {

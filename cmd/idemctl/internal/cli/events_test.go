@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 func TestMark(t *testing.T) {
@@ -15,8 +17,8 @@ func TestMark(t *testing.T) {
 	b.register(t, "orders", "7d")
 	b.register(t, "mails", "7d")
 	contains(t, b.ok(t, "mark", "1", "2", "2", "--consumer", "orders"), "2 events marked as processed for orders, 0 processed before.")
-	r := decode[markReport](t, b.ok(t, "mark", "2", "3", "-c", "orders", "--json"))
-	if r != (markReport{Consumer: "orders", Events: 2, Marked: 1, AlreadyProcessed: 1, Complete: true}) {
+	r := decode[ops.MarkResult](t, b.ok(t, "mark", "2", "3", "-c", "orders", "--json"))
+	if r != (ops.MarkResult{Consumer: "orders", Events: 2, Marked: 1, AlreadyProcessed: 1, Complete: true}) {
 		t.Errorf("%+v", r)
 	}
 	b.run(t, "show", "1", "-c", "mails").want(t, exitNotFound)
@@ -54,10 +56,10 @@ func TestManyEvents(t *testing.T) {
 
 	r := b.runWith(t.Context(), strings.NewReader(ids.String()), "mark", "-", "-c", "orders", "--json")
 	r.want(t, 0)
-	if got := decode[markReport](t, r.stdout); got.Events != 2500 || got.Marked != 2500 {
+	if got := decode[ops.MarkResult](t, r.stdout); got.Events != 2500 || got.Marked != 2500 {
 		t.Errorf("%+v", got)
 	}
-	if got := decode[markReport](t, b.ok(t, "mark", "--file", file, "-c", "orders", "--json")); got.Events != 2501 || got.Marked != 1 || got.AlreadyProcessed != 2500 {
+	if got := decode[ops.MarkResult](t, b.ok(t, "mark", "--file", file, "-c", "orders", "--json")); got.Events != 2501 || got.Marked != 1 || got.AlreadyProcessed != 2500 {
 		t.Errorf("%+v", got)
 	}
 	b.ok(t, "show", "id 2499")
@@ -72,7 +74,7 @@ func TestManyEvents(t *testing.T) {
 	r = b.runWith(t.Context(), strings.NewReader("id 2\nid 3\n"), "forget", "--file", "-", "-c", "orders", "--yes")
 	r.want(t, 0)
 	contains(t, r.stdout, "2 events forgotten")
-	if got := decode[forgetReport](t, b.ok(t, "forget", "-f", file, "-c", "orders", "-y", "--json")); got != (forgetReport{Consumer: "orders", Events: 2501, Forgotten: 2498, Unknown: 3, Complete: true}) {
+	if got := decode[ops.ForgetResult](t, b.ok(t, "forget", "-f", file, "-c", "orders", "-y", "--json")); got != (ops.ForgetResult{Consumer: "orders", Events: 2501, Forgotten: 2498, Unknown: 3, Complete: true}) {
 		t.Errorf("%+v", got)
 	}
 }

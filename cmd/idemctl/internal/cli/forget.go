@@ -5,6 +5,9 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 func newForget(a *app) *cobra.Command {
@@ -27,23 +30,6 @@ again; what they did the first time stays done. Asks before it does so.
 	return command
 }
 
-type forgetReport struct {
-	Consumer  string `json:"consumer"`
-	Events    int    `json:"events"` // distinct ids that were given
-	Forgotten int64  `json:"forgotten"`
-	Unknown   int64  `json:"unknown"`
-	Complete  bool   `json:"complete"`
-}
-
-func (r forgetReport) text() string {
-	text := fmt.Sprintf("%s forgotten for %s, %s not known.\n", events(r.Forgotten), printable(r.Consumer), number(r.Unknown))
-	if !r.Complete {
-		text += events(int64(r.Events)-r.Forgotten-r.Unknown) + " not forgotten yet; run the same command again.\n"
-	}
-
-	return text
-}
-
 func (a *app) forget(command *cobra.Command, args []string, file string) error {
 	if err := a.needConsumer(); err != nil {
 		return err
@@ -53,31 +39,32 @@ func (a *app) forget(command *cobra.Command, args []string, file string) error {
 		return err
 	}
 	warning := fmt.Sprintf("%s will be processed again by %s when delivered again; what was done the first time stays done.",
-		events(int64(len(given.ids))), printable(a.settings.consumer))
+		readable.Events(int64(len(given.ids))), readable.Name(a.settings.consumer))
 	if given.fromStdin && !a.settings.yes {
 		return unconfirmed(warning) // Stdin cannot bring the ids and an answer.
 	}
 
-	return a.withStore(command, func(ctx context.Context, s *store) error {
-		guard, err := s.guard(ctx, a.settings.consumer)
-		if err != nil {
-			return err
+	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
+		if _, err := c.Consumer(ctx, a.settings.consumer); err != nil {
+			return err //nolint:wrapcheck // It says all.
 		}
 		if err := a.confirm(ctx, warning); err != nil {
 			return err
 		}
-		r := forgetReport{Consumer: a.settings.consumer, Events: len(given.ids)}
-		err = inParts(a, "forgetting", given.ids, func(part []string) error {
-			forgotten, err := guard.Forget(ctx, part...)
-			r.Forgotten += forgotten
-			if err == nil {
-				r.Unknown += int64(len(part)) - forgotten
-			}
+		bar := a.progress("forgetting")
+		defer bar.end()
+		r, err := c.ForgetEvents(ctx, a.settings.consumer, given.ids, bar.set)
+		bar.end()
 
-			return err //nolint:wrapcheck // It says all.
-		})
-		r.Complete = err == nil
-
-		return a.finish(r, err)
+		return a.finish(r, forgetText(r), err)
 	})
+}
+
+func forgetText(r ops.ForgetResult) string {
+	text := fmt.Sprintf("%s forgotten for %s, %s not known.\n", readable.Events(r.Forgotten), readable.Name(r.Consumer), readable.Number(r.Unknown))
+	if !r.Complete {
+		text += readable.Events(int64(r.Events)-r.Forgotten-r.Unknown) + " not forgotten yet; run the same command again.\n"
+	}
+
+	return text
 }

@@ -2,13 +2,11 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 // predecessor makes the predecessor's table, with rows whose ids are in the order of n, one
@@ -31,12 +29,12 @@ func TestImport(t *testing.T) {
 	b.ok(t, "mark", "old-17", "old-5000", "-c", "orders")
 	args := []string{"import", "--from-table", "public.processed_events", "-c", "orders"}
 
-	first := decode[importReport](t, b.ok(t, append(args, "--json")...))
-	want := importReport{Consumer: "orders", Table: "public.processed_events", Counted: 12000, Rows: 12000, Imported: 6029, AlreadyProcessed: 2, Expired: 5969, Complete: true}
+	first := decode[ops.ImportResult](t, b.ok(t, append(args, "--json")...))
+	want := ops.ImportResult{Consumer: "orders", Table: "public.processed_events", Counted: 12000, Rows: 12000, Imported: 6029, AlreadyProcessed: 2, Expired: 5969, Complete: true}
 	if first != want {
 		t.Errorf("got %+v, want %+v", first, want)
 	}
-	again := decode[importReport](t, b.ok(t, append(args, "--json")...))
+	again := decode[ops.ImportResult](t, b.ok(t, append(args, "--json")...))
 	want.Imported, want.AlreadyProcessed = 0, 6031
 	if again != want {
 		t.Errorf("got %+v, want %+v", again, want)
@@ -62,10 +60,10 @@ func TestImportRefusesWhatTheGuardWould(t *testing.T) {
 			('good', now()), ('good', now()), ('0190a3c0-0000-7000-8000-000000000000', now()), (repeat('é', 2048), now()), ('0190a3c0-0000-8000-8000-000000000000', now()),
 			('', now()), (NULL, now()), (repeat('é', 2049), now()),
 			('undated', NULL), ('never', 'infinity'), ('always', '-infinity'), ('expired', now() - interval '8 days')) v (event_id, processed_at)`)
-	got := decode[importReport](t, b.ok(t, "import", "-c", "orders", "--from-table", "public.old", "--json"))
-	want := importReport{
+	got := decode[ops.ImportResult](t, b.ok(t, "import", "-c", "orders", "--from-table", "public.old", "--json"))
+	want := ops.ImportResult{
 		Consumer: "orders", Table: "public.old", Counted: 12, Rows: 12, Imported: 4, AlreadyProcessed: 1, Expired: 1,
-		Refused: refusedReport{Empty: 2, TooLong: 1, Undated: 3}, Complete: true,
+		Refused: ops.ImportRefused{Empty: 2, TooLong: 1, Undated: 3}, Complete: true,
 	}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -91,7 +89,7 @@ func TestImportedTableIsQuoted(t *testing.T) {
 		schemaName, table, _ := strings.Cut(name, ".")
 		quoted := `"` + strings.ReplaceAll(schemaName, `"`, `""`) + `"."` + strings.ReplaceAll(table, `"`, `""`) + `"`
 		b.predecessor(t, quoted, 2)
-		got := decode[importReport](t, b.ok(t, "import", "-c", "orders", "--from-table", name, "--json"))
+		got := decode[ops.ImportResult](t, b.ok(t, "import", "-c", "orders", "--from-table", name, "--json"))
 		if got.Rows != 2 || got.Table != name {
 			t.Errorf("%s: %+v", name, got)
 		}
@@ -133,7 +131,7 @@ func TestImportRefusesWhatItWouldReadInPart(t *testing.T) {
 	}
 
 	b.exec(t, `CREATE OR REPLACE VIEW public.old AS SELECT md5(event_id)::uuid AS id, * FROM public.source`)
-	if got := decode[importReport](t, b.ok(t, "import", "-c", "orders", "--from-table", "public.old", "--json")); got.Imported != 20000 {
+	if got := decode[ops.ImportResult](t, b.ok(t, "import", "-c", "orders", "--from-table", "public.old", "--json")); got.Imported != 20000 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -145,7 +143,7 @@ func TestImportOfLargeMetadata(t *testing.T) {
 	b.register(t, "orders", "7d")
 	b.predecessor(t, "public.old", 30)
 	b.exec(t, `UPDATE public.old SET metadata = to_jsonb(repeat('x', 1 << 20))`)
-	got := decode[importReport](t, b.ok(t, "import", "-c", "orders", "--from-table", "public.old", "--json"))
+	got := decode[ops.ImportResult](t, b.ok(t, "import", "-c", "orders", "--from-table", "public.old", "--json"))
 	if !got.Complete || got.Rows != 30 || got.Imported != 30 {
 		t.Errorf("%+v", got)
 	}
@@ -161,7 +159,7 @@ func TestImportTellsOfRowsThatVanish(t *testing.T) {
 		CREATE TRIGGER vanish AFTER INSERT ON idem.processed_events EXECUTE FUNCTION public.vanish()`)
 	r := b.run(t, "import", "-c", "orders", "--from-table", "public.old", "--json")
 	r.want(t, exitFailure, "only 11,999 of the 12,000 rows", "import again")
-	if got := decode[importReport](t, r.stdout); got.Complete || got.Rows != 11999 || got.Counted != 12000 {
+	if got := decode[ops.ImportResult](t, r.stdout); got.Complete || got.Rows != 11999 || got.Counted != 12000 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -187,47 +185,15 @@ func TestInterruptedImportGoesOnLater(t *testing.T) {
 	args := []string{"import", "--from-table", "public.old", "-c", "orders", "--json"}
 	r := b.runWith(ctx, strings.NewReader(""), args...)
 	r.want(t, exitInterrupted, "interrupted")
-	if got := decode[importReport](t, r.stdout); got.Complete || got.Rows != importRows || got.Imported != importRows {
+	if got := decode[ops.ImportResult](t, r.stdout); got.Complete || got.Rows != 5000 || got.Imported != 5000 {
 		t.Errorf("%+v", got)
 	}
-	contains(t, importReport{}.text(), "run the same command again")
+	contains(t, importText(ops.ImportResult{}), "run the same command again")
 
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := decode[importReport](t, b.ok(t, args...)); !got.Complete || got.Rows != 12000 || got.AlreadyProcessed != importRows+1 || got.Imported != 12000-importRows-1 {
+	if got := decode[ops.ImportResult](t, b.ok(t, args...)); !got.Complete || got.Rows != 12000 || got.AlreadyProcessed != 5000+1 || got.Imported != 12000-5000-1 {
 		t.Errorf("%+v", got)
-	}
-}
-
-func TestRetry(t *testing.T) {
-	t.Parallel()
-	serialization, syntax := &pgconn.PgError{Code: "40001"}, &pgconn.PgError{Code: "42601"}
-	for name, c := range map[string]struct {
-		errs []error // of one try after another
-		want error
-	}{
-		"transient": {errs: []error{serialization, serialization, nil}},
-		"permanent": {errs: []error{syntax}, want: syntax},
-	} {
-		tries := 0
-		err := retry(t.Context(), func() error {
-			tries++
-
-			return c.errs[tries-1]
-		})
-		if !errors.Is(err, c.want) || tries != len(c.errs) {
-			t.Errorf("%s: %v after %d tries", name, err, tries)
-		}
-	}
-
-	ctx, cancel := context.WithCancel(t.Context())
-	err := retry(ctx, func() error {
-		cancel()
-
-		return serialization
-	})
-	if !errors.Is(err, context.Canceled) || !errors.Is(err, serialization) {
-		t.Error(err)
 	}
 }

@@ -3,9 +3,11 @@ package cli
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/spf13/cobra"
+
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 func newMark(a *app) *cobra.Command {
@@ -27,23 +29,6 @@ they count as duplicates. Events that are processed already stay as they are.
 	return command
 }
 
-type markReport struct {
-	Consumer         string `json:"consumer"`
-	Events           int    `json:"events"` // distinct ids that were given
-	Marked           int64  `json:"marked"`
-	AlreadyProcessed int64  `json:"already_processed"`
-	Complete         bool   `json:"complete"`
-}
-
-func (r markReport) text() string {
-	text := fmt.Sprintf("%s marked as processed for %s, %s processed before.\n", events(r.Marked), printable(r.Consumer), number(r.AlreadyProcessed))
-	if !r.Complete {
-		text += events(int64(r.Events)-r.Marked-r.AlreadyProcessed) + " not marked yet; run the same command again.\n"
-	}
-
-	return text
-}
-
 func (a *app) mark(command *cobra.Command, args []string, file string) error {
 	if err := a.needConsumer(); err != nil {
 		return err
@@ -53,49 +38,21 @@ func (a *app) mark(command *cobra.Command, args []string, file string) error {
 		return err
 	}
 
-	return a.withStore(command, func(ctx context.Context, s *store) error {
-		guard, err := s.guard(ctx, a.settings.consumer)
-		if err != nil {
-			return err
-		}
-		r := markReport{Consumer: a.settings.consumer, Events: len(given.ids)}
-		err = inParts(a, "marking", given.ids, func(part []string) error {
-			marked, err := guard.MarkAllProcessed(ctx, part)
-			r.Marked += marked
-			if err == nil {
-				r.AlreadyProcessed += int64(len(part)) - marked
-			}
+	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
+		bar := a.progress("marking")
+		defer bar.end()
+		r, err := c.MarkEvents(ctx, a.settings.consumer, given.ids, bar.set)
+		bar.end()
 
-			return err //nolint:wrapcheck // It says all.
-		})
-		r.Complete = err == nil
-
-		return a.finish(r, err)
+		return a.finish(r, markText(r), err)
 	})
 }
 
-// inParts works through many ids and shows how far it has come.
-func inParts[ID any](a *app, title string, ids []ID, work func(part []ID) error) error {
-	bar := a.progress(title)
-	defer bar.end()
-	done := 0
-	bar.set(0, int64(len(ids)))
-	for part := range slices.Chunk(ids, idsAtOnce) {
-		if err := work(part); err != nil {
-			return err
-		}
-		done += len(part)
-		bar.set(int64(done), int64(len(ids)))
+func markText(r ops.MarkResult) string {
+	text := fmt.Sprintf("%s marked as processed for %s, %s processed before.\n", readable.Events(r.Marked), readable.Name(r.Consumer), readable.Number(r.AlreadyProcessed))
+	if !r.Complete {
+		text += readable.Events(int64(r.Events)-r.Marked-r.AlreadyProcessed) + " not marked yet; run the same command again.\n"
 	}
 
-	return nil
-}
-
-// finish prints what was done, also where an error or a signal ended the work early.
-func (a *app) finish(r report, err error) error {
-	if printErr := a.print(r); err == nil {
-		err = printErr
-	}
-
-	return err
+	return text
 }

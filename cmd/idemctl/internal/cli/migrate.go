@@ -6,10 +6,10 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
-	"github.com/nova-events/idempotent-consumer/schema/migrate"
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 func newMigrate(a *app) *cobra.Command {
@@ -26,7 +26,7 @@ func newMigrateUp(a *app) *cobra.Command {
 		Short: "Apply all migrations that the database lacks",
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return a.migrate(command, func(m *migrate.Migrator, _ []migrate.Migration) (int64, error) { return m.Latest(), nil })
+			return a.migrate(command, func(m ops.Migrations) int64 { return m.LatestVersion })
 		},
 	}
 }
@@ -37,16 +37,7 @@ func newMigrateDown(a *app) *cobra.Command {
 		Short: "Take the newest migration back (removes what it created)",
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return a.migrate(command, func(_ *migrate.Migrator, all []migrate.Migration) (int64, error) {
-				var before int64
-				for _, m := range all {
-					if m.Version < version(all) {
-						before = max(before, m.Version)
-					}
-				}
-
-				return before, nil
-			})
+			return a.migrate(command, ops.Migrations.Before)
 		},
 	}
 	a.yesFlag(command)
@@ -65,13 +56,7 @@ func newMigrateTo(a *app) *cobra.Command {
 				return fail(exitUsage, "%q is not a version; \"idemctl migrate status\" lists those that exist", args[0])
 			}
 
-			return a.migrate(command, func(_ *migrate.Migrator, all []migrate.Migration) (int64, error) {
-				if wanted != 0 && count(all, func(m migrate.Migration) bool { return m.Version == wanted }) == 0 {
-					return 0, fail(exitUsage, "there is no version %d; \"idemctl migrate status\" lists those that exist", wanted)
-				}
-
-				return wanted, nil
-			})
+			return a.migrate(command, func(ops.Migrations) int64 { return wanted })
 		},
 	}
 	a.yesFlag(command)
@@ -79,19 +64,31 @@ func newMigrateTo(a *app) *cobra.Command {
 	return command
 }
 
-type migrationReport struct {
-	Schema   string `json:"schema"`
-	Version  int64  `json:"version"`
-	Applied  []step `json:"applied"`
-	Reverted []step `json:"reverted"`
+// migrate moves the tables to the version that choose returns, and asks if that loses any.
+func (a *app) migrate(command *cobra.Command, choose func(ops.Migrations) int64) error {
+	return a.withClient(command, func(ctx context.Context, c *ops.Client) error {
+		all, err := c.Migrations(ctx)
+		if err != nil {
+			return err //nolint:wrapcheck // It says all.
+		}
+		plan, err := c.PlanMigration(ctx, choose(all))
+		if err != nil {
+			return err //nolint:wrapcheck // It says all.
+		}
+		if plan.To < plan.From {
+			if err := a.confirm(ctx, lossWarning(plan)); err != nil {
+				return err
+			}
+		}
+		r, err := c.Migrate(ctx, plan, func(holder string) {
+			_, _ = fmt.Fprintf(a.Stderr, "waiting for %s …\n", escapeLines(holder))
+		})
+
+		return a.finish(r, migrationText(r), err)
+	})
 }
 
-type step struct {
-	Version int64  `json:"version"`
-	Name    string `json:"name"`
-}
-
-func (r migrationReport) text() string {
+func migrationText(r ops.MigrateResult) string {
 	var b strings.Builder
 	for _, s := range r.Applied {
 		b.WriteString("applied   " + s.Name + "\n")
@@ -107,77 +104,20 @@ func (r migrationReport) text() string {
 	return b.String()
 }
 
-// migrate moves the tables to the version that choose returns, and asks if that loses any.
-func (a *app) migrate(command *cobra.Command, choose func(*migrate.Migrator, []migrate.Migration) (int64, error)) error {
-	return a.withPool(command, func(ctx context.Context, pool *pgxpool.Pool) error {
-		migrator, done, err := newMigrator(pool, a.settings.schema)
-		if err != nil {
-			return err
+// lossWarning says what is lost on the way from one version down to another: the tables, with
+// the number of their rows, and the scripts.
+func lossWarning(plan ops.MigrationPlan) string {
+	loss := "No table is dropped; \"idemctl migrate print --down\" shows what is."
+	if len(plan.Loses) > 0 {
+		tables := []string{"These tables are dropped, with all that the guard remembers in them:"}
+		for _, lost := range plan.Loses {
+			tables = append(tables, "    "+lost.Table+" with "+readable.Plural(lost.Rows, "row"))
 		}
-		defer done()
-		migrator.OnWait(func(holder string) {
-			_, _ = fmt.Fprintf(a.Stderr, "waiting for %s …\n", escapeLines(holder))
-		})
-		all, err := migrator.Status(ctx)
-		if err != nil {
-			return fmt.Errorf("read the schema's version: %w", err)
-		}
-		state, err := migrator.State(ctx)
-		if err != nil {
-			return fmt.Errorf("read the schema's version: %w", err)
-		}
-		if state.Version > migrator.Latest() {
-			return fmt.Errorf("the schema %s is at version %d, newer than the %d that this idemctl knows; use the idemctl that migrated it, or a newer one",
-				a.settings.schema, state.Version, migrator.Latest())
-		}
-		wanted, err := choose(migrator, all)
-		if err != nil {
-			return err
-		}
-		current := version(all)
-		r := migrationReport{Schema: a.settings.schema, Version: current, Applied: []step{}, Reverted: []step{}}
-		if wanted < current {
-			warning, err := a.lossWarning(ctx, pool, wanted, current)
-			if err != nil {
-				return err
-			}
-			if err := a.confirm(ctx, warning); err != nil {
-				return err
-			}
-		} else if wanted == 0 && current == 0 && !state.Foreign {
-			return a.print(r) // Migrating would create the schema.
-		}
-
-		taken, err := migrator.To(ctx, wanted)
-		for _, m := range taken {
-			s := step{Version: m.Version, Name: m.Name}
-			if m.AppliedAt.IsZero() {
-				r.Reverted = append(r.Reverted, s)
-			} else {
-				r.Applied = append(r.Applied, s)
-			}
-		}
-		if err != nil && len(taken) == 0 {
-			return err //nolint:wrapcheck // It says all.
-		}
-		if r.Version = wanted; err != nil {
-			r.Version = reached(all, taken)
-		}
-
-		return a.finish(r, err)
-	})
-}
-
-// reached is the version after the steps that were taken.
-func reached(before, taken []migrate.Migration) int64 {
-	after := append([]migrate.Migration{}, before...)
-	for i, m := range after {
-		for _, s := range taken {
-			if s.Version == m.Version {
-				after[i] = s
-			}
-		}
+		loss = lines(tables...)
+	}
+	if plan.To == 0 {
+		loss += "\nEvents that are delivered again will then be processed again. Stop the services first: they cannot work without the tables."
 	}
 
-	return version(after)
+	return fmt.Sprintf("Going down from version %d to %d takes back %s.\n%s", plan.From, plan.To, strings.Join(plan.Reverts, ", "), loss)
 }

@@ -1,14 +1,11 @@
 package cli
 
 import (
-	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
-	"github.com/nova-events/idempotent-consumer/schema"
-	"github.com/nova-events/idempotent-consumer/schema/migrate"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 func newMigratePrint(a *app) *cobra.Command {
@@ -29,14 +26,23 @@ migrates; leave out what it is not to do.`,
   idemctl migrate print --grants shop_service | psql -v ON_ERROR_STOP=1`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
+			var scripts []ops.Script
+			var err error
 			switch grants := command.Flags().Changed("grants"); {
 			case grants && down:
 				return fail(exitUsage, "--down and --grants exclude each other")
 			case grants:
-				return a.printGrants(role)
+				scripts, err = ops.GrantScripts(a.settings.schema, role)
+			case down:
+				scripts, err = ops.DownScripts(a.settings.schema)
 			default:
-				return a.printMigrations(down)
+				scripts, err = ops.UpScripts(a.settings.schema)
 			}
+			if err != nil {
+				return err
+			}
+
+			return a.print(scripts, scriptsText(scripts))
 		},
 	}
 	command.Flags().BoolVar(&down, "down", false, "print the way back, newest first")
@@ -45,15 +51,7 @@ migrates; leave out what it is not to do.`,
 	return command
 }
 
-type scriptsReport []scriptReport
-
-type scriptReport struct {
-	Name               string `json:"name"`
-	OutsideTransaction bool   `json:"outside_transaction"`
-	SQL                string `json:"sql"`
-}
-
-func (r scriptsReport) text() string {
+func scriptsText(r []ops.Script) string {
 	var b strings.Builder
 	for i, s := range r {
 		if i > 0 {
@@ -67,34 +65,4 @@ func (r scriptsReport) text() string {
 	}
 
 	return b.String()
-}
-
-func (a *app) printMigrations(down bool) error {
-	scripts, err := migrate.Scripts(a.settings.schema)
-	if err != nil {
-		return err //nolint:wrapcheck // It says all.
-	}
-	name := pgx.Identifier{a.settings.schema}.Sanitize()
-	r := scriptsReport{{Name: "schema", SQL: "CREATE SCHEMA IF NOT EXISTS " + name + ";\n"}}
-	for _, s := range scripts {
-		r = append(r, scriptReport{Name: s.Name, OutsideTransaction: s.OutsideTransaction, SQL: s.Up})
-	}
-	if down {
-		r = r[1:] // The schema may hold what is not ours.
-		for i, s := range scripts {
-			r[i].SQL = s.Down
-		}
-		slices.Reverse(r)
-	}
-
-	return a.print(r)
-}
-
-func (a *app) printGrants(role string) error {
-	sql, err := schema.Grants(a.settings.schema, role)
-	if err != nil {
-		return fail(exitUsage, "%w", err)
-	}
-
-	return a.print(scriptsReport{{Name: "grants", SQL: sql}})
 }

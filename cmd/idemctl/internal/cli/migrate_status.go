@@ -4,12 +4,11 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
-	"github.com/nova-events/idempotent-consumer/schema/migrate"
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 func newMigrateStatus(a *app) *cobra.Command {
@@ -18,75 +17,34 @@ func newMigrateStatus(a *app) *cobra.Command {
 		Short: "List the migrations and when they were applied",
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return a.withPool(command, func(ctx context.Context, pool *pgxpool.Pool) error {
-				migrator, done, err := newMigrator(pool, a.settings.schema)
+			return a.withClient(command, func(ctx context.Context, c *ops.Client) error {
+				all, err := c.Migrations(ctx)
 				if err != nil {
-					return err
-				}
-				defer done()
-				all, err := migrator.Status(ctx)
-				if err != nil {
-					return fmt.Errorf("read the schema's version: %w", err)
+					return err //nolint:wrapcheck // It says all.
 				}
 
-				state, err := migrator.State(ctx)
-				if err != nil {
-					return fmt.Errorf("read the schema's version: %w", err)
-				}
-
-				return a.print(newMigrationStatus(a.settings.schema, migrator.Latest(), state, all))
+				return a.print(all, migrationsText(all))
 			})
 		},
 	}
 }
 
-type migrationStatus struct {
-	schemaState
-
-	Schema        string           `json:"schema"`
-	Version       int64            `json:"version"`
-	LatestVersion int64            `json:"latest_version"` // that this program knows
-	Migrations    []migrationState `json:"migrations"`
-}
-
-type migrationState struct {
-	Version   int64      `json:"version"`
-	Name      string     `json:"name"`
-	AppliedAt *time.Time `json:"applied_at"` // null if pending
-}
-
-func newMigrationStatus(schema string, latest int64, state migrate.State, all []migrate.Migration) migrationStatus {
-	r := migrationStatus{
-		Schema: schema, Version: state.Version, LatestVersion: latest, schemaState: newSchemaState(state, latest),
-		Migrations: make([]migrationState, len(all)),
-	}
-	for i, m := range all {
-		r.Migrations[i] = migrationState{Version: m.Version, Name: m.Name}
-		if !m.AppliedAt.IsZero() {
-			applied := m.AppliedAt.UTC()
-			r.Migrations[i].AppliedAt = &applied
-		}
-	}
-
-	return r
-}
-
-func (r migrationStatus) text() string {
+func migrationsText(r ops.Migrations) string {
 	t := table{columns: []column{{name: "VERSION", number: true}, {name: "APPLIED"}, {name: "NAME"}}}
 	for _, m := range r.Migrations {
 		applied := "pending"
 		switch {
 		case m.AppliedAt != nil:
-			applied = timestamp(*m.AppliedAt)
+			applied = readable.Timestamp(*m.AppliedAt)
 		case m.Version <= r.Version:
 			applied = "elsewhere"
 		}
 		t.row(strconv.FormatInt(m.Version, 10), applied, m.Name)
 	}
-	text := t.String() + fmt.Sprintf("\nThe schema %s is at version %s.\n", r.Schema, r.describe(r.Version, r.LatestVersion))
+	text := t.String() + fmt.Sprintf("\nThe schema %s is at version %s.\n", r.Schema, describe(r.SchemaState, r.Version, r.LatestVersion))
 	switch {
-	case r.State != schemaOlder && r.State != schemaMissing:
-	case r.Migrator == migratorOther:
+	case r.State != ops.TablesOlder && r.State != ops.TablesMissing:
+	case r.Migrator == ops.MigratorOther:
 		text += "Have that migrator apply the newer scripts of \"idemctl migrate print\".\n"
 	default:
 		text += "\"idemctl migrate up\" applies what is pending.\n"
@@ -95,52 +53,19 @@ func (r migrationStatus) text() string {
 	return text
 }
 
-// The states of a schema, as JSON has them.
-const (
-	schemaMissing = "missing"
-	schemaOlder   = "older"
-	schemaCurrent = "current"
-	schemaNewer   = "newer"
-
-	migratorOwn   = "idemctl"
-	migratorOther = "other"
-)
-
-// schemaState says how the tables' version stands to this program, and who has made them.
-type schemaState struct {
-	State    string `json:"schema_state"` // missing, older, current or newer
-	Migrator string `json:"migrator"`     // idemctl or other
-}
-
-func newSchemaState(state migrate.State, latest int64) schemaState {
-	s := schemaState{State: schemaCurrent, Migrator: migratorOwn}
-	switch {
-	case state.Version == 0:
-		s.State = schemaMissing
-	case state.Version < latest:
-		s.State = schemaOlder
-	case state.Version > latest:
-		s.State = schemaNewer
-	}
-	if state.Foreign {
-		s.Migrator = migratorOther
-	}
-
-	return s
-}
-
 // describe is a version for people.
-func (s schemaState) describe(version, latest int64) string {
+func describe(s ops.SchemaState, version, latest int64) string {
 	what := "current"
 	switch s.State {
-	case schemaMissing:
+	case ops.TablesMissing:
 		return "0 (without tables)"
-	case schemaOlder:
+	case ops.TablesOlder:
 		what = fmt.Sprintf("older than the %d of this idemctl", latest)
-	case schemaNewer:
+	case ops.TablesCurrent:
+	case ops.TablesNewer:
 		what = fmt.Sprintf("newer than the %d that this idemctl knows", latest)
 	}
-	if s.Migrator == migratorOther {
+	if s.Migrator == ops.MigratorOther {
 		what += ", of another migrator"
 	}
 

@@ -7,10 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/nova-events/idempotent-consumer/ops"
 	"github.com/nova-events/idempotent-consumer/schema"
-	"github.com/nova-events/idempotent-consumer/schema/migrate"
 )
 
 const firstMigration = "00001_consumers_and_processed_events.sql"
@@ -19,7 +18,7 @@ func TestMigrateUpAndDown(t *testing.T) {
 	t.Parallel()
 	b := setupEmpty(t)
 
-	pending := decode[migrationStatus](t, b.ok(t, "migrate", "status", "--json"))
+	pending := decode[ops.Migrations](t, b.ok(t, "migrate", "status", "--json"))
 	if pending.Schema != "idem" || pending.Version != 0 || pending.LatestVersion < 1 || pending.Migrations[0].AppliedAt != nil {
 		t.Fatalf("%+v", pending)
 	}
@@ -29,13 +28,13 @@ func TestMigrateUpAndDown(t *testing.T) {
 		t.Error("looking created the schema")
 	}
 
-	up := decode[migrationReport](t, b.ok(t, "migrate", "up", "--json"))
+	up := decode[ops.MigrateResult](t, b.ok(t, "migrate", "up", "--json"))
 	if up.Version != pending.LatestVersion || len(up.Applied) != len(pending.Migrations) || up.Applied[0].Name != firstMigration || up.Reverted == nil {
 		t.Fatalf("%+v", up)
 	}
 	contains(t, b.ok(t, "migrate", "up"), "Nothing to do")
-	current := decode[migrationStatus](t, b.ok(t, "migrate", "status", "--json"))
-	if current.Version != current.LatestVersion || slices.ContainsFunc(current.Migrations, func(m migrationState) bool { return m.AppliedAt == nil }) {
+	current := decode[ops.Migrations](t, b.ok(t, "migrate", "status", "--json"))
+	if current.Version != current.LatestVersion || slices.ContainsFunc(current.Migrations, func(m ops.Migration) bool { return m.AppliedAt == nil }) {
 		t.Fatalf("%+v", current)
 	}
 
@@ -67,7 +66,7 @@ func TestMigrateRefusesNewerDatabases(t *testing.T) {
 	want := fmt.Sprintf("99999 (newer than the %d that this idemctl knows)", schema.Version)
 	contains(t, b.ok(t, "status"), "migration     "+want)
 	contains(t, b.ok(t, "migrate", "status"), "is at version "+want)
-	if s := decode[statusReport](t, b.ok(t, "status", "--json")); s.State != schemaNewer || s.MigrationVersion != 99999 || s.Migrator != migratorOwn {
+	if s := decode[ops.Status](t, b.ok(t, "status", "--json")); s.State != ops.TablesNewer || s.MigrationVersion != 99999 || s.Migrator != ops.MigratorIdemctl {
 		t.Errorf("%+v", s)
 	}
 }
@@ -75,9 +74,9 @@ func TestMigrateRefusesNewerDatabases(t *testing.T) {
 func TestMigrateDownTakesOneStep(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	before := decode[migrationStatus](t, b.ok(t, "migrate", "status", "--json"))
+	before := decode[ops.Migrations](t, b.ok(t, "migrate", "status", "--json"))
 	b.run(t, "migrate", "down").want(t, exitUnconfirmed, before.Migrations[len(before.Migrations)-1].Name)
-	down := decode[migrationReport](t, b.ok(t, "migrate", "down", "-y", "--json"))
+	down := decode[ops.MigrateResult](t, b.ok(t, "migrate", "down", "-y", "--json"))
 	if len(down.Reverted) != 1 || down.Reverted[0].Version != before.Version || down.Version >= before.Version || down.Applied == nil {
 		t.Fatalf("%+v", down)
 	}
@@ -106,7 +105,7 @@ func TestPrintedMigrationsCreateTheTables(t *testing.T) {
 		b.exec(t, up)
 		b.register(t, "orders", "7d") // It works without the version table.
 		contains(t, b.ok(t, "status"), "of another migrator")
-		if s := decode[statusReport](t, b.ok(t, "status", "--json")); s.MigrationVersion != schema.Version || s.Migrator != migratorOther || s.State != schemaCurrent {
+		if s := decode[ops.Status](t, b.ok(t, "status", "--json")); s.MigrationVersion != schema.Version || s.Migrator != ops.MigratorOther || s.State != ops.TablesCurrent {
 			t.Errorf("%+v", s)
 		}
 		b.exec(t, b.ok(t, "migrate", "print", "--down"))
@@ -119,16 +118,16 @@ func TestPrintedMigrationsCreateTheTables(t *testing.T) {
 func TestPrintNeedsNoDatabase(t *testing.T) {
 	t.Parallel()
 	b := &bundle{env: map[string]string{"DATABASE_URL": "postgres://127.0.0.1:1/none"}}
-	up := decode[scriptsReport](t, b.ok(t, "migrate", "print", "--json"))
+	up := decode[[]ops.Script](t, b.ok(t, "migrate", "print", "--json"))
 	if len(up) < 2 || up[0].Name != "schema" || up[1].Name != firstMigration || !strings.Contains(up[1].SQL, "CREATE TABLE") {
 		t.Fatalf("%+v", up)
 	}
-	down := decode[scriptsReport](t, b.ok(t, "migrate", "print", "--down", "--json"))
+	down := decode[[]ops.Script](t, b.ok(t, "migrate", "print", "--down", "--json"))
 	if len(down) != len(up)-1 || down[len(down)-1].Name != firstMigration || !strings.Contains(down[len(down)-1].SQL, "DROP TABLE") {
 		t.Fatalf("%+v", down)
 	}
-	outside := scriptsReport{{Name: "2.sql", OutsideTransaction: true, SQL: "CREATE INDEX CONCURRENTLY …;\n"}}
-	contains(t, outside.text(), "outside of a transaction")
+	outside := []ops.Script{{Name: "2.sql", OutsideTransaction: true, SQL: "CREATE INDEX CONCURRENTLY …;\n"}}
+	contains(t, scriptsText(outside), "outside of a transaction")
 }
 
 func TestPrintedGrants(t *testing.T) {
@@ -155,14 +154,14 @@ func TestTablesThatAreTooOld(t *testing.T) {
 
 	// Made by another migrator, which must go on.
 	foreign := setupEmpty(t)
-	scripts := decode[scriptsReport](t, foreign.ok(t, "migrate", "print", "--json"))
+	scripts := decode[[]ops.Script](t, foreign.ok(t, "migrate", "print", "--json"))
 	for _, script := range scripts[:len(scripts)-1] {
 		foreign.exec(t, script.SQL)
 	}
 	foreign.run(t, "status").want(t, exitFailure, "at version 2, older than the 3", "another migrator made them", "migrate print")
 	text := foreign.ok(t, "migrate", "status")
 	contains(t, text, "elsewhere", "pending", "at version 2 (older than the 3 of this idemctl, of another migrator)", "Have that migrator")
-	if s := decode[migrationStatus](t, foreign.ok(t, "migrate", "status", "--json")); s.Version != 2 || s.State != schemaOlder || s.Migrator != migratorOther {
+	if s := decode[ops.Migrations](t, foreign.ok(t, "migrate", "status", "--json")); s.Version != 2 || s.State != ops.TablesOlder || s.Migrator != ops.MigratorOther {
 		t.Errorf("%+v", s)
 	}
 	for _, args := range [][]string{{"up"}, {"down", "-y"}, {"to", "0", "-y"}, {"to", "1", "-y"}} {
@@ -194,18 +193,6 @@ func TestCommandsNeedTheTables(t *testing.T) {
 		if r.stdout != "" {
 			t.Errorf("%s: stdout: %s", line, r.stdout)
 		}
-	}
-}
-
-func TestVersionReachedByPart(t *testing.T) {
-	t.Parallel()
-	now := time.Now()
-	before := []migrate.Migration{{Version: 1, AppliedAt: now}, {Version: 2}, {Version: 3}}
-	if got := reached(before, []migrate.Migration{{Version: 2, AppliedAt: now}}); got != 2 {
-		t.Errorf("up to %d", got)
-	}
-	if got := reached(before, []migrate.Migration{{Version: 1}}); got != 0 {
-		t.Errorf("down to %d", got)
 	}
 }
 

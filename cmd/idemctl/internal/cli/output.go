@@ -8,23 +8,19 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/nova-events/idempotent-consumer/internal/readable"
 )
 
-// report is what a command has found out or done. As JSON it is the report itself.
-type report interface {
-	// text is the report for people. What comes from the database is printable already.
-	text() string
-}
-
-// print writes a report to stdout.
-func (a *app) print(r report) error {
-	text := r.text()
+// print writes a result to stdout: its text for people, in which what comes from the database is printable
+// already, or with --json the result itself.
+func (a *app) print(result any, text string) error {
 	if a.settings.json {
 		var b strings.Builder
 		encoder := json.NewEncoder(&b)
 		encoder.SetEscapeHTML(false)
 		encoder.SetIndent("", "  ")
-		if err := encoder.Encode(r); err != nil {
+		if err := encoder.Encode(result); err != nil {
 			return fmt.Errorf("make JSON: %w", err)
 		}
 		text = escapeJSON(b.String())
@@ -95,10 +91,22 @@ func facts(pairs ...[2]string) string {
 	return b.String()
 }
 
-// seconds is a duration that is a number of seconds in JSON.
-type seconds time.Duration
+// decimal writes a number as commands take it.
+func decimal[N int32 | int64](n N) string { return strconv.FormatInt(int64(n), 10) }
 
-// MarshalJSON writes the number without an exponent.
-func (s seconds) MarshalJSON() ([]byte, error) {
-	return strconv.AppendFloat(nil, time.Duration(s).Seconds(), 'f', -1, 64), nil
+// optional writes text from the database that may be missing.
+func optional(text *string) string {
+	if text == nil {
+		return "-"
+	}
+
+	return readable.Name(*text)
+}
+
+func optionalTime(t *time.Time) string {
+	if t == nil {
+		return "-"
+	}
+
+	return readable.Timestamp(*t)
 }

@@ -11,6 +11,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 // Program is one run of idemctl.
@@ -73,6 +75,10 @@ func (a *app) exitStatus(ctx context.Context, err error) int {
 	switch {
 	case errors.As(err, &known):
 		return known.status
+	case errors.Is(err, ops.ErrInvalid):
+		return exitUsage
+	case errors.Is(err, ops.ErrBusy):
+		return exitBusy
 	case ctx.Err() != nil:
 		return exitInterrupted
 	case !a.running:

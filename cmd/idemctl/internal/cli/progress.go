@@ -26,7 +26,7 @@ func (a *app) progress(title string) *progress {
 // shown reports whether anybody sees the bar.
 func (p *progress) shown() bool { return p.out != nil }
 
-// set says that done of total is done.
+// set says that done of total is done. It is an ops.Progress.
 func (p *progress) set(done, total int64) {
 	if !p.shown() || total <= 0 {
 		return

@@ -1,11 +1,12 @@
 package cli
 
 import (
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/nova-events/idempotent-consumer/internal/readable"
 )
 
 // bytesOnLine writes a record's key, or a part of a header, on one line. Its producer chooses
@@ -15,7 +16,7 @@ func bytesOnLine(b []byte) string {
 	case b == nil:
 		return "(null)"
 	case utf8.Valid(b):
-		return printable(string(b))
+		return readable.Name(string(b))
 	default:
 		return fmt.Sprintf("(%s, not UTF-8) %s", byteCount(b), hex.EncodeToString(b))
 	}
@@ -36,20 +37,4 @@ func bytesOnLines(b []byte) string {
 	}
 }
 
-func byteCount(b []byte) string { return plural(int64(len(b)), "byte") }
-
-// jsonBytes are bytes in JSON, where only UTF-8 can be text: one of the results is null, both
-// are if b is.
-func jsonBytes(b []byte) (text, base64Text *string) {
-	if b == nil {
-		return nil, nil
-	}
-	if utf8.Valid(b) {
-		s := string(b)
-
-		return &s, nil
-	}
-	encoded := base64.StdEncoding.EncodeToString(b)
-
-	return nil, &encoded
-}
+func byteCount(b []byte) string { return readable.Plural(int64(len(b)), "byte") }

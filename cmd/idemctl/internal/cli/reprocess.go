@@ -2,14 +2,13 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
-	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 // place is that of a record in Kafka.
@@ -49,21 +48,6 @@ The exit status is 3 if the event is not known.`,
 	return command
 }
 
-type reprocessReport struct {
-	Consumer   string    `json:"consumer"`
-	Topic      string    `json:"topic"`
-	Partition  int32     `json:"partition"`
-	Offset     int64     `json:"offset"`
-	DeadLetter uuid.UUID `json:"dead_letter"`
-
-	schemaArgument string
-}
-
-func (r reprocessReport) text() string {
-	return fmt.Sprintf("The consumer that owns partition %d of %s will process the record at offset %d again within seconds, if it runs. To watch:\n    idemctl deadletter show %v%s\n",
-		r.Partition, printable(r.Topic), r.Offset, r.DeadLetter, r.schemaArgument)
-}
-
 // check finds out whether the command line names one record in one way.
 func (p place) check(command *cobra.Command, args []string) error {
 	given := 0
@@ -76,11 +60,7 @@ func (p place) check(command *cobra.Command, args []string) error {
 	case len(args) == 1 && given > 0:
 		return fail(exitUsage, "give an event id or a place, not both")
 	case len(args) == 1:
-		if err := checkEventID(args[0]); err != nil {
-			return fail(exitUsage, "event id %s: %w", printable(shorten(args[0])), err)
-		}
-
-		return nil
+		return checkEventID(args[0])
 	case given < 3 || p.topic == "":
 		return fail(exitUsage, "which record? give an event id, or --topic, --partition and --offset")
 	case p.partition < 0 || p.offset < 0:
@@ -98,57 +78,32 @@ func (a *app) reprocess(command *cobra.Command, args []string, at place) error {
 		return err
 	}
 
-	return a.withStore(command, func(ctx context.Context, s *store) error {
-		guard, err := s.guard(ctx, a.settings.consumer)
-		if err != nil {
-			return err
+	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
+		place := ops.RecordPlace{Consumer: a.settings.consumer, Topic: at.topic, Partition: at.partition, Offset: at.offset}
+		if _, err := c.Consumer(ctx, place.Consumer); err != nil {
+			return err //nolint:wrapcheck // It says all.
 		}
 		if len(args) == 1 {
-			if at, err = placeOf(ctx, guard, args[0]); err != nil {
-				return err
+			var err error
+			place, err = c.PlanReprocess(ctx, place.Consumer, args[0])
+			if errors.Is(err, ops.ErrUnknownEvent) {
+				return &statusError{status: exitNotFound, err: err}
+			}
+			if err != nil {
+				return err //nolint:wrapcheck // It says all.
 			}
 		}
-		err = a.confirm(ctx, fmt.Sprintf("The record at offset %d of partition %d of %s will be processed again by %s; what was done the first time stays done.",
-			at.offset, at.partition, printable(at.topic), printable(a.settings.consumer)))
+		err := a.confirm(ctx, fmt.Sprintf("The record at offset %d of partition %d of %s will be processed again by %s; what was done the first time stays done.",
+			place.Offset, place.Partition, readable.Name(place.Topic), readable.Name(place.Consumer)))
 		if err != nil {
 			return err
 		}
-		id, err := guard.RequestRecord(ctx, idem.Partition{Topic: at.topic, Number: at.partition}, at.offset)
-		switch {
-		case errors.Is(err, idem.ErrNotProcessed):
-			return fmt.Errorf("%w; it is processed when its turn comes", err)
-		case errors.Is(err, idem.ErrRequested):
-			return fmt.Errorf("%w; see \"idemctl deadletter show\" and \"idemctl deadletter replay\"", err)
-		case err != nil:
+		r, err := c.Reprocess(ctx, place)
+		if err != nil {
 			return err //nolint:wrapcheck // It says all.
 		}
 
-		return a.print(reprocessReport{
-			Consumer: a.settings.consumer, Topic: at.topic, Partition: at.partition, Offset: at.offset, DeadLetter: id, schemaArgument: s.schemaArgument(),
-		})
+		return a.print(r, fmt.Sprintf("The consumer that owns partition %d of %s will process the record at offset %d again within seconds, if it runs. To watch:\n    idemctl deadletter show %v%s\n",
+			r.Partition, readable.Name(r.Topic), r.Offset, r.DeadLetter, a.schemaFlag()))
 	})
-}
-
-// placeOf returns the place that is stored with an event.
-func placeOf(ctx context.Context, guard *idem.Guard, eventID string) (place, error) {
-	record, err := guard.Lookup(ctx, eventID)
-	if errors.Is(err, idem.ErrNotFound) {
-		return place{}, fail(exitNotFound, "event %s is not known to %s: name the record by --topic, --partition and --offset", printable(shorten(eventID)), printable(guard.Consumer()))
-	}
-	if err != nil {
-		return place{}, err //nolint:wrapcheck // It says all.
-	}
-	var stored struct {
-		Topic     string `json:"topic"`
-		Partition *int32 `json:"partition"`
-		Offset    *int64 `json:"offset"`
-	}
-	if record.Metadata != nil {
-		err = json.Unmarshal(record.Metadata, &stored)
-	}
-	if err != nil || stored.Topic == "" || stored.Partition == nil || stored.Offset == nil {
-		return place{}, fmt.Errorf("the place of event %s is not stored with it (Config.StoreMetadata): name the record by --topic, --partition and --offset", printable(shorten(eventID)))
-	}
-
-	return place{stored.Topic, *stored.Partition, *stored.Offset}, nil
 }

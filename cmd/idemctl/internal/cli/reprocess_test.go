@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 // What the command asks for reaches the consumer, by place and by event id.
@@ -32,12 +33,12 @@ func TestReprocessAsksTheOwner(t *testing.T) {
 		{exitUsage, "negative", []string{"--topic", "orders", "--partition", "3", "--offset", "-1"}},
 		{exitNotFound, "not known to payments", []string{"unknown"}},
 		{exitFailure, "not stored with it", []string{"bare"}},
-		{exitFailure, "idemctl: idem: the record is not processed yet: the checkpoint of orders/3 is at 20; it is processed when its turn comes", []string{"--topic", "orders", "--partition", "3", "--offset", "20", "-y"}},
+		{exitFailure, "idemctl: the record is not processed yet: the checkpoint of orders/3 is at 20; it is processed when its turn comes", []string{"--topic", "orders", "--partition", "3", "--offset", "20", "-y"}},
 		{exitUnconfirmed, "offset 7 of partition 3 of orders will be processed again by payments", []string{"placed"}},
 	} {
 		b.run(t, append([]string{"reprocess", "-c", "payments"}, c.args...)...).want(t, c.status, c.want)
 	}
-	got := decode[reprocessReport](t, b.ok(t, "reprocess", "placed", "-c", "payments", "-y", "--json"))
+	got := decode[ops.ReprocessResult](t, b.ok(t, "reprocess", "placed", "-c", "payments", "-y", "--json"))
 	b.run(t, "reprocess", "placed", "-c", "payments", "-y").want(t, exitFailure, "has an unresolved dead letter: "+got.DeadLetter.String())
 	contains(t, b.ok(t, "dlq", "show", got.DeadLetter.String()), "state     replay\n", "claim id  -")
 

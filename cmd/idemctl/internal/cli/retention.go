@@ -7,7 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 func newConsumerSetRetention(a *app) *cobra.Command {
@@ -39,60 +40,33 @@ start: change their configuration too, or let it take what is registered (zero).
 	return command
 }
 
-type retentionReport struct {
-	Consumer     string  `json:"consumer"`
-	Retention    seconds `json:"retention_seconds"`
-	Previous     seconds `json:"previous_retention_seconds"`
-	NewlyExpired int64   `json:"newly_expired"` // events that would not have expired yet
-}
-
-func (r retentionReport) text() string {
-	text := fmt.Sprintf("The retention of %s is %s; it was %s.\n",
-		printable(r.Consumer), duration(time.Duration(r.Retention)), duration(time.Duration(r.Previous)))
-	if r.NewlyExpired > 0 {
-		text += events(r.NewlyExpired) + " more expired by that; the next cleanup forgets them.\n"
-	}
-
-	return text
-}
-
 func (a *app) setRetention(command *cobra.Command, name string, retention time.Duration) error {
-	return a.withStore(command, func(ctx context.Context, s *store) error {
-		consumer, err := s.consumer(ctx, name)
+	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
+		plan, err := c.PlanRetention(ctx, name, retention)
 		if err != nil {
-			return err
+			return err //nolint:wrapcheck // It says all.
 		}
-		r := retentionReport{Consumer: name, Retention: seconds(retention), Previous: seconds(consumer.Retention)}
-		if retention < consumer.Retention {
-			if r.NewlyExpired, err = s.newlyExpired(ctx, consumer, retention); err != nil {
-				return err
-			}
-		}
-		if r.NewlyExpired > 0 {
+		if plan.NewlyExpired > 0 {
 			err := a.confirm(ctx, fmt.Sprintf("With a retention of %s instead of %s, %s of %s expire at once. When delivered again after the next cleanup, they will be processed again.",
-				duration(retention), duration(consumer.Retention), events(r.NewlyExpired), printable(name)))
+				readable.Duration(retention), readable.Duration(plan.Previous.Duration()), readable.Events(plan.NewlyExpired), readable.Name(name)))
 			if err != nil {
 				return err
 			}
 		}
-		if _, err := s.queries.ConsumerSetRetention(ctx, s.conn, db.ConsumerSetRetentionParams{Name: name, Retention: retention}); err != nil {
-			return fmt.Errorf("set the retention: %w", err)
+		if err := c.SetRetention(ctx, plan); err != nil {
+			return err //nolint:wrapcheck // It says all.
 		}
 
-		return a.print(r)
+		return a.print(plan, retentionText(plan))
 	})
 }
 
-// newlyExpired counts the events that are expired by another retention but not by today's.
-func (s *store) newlyExpired(ctx context.Context, consumer db.Consumer, retention time.Duration) (int64, error) {
-	var counts [2]int64
-	for i, maxAge := range []time.Duration{retention, consumer.Retention} {
-		var err error
-		counts[i], err = s.queries.EventCountOlder(ctx, s.conn, db.EventCountOlderParams{ConsumerID: consumer.ID, MaxAge: maxAge})
-		if err != nil {
-			return 0, fmt.Errorf("count the events that would expire: %w", err)
-		}
+func retentionText(r ops.RetentionPlan) string {
+	text := fmt.Sprintf("The retention of %s is %s; it was %s.\n",
+		readable.Name(r.Consumer), readable.Duration(r.Retention.Duration()), readable.Duration(r.Previous.Duration()))
+	if r.NewlyExpired > 0 {
+		text += readable.Events(r.NewlyExpired) + " more expired by that; the next cleanup forgets them.\n"
 	}
 
-	return max(0, counts[0]-counts[1]), nil
+	return text
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 // The databases differ in the consumer that they know, which tells where the program went.
@@ -26,8 +27,8 @@ func TestDatabaseURLPrecedence(t *testing.T) {
 		"by-variable":      {env: map[string]string{"IDEM_DATABASE_URL": "", "DATABASE_URL": dsn[2]}},
 	} {
 		b := &bundle{env: c.env}
-		got := decode[consumerList](t, b.ok(t, append(c.args, "consumer", "list", "--json")...))
-		if len(got) != 1 || got[0].Consumer != want {
+		got := decode[[]ops.Consumer](t, b.ok(t, append(c.args, "consumer", "list", "--json")...))
+		if len(got) != 1 || got[0].Name != want {
 			t.Errorf("got the database with %v, want %s", got, want)
 		}
 	}
@@ -64,8 +65,8 @@ func TestSchemaAndConsumerPrecedence(t *testing.T) {
 		if b.env["IDEM_SCHEMA"] = "by_variable"; want == "idem" {
 			b.env["IDEM_SCHEMA"] = ""
 		}
-		got := decode[consumerList](t, b.ok(t, append(args, "consumer", "list", "--json")...))
-		if len(got) != 1 || got[0].Consumer != "in "+want {
+		got := decode[[]ops.Consumer](t, b.ok(t, append(args, "consumer", "list", "--json")...))
+		if len(got) != 1 || got[0].Name != "in "+want {
 			t.Errorf("got the schema with %v, want %s", got, want)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 func TestShow(t *testing.T) {
@@ -41,7 +43,7 @@ func TestShow(t *testing.T) {
 	if strings.ContainsAny(document, "\u009b\x1b") {
 		t.Error(document)
 	}
-	shown := decode[showReport](t, document)
+	shown := decode[[]ops.Event](t, document)
 	if len(shown) != 2 || shown[0].Consumer != "mails" || shown[1].EventID != "4711" || shown[1].Key != idem.Key("4711") ||
 		shown[1].ExpiresAt.Sub(shown[1].ProcessedAt) != idem.DefaultRetention || !strings.Contains(string(shown[1].Metadata), "payments") {
 		t.Errorf("%+v", shown)
@@ -77,7 +79,7 @@ func TestShowExpiredAndStrangeEvents(t *testing.T) {
 	for _, id := range []string{"evil\x1b]0;title\a", "0190a3c0-0000-7000-8000-000000000000", "-dash", strings.Repeat("é", 2048)} {
 		b.ok(t, "mark", "-c", "orders", "--", id)
 		text := b.ok(t, "show", "--", id)
-		if contains(t, text, printable(id)); strings.ContainsAny(text, "\x1b\a") {
+		if contains(t, text, readable.Name(id)); strings.ContainsAny(text, "\x1b\a") {
 			t.Errorf("%q", text)
 		}
 	}

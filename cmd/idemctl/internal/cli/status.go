@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/ops"
 	"github.com/nova-events/idempotent-consumer/schema"
 )
 
@@ -30,57 +30,34 @@ server's statistics say. The end says what needs doing; docs/operations.md says 
 	return command
 }
 
-// sampledBlocks is about how many blocks of the table are read for an estimate.
-const sampledBlocks = 4000
+func (a *app) tell(command *cobra.Command, exact bool) error {
+	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
+		status := c.Status
+		if exact {
+			status = c.ExactStatus
+		}
+		r, err := status(ctx)
+		if err != nil {
+			return err
+		}
 
-type statusReport struct {
-	tableHealth
-	schemaState
-
-	Schema string `json:"schema"`
-	// MigrationVersion is 0 where it is not known.
-	MigrationVersion int64 `json:"migration_version"`
-	// Estimated is set where only a part of the table was read.
-	Estimated       bool             `json:"estimated"`
-	TableBytes      int64            `json:"table_bytes"`
-	IndexBytes      int64            `json:"index_bytes"`
-	Events          int64            `json:"events"`
-	Expired         int64            `json:"expired"`
-	OpenDeadLetters int64            `json:"open_dead_letters"`
-	Unresolved      int64            `json:"unresolved_dead_letters"`
-	Consumers       []consumerStatus `json:"consumers"`
-	// Advice is what somebody should do, one sentence each.
-	Advice []string `json:"advice"`
-
-	readAt time.Time // by the server's clock
+		return a.print(r, statusText(r))
+	})
 }
 
-type consumerStatus struct {
-	Consumer  string     `json:"consumer"`
-	Events    int64      `json:"events"`
-	Expired   int64      `json:"expired"`
-	Oldest    *time.Time `json:"oldest"` // null without events
-	Newest    *time.Time `json:"newest"`
-	Retention seconds    `json:"retention_seconds"`
-	CreatedAt time.Time  `json:"created_at"`
-	// Open dead letters wait for somebody to decide; unresolved are those, and what follows by itself.
-	OpenDeadLetters int64 `json:"open_dead_letters"`
-	Unresolved      int64 `json:"unresolved_dead_letters"`
-}
-
-func (r statusReport) text() string {
+func statusText(r ops.Status) string {
 	about := ""
 	if r.Estimated {
 		about = "about "
 	}
 	head := facts(
 		[2]string{"schema", r.Schema},
-		[2]string{"migration", r.describe(r.MigrationVersion, schema.Version)},
-		[2]string{"events", about + number(r.Events) + " (" + number(r.Expired) + " expired)"},
-		[2]string{"dead letters", number(r.Unresolved) + " unresolved (" + number(r.OpenDeadLetters) + " open)"},
-		[2]string{"on disk", fmt.Sprintf("%s: table %s, index %s", size(r.TableBytes+r.IndexBytes), size(r.TableBytes), size(r.IndexBytes))},
-		[2]string{"per event", r.room()},
-		[2]string{"dead rows", r.dead(r.readAt)},
+		[2]string{"migration", describe(r.SchemaState, r.MigrationVersion, schema.Version)},
+		[2]string{"events", about + readable.Number(r.Events) + " (" + readable.Number(r.Expired) + " expired)"},
+		[2]string{"dead letters", readable.Number(r.UnresolvedDeadLetters) + " unresolved (" + readable.Number(r.OpenDeadLetters) + " open)"},
+		[2]string{"on disk", fmt.Sprintf("%s: table %s, index %s", readable.Size(r.TableBytes+r.IndexBytes), readable.Size(r.TableBytes), readable.Size(r.IndexBytes))},
+		[2]string{"per event", room(r.TableHealth)},
+		[2]string{"dead rows", deadRows(r)},
 	)
 	if len(r.Consumers) == 0 {
 		return head + "\nNo consumer is registered yet: the first event of each registers it.\n"
@@ -92,15 +69,15 @@ func (r statusReport) text() string {
 	for _, c := range r.Consumers {
 		oldest, newest := "-", "-"
 		if c.Events > 0 {
-			oldest, newest = timestamp(*c.Oldest), timestamp(*c.Newest)
+			oldest, newest = readable.Timestamp(*c.Oldest), readable.Timestamp(*c.Newest)
 		}
-		t.row(printable(c.Consumer), number(c.Events), number(c.Expired), duration(time.Duration(c.Retention)), oldest, newest, number(c.Unresolved))
+		t.row(readable.Name(c.Consumer), readable.Number(c.Events), readable.Number(c.Expired), readable.Duration(c.Retention.Duration()), oldest, newest, readable.Number(c.UnresolvedDeadLetters))
 	}
 
-	return head + "\n" + t.String() + r.advice() + r.sampled()
+	return head + "\n" + t.String() + advice(r) + sampled(r)
 }
 
-func (r statusReport) advice() string {
+func advice(r ops.Status) string {
 	if len(r.Advice) == 0 {
 		return ""
 	}
@@ -108,7 +85,7 @@ func (r statusReport) advice() string {
 	return "\nTo do (see docs/operations.md):\n- " + strings.Join(r.Advice, "\n- ") + "\n"
 }
 
-func (r statusReport) sampled() string {
+func sampled(r ops.Status) string {
 	if !r.Estimated {
 		return ""
 	}
@@ -116,75 +93,19 @@ func (r statusReport) sampled() string {
 	return "\nA part of the table was read, so its figures are estimates; --exact reads all.\n"
 }
 
-func (a *app) tell(command *cobra.Command, exact bool) error {
-	return a.withStore(command, func(ctx context.Context, s *store) error {
-		state, err := s.queries.TableState(ctx, s.conn)
-		if err != nil {
-			return fmt.Errorf("read the state of the table: %w", err)
-		}
-		packed, err := s.queries.EventPackedBytes(ctx, s.conn)
-		if err != nil {
-			return fmt.Errorf("read the size of a row: %w", err)
-		}
-		percent := 100.0
-		if !exact {
-			heap, err := s.queries.EventHeap(ctx, s.conn)
-			if err != nil {
-				return fmt.Errorf("read the size of the table: %w", err)
-			}
-			percent = min(100, 100*sampledBlocks/float64(max(heap.Blocks, 1)))
-		}
-		stats, err := s.queries.EventStats(ctx, s.conn, percent)
-		if err != nil {
-			return fmt.Errorf("count the events: %w", err)
-		}
-		counts, err := s.deadLetterCounts(ctx)
-		if err != nil {
-			return err
-		}
-		r := statusReport{
-			Schema: s.schema, MigrationVersion: s.state.Version, schemaState: newSchemaState(s.state, schema.Version), TableBytes: state.TableBytes, IndexBytes: state.IndexBytes,
-			Consumers: make([]consumerStatus, len(stats)), readAt: state.ReadAt, Estimated: percent < 100,
-		}
-		for i, row := range stats {
-			r.Events += row.Events
-			r.Expired += row.Expired
-			c := newConsumerStatus(row)
-			c.OpenDeadLetters, c.Unresolved = counts[row.Consumer].Open, counts[row.Consumer].Unresolved
-			r.OpenDeadLetters += c.OpenDeadLetters
-			r.Unresolved += c.Unresolved
-			r.Consumers[i] = c
-		}
-		r.tableHealth = newTableHealth(state, packed, r.Events)
-		r.Advice = r.advise()
+func room(h ops.TableHealth) string {
+	if h.BytesPerEvent == 0 {
+		return "-"
+	}
 
-		return a.print(r)
-	})
+	return fmt.Sprintf("%.0f bytes including index; %.0f without bloat: about %s are dead rows or free space", h.BytesPerEvent, h.PackedBytesPerEvent, readable.Size(h.UnusedBytes))
 }
 
-func newConsumerStatus(row db.EventStatsRow) consumerStatus {
-	c := consumerStatus{
-		Consumer: row.Consumer, Events: row.Events, Expired: row.Expired,
-		Retention: seconds(row.Retention), CreatedAt: row.CreatedAt.UTC(),
-	}
-	if row.Events > 0 {
-		oldest, newest := row.Oldest.UTC(), row.Newest.UTC()
-		c.Oldest, c.Newest = &oldest, &newest
+func deadRows(r ops.Status) string {
+	vacuumed := "never vacuumed (or statistics were reset)"
+	if last := r.Vacuumed(); !last.IsZero() {
+		vacuumed = "last vacuum " + readable.Ago(last, r.ReadAt)
 	}
 
-	return c
-}
-
-// deadLetterCounts are the numbers of unresolved dead letters, by consumer.
-func (s *store) deadLetterCounts(ctx context.Context) (map[string]db.DeadLetterCountsRow, error) {
-	rows, err := s.queries.DeadLetterCounts(ctx, s.conn)
-	if err != nil {
-		return nil, fmt.Errorf("count the dead letters: %w", err)
-	}
-	counts := make(map[string]db.DeadLetterCountsRow, len(rows))
-	for _, row := range rows {
-		counts[row.Consumer] = row
-	}
-
-	return counts, nil
+	return fmt.Sprintf("about %s (%d%%), %s", readable.Number(r.DeadRows), r.DeadPercent(), vacuumed)
 }

@@ -22,7 +22,7 @@ func TestStylesOfTheDatabase(t *testing.T) {
 		if got := b.ok(t, "consumer", "list", "--json"); got != want || !strings.Contains(got, "129630") {
 			t.Errorf("%s: %s, want %s", mode, got, want)
 		}
-		for _, args := range [][]string{{"status"}, {"show", "e"}, {"checkpoint", "list"}, {"dlq", "list"}} {
+		for _, args := range [][]string{{"status"}, {"show", "e"}, {"checkpoint", "list"}, {"dlq", "list"}, {"migrate", "status"}, {"status", "--exact", "--json"}} {
 			b.ok(t, args...)
 		}
 	}

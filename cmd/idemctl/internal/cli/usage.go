@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/nova-events/idempotent-consumer/internal/readable"
 )
 
 // wants returns what checks that a command was given just the arguments that it needs.
@@ -17,7 +19,7 @@ func wants(names ...string) cobra.PositionalArgs {
 			return fail(exitUsage, "%q needs %s", command.CommandPath(), strings.Join(names[len(args):], " and "))
 		case len(args) > len(names):
 			return fail(exitUsage, "%q takes %s and no more; %s is one too many (put what has spaces in quotes)",
-				command.CommandPath(), strings.Join(names, " and "), printable(args[len(names)]))
+				command.CommandPath(), strings.Join(names, " and "), readable.Name(args[len(names)]))
 		default:
 			return nil
 		}
@@ -44,7 +46,7 @@ func explainFlag(_ *cobra.Command, err error) error {
 		return err
 	}
 
-	return fmt.Errorf("--%s must be %s, not %s", invalid.GetFlag().Name, kind, printable(invalid.GetValue()))
+	return fmt.Errorf("--%s must be %s, not %s", invalid.GetFlag().Name, kind, readable.Name(invalid.GetValue()))
 }
 
 // refuseStrays makes the commands that cobra adds fail at what they do not know. They print help and
@@ -59,7 +61,7 @@ func refuseStrays(root *cobra.Command) {
 		case "help":
 			command.Args = func(_ *cobra.Command, args []string) error {
 				if _, rest, err := root.Find(args); err != nil || len(rest) > 0 {
-					return fail(exitUsage, "there is no command %s", printable(strings.Join(args, " ")))
+					return fail(exitUsage, "there is no command %s", readable.Name(strings.Join(args, " ")))
 				}
 
 				return nil
@@ -89,7 +91,7 @@ func cutLong(message string) string {
 		words := strings.SplitAfter(line, " ")
 		for i, word := range words {
 			if len(word) > longWord {
-				words[i] = shorten(word) + trailing(word)
+				words[i] = readable.Short(word) + trailing(word)
 			}
 		}
 		line = strings.Join(words, "")

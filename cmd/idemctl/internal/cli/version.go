@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -10,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nova-events/idempotent-consumer/schema"
-	"github.com/nova-events/idempotent-consumer/schema/migrate"
 )
 
 func newVersion(a *app) *cobra.Command {
@@ -19,14 +17,11 @@ func newVersion(a *app) *cobra.Command {
 		Short: "Print the versions of idemctl, of its migrations and of the oldest PostgreSQL",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			latest, err := latestMigration(a.settings.schema)
-			if err != nil {
-				return err
+			r := versionReport{
+				Version: a.version(), Go: runtime.Version(), LatestMigration: schema.Version, MinimumPostgreSQL: schema.MinServerVersion / 10000,
 			}
 
-			return a.print(versionReport{
-				Version: a.version(), Go: runtime.Version(), LatestMigration: latest, MinimumPostgreSQL: schema.MinServerVersion / 10000,
-			})
+			return a.print(r, r.text())
 		},
 	}
 }
@@ -59,19 +54,4 @@ func (a *app) version() string {
 	}
 
 	return info.Main.Version
-}
-
-// latestMigration is the newest version that this program can create.
-func latestMigration(name string) (int64, error) {
-	scripts, err := migrate.Scripts(name)
-	if err != nil {
-		return 0, err //nolint:wrapcheck // It says all.
-	}
-	number, _, _ := strings.Cut(scripts[len(scripts)-1].Name, "_")
-	latest, err := strconv.ParseInt(number, 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("the name of the last migration: %w", err)
-	}
-
-	return latest, nil
 }

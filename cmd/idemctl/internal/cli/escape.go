@@ -2,23 +2,12 @@ package cli
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf16"
+
+	"github.com/nova-events/idempotent-consumer/internal/readable"
 )
-
-// printable returns text from the database as a terminal may have it: as it is, or as a Go
-// string in quotes where characters could not be seen or could steer the terminal.
-func printable(text string) string {
-	if text == "" || text[0] == '"' || text != strings.Trim(text, " ") || strings.ContainsFunc(text, unprintable) {
-		return strconv.Quote(text)
-	}
-
-	return text
-}
-
-func unprintable(r rune) bool { return !strconv.IsPrint(r) }
 
 // escapeLines makes a message safe for a terminal, whose lines may be of our own making.
 func escapeLines(message string) string {
@@ -45,7 +34,7 @@ func escapeJSON(text string) string {
 func escape(text string, replacement func(rune) string) string {
 	var b strings.Builder
 	for _, r := range text {
-		if r == '\n' || r == '\t' || !unprintable(r) {
+		if r == '\n' || r == '\t' || !readable.Unprintable(r) {
 			b.WriteRune(r)
 		} else {
 			b.WriteString(replacement(r))
@@ -53,15 +42,4 @@ func escape(text string, replacement func(rune) string) string {
 	}
 
 	return b.String()
-}
-
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_.:/@%+=,][A-Za-z0-9_.:/@%+=,-]*$`)
-
-// shellWord writes an argument as a shell takes it, for commands that are suggested.
-func shellWord(word string) string {
-	if plainWord.MatchString(word) {
-		return word
-	}
-
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

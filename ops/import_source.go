@@ -1,4 +1,4 @@
-package cli
+package ops
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nova-events/idempotent-consumer/internal/readable"
 )
 
 // importSource is the predecessor's table, or a view that stands in for it. It is read in the order
@@ -51,7 +53,7 @@ func (s importSource) check(ctx context.Context) error {
 		return fmt.Errorf("look at the table %s: %w", name, err)
 	}
 	if len(columns) == 0 {
-		return fmt.Errorf("there is no table %s in this database; name it as SCHEMA.TABLE, spelled as in the catalog", name)
+		return refuse(ErrImport, "there is no table %s in this database; name it as SCHEMA.TABLE, spelled as in the catalog", name)
 	}
 	var wrong []string
 	for _, want := range []struct {
@@ -71,7 +73,7 @@ func (s importSource) check(ctx context.Context) error {
 		}
 	}
 	if len(wrong) > 0 {
-		return fmt.Errorf("the table %s is not the predecessor's: %s; a view with the right columns can stand in for it", name, strings.Join(wrong, ", "))
+		return refuse(ErrImport, "the table %s is not the predecessor's: %s; a view with the right columns can stand in for it", name, strings.Join(wrong, ", "))
 	}
 
 	return nil
@@ -114,16 +116,16 @@ func (s importSource) count(ctx context.Context) (int64, error) {
 	var problem string
 	switch {
 	case once.IDs < once.Rows:
-		problem = number(once.Rows-once.IDs) + " of its ids are null"
+		problem = readable.Number(once.Rows-once.IDs) + " of its ids are null"
 	case once.Different < once.Rows:
-		problem = "it has " + number(once.Rows) + " rows and only " + number(once.Different) + " different ids"
+		problem = "it has " + readable.Number(once.Rows) + " rows and only " + readable.Number(once.Different) + " different ids"
 	case once != twice:
 		problem = "its ids are others each time that they are read"
 	default:
 		return once.Rows, nil
 	}
 
-	return 0, fmt.Errorf("cannot import %s: %s. Its rows are read in the order of the ids, so these must be distinct and stay what they are. "+
+	return 0, refuse(ErrImport, "cannot import %s: %s. Its rows are read in the order of the ids, so these must be distinct and stay what they are. "+
 		"A view can make them of the event ids: md5(event_id)::uuid. Nothing was imported", name, problem)
 }
 

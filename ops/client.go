@@ -1,0 +1,147 @@
+package ops
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/schema"
+)
+
+// Config describes a Client. The zero value is a good one.
+type Config struct {
+	// Schema is the PostgreSQL schema of the guard's tables. Default "idem".
+	Schema string
+
+	// Logger is told about retries, at level warn. Default: silence.
+	Logger *slog.Logger
+}
+
+// Client looks after the guard's tables in one schema of one database. It is safe for concurrent use.
+type Client struct {
+	pool    *pgxpool.Pool
+	conn    db.DBTX // speaks to the tables in the chosen schema
+	queries *db.Queries
+	schema  string
+	log     *slog.Logger
+}
+
+// Progress is told that done of total is done. The total is an estimate and can grow.
+type Progress func(done, total int64)
+
+// tell calls p unless it is nil.
+func (p Progress) tell(done, total int64) {
+	if p != nil {
+		p(done, total)
+	}
+}
+
+// New returns a Client. It does no I/O. The pool needs no settings of its own and stays the caller's to
+// close. Errors wrap ErrInvalid.
+func New(pool *pgxpool.Pool, config Config) (*Client, error) {
+	name := cmp.Or(config.Schema, schema.DefaultName)
+	if pool == nil {
+		return nil, invalid("the pool is nil; make one with pgxpool.New")
+	}
+	if err := schema.Validate(name); err != nil {
+		return nil, invalid("%w", err)
+	}
+
+	return &Client{
+		pool: pool, conn: qualified{DBTX: pool, schema: name}, queries: db.New(), schema: name,
+		log: cmp.Or(config.Logger, slog.New(slog.DiscardHandler)),
+	}, nil
+}
+
+// Check finds out whether the tables are there and not older than this release. Call it first, for errors
+// that say what to do: they wrap idem.ErrNotMigrated or idem.ErrSchemaVersion. Newer tables, and those
+// without a version, are used as far as they can be.
+func (c *Client) Check(ctx context.Context) error {
+	found, err := c.queries.TablesExist(ctx, c.conn)
+	if err != nil {
+		return fmt.Errorf("look for the guard's tables: %w", err)
+	}
+	if !found {
+		return refuse(idem.ErrNotMigrated,
+			"the schema %q of this database does not hold the guard's tables; create them with \"idemctl migrate up%s\", or name the right schema",
+			c.schema, c.schemaFlag())
+	}
+	state, err := c.state(ctx)
+	if err != nil || state.Version == 0 || state.Version >= schema.Version {
+		return err
+	}
+	advice := fmt.Sprintf("run \"idemctl migrate up%s\" first", c.schemaFlag())
+	if state.Foreign {
+		advice = fmt.Sprintf("another migrator made them: have it apply the newer scripts of \"idemctl migrate print%s\"", c.schemaFlag())
+	}
+
+	return refuse(idem.ErrSchemaVersion, "the guard's tables in the schema %s are at version %d, older than the %d that this release needs; %s",
+		c.schema, state.Version, schema.Version, advice)
+}
+
+// schemaFlag is what a suggested command needs behind it to be about the same schema.
+func (c *Client) schemaFlag() string { return readable.SchemaFlag(c.schema) }
+
+// failed says what failed, if anything did, and what to do about tables that lack something. Where another
+// migrator made them, that is found out only here.
+func (c *Client) failed(ctx context.Context, what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("%s: %w", what, err)
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) || pgErr.Code != undefinedTable && pgErr.Code != undefinedColumn {
+		return err
+	}
+	if state, stateErr := c.state(ctx); stateErr == nil && (state.Foreign || state.Version == 0) {
+		return fmt.Errorf("%w\nThe tables may be older than this release: compare them with \"idemctl migrate print%s\"", err, c.schemaFlag())
+	}
+
+	return err
+}
+
+const (
+	undefinedTable  = "42P01"
+	undefinedColumn = "42703"
+)
+
+// guard returns the guard of a registered consumer.
+func (c *Client) guard(ctx context.Context, name string) (*idem.Guard, error) {
+	if _, err := c.consumer(ctx, name); err != nil {
+		return nil, err
+	}
+	guard, err := idem.New(c.pool, idem.Config{Consumer: name, Schema: c.schema, Logger: c.log})
+	if err != nil {
+		return nil, fmt.Errorf("make a guard: %w", err)
+	}
+
+	return guard, nil
+}
+
+// qualified sends the generated SQL to the tables in a schema of another name.
+type qualified struct {
+	db.DBTX
+
+	schema string
+}
+
+func (q qualified) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	return q.DBTX.Exec(ctx, schema.Qualify(sql, q.schema), args...) //nolint:wrapcheck // It stands for the connection.
+}
+
+func (q qualified) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	return q.DBTX.Query(ctx, schema.Qualify(sql, q.schema), args...) //nolint:wrapcheck // It stands for the connection.
+}
+
+func (q qualified) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
+	return q.DBTX.QueryRow(ctx, schema.Qualify(sql, q.schema), args...)
+}

@@ -1,0 +1,183 @@
+package ops
+
+import (
+	"context"
+	"math"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+// DeadLetter is a dead letter without the record itself.
+type DeadLetter struct {
+	ID         uuid.UUID            `json:"id"`
+	Consumer   string               `json:"consumer"`
+	Topic      string               `json:"topic"`
+	Partition  int32                `json:"partition"`
+	Offset     int64                `json:"offset"`
+	RecordTime *time.Time           `json:"record_time"` // nil if the record has none
+	State      idem.DeadLetterState `json:"state"`
+	Attempts   int32                `json:"attempts"`
+	FailedAt   *time.Time           `json:"failed_at"`   // nil if somebody has set it to what is no time
+	ResolvedAt *time.Time           `json:"resolved_at"` // nil if unresolved
+	EventID    *string              `json:"event_id"`    // nil if the record has none
+	Error      string               `json:"error"`
+
+	// ShortID is the beginning of the id that tells it from all others. DeadLetters sets it.
+	ShortID string `json:"-"`
+}
+
+// noTime is what the queries of dead letters return for a time that is none.
+const noTime = math.MinInt64
+
+func newDeadLetter(row db.DeadLetterListRow) DeadLetter {
+	return DeadLetter{
+		ID: row.ID, Consumer: row.Consumer, Topic: row.Topic, Partition: row.RecordPartition, Offset: row.RecordOffset,
+		RecordTime: unless(noTime, row.RecordMicros), State: idem.DeadLetterState(row.State), Attempts: row.Attempts,
+		FailedAt: unless(noTime, row.FailedMicros), ResolvedAt: unless(noTime, row.ResolvedMicros), EventID: row.EventID, Error: row.Error,
+	}
+}
+
+// UnresolvedStates are the states of dead letters that wait for somebody, or for the consumer.
+func UnresolvedStates() []idem.DeadLetterState {
+	return []idem.DeadLetterState{idem.DeadLetterOpen, idem.DeadLetterParked, idem.DeadLetterReplay}
+}
+
+// ReplayableStates are the states of dead letters that ReplayDeadLetters changes.
+func ReplayableStates() []idem.DeadLetterState { return []idem.DeadLetterState{idem.DeadLetterOpen} }
+
+// AllStates are all states of dead letters.
+func AllStates() []idem.DeadLetterState {
+	return append(UnresolvedStates(), idem.DeadLetterReplayed, idem.DeadLetterDiscarded, idem.DeadLetterSuperseded, idem.DeadLetterExpired)
+}
+
+// DeadLetterFilter chooses dead letters. Fields that are empty choose all.
+type DeadLetterFilter struct {
+	Consumer string
+	Topic    string
+	EventID  string
+	Error    string // a part of the error's text, which is case-sensitive
+
+	// States defaults to AllStates, or to those that PlanReplay and PlanDiscard can change.
+	States []idem.DeadLetterState
+
+	// Since chooses those that failed then or later.
+	Since time.Time
+	// MaxAge chooses those that failed not longer ago, by the clock of the database.
+	MaxAge time.Duration
+
+	// Limit is how many to take at most.
+	Limit int32
+}
+
+// Validate finds out what DeadLetters, PlanReplay and PlanDiscard would refuse, without a connection.
+// Errors wrap ErrInvalid.
+func (f DeadLetterFilter) Validate() error {
+	for _, text := range []struct{ field, value string }{{"consumer", f.Consumer}, {"topic", f.Topic}, {"event id", f.EventID}, {"error", f.Error}} {
+		if !utf8.ValidString(text.value) || strings.ContainsRune(text.value, 0) {
+			return invalid("the %s of the filter is not UTF-8 without NUL bytes", text.field)
+		}
+	}
+	for _, state := range f.States {
+		if !slices.Contains(AllStates(), state) {
+			return invalid("there is no state %q of dead letters", state)
+		}
+	}
+	if f.MaxAge < 0 {
+		return invalid("the age of the filter is negative (%v)", f.MaxAge)
+	}
+	if f.Limit < 0 {
+		return invalid("the limit of the filter is negative (%d)", f.Limit)
+	}
+
+	return nil
+}
+
+// isEmpty reports whether the filter chooses all; a limit chooses nothing by itself.
+func (f DeadLetterFilter) isEmpty() bool {
+	return f.Consumer == "" && f.Topic == "" && f.EventID == "" && f.Error == "" && f.States == nil && f.Since.IsZero() && f.MaxAge == 0
+}
+
+// params are the filter as the query takes it, but for the consumer.
+func (f DeadLetterFilter) params() db.DeadLetterListParams {
+	p := db.DeadLetterListParams{Topic: unlessEmpty(f.Topic), EventID: unlessEmpty(f.EventID), ErrorPart: unlessEmpty(f.Error)}
+	for _, state := range f.States {
+		p.States = append(p.States, string(state))
+	}
+	if !f.Since.IsZero() {
+		p.Since = &f.Since
+	}
+	if f.MaxAge > 0 {
+		seconds := f.MaxAge.Seconds()
+		p.MaxAgeSeconds = &seconds
+	}
+	if f.Limit > 0 {
+		p.MaxRows = &f.Limit
+	}
+
+	return p
+}
+
+func unlessEmpty(text string) *string {
+	if text == "" {
+		return nil
+	}
+
+	return &text
+}
+
+// DeadLetters lists the dead letters that pass a filter, those that were stored last first.
+func (c *Client) DeadLetters(ctx context.Context, f DeadLetterFilter) ([]DeadLetter, error) {
+	if err := f.Validate(); err != nil {
+		return nil, err
+	}
+	if f.States == nil {
+		f.States = AllStates()
+	}
+
+	return c.filtered(ctx, f, false)
+}
+
+// filtered lists what a valid filter with states chooses.
+func (c *Client) filtered(ctx context.Context, f DeadLetterFilter, oldestFirst bool) ([]DeadLetter, error) {
+	p := f.params()
+	p.OldestFirst = oldestFirst
+	if f.Consumer != "" {
+		consumer, err := c.consumer(ctx, f.Consumer)
+		if err != nil {
+			return nil, err
+		}
+		p.ConsumerID = &consumer.id
+	}
+
+	return c.list(ctx, p)
+}
+
+func (c *Client) list(ctx context.Context, p db.DeadLetterListParams) ([]DeadLetter, error) {
+	rows, err := c.queries.DeadLetterList(ctx, c.conn, p)
+	if err != nil {
+		return nil, c.failed(ctx, "list the dead letters", err)
+	}
+	list := make([]DeadLetter, len(rows))
+	for i, row := range rows {
+		list[i] = newDeadLetter(row)
+	}
+
+	return list, c.shortenIDs(ctx, list)
+}
+
+// idsOf are the ids of dead letters, as the queries take them.
+func idsOf(list []DeadLetter) []string {
+	ids := make([]string, len(list))
+	for i, letter := range list {
+		ids[i] = letter.ID.String()
+	}
+
+	return ids
+}

@@ -1,0 +1,113 @@
+package ops
+
+import (
+	"context"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/nova-events/idempotent-consumer/db"
+)
+
+// atOnce is how many ids go to the database before progress is told.
+const atOnce = 1000
+
+// DeadLetterResult says what became of the dead letters of a plan.
+type DeadLetterResult struct {
+	DeadLetters int               `json:"dead_letters"` // that were to be changed
+	Changed     int64             `json:"changed"`
+	Unchanged   []DeadLetterState `json:"unchanged"` // because of the states that they have
+	Unknown     []string          `json:"unknown"`
+	Complete    bool              `json:"complete"`
+}
+
+// ReplayDeadLetters has the dead letters of a plan processed again, by the consumers that own their partitions,
+// within seconds if they run. One that fails again is open again; parked ones behind it follow by
+// themselves. One that somebody else has changed since is left alone and reported.
+func (c *Client) ReplayDeadLetters(ctx context.Context, plan DeadLetterPlan, progress Progress) (DeadLetterResult, error) {
+	return c.changeDeadLetters(ctx, plan, progress, func(consumer int64, ids []string) (changed []uuid.UUID, err error) {
+		err = c.retry(ctx, func() (err error) {
+			changed, err = c.queries.DeadLetterReplay(ctx, c.conn, db.DeadLetterReplayParams{ConsumerID: consumer, Ids: ids})
+
+			return err //nolint:wrapcheck // The caller wraps it.
+		})
+
+		return changed, err
+	})
+}
+
+// DiscardDeadLetters gives the dead letters of a plan up for ever: they are never processed, and their events
+// stay marked. The next parked ones of their keys are processed from then on. One that is being processed
+// is waited for, and discarded only if that fails. One that somebody else has changed since is left alone
+// and reported.
+func (c *Client) DiscardDeadLetters(ctx context.Context, plan DeadLetterPlan, progress Progress) (DeadLetterResult, error) {
+	return c.changeDeadLetters(ctx, plan, progress, func(consumer int64, ids []string) (changed []uuid.UUID, err error) {
+		err = c.retry(ctx, func() error {
+			return c.in(ctx, func(conn db.DBTX) (err error) {
+				if err := c.queries.DeadLetterLockKeys(ctx, conn, db.DeadLetterLockKeysParams{ConsumerID: consumer, Ids: ids}); err != nil {
+					return err //nolint:wrapcheck // The caller wraps it.
+				}
+				changed, err = c.queries.DeadLetterDiscard(ctx, conn, db.DeadLetterDiscardParams{ConsumerID: consumer, Ids: ids})
+				if err == nil {
+					_, err = c.queries.DeadLetterRelease(ctx, conn, db.DeadLetterReleaseParams{ConsumerID: consumer, Ids: ids})
+				}
+
+				return err //nolint:wrapcheck // The caller wraps it.
+			})
+		})
+
+		return changed, err
+	})
+}
+
+// changeDeadLetters changes the dead letters of a plan, those of one consumer at a time. Change returns the
+// ids of those that it has changed.
+func (c *Client) changeDeadLetters(ctx context.Context, plan DeadLetterPlan, progress Progress, change func(consumer int64, ids []string) ([]uuid.UUID, error)) (DeadLetterResult, error) {
+	r := DeadLetterResult{DeadLetters: len(plan.DeadLetters), Unchanged: append([]DeadLetterState{}, plan.Unchanged...), Unknown: append([]string{}, plan.Unknown...)}
+	var left []string
+	err := inParts(plan.DeadLetters, progress, func(part []DeadLetter) error {
+		for _, of := range byConsumer(part) {
+			consumer, err := c.consumer(ctx, of[0].Consumer)
+			if err != nil {
+				return err
+			}
+			changed, err := change(consumer.id, idsOf(of))
+			if err != nil {
+				return c.failed(ctx, "change the dead letters", err)
+			}
+			r.Changed += int64(len(changed))
+			for _, letter := range of {
+				if !slices.Contains(changed, letter.ID) {
+					left = append(left, letter.ID.String())
+				}
+			}
+		}
+
+		return nil
+	})
+	if err != nil {
+		return r, err
+	}
+	others, err := c.byID(ctx, left) // Somebody else was faster.
+	for _, letter := range others {
+		r.Unchanged = append(r.Unchanged, DeadLetterState{ID: letter.ID, State: letter.State})
+	}
+	r.Complete = err == nil
+
+	return r, err
+}
+
+// inParts works through many of them and tells how far it has come.
+func inParts[T any](all []T, progress Progress, work func(part []T) error) error {
+	done := 0
+	progress.tell(0, int64(len(all)))
+	for part := range slices.Chunk(all, atOnce) {
+		if err := work(part); err != nil {
+			return err
+		}
+		done += len(part)
+		progress.tell(int64(done), int64(len(all)))
+	}
+
+	return nil
+}

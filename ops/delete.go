@@ -1,0 +1,124 @@
+package ops
+
+import (
+	"context"
+
+	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+// DeletePlan says what a consumer has that is to be deleted.
+type DeletePlan struct {
+	Consumer              string `json:"consumer"`
+	Events                int64  `json:"events"`
+	Checkpoints           int64  `json:"checkpoints"`
+	DeadLetters           int64  `json:"dead_letters"`
+	UnresolvedDeadLetters int64  `json:"unresolved_dead_letters"`
+}
+
+// DeleteResult says what was deleted of a consumer.
+type DeleteResult struct {
+	Consumer    string `json:"consumer"`
+	Events      int64  `json:"events"`
+	Checkpoints int64  `json:"checkpoints"`
+	DeadLetters int64  `json:"dead_letters"`
+	Complete    bool   `json:"complete"`
+}
+
+// deletion is why a consumer is closed that is being deleted.
+const deletion = "deleted"
+
+// PlanDelete counts what a consumer has. It reads all of its rows. The error is ErrUnknownConsumer, or
+// idem.ErrConsumerClosed while the consumer is being renamed.
+func (c *Client) PlanDelete(ctx context.Context, name string) (DeletePlan, error) {
+	consumer, err := c.deletable(ctx, name)
+	if err != nil {
+		return DeletePlan{}, err
+	}
+	rows, err := c.queries.ConsumerRows(ctx, c.conn, consumer.id)
+	plan := DeletePlan{
+		Consumer: name, Events: rows.Events, Checkpoints: rows.Checkpoints, DeadLetters: rows.DeadLetters, UnresolvedDeadLetters: rows.Unresolved,
+	}
+
+	return plan, c.failed(ctx, "count the rows", err)
+}
+
+// deletable looks up a consumer that nothing else is being done to.
+func (c *Client) deletable(ctx context.Context, name string) (Consumer, error) {
+	consumer, err := c.consumer(ctx, name)
+	if err == nil && consumer.Closed != nil && *consumer.Closed != deletion {
+		err = c.busyWith(consumer)
+	}
+
+	return consumer, err
+}
+
+// DeleteConsumer deletes the consumer of a plan with its events, checkpoints and dead letters, in
+// transactions of 5,000 rows. If a service uses the name later, it starts from the beginning: events that
+// were processed are processed again when they come again.
+//
+// Stop the consumer first. From when it was watched (ChangeOptions.Watch) until the end, its name cannot be
+// registered (idem.ErrConsumerClosed), and one that runs on with checkpoints is refused. After an error or
+// a crash call it again: it goes on. Errors are those of PlanDelete, and ErrConsumerRuns.
+func (c *Client) DeleteConsumer(ctx context.Context, plan DeletePlan, opts ChangeOptions) (DeleteResult, error) {
+	consumer, err := c.deletable(ctx, plan.Consumer)
+	if err != nil {
+		return DeleteResult{}, err
+	}
+	change, err := c.change(ctx, consumer, opts)
+	if err != nil {
+		return DeleteResult{}, err
+	}
+	if consumer.Closed == nil {
+		if err := change.refuseRunning(ctx); err != nil {
+			return DeleteResult{}, err
+		}
+	}
+	if err := change.closeForDeletion(ctx); err != nil {
+		return DeleteResult{}, err
+	}
+	r := DeleteResult{Consumer: plan.Consumer}
+	err = change.remove(ctx, &r)
+	r.Complete = err == nil
+
+	return r, err
+}
+
+// closeForDeletion keeps the consumer from being registered.
+func (c *consumerChange) closeForDeletion(ctx context.Context) error {
+	closed, err := c.queries.ConsumerClose(ctx, c.conn, db.ConsumerCloseParams{ID: c.consumer.id, Closed: deletion})
+	if err == nil && closed == 0 {
+		return refuse(idem.ErrConsumerClosed, "somebody else has begun to change the consumer; nothing was changed")
+	}
+
+	return c.failed(ctx, "close the consumer", err)
+}
+
+// remove deletes all rows. The checkpoints go first: whoever owns them is refused from then on.
+func (c *consumerChange) remove(ctx context.Context, r *DeleteResult) error {
+	q, id := c.queries, c.consumer.id
+	err := c.retry(ctx, func() (err error) {
+		r.Checkpoints, err = q.CheckpointRemove(ctx, c.conn, id)
+
+		return c.failed(ctx, "delete the checkpoints", err)
+	})
+	if err != nil {
+		return err
+	}
+	r.Events, err = c.events(ctx, func(after string) (int64, string, error) {
+		row, err := q.EventRemove(ctx, c.conn, db.EventRemoveParams{ID: id, After: after, Rows: changeRows})
+
+		return row.Moved, row.Last, err //nolint:wrapcheck // The caller wraps it.
+	})
+	if err != nil {
+		return err
+	}
+	r.DeadLetters, err = c.deadLetters(ctx, func() (int64, error) {
+		return q.DeadLetterRemove(ctx, c.conn, db.DeadLetterRemoveParams{ID: id, Rows: changeRows})
+	})
+	if err != nil {
+		return err
+	}
+
+	return c.drop(ctx, c.conn)
+}

@@ -1,0 +1,85 @@
+package ops_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nova-events/idempotent-consumer/ops"
+)
+
+// Programs read the results as JSON: names and order of the fields stay what they are, and lists that are
+// empty are no null in what the calls return.
+func TestResultsKeepTheirJSON(t *testing.T) {
+	t.Parallel()
+	for want, result := range map[string]any{
+		`{"consumer":"","retention_seconds":0,"created_at":T,"group":null,"cluster":null,"closed":null}`:                  ops.Consumer{},
+		`{"consumer":"","retention_seconds":0}`:                                                                           ops.RegisterResult{},
+		`{"consumer":"","retention_seconds":0,"previous_retention_seconds":0,"newly_expired":0}`:                          ops.RetentionPlan{},
+		`{"consumer":"","group":null,"cluster":null,"previous_group":null,"previous_cluster":null}`:                       ops.RebindPlan{},
+		`{"consumer":"","previous_name":"","events":0,"checkpoints":0,"dead_letters":0,"complete":false}`:                 ops.RenameResult{},
+		`{"consumer":"","events":0,"checkpoints":0,"dead_letters":0,"unresolved_dead_letters":0}`:                         ops.DeletePlan{},
+		`{"consumer":"","events":0,"checkpoints":0,"dead_letters":0,"complete":false}`:                                    ops.DeleteResult{},
+		`{"dead_letters":null,"unchanged":null,"unknown":null}`:                                                           ops.DeadLetterPlan{},
+		`{"dead_letters":0,"changed":0,"unchanged":null,"unknown":null,"complete":false}`:                                 ops.DeadLetterResult{},
+		`{"consumer":"","topic":"","partition":0,"next_offset":0,"epoch":0,"acquired_at":T,"owner":null,"topic_id":null}`: ops.Checkpoint{},
+		`{"consumer":"","topic":"","partition":null,"next_offset":0,"checkpoints":null}`:                                  ops.ResetPlan{},
+		`{"partition":0,"next_offset":0,"previous_next_offset":0,"epoch":0,"previous_epoch":0}`:                           ops.ResetCheckpoint{},
+		`{"consumer":"","topic":"","partitions":null}`:                                                                    ops.ResetResult{},
+		`{"consumer":"","topic":"","partition":0,"offset":0,"dead_letter":"00000000-0000-0000-0000-000000000000"}`:        ops.ReprocessResult{},
+		`{"consumer":"","events":0,"marked":0,"already_processed":0,"complete":false}`:                                    ops.MarkResult{},
+		`{"consumer":"","events":0,"forgotten":0,"unknown":0,"complete":false}`:                                           ops.ForgetResult{},
+		`{"deleted":0,"consumers":null,"dead_letters":0,"batches":0,"elapsed_seconds":0,"complete":false}`:                ops.CleanupResult{},
+		`{"name":"","outside_transaction":false,"sql":""}`:                                                                ops.Script{},
+		`{"expired":0,"consumers":null}`:                                                                                  ops.CleanupPlan{},
+		`{"schema":"","from_version":0,"to_version":0,"reverts":null,"loses":null}`:                                       ops.MigrationPlan{},
+		`{"schema":"","version":0,"applied":null,"reverted":null}`:                                                        ops.MigrateResult{},
+		`{"schema_state":"","migrator":"","schema":"","version":0,"latest_version":0,"migrations":null}`:                  ops.Migrations{},
+		`{"consumer":"","events":0,"expired":0,"oldest":null,"newest":null,"retention_seconds":0,"created_at":T,` +
+			`"open_dead_letters":0,"unresolved_dead_letters":0}`: ops.ConsumerStatus{},
+		`{"consumer":"","table":"","counted":0,"rows":0,"imported":0,"already_processed":0,"expired":0,` +
+			`"refused":{"empty":0,"too_long":0,"undated":0},"complete":false}`: ops.ImportResult{},
+		`{"consumer":"","event_id":"","key":"00000000-0000-0000-0000-000000000000","claim_id":"00000000-0000-0000-0000-000000000000",` +
+			`"processed_at":T,"expires_at":T,"metadata":null}`: ops.Event{},
+		`{"id":"00000000-0000-0000-0000-000000000000","consumer":"","topic":"","partition":0,"offset":0,"record_time":null,"state":"","attempts":0,` +
+			`"failed_at":null,"resolved_at":null,"event_id":null,"error":"","claim_id":null,"key_text":null,"key_base64":null,` +
+			`"headers":[{"key_text":null,"key_base64":null,"value_text":null,"value_base64":null}],"value_text":null,"value_base64":null}`: ops.DeadLetterRecord{Headers: make([]ops.DeadLetterHeader, 1)},
+		`{"live_rows":0,"dead_rows":0,"last_vacuum":null,"last_autovacuum":null,"bytes_per_event":0,"packed_bytes_per_event":0,"unused_bytes":0,` +
+			`"schema_state":"","migrator":"","schema":"","migration_version":0,"estimated":false,"table_bytes":0,"index_bytes":0,"events":0,"expired":0,` +
+			`"open_dead_letters":0,"unresolved_dead_letters":0,"consumers":null,"advice":null}`: ops.Status{},
+	} {
+		got, err := json.Marshal(result)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.ReplaceAll(string(got), `"0001-01-01T00:00:00Z"`, "T"); got != want {
+			t.Errorf("%T:\n got %s\nwant %s", result, got, want)
+		}
+	}
+	if got, err := json.Marshal(ops.Seconds(36*time.Hour + 500*time.Millisecond)); string(got) != "129600.5" || err != nil {
+		t.Errorf("%s, %v", got, err)
+	}
+}
+
+// What a console has sent out as JSON, and gets back, is still a plan.
+func TestPlansSurviveJSON(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.store(t, 1)
+	plan, err := b.client.PlanDiscard(t.Context(), ops.DeadLetterChoice{All: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again ops.DeadLetterPlan
+	if err := json.Unmarshal(text, &again); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := b.client.DiscardDeadLetters(t.Context(), again, nil); err != nil || done.Changed != 1 {
+		t.Errorf("%+v, %v", done, err)
+	}
+}

@@ -1,0 +1,46 @@
+package ops
+
+import (
+	"context"
+
+	"github.com/nova-events/idempotent-consumer/db"
+)
+
+// RebindPlan is a consumer that belongs to another Kafka group.
+type RebindPlan struct {
+	Consumer        string  `json:"consumer"`
+	Group           *string `json:"group"` // nil: the next one that comes
+	Cluster         *string `json:"cluster"`
+	PreviousGroup   *string `json:"previous_group"` // nil: none
+	PreviousCluster *string `json:"previous_cluster"`
+}
+
+// PlanRebind says to which group a consumer belongs that is to belong to another one; two empty names stand
+// for the next group that uses it.
+func (c *Client) PlanRebind(ctx context.Context, name, cluster, group string) (RebindPlan, error) {
+	if (cluster == "") != (group == "") {
+		return RebindPlan{}, invalid("give a group and its cluster, or neither for the next group that comes")
+	}
+	consumer, err := c.consumer(ctx, name)
+	if err != nil {
+		return RebindPlan{}, err
+	}
+	plan := RebindPlan{Consumer: name, PreviousGroup: consumer.Group, PreviousCluster: consumer.Cluster}
+	if group != "" {
+		plan.Group, plan.Cluster = &group, &cluster
+	}
+
+	return plan, nil
+}
+
+// Rebind does what PlanRebind has planned. If the former group still runs, it and the next one process a
+// part of the events each: stop it first.
+func (c *Client) Rebind(ctx context.Context, plan RebindPlan) error {
+	consumer, err := c.consumer(ctx, plan.Consumer)
+	if err != nil {
+		return err
+	}
+	_, err = c.queries.ConsumerRebind(ctx, c.conn, db.ConsumerRebindParams{ID: consumer.id, BoundCluster: plan.Cluster, BoundGroup: plan.Group})
+
+	return c.failed(ctx, "bind the consumer", err)
+}

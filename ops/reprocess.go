@@ -1,0 +1,123 @@
+package ops
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/google/uuid"
+
+	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+)
+
+// RecordPlace is the place of a record in Kafka, and the consumer that is to process it again.
+type RecordPlace struct {
+	Consumer  string `json:"consumer"`
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"`
+}
+
+// ReprocessResult is a record that is to be processed again.
+type ReprocessResult struct {
+	RecordPlace
+
+	// DeadLetter stands for the request: replayed once the record is processed, open if that fails, expired if
+	// Kafka no longer has the record.
+	DeadLetter uuid.UUID `json:"dead_letter"`
+}
+
+// PlanReprocess returns the place that is stored with an event. The error wraps ErrUnknownEvent if the
+// consumer does not know the event, and ErrNoPlace if the place is not stored with it.
+func (c *Client) PlanReprocess(ctx context.Context, consumer, eventID string) (RecordPlace, error) {
+	place := RecordPlace{Consumer: consumer}
+	if consumer == "" {
+		return place, invalid("the consumer is not named")
+	}
+	events, err := c.Events(ctx, consumer, eventID)
+	if err != nil {
+		return place, err
+	}
+	id := readable.Name(readable.Short(eventID))
+	if len(events) == 0 {
+		return place, refuse(ErrUnknownEvent, "event %s is not known to %s: name the record by its topic, partition and offset", id, readable.Name(consumer))
+	}
+	var stored struct {
+		Topic     string `json:"topic"`
+		Partition *int32 `json:"partition"`
+		Offset    *int64 `json:"offset"`
+	}
+	if events[0].Metadata != nil {
+		err = json.Unmarshal(events[0].Metadata, &stored)
+	}
+	if err != nil || stored.Topic == "" || stored.Partition == nil || stored.Offset == nil {
+		return place, refuse(ErrNoPlace, "the place of event %s is not stored with it (Config.StoreMetadata): name the record by its topic, partition and offset", id)
+	}
+	place.Topic, place.Partition, place.Offset = stored.Topic, *stored.Partition, *stored.Offset
+
+	return place, nil
+}
+
+// Reprocess asks the owner of a partition to read a record from Kafka again and to process it, once and
+// whoever has processed its event, within seconds if the consumer runs. What was done the first time stays
+// done. The checkpoint stays where it is, and order is not kept: the records behind it have been processed.
+// Errors wrap ErrUnknownConsumer, ErrNotProcessed or ErrRequested.
+func (c *Client) Reprocess(ctx context.Context, place RecordPlace) (ReprocessResult, error) {
+	if place.Topic == "" || place.Partition < 0 || place.Offset < 0 {
+		return ReprocessResult{}, invalid("a record has a topic, a partition and an offset that are not negative")
+	}
+	consumer, err := c.consumer(ctx, place.Consumer)
+	if err != nil {
+		return ReprocessResult{}, err
+	}
+	if consumer.Closed != nil {
+		return ReprocessResult{}, c.busyWith(consumer)
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return ReprocessResult{}, c.failed(ctx, "make the id of a dead letter", err)
+	}
+	err = c.retry(ctx, func() error {
+		return c.in(ctx, func(conn db.DBTX) error { return c.request(ctx, conn, consumer, place, id) })
+	})
+	if err != nil {
+		return ReprocessResult{}, err
+	}
+
+	return ReprocessResult{RecordPlace: place, DeadLetter: id}, nil
+}
+
+// request stores the dead letter that stands for a request, unless the record is going to be processed anyway.
+func (c *Client) request(ctx context.Context, conn db.DBTX, consumer Consumer, place RecordPlace, id uuid.UUID) error {
+	next, err := c.queries.CheckpointNext(ctx, conn, db.CheckpointNextParams{ConsumerID: consumer.id, Topic: place.Topic, Partition: place.Partition})
+	switch {
+	case err != nil:
+		return c.failed(ctx, "read the checkpoint", err)
+	case len(next) > 0 && place.Offset >= next[0]:
+		return refuse(ErrNotProcessed, "the record is not processed yet: the checkpoint of %s/%d is at %d; it is processed when its turn comes",
+			readable.Name(place.Topic), place.Partition, next[0])
+	}
+	known, err := c.queries.DeadLetterAt(ctx, conn, db.DeadLetterAtParams{
+		ConsumerID: consumer.id, Topic: place.Topic, RecordPartition: place.Partition, RecordOffset: place.Offset,
+	})
+	switch {
+	case err != nil:
+		return c.failed(ctx, "look for a dead letter of the record", err)
+	case len(known) > 0 && known[0] == id:
+		return nil // An earlier try has stored it, whose answer was lost.
+	case len(known) > 0:
+		return requested(": " + known[0].String())
+	}
+	n, err := c.queries.DeadLetterRequest(ctx, conn, db.DeadLetterRequestParams{
+		ConsumerID: consumer.id, ID: id, Topic: place.Topic, RecordPartition: place.Partition, RecordOffset: place.Offset,
+	})
+	if err == nil && n == 0 {
+		return requested("")
+	}
+
+	return c.failed(ctx, "store the request", err)
+}
+
+func requested(which string) error {
+	return refuse(ErrRequested, "the record has an unresolved dead letter%s; see \"idemctl deadletter show\" and \"idemctl deadletter replay\"", which)
+}

@@ -1,0 +1,75 @@
+package ops
+
+import (
+	"context"
+	"time"
+
+	"github.com/nova-events/idempotent-consumer/db"
+)
+
+// RetentionPlan is another retention for a consumer.
+type RetentionPlan struct {
+	Consumer     string  `json:"consumer"`
+	Retention    Seconds `json:"retention_seconds"`
+	Previous     Seconds `json:"previous_retention_seconds"`
+	NewlyExpired int64   `json:"newly_expired"` // events that would not have expired yet
+}
+
+// PlanRetention says what another retention would do. If it is shorter, all of the consumer's events are
+// read to count those that would expire by it.
+func (c *Client) PlanRetention(ctx context.Context, name string, retention time.Duration) (RetentionPlan, error) {
+	if err := checkRetention(retention); err != nil {
+		return RetentionPlan{}, err
+	}
+	consumer, err := c.consumer(ctx, name)
+	if err != nil {
+		return RetentionPlan{}, err
+	}
+	change := RetentionPlan{Consumer: name, Retention: Seconds(retention), Previous: consumer.Retention}
+	if change.Retention < change.Previous {
+		change.NewlyExpired, err = c.newlyExpired(ctx, consumer, retention)
+	}
+
+	return change, err
+}
+
+// newlyExpired counts the events that are expired by another retention but not by today's.
+func (c *Client) newlyExpired(ctx context.Context, consumer Consumer, retention time.Duration) (int64, error) {
+	var counts [2]int64
+	for i, maxAge := range []time.Duration{retention, consumer.Retention.Duration()} {
+		var err error
+		counts[i], err = c.queries.EventCountOlder(ctx, c.conn, db.EventCountOlderParams{ConsumerID: consumer.id, MaxAge: maxAge})
+		if err != nil {
+			return 0, c.failed(ctx, "count the events that would expire", err)
+		}
+	}
+
+	return max(0, counts[0]-counts[1]), nil
+}
+
+// SetRetention does what PlanRetention has planned. The next cleanup goes by it; what is forgotten already
+// stays so. Services that configure another retention are refused when they next start.
+func (c *Client) SetRetention(ctx context.Context, plan RetentionPlan) error {
+	if err := checkRetention(plan.Retention.Duration()); err != nil {
+		return err
+	}
+	n, err := c.queries.ConsumerSetRetention(ctx, c.conn, db.ConsumerSetRetentionParams{Name: plan.Consumer, Retention: plan.Retention.Duration()})
+	if err == nil && n == 0 {
+		_, err = c.consumer(ctx, plan.Consumer)
+
+		return err
+	}
+
+	return c.failed(ctx, "set the retention", err)
+}
+
+func checkRetention(retention time.Duration) error {
+	switch {
+	case retention <= 0:
+		return invalid("the retention is not positive (%v)", retention)
+	case retention%time.Microsecond != 0:
+		return invalid("the retention %v is finer than PostgreSQL's microseconds", retention)
+	default:
+		return nil
+	}
+}
