@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/nova-events/idempotent-consumer/consume"
@@ -124,8 +125,26 @@ func (w *worker) processBatch(work context.Context, records []consume.Record, ba
 	}
 
 	if done < len(results) {
-		prior = results[done].Err
+		prior = ofRecord(results[done].Err)
 	}
 
 	return done, prior, err
+}
+
+// ofRecord is an error without the place in the batch, which says nothing about a record that stands
+// alone.
+func ofRecord(err error) error {
+	var (
+		failed *idem.HandlerError
+		placed *idem.EventError
+	)
+	if !errors.As(err, &failed) {
+		return err
+	}
+	reason := failed.Err
+	for errors.As(reason, &placed) {
+		reason = placed.Err
+	}
+
+	return &idem.HandlerError{EventID: failed.EventID, Err: reason}
 }
