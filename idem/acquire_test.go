@@ -93,36 +93,43 @@ func TestAcquireEndsTheFormerOwnersTransaction(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	former := acquire(t, b.guard)
+	l := b.storedForReplay(t, letter("e", 0))
 	other := newGuard(t, b.db.Pool(t), idem.Config{Consumer: "orders"})
-	outcome, err := b.guard.ProcessIfNew(t.Context(), "e", func(ctx context.Context, tx pgx.Tx) error {
+	outcome, err := former.Replay(t.Context(), l, func(ctx context.Context, tx pgx.Tx) error {
 		if _, err := other.Acquire(ctx, partition, idem.AcquireOptions{Patience: 200 * time.Millisecond}); err != nil {
 			t.Error(err)
 		}
 
 		return effect("e")(ctx, tx)
-	}, idem.WithHold(former))
+	})
 	if outcome != 0 || !errors.Is(err, idem.ErrFenced) {
 		t.Errorf("a held transaction of the former owner: %v, %v; want ErrFenced", outcome, err)
 	}
-	b.wantProcessed(t, "e", false)
+	if n, states := b.effects(t, "e"), b.states(t); n != 0 || states != "replay" {
+		t.Errorf("it took effect %d times; state %s", n, states)
+	}
 }
 
-// Records that are processed out of their order leave the checkpoint alone, and only the owner
+// Records that are replayed, out of their order, leave the checkpoint alone, and only the owner
 // processes them.
-func TestHold(t *testing.T) {
+func TestReplayHoldsThePartition(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	former := acquire(t, b.guard)
-	outcome, err := b.guard.ProcessIfNew(t.Context(), "a", effect("a"), idem.WithHold(former))
+	l := b.storedForReplay(t, letter("a", 0))
+	outcome, err := former.Replay(t.Context(), l, effect("a"))
 	want(t, "first", outcome, err, idem.Processed)
-	outcome, err = b.guard.ProcessIfNew(t.Context(), "a", effect("a"), idem.WithHold(former))
+	outcome, err = former.Replay(t.Context(), l, effect("a"))
 	want(t, "again", outcome, err, idem.AlreadyProcessed)
+	l = b.storedForReplay(t, letter("b", 1))
 	owner := acquire(t, b.guard)
 	if owner.Next() != 0 {
 		t.Errorf("the checkpoint moved to %d", owner.Next())
 	}
-	if outcome, err := b.guard.ProcessIfNew(t.Context(), "b", effect("b"), idem.WithHold(former)); !errors.Is(err, idem.ErrFenced) {
+	if outcome, err := former.Replay(t.Context(), l, effect("b")); !errors.Is(err, idem.ErrFenced) {
 		t.Errorf("the former owner: %v, %v", outcome, err)
 	}
-	b.wantProcessed(t, "b", false)
+	if n := b.effects(t, "b"); n != 0 {
+		t.Errorf("it took effect %d times", n)
+	}
 }

@@ -11,26 +11,6 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 )
 
-// BatchEvent is one event of a batch.
-type BatchEvent struct {
-	// ID is the event id. With a checkpoint it may be empty: then the offset alone tells
-	// whether the event is processed.
-	ID string
-
-	// Offset is the record's place, for ProcessBatchAt.
-	Offset int64
-
-	// Metadata is stored with the claim, unless it is nil.
-	Metadata *Metadata
-
-	// Fingerprint is stored with the claim. If the event was processed before with another one, its
-	// result is a *CollisionError.
-	Fingerprint Fingerprint
-
-	// Data is the caller's own, handed on to the handler.
-	Data any
-}
-
 // BatchResult says what became of one event of a batch. It is zero if the event was not tried.
 type BatchResult struct {
 	Outcome Outcome
@@ -43,7 +23,7 @@ type BatchResult struct {
 //
 // The handler owns fresh: it may sort, filter, overwrite and keep the slice. What the Metadata and
 // Data of the events point to belongs to whoever made the events.
-type BatchHandler func(ctx context.Context, tx pgx.Tx, fresh []BatchEvent) error
+type BatchHandler func(ctx context.Context, tx pgx.Tx, fresh []Event) error
 
 // EventError tells which of its events a BatchHandler failed for, which saves the search.
 type EventError struct {
@@ -64,45 +44,37 @@ func (e *EventError) Unwrap() error { return e.Err }
 // the event at fault stands alone: its result has the error, the others take effect. So the
 // events take effect as if they were processed one by one; the results are in their order. The
 // error is about the infrastructure or the call; then the results say what is committed.
-func (g *Guard) ProcessBatch(ctx context.Context, events []BatchEvent, fn BatchHandler, opts ...Option) ([]BatchResult, error) {
-	return g.processBatch(ctx, nil, events, fn, opts)
-}
-
-// ProcessBatchAt is ProcessBatch for records of a partition, in the order of their offsets: the
-// same transaction advances the checkpoint over them (WithOwner). It stops at the first event
-// that cannot be processed, because the checkpoint must not go beyond it: deal with that event
-// (StoreDeadLetter, for instance) and call again with those behind it.
-func (g *Guard) ProcessBatchAt(ctx context.Context, o *Owner, events []BatchEvent, fn BatchHandler, opts ...Option) ([]BatchResult, error) {
-	if err := o.check(); err != nil {
-		return nil, err
-	}
-	for i := 1; i < len(events); i++ {
-		if events[i].Offset <= events[i-1].Offset {
-			return nil, fmt.Errorf("%w: offset %d comes after %d", ErrInvalidConfig, events[i].Offset, events[i-1].Offset)
-		}
-	}
-
-	return g.processBatch(ctx, o, events, fn, opts)
-}
-
-func (g *Guard) processBatch(ctx context.Context, o *Owner, events []BatchEvent, fn BatchHandler, opts []Option) ([]BatchResult, error) {
+//
+// Owner.ProcessBatch does the same for records of a partition.
+func (g *Guard) ProcessBatch(ctx context.Context, events []Event, fn BatchHandler, opts ...BatchOption) ([]BatchResult, error) {
 	if err := g.check(); err != nil {
 		return nil, err
 	}
+
+	return g.processBatch(ctx, nil, events, fn, opts)
+}
+
+func (g *Guard) processBatch(ctx context.Context, o *Owner, events []Event, fn BatchHandler, opts []BatchOption) (results []BatchResult, err error) {
 	if fn == nil {
 		return nil, fmt.Errorf("%w: the handler is nil", ErrInvalidConfig)
 	}
-	c, err := g.newOptions(opts)
+	c, err := newOptions(g, OpBatch, opts)
 	if err != nil {
 		return nil, err
 	}
-	if c.metadata != "" || c.fingerprint != 0 || c.recordDuration || c.owner != nil {
-		return nil, fmt.Errorf("%w: of the options a batch takes WithIsolation and WithRetry", ErrInvalidConfig)
+	c.batch, c.events = &keyed{}, len(events)
+	if o != nil && len(events) > 0 {
+		c.at(o, events[0].Offset)
 	}
-	c.owner, c.advances = o, o != nil
-	b := batch{guard: g, call: c, fn: fn, results: make([]BatchResult, len(events))}
+	b := batch{guard: g, call: c, fn: fn, ordered: o != nil, results: make([]BatchResult, len(events))}
 
-	return b.results, b.process(ctx, events)
+	op, hook := g.op(c), g.config.Hooks.Batch
+	hooked := hook.begin(ctx, op)
+	err = errNoReturn
+	defer func() { hook.end(hooked, op, BatchEnd{Results: b.results, Err: err}) }()
+	err = b.process(hooked, events)
+
+	return b.results, err
 }
 
 // batch is a batch on its way through the guard.
@@ -110,19 +82,17 @@ type batch struct {
 	guard   *Guard
 	call    call
 	fn      BatchHandler
+	ordered bool // stops at the first event that cannot be processed
 	results []BatchResult
 }
 
 // process works through the events in parts: all that are left, unless one of them is known to
 // be at fault; then half of those up to it, or those before it if the handler has named it.
-func (b *batch) process(ctx context.Context, events []BatchEvent) error {
+func (b *batch) process(ctx context.Context, events []Event) error {
 	bad := 0 // The event at fault, if one is known to be there, is before this.
 	for i, size := 0, len(events); i < len(events); {
 		end := min(i+size, len(events))
 		err := b.attempt(ctx, events[i:end], b.results[i:end])
-		if err != nil {
-			clear(b.results[i:end]) // They were meant for a COMMIT.
-		}
 		var (
 			eventErr *EventError
 			passed   *passedError
@@ -142,7 +112,7 @@ func (b *batch) process(ctx context.Context, events []BatchEvent) error {
 			return err
 		case end == i+1:
 			b.results[i] = BatchResult{Err: err}
-			if b.call.advances {
+			if b.ordered {
 				return nil
 			}
 			i, bad, size = end, 0, len(events)
@@ -177,7 +147,13 @@ type passedError struct{ next int64 }
 func (e *passedError) Error() string { return fmt.Sprintf("the checkpoint is at %d", e.next) }
 
 // attempt processes a part in one transaction.
-func (b *batch) attempt(ctx context.Context, part []BatchEvent, results []BatchResult) error {
+func (b *batch) attempt(ctx context.Context, part []Event, results []BatchResult) error {
+	committed := false
+	defer func() {
+		if !committed { // The handler may have panicked.
+			clear(results)
+		}
+	}()
 	p, err := b.prepare(part)
 	if err != nil {
 		return err
@@ -199,10 +175,9 @@ func (b *batch) attempt(ctx context.Context, part []BatchEvent, results []BatchR
 
 		return nil
 	})
-	if err == nil {
-		if p.call.advances {
-			p.call.owner.passed(p.call.next)
-		}
+	committed = err == nil
+	if committed && p.call.advances {
+		p.call.owner.passed(p.call.next)
 	}
 
 	return err
@@ -212,12 +187,12 @@ func (b *batch) attempt(ctx context.Context, part []BatchEvent, results []BatchR
 type part struct {
 	batch  *batch
 	call   call
-	events []BatchEvent
+	events []Event
 	keys   []uuid.UUID // zero: no event id
 	fresh  []int       // in events
 }
 
-func (b *batch) prepare(events []BatchEvent) (*part, error) {
+func (b *batch) prepare(events []Event) (*part, error) {
 	p := &part{batch: b, call: b.call, events: events, keys: make([]uuid.UUID, len(events))}
 	claimID, err := uuid.NewV7()
 	if err != nil {
@@ -225,25 +200,23 @@ func (b *batch) prepare(events []BatchEvent) (*part, error) {
 	}
 	p.call.claimID, p.call.eventID = claimID, fmt.Sprintf("one of %d", len(events))
 	if len(events) == 1 {
-		p.call.eventID = events[0].ID
+		p.call.eventID = events[0].name(b.call.partition)
 	}
-	if b.call.advances {
+	if b.ordered {
 		p.call.offset, p.call.next = events[0].Offset, events[len(events)-1].Offset+1
 	}
-	p.call.batch = &keyed{}
+	p.call.batch, p.call.events = &keyed{}, len(events)
 	seen := make(map[uuid.UUID]struct{}, len(events))
-	for i, e := range events {
-		if e.ID == "" && b.call.advances {
-			continue
-		}
-		if err := validateEventID(e.ID); err != nil {
+	for i := range events {
+		e := &events[i]
+		metadata, err := e.validate(b.call.advances)
+		if err != nil {
 			return nil, at(i, err)
 		}
-		metadata := ""
-		if e.Metadata != nil {
-			if metadata, err = e.Metadata.marshal(); err != nil {
-				return nil, at(i, err)
-			}
+		if e.ByCheckpoint {
+			p.call.alone++
+
+			continue
 		}
 		p.keys[i] = Key(e.ID)
 		if _, ok := seen[p.keys[i]]; !ok {
@@ -274,7 +247,9 @@ func (p *part) try(ctx context.Context, results []BatchResult) error {
 			return err
 		}
 		if len(fresh) > 0 {
-			err := g.handle(ctx, tx, p.call, func(ctx context.Context, tx pgx.Tx) error { return p.inPart(p.batch.fn(ctx, tx, fresh)) })
+			c := p.call
+			c.events = len(fresh)
+			err := g.handle(ctx, tx, c, func(ctx context.Context, tx pgx.Tx) error { return p.inPart(p.batch.fn(ctx, tx, fresh)) })
 			if err != nil {
 				return err
 			}
@@ -287,10 +262,10 @@ func (p *part) try(ctx context.Context, results []BatchResult) error {
 }
 
 // sort sets the results and returns the fresh events.
-func (p *part) sort(got claimed, results []BatchResult) []BatchEvent {
+func (p *part) sort(got claimed, results []BatchResult) []Event {
 	p.fresh, p.call.key = p.fresh[:0], uuid.Nil
 	left := p.claimed(got)
-	fresh := make([]BatchEvent, 0, len(p.events))
+	fresh := make([]Event, 0, len(p.events))
 	for i, e := range p.events {
 		if key := p.keys[i]; key != uuid.Nil {
 			if _, ok := left[key]; !ok {

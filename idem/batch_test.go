@@ -23,7 +23,7 @@ type poisoned struct {
 	runs   int
 }
 
-func (p *poisoned) handle(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEvent) error {
+func (p *poisoned) handle(ctx context.Context, tx pgx.Tx, fresh []idem.Event) error {
 	p.runs++
 	ids := make([]string, len(fresh))
 	for i, e := range fresh {
@@ -47,10 +47,10 @@ func (p *poisoned) handle(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEven
 	return nil
 }
 
-func batchOf(ids ...string) []idem.BatchEvent {
-	events := make([]idem.BatchEvent, len(ids))
+func batchOf(ids ...string) []idem.Event {
+	events := make([]idem.Event, len(ids))
 	for i, id := range ids {
-		events[i] = idem.BatchEvent{ID: id, Offset: int64(i), Data: id}
+		events[i] = idem.Event{ID: id, Offset: int64(i), Data: id}
 	}
 
 	return events
@@ -146,7 +146,7 @@ func poisonEverywhere(t *testing.T, poisons int, point bool) {
 		}
 		deaths := random.IntN(3)
 		first := deaths == 0
-		process := func(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEvent) error {
+		process := func(ctx context.Context, tx pgx.Tx, fresh []idem.Event) error {
 			err := handler.handle(ctx, tx, fresh)
 			if deaths > 0 && random.IntN(4) == 0 {
 				deaths--
@@ -220,7 +220,7 @@ func TestBatchesAreAsOneByOne(t *testing.T) {
 				}
 				part := events[:min(len(events), 1+random.IntN(60))]
 				crash := random.IntN(4) == 0
-				process := func(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEvent) error {
+				process := func(ctx context.Context, tx pgx.Tx, fresh []idem.Event) error {
 					err := handler.handle(ctx, tx, fresh)
 					if crash && random.IntN(3) == 0 {
 						panic(errBoom)
@@ -230,7 +230,7 @@ func TestBatchesAreAsOneByOne(t *testing.T) {
 				}
 				results, crashed, err := protect(func() ([]idem.BatchResult, error) {
 					if at {
-						return batched.guard.ProcessBatchAt(t.Context(), w, part, process)
+						return w.ProcessBatch(t.Context(), part, process)
 					}
 
 					return batched.guard.ProcessBatch(t.Context(), part, process)
@@ -271,26 +271,26 @@ func protect(call func() ([]idem.BatchResult, error)) (results []idem.BatchResul
 	return results, false, err
 }
 
-func TestProcessBatchAt(t *testing.T) {
+func TestOwnerProcessBatch(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	w := acquire(t, b.guard)
 	handler := poisoned{poison: map[string]bool{"c": true}}
 	events := batchOf("a", "b", "c", "d", "a")
-	events[1].ID = "" // Known by its place alone.
-	results, err := b.guard.ProcessBatchAt(t.Context(), w, events, handler.handle)
+	events[1].ByCheckpoint = true
+	results, err := w.ProcessBatch(t.Context(), events, handler.handle)
 	if err != nil || outcomes(results) != "PPE--" {
 		t.Errorf("%s, %v", outcomes(results), err)
 	}
 	if next := acquire(t, b.guard).Next(); next != 2 || w.Next() != 2 {
 		t.Errorf("the checkpoint is at %d, for its owner at %d, want 2, before the poison", next, w.Next())
 	}
-	if _, err := b.guard.ProcessBatchAt(t.Context(), w, events[2:], handler.handle); !errors.Is(err, idem.ErrFenced) {
+	if _, err := w.ProcessBatch(t.Context(), events[2:], handler.handle); !errors.Is(err, idem.ErrFenced) {
 		t.Errorf("former owner: %v", err)
 	}
 	w = acquire(t, b.guard)
 	handler.poison = nil
-	results, err = b.guard.ProcessBatchAt(t.Context(), w, events, handler.handle) // From the start: it knows.
+	results, err = w.ProcessBatch(t.Context(), events, handler.handle) // From the start: it knows.
 	if err != nil || outcomes(results) != "AAPPA" {
 		t.Errorf("%s, %v", outcomes(results), err)
 	}
@@ -301,7 +301,7 @@ func TestProcessBatchAt(t *testing.T) {
 		t.Errorf("effects %v", got)
 	}
 	slices.Reverse(events)
-	if _, err := b.guard.ProcessBatchAt(t.Context(), w, events, handler.handle); !errors.Is(err, idem.ErrInvalidConfig) {
+	if _, err := w.ProcessBatch(t.Context(), events, handler.handle); !errors.Is(err, idem.ErrInvalidConfig) {
 		t.Errorf("in disorder: %v", err)
 	}
 }
@@ -319,11 +319,11 @@ func TestBatchCommitWithoutAnswer(t *testing.T) {
 				for i := range events {
 					events[i].Offset += 2 * round
 					if round%3 == 0 {
-						events[i].ID = ""
+						events[i].ByCheckpoint = true
 					}
 				}
 				c.proxy.CutNextCommit(mode)
-				results, err := c.through.ProcessBatchAt(t.Context(), w, events, handler.handle)
+				results, err := w.ProcessBatch(t.Context(), events, handler.handle)
 				if err != nil || outcomes(results) != "PP" {
 					t.Fatalf("round %d: %s, %v", round, outcomes(results), err)
 				}
@@ -344,10 +344,13 @@ func TestBatchMisuse(t *testing.T) {
 	var handler poisoned
 	for name, try := range map[string]func() error{
 		"no handler": func() error { return second(b.guard.ProcessBatch(t.Context(), batchOf("a"), nil)) },
-		"metadata": func() error {
-			return second(b.guard.ProcessBatch(t.Context(), batchOf("a"), handler.handle, idem.WithMetadata(idem.Metadata{Host: "h"})))
+		"nil option": func() error { return second(b.guard.ProcessBatch(t.Context(), batchOf("a"), handler.handle, nil)) },
+		"no owner": func() error {
+			return second((*idem.Owner)(nil).ProcessBatch(t.Context(), batchOf("a"), handler.handle))
 		},
-		"no checkpoint": func() error { return second(b.guard.ProcessBatchAt(t.Context(), nil, batchOf("a"), handler.handle)) },
+		"disorder": func() error {
+			return second(b.guard.Unfenced(partition).ProcessBatch(t.Context(), []idem.Event{{ID: "a"}, {ID: "b"}}, handler.handle))
+		},
 		"nil guard": func() error {
 			return second((*idem.Guard)(nil).ProcessBatch(t.Context(), batchOf("a"), handler.handle))
 		},
@@ -365,11 +368,11 @@ func TestBatchHandlerOwnsItsEvents(t *testing.T) {
 	events := batchOf("a", "b", "c", "bad", "d", "e", "f")
 	owner := acquire(t, s.guard)
 	handler := poisoned{poison: map[string]bool{"bad": true}}
-	results, err := s.guard.ProcessBatchAt(t.Context(), owner, events, func(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEvent) error {
+	results, err := owner.ProcessBatch(t.Context(), events, func(ctx context.Context, tx pgx.Tx, fresh []idem.Event) error {
 		err := handler.handle(ctx, tx, fresh)
 		slices.Reverse(fresh)
 		clear(fresh[:len(fresh)/2])
-		_ = append(fresh[:0], idem.BatchEvent{ID: "spoiled", Offset: 99})
+		_ = append(fresh[:0], idem.Event{ID: "spoiled", Offset: 99})
 
 		return err
 	})

@@ -61,6 +61,13 @@ func BenchmarkExecIfNew(b *testing.B) {
 	})
 }
 
+// BenchmarkMarkProcessed is the claim alone.
+func BenchmarkMarkProcessed(b *testing.B) {
+	benchCall(b, func(ctx context.Context, guard *idem.Guard, eventID string) (idem.Outcome, error) {
+		return guard.MarkProcessed(ctx, eventID)
+	})
+}
+
 // benchCall measures a call for new events and for one that is processed.
 func benchCall(b *testing.B, call func(ctx context.Context, guard *idem.Guard, eventID string) (idem.Outcome, error)) {
 	b.Helper()
@@ -127,7 +134,7 @@ func BenchmarkPollDeadLetters(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				_, err = guard.StoreDeadLetter(b.Context(), idem.DeadLetter{Partition: partition, Key: []byte("k"), EventID: "e", Error: "refused"})
+				_, err = guard.Unfenced(partition).StoreDeadLetter(b.Context(), idem.DeadLetter{Partition: partition, Key: []byte("k"), EventID: "e", Error: "refused"})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -138,7 +145,7 @@ func BenchmarkPollDeadLetters(b *testing.B) {
 					b.Fatal(err)
 				}
 				for b.Loop() {
-					if _, err := guard.NextDeadLetter(b.Context(), partition); !errors.Is(err, idem.ErrNotFound) {
+					if _, err := guard.Unfenced(partition).NextDeadLetter(b.Context()); !errors.Is(err, idem.ErrNotFound) {
 						b.Fatal(err)
 					}
 				}

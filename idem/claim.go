@@ -53,25 +53,21 @@ type Claim struct {
 // (IsTransient reports true): roll back and begin anew. Claim several events in one
 // transaction always in the same order; otherwise they can deadlock, which fails one of them.
 //
-// If the caller's COMMIT loses its connection, Resolve tells what became of it. Of the options
-// WithMetadata and WithFingerprint make sense here. A consumer that is not registered yet is registered in the caller's
-// transaction; Register at start-up saves that look.
-func (g *Guard) ClaimTx(ctx context.Context, tx pgx.Tx, eventID string, opts ...Option) (Claim, error) {
+// If the caller's COMMIT loses its connection, Resolve tells what became of it. A consumer that is not
+// registered yet is registered in the caller's transaction; Register at start-up saves that look.
+func (g *Guard) ClaimTx(ctx context.Context, tx pgx.Tx, eventID string, opts ...ClaimOption) (Claim, error) {
 	if tx == nil {
 		return Claim{}, fmt.Errorf("%w: the transaction is nil", ErrInvalidConfig)
 	}
-	c, err := g.newCall(eventID, opts)
+	c, err := newCall(g, OpClaim, eventID, opts)
 	if err != nil {
 		return Claim{}, err
-	}
-	if c.ownTransaction {
-		return Claim{}, fmt.Errorf("%w: ClaimTx takes only WithMetadata; the transaction is the caller's", ErrInvalidConfig)
 	}
 	conn := g.names.on(tx)
 	if err := g.registerIn(ctx, conn); err != nil {
 		return Claim{}, err
 	}
-	got, err := g.claim(ctx, conn, c)
+	got, err := g.watchClaim(ctx, c, func(ctx context.Context) (claimed, error) { return g.claim(ctx, conn, c) })
 	if err != nil {
 		return Claim{}, err
 	}
@@ -95,7 +91,7 @@ func (g *Guard) ClaimTx(ctx context.Context, tx pgx.Tx, eventID string, opts ...
 // ERROR. (pgconn.SafeToRetry says nothing about it.) Call Resolve after the claiming
 // transaction's connection is given back to its pool.
 func (g *Guard) Resolve(ctx context.Context, claim Claim) (Outcome, error) {
-	c, err := g.newCall(claim.EventID, nil)
+	c, err := newCall[ClaimOption](g, OpResolve, claim.EventID, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -108,10 +104,19 @@ func (g *Guard) Resolve(ctx context.Context, claim Claim) (Outcome, error) {
 type call struct {
 	options
 
+	kind    OpKind
 	eventID string
-	key     uuid.UUID // zero for a record without an event id, which only its checkpoint claims
+	key     uuid.UUID // zero for a record that its checkpoint alone claims
 	claimID uuid.UUID
 	batch   *keyed // nil: the event alone
+	events  int    // of the batch
+	alone   int    // events that the checkpoint alone claims
+
+	partition Partition // of an owner
+	owner     *Owner    // nil: the partition is not held
+	advances  bool      // the owner's checkpoint, from offset to next
+
+	offset, next int64
 
 	replaces *mark // nil: none
 }
@@ -185,36 +190,31 @@ type claimed struct {
 // isNew reports whether the event of a call that is no batch is the caller's to process.
 func (got claimed) isNew(c call) bool { return got.place && (c.key == uuid.Nil || got.count == 1) }
 
-func (g *Guard) newCall(eventID string, opts []Option) (call, error) {
+func newCall[O ProcessOption](g *Guard, kind OpKind, eventID string, opts []O) (call, error) {
 	if err := g.check(); err != nil {
 		return call{}, err
 	}
 	if err := validateEventID(eventID); err != nil {
 		return call{}, err
 	}
-	c, err := g.newOptions(opts)
+	c, err := newOptions(g, kind, opts)
 	c.eventID, c.key = eventID, Key(eventID)
 
 	return c, err
 }
 
 // newOptions returns a call without an event.
-func (g *Guard) newOptions(opts []Option) (call, error) {
-	o := options{isolation: g.config.Isolation, retry: g.config.Retry}
-	for _, opt := range opts {
-		if opt == nil {
-			return call{}, fmt.Errorf("%w: an option is nil", ErrInvalidConfig)
-		}
-		if err := opt(&o); err != nil {
-			return call{}, err
-		}
+func newOptions[O ProcessOption](g *Guard, kind OpKind, opts []O) (call, error) {
+	o, err := applied(g, opts)
+	if err != nil {
+		return call{}, err
 	}
 	claimID, err := uuid.NewV7()
 	if err != nil {
 		return call{}, fmt.Errorf("idem: make a claim id: %w", err)
 	}
 
-	return call{claimID: claimID, options: o}, nil
+	return call{kind: kind, claimID: claimID, options: o}, nil
 }
 
 // claim inserts the claims of a call's events.
@@ -278,7 +278,7 @@ func (g *Guard) probe(ctx context.Context, c call) (Outcome, error) {
 		return 0, fmt.Errorf("idem: make a claim id: %w", err)
 	}
 	lost, replaced := c.claimID, c.replaces
-	c.claimID, c.isolation, c.owner, c.advances, c.batch, c.replaces = probeID, pgx.ReadCommitted, nil, false, nil, nil
+	c.kind, c.claimID, c.isolation, c.owner, c.advances, c.batch, c.replaces = OpResolve, probeID, pgx.ReadCommitted, nil, false, nil, nil
 
 	var outcome Outcome
 	err = g.begin(ctx, c, func(tx pgx.Tx, got claimed) error {

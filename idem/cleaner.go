@@ -34,6 +34,9 @@ type CleanerConfig struct {
 	// Retry governs how the transient errors of each batch are retried.
 	Retry RetryPolicy
 
+	// Hook watches each pass. Default: none.
+	Hook Hook[CleanupEnd]
+
 	// Progress is called after each batch, from the goroutine of the pass. Optional.
 	Progress func(CleanupProgress)
 

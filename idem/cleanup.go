@@ -58,7 +58,7 @@ func (g *Guard) CleanupOldEvents(ctx context.Context) (CleanupReport, error) {
 	if err := g.check(); err != nil {
 		return CleanupReport{}, err
 	}
-	cleaner, err := NewCleaner(g.pool, CleanerConfig{Schema: g.config.Schema, Retry: g.config.Retry, Logger: g.config.Logger})
+	cleaner, err := NewCleaner(g.pool, CleanerConfig{Schema: g.config.Schema, Retry: g.config.Retry, Hook: g.config.Hooks.Cleanup, Logger: g.config.Logger})
 	if err != nil {
 		return CleanupReport{}, err
 	}
@@ -71,9 +71,13 @@ func (c *Cleaner) Clean(ctx context.Context) (report CleanupReport, err error) {
 	if err := c.check(); err != nil {
 		return CleanupReport{}, err
 	}
-	started := time.Now()
+	started, op := time.Now(), Op{Kind: OpCleanup}
+	ctx = c.config.Hook.begin(ctx, op)
 	report.Consumers = map[string]int64{}
-	defer func() { report.Elapsed = time.Since(started) }()
+	defer func() {
+		report.Elapsed = time.Since(started)
+		c.config.Hook.end(ctx, op, CleanupEnd{Report: report, Err: err})
+	}()
 
 	total, err := c.blocks(ctx)
 	if err != nil {

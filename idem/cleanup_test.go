@@ -229,7 +229,7 @@ func TestCleanupPassesByLockedLetters(t *testing.T) {
 	b := setup(t)
 	owner := acquire(t, b.guard)
 	for offset := range int64(3) {
-		outcome, err := b.guard.StoreDeadLetter(t.Context(), letter(fmt.Sprint("e", offset), offset), idem.WithOwner(owner, offset))
+		outcome, err := owner.StoreDeadLetter(t.Context(), letter(fmt.Sprint("e", offset), offset))
 		want(t, "store", outcome, err, idem.Processed)
 	}
 	b.exec(t, `UPDATE idem.dead_letters SET state = 'discarded', resolved_at = now() - interval '1 year'`)

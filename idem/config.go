@@ -47,6 +47,9 @@ type Config struct {
 	// Retry governs how transient errors are retried. The zero value has good defaults.
 	Retry RetryPolicy
 
+	// Hooks watch what the guard does, for traces and metrics. Default: none.
+	Hooks Hooks
+
 	// Logger is told about retries, at level warn, and unknown outcomes. Values are cut at 8 KiB.
 	// Default: silence.
 	Logger *slog.Logger

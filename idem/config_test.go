@@ -69,7 +69,7 @@ func TestOptionsRefuseNonsense(t *testing.T) {
 	t.Parallel()
 	guard := newGuard(t, unreachable(t), idem.Config{Consumer: "c"}) // No I/O may be tried.
 	for name, c := range map[string]struct {
-		opt  idem.Option
+		opt  idem.ProcessOption
 		want error
 	}{
 		"nil":        {nil, idem.ErrInvalidConfig},

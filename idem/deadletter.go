@@ -17,6 +17,9 @@ import (
 // DeadLetterState says what is to become of a dead letter, or what did.
 type DeadLetterState string
 
+// String returns the state as the table has it.
+func (s DeadLetterState) String() string { return string(s) }
+
 // The states. Somebody takes a dead letter from open to replay or discarded ("idemctl deadletter").
 const (
 	DeadLetterOpen       DeadLetterState = "open"
@@ -32,8 +35,13 @@ const (
 type DeadLetter struct {
 	ID        uuid.UUID // version 7; StoreDeadLetter makes one if it is zero
 	State     DeadLetterState
-	Partition Partition
+	Partition Partition // set by StoreDeadLetter to the owner's
 	Offset    int64
+
+	// LastOffset is that of the last record, for a dead letter that stands for several. StoreDeadLetter
+	// advances the checkpoint over it. It is not stored. Default Offset.
+	LastOffset int64
+
 	Time      time.Time // of the record; may be zero
 	Key       []byte
 	Value     []byte

@@ -71,7 +71,7 @@ func TestPollingDoesNotReadWhatWaits(t *testing.T) {
 			b := setup(t)
 			var sent statements
 			guard := newGuard(t, b.db.Pool(t, pgtest.PoolOption(func(config *pgxpool.Config) { config.ConnConfig.Tracer = &sent })), idem.Config{Consumer: "orders"})
-			outcome, err := guard.StoreDeadLetter(t.Context(), idem.DeadLetter{Partition: partition, Key: []byte("k"), EventID: "e", Error: "refused"})
+			outcome, err := guard.Unfenced(partition).StoreDeadLetter(t.Context(), idem.DeadLetter{Partition: partition, Key: []byte("k"), EventID: "e", Error: "refused"})
 			want(t, "store", outcome, err, idem.Processed)
 			cost := func(n int) int {
 				b.exec(t, `DELETE FROM idem.dead_letters WHERE record_offset > 0`)
@@ -79,7 +79,7 @@ func TestPollingDoesNotReadWhatWaits(t *testing.T) {
 					SELECT gen_random_uuid(), d.key, d.topic_id, w.n, w.state, CASE w.hash WHEN 1 THEN d.key_hash ELSE w.hash END, d.claim_id, d.consumer_id, d.record_partition, d.attempts, d.topic, d.error, '{}', '{}'
 					FROM idem.dead_letters d, (`+letters+`) w (n, state, hash)`, n)
 				b.exec(t, `VACUUM ANALYZE idem.dead_letters`)
-				if l, err := guard.NextDeadLetter(t.Context(), partition); !errors.Is(err, idem.ErrNotFound) {
+				if l, err := guard.Unfenced(partition).NextDeadLetter(t.Context()); !errors.Is(err, idem.ErrNotFound) {
 					t.Fatalf("%+v, %v", l, err)
 				}
 				last := sent.all[len(sent.all)-1]

@@ -10,16 +10,16 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 )
 
-// NextDeadLetter returns the dead letter of a partition that is to be processed next, because somebody
+// NextDeadLetter returns the dead letter of the partition that is to be processed next, because somebody
 // wants it replayed, or because those in front of it are resolved. It returns ErrNotFound if there is
 // none, and costs the same however many there are. Each call counts as a start of that replay
 // (PutBackDeadLetter).
-func (g *Guard) NextDeadLetter(ctx context.Context, p Partition) (DeadLetter, error) {
+func (o *Owner) NextDeadLetter(ctx context.Context) (DeadLetter, error) {
 	var rows []db.DeadLetterNextRow
-	err := g.onPool(ctx, func(conn db.DBTX) error {
+	err := o.onPool(ctx, func(g *Guard, conn db.DBTX) error {
 		var err error
 		rows, err = g.queries.DeadLetterNext(ctx, conn, db.DeadLetterNextParams{
-			ConsumerID: g.consumer, Topic: p.Topic, RecordPartition: p.Number,
+			ConsumerID: g.consumer, Topic: o.partition.Topic, RecordPartition: o.partition.Number,
 		})
 
 		return err //nolint:wrapcheck // onPool wraps it.
@@ -35,13 +35,13 @@ func (g *Guard) NextDeadLetter(ctx context.Context, p Partition) (DeadLetter, er
 }
 
 // PutBackDeadLetter takes back the start that NextDeadLetter has counted, after an orderly stop.
-func (g *Guard) PutBackDeadLetter(ctx context.Context, letter DeadLetter) error {
-	return g.onPool(ctx, func(conn db.DBTX) error {
+func (o *Owner) PutBackDeadLetter(ctx context.Context, letter DeadLetter) error {
+	return o.onPool(ctx, func(g *Guard, conn db.DBTX) error {
 		return g.queries.DeadLetterPutBack(ctx, conn, db.DeadLetterPutBackParams{ConsumerID: g.consumer, ID: letter.ID})
 	})
 }
 
-// ReplayDeadLetter runs fn for a dead letter that NextDeadLetter returned and resolves it, in one
+// Replay runs fn for a dead letter that NextDeadLetter returned and resolves it, in one
 // transaction. The next parked one of its key is to be processed from then on. The event is
 // remembered from now on, no longer from when the record was stored. EventID may be another one than
 // NextDeadLetter returned, if what makes the ids has been corrected.
@@ -49,24 +49,35 @@ func (g *Guard) PutBackDeadLetter(ctx context.Context, letter DeadLetter) error 
 // The outcome is AlreadyProcessed if somebody else has resolved the dead letter, or if the event was
 // forgotten and then processed by another delivery; with WithFingerprint the error is a
 // *CollisionError if that had another payload. Errors, and a COMMIT without an answer, are as with
-// ProcessIfNew; after an error the dead letter is as it was (ReopenDeadLetter). The owner of the
-// partition passes WithHold.
-func (g *Guard) ReplayDeadLetter(ctx context.Context, letter DeadLetter, fn Handler, opts ...Option) (Outcome, error) {
-	c, err := g.newCall(letter.eventID(), opts)
+// ProcessIfNew; after an error the dead letter is as it was (ReopenDeadLetter).
+//
+// The partition is held meanwhile: it is processed only while the owner has it (else ErrFenced), and the
+// next owner waits for the transaction, or ends it. The checkpoint stays where it is; lanes go on. An
+// unfenced owner holds nothing.
+func (o *Owner) Replay(ctx context.Context, letter DeadLetter, fn Handler, opts ...ProcessOption) (Outcome, error) {
+	if err := o.check(); err != nil {
+		return 0, err
+	}
+	g := o.guard
+	c, err := newCall(g, OpReplay, letter.eventID(), opts)
 	switch {
 	case err != nil:
 		return 0, err
 	case fn == nil:
 		return 0, fmt.Errorf("%w: the handler is nil", ErrInvalidConfig)
-	case c.advances:
-		return 0, fmt.Errorf("%w: a replay moves no checkpoint, use WithHold", ErrInvalidConfig)
+	}
+	c.partition, c.offset = letter.Partition, letter.Offset
+	if o.fenced() {
+		c.owner = o
 	}
 	c.replaces = &mark{key: letter.key, claimID: letter.ClaimID}
 	if letter.key == uuid.Nil {
 		c.replaces.key = c.key
 	}
 
-	return g.settle(ctx, c, func() (Outcome, error) { return g.replay(ctx, c, letter, fn) })
+	return g.watchProcess(ctx, c, func(ctx context.Context) (Outcome, error) {
+		return g.settle(ctx, c, func() (Outcome, error) { return g.replay(ctx, c, letter, fn) })
+	})
 }
 
 // replay is one transaction: the mark of the dead letter gives way to a claim as of any event, the
@@ -133,8 +144,8 @@ func (g *Guard) resolveDeadLetter(ctx context.Context, tx pgx.Tx, c call, letter
 
 // ReopenDeadLetter notes that a replay failed, after so many more attempts: the dead letter is open
 // again, for somebody to decide. letter.Copied is stored if it is true.
-func (g *Guard) ReopenDeadLetter(ctx context.Context, letter DeadLetter, attempts int, cause error) error {
-	return g.onPool(ctx, func(conn db.DBTX) error {
+func (o *Owner) ReopenDeadLetter(ctx context.Context, letter DeadLetter, attempts int, cause error) error {
+	return o.onPool(ctx, func(g *Guard, conn db.DBTX) error {
 		_, err := g.queries.DeadLetterFail(ctx, conn, db.DeadLetterFailParams{
 			ConsumerID: g.consumer, ID: letter.ID, Copied: letter.Copied,
 			Attempts: int32(attempts), Error: cleanText(cause.Error()), //nolint:gosec // Nobody tries that often.

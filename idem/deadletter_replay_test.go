@@ -3,6 +3,7 @@ package idem_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,9 +14,15 @@ import (
 )
 
 // storedForReplay stores a dead letter and asks for its replay.
-func (b *bundle) storedForReplay(t *testing.T, l idem.DeadLetter, opts ...idem.Option) idem.DeadLetter {
+func (b *bundle) storedForReplay(t *testing.T, l idem.DeadLetter) idem.DeadLetter {
 	t.Helper()
-	outcome, err := b.guard.StoreDeadLetter(t.Context(), l, opts...)
+
+	return b.storedForReplayBy(t, b.guard.Unfenced(partition), l)
+}
+
+func (b *bundle) storedForReplayBy(t *testing.T, o *idem.Owner, l idem.DeadLetter) idem.DeadLetter {
+	t.Helper()
+	outcome, err := o.StoreDeadLetter(t.Context(), l)
 	want(t, "store", outcome, err, idem.Processed)
 	b.askForReplay(t)
 
@@ -27,28 +34,31 @@ func (b *bundle) storedForReplay(t *testing.T, l idem.DeadLetter, opts ...idem.O
 func TestRecordWithoutEventIDHasOneDeadLetter(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	lane := acquire(t, b.guard)
+	lanes, err := acquire(t, b.guard).Lanes(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
 	l := letter("", 3)
-	outcome, err := b.guard.StoreDeadLetter(t.Context(), l, idem.WithHold(lane))
+	outcome, err := lanes[1].StoreDeadLetter(t.Context(), l)
 	want(t, "in a lane", outcome, err, idem.Processed)
 	owner := acquire(t, b.guard)
-	outcome, err = b.guard.StoreDeadLetter(t.Context(), l, idem.WithOwner(owner, 3))
+	outcome, err = owner.StoreDeadLetter(t.Context(), l)
 	want(t, "by the next owner", outcome, err, idem.AlreadyProcessed)
 
 	// Its mark is forgotten, but it has a dead letter all the same.
 	b.exec(t, `DELETE FROM idem.processed_events`)
-	outcome, err = b.guard.StoreDeadLetter(t.Context(), l)
+	outcome, err = b.guard.Unfenced(partition).StoreDeadLetter(t.Context(), l)
 	want(t, "after the retention", outcome, err, idem.Processed)
 	if got := b.states(t); got != "open" {
 		t.Fatalf("states %s, want one dead letter", got)
 	}
 	b.askForReplay(t)
-	outcome, err = b.guard.ReplayDeadLetter(t.Context(), b.next(t), effect("e"))
+	outcome, err = b.guard.Unfenced(partition).Replay(t.Context(), b.next(t), effect("e"))
 	want(t, "replay", outcome, err, idem.Processed)
 
 	// Another record in the same place, as in a log that was truncated, is another one.
 	l.Value = []byte("other")
-	outcome, err = b.guard.StoreDeadLetter(t.Context(), l)
+	outcome, err = b.guard.Unfenced(partition).StoreDeadLetter(t.Context(), l)
 	want(t, "another record", outcome, err, idem.Processed)
 }
 
@@ -58,7 +68,7 @@ func TestReplayedEventIsRememberedFromItsReplay(t *testing.T) {
 	b := setup(t)
 	l := b.storedForReplay(t, letter("e", 0))
 	b.exec(t, `UPDATE idem.processed_events SET processed_at = now() - interval '8 days'`)
-	outcome, err := b.guard.ReplayDeadLetter(t.Context(), l, effect("e"))
+	outcome, err := b.guard.Unfenced(partition).Replay(t.Context(), l, effect("e"))
 	want(t, "replay", outcome, err, idem.Processed)
 	if report, err := b.guard.CleanupOldEvents(t.Context()); err != nil || report.Deleted != 0 {
 		t.Errorf("cleanup: %+v, %v", report, err)
@@ -66,6 +76,19 @@ func TestReplayedEventIsRememberedFromItsReplay(t *testing.T) {
 	outcome, err = b.guard.ProcessIfNew(t.Context(), "e", effect("e"))
 	want(t, "produced again", outcome, err, idem.AlreadyProcessed)
 	b.wantProcessed(t, "e", true)
+}
+
+// A replay takes the options of any call that runs a handler.
+func TestReplayStoresMetadataAndDuration(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	l := b.storedForReplay(t, letter("e", 0))
+	outcome, err := b.guard.Unfenced(partition).Replay(t.Context(), l, effect("e"), idem.WithHandlerDuration(), idem.WithMetadata(idem.Metadata{Host: "h"}))
+	want(t, "replay", outcome, err, idem.Processed)
+	record, err := b.guard.Lookup(t.Context(), "e")
+	if text := string(record.Metadata); err != nil || !strings.Contains(text, `"host": "h"`) || !strings.Contains(text, "handler_ms") {
+		t.Errorf("metadata %s, %v", text, err)
+	}
 }
 
 // Cleanup may delete the mark while the replay is about to take it over.
@@ -82,7 +105,7 @@ func TestReplayWhileCleanupDeletesItsClaim(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() {
-		outcome, err := b.guard.ReplayDeadLetter(t.Context(), l, effect("e"))
+		outcome, err := b.guard.Unfenced(partition).Replay(t.Context(), l, effect("e"))
 		if err == nil && outcome != idem.Processed {
 			err = errors.New(outcome.String())
 		}
@@ -101,7 +124,7 @@ func TestReplayUnderACorrectedEventID(t *testing.T) {
 	b := setup(t)
 	l := b.storedForReplay(t, letter("", 0))
 	l.EventID = "right"
-	outcome, err := b.guard.ReplayDeadLetter(t.Context(), l, effect("right"))
+	outcome, err := b.guard.Unfenced(partition).Replay(t.Context(), l, effect("right"))
 	want(t, "replay", outcome, err, idem.Processed)
 	b.wantProcessed(t, "right", true)
 	var marks int
@@ -116,7 +139,7 @@ func TestReplayUnderACorrectedEventID(t *testing.T) {
 	outcome, err = b.guard.ProcessIfNew(t.Context(), "other", effect("other"))
 	want(t, "delivery", outcome, err, idem.Processed)
 	l.EventID = "other"
-	outcome, err = b.guard.ReplayDeadLetter(t.Context(), l, effect("other"))
+	outcome, err = b.guard.Unfenced(partition).Replay(t.Context(), l, effect("other"))
 	want(t, "replay", outcome, err, idem.AlreadyProcessed)
 	b.wantProcessed(t, "other", true)
 	if got := b.states(t); got != "replayed superseded" {
@@ -130,11 +153,11 @@ func TestNextOwnerEndsAHungReplay(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	frozen := acquire(t, b.guard)
-	l := b.storedForReplay(t, letter("e", 0), idem.WithOwner(frozen, 0))
+	l := b.storedForReplayBy(t, frozen, letter("e", 0))
 	started, ended := make(chan struct{}), make(chan idem.Outcome, 1)
 	thaw := make(chan struct{})
 	go func() {
-		outcome, _ := b.guard.ReplayDeadLetter(t.Context(), l, func(ctx context.Context, tx pgx.Tx) error {
+		outcome, _ := frozen.Replay(t.Context(), l, func(ctx context.Context, tx pgx.Tx) error {
 			if err := effect("e")(ctx, tx); err != nil {
 				return err
 			}
@@ -142,7 +165,7 @@ func TestNextOwnerEndsAHungReplay(t *testing.T) {
 			<-thaw
 
 			return nil
-		}, idem.WithHold(frozen), idem.WithRetry(idem.RetryPolicy{MaxAttempts: 1}))
+		}, idem.WithRetry(idem.RetryPolicy{MaxAttempts: 1}))
 		ended <- outcome
 	}()
 	<-started
@@ -152,14 +175,14 @@ func TestNextOwnerEndsAHungReplay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	outcome, err := b.guard.ReplayDeadLetter(ctx, b.next(t), effect("e"), idem.WithHold(owner))
+	outcome, err := owner.Replay(ctx, b.next(t), effect("e"))
 	want(t, "replay by the next owner", outcome, err, idem.Processed)
 	close(thaw)
 	if outcome := <-ended; outcome == idem.Processed {
 		t.Error("the frozen replay took effect")
 	}
 	b.wantProcessed(t, "e", true)
-	if _, err := b.guard.ReplayDeadLetter(t.Context(), l, effect("e"), idem.WithHold(frozen)); !errors.Is(err, idem.ErrFenced) {
+	if _, err := frozen.Replay(t.Context(), l, effect("e")); !errors.Is(err, idem.ErrFenced) {
 		t.Errorf("replay by the former owner: %v, want ErrFenced", err)
 	}
 }
@@ -174,7 +197,7 @@ func TestReplayCommitOfUnknownOutcome(t *testing.T) {
 		<-cut
 		c.proxy.Refuse()
 	}()
-	outcome, err := c.through.ReplayDeadLetter(t.Context(), l, func(ctx context.Context, tx pgx.Tx) error {
+	outcome, err := c.through.Unfenced(partition).Replay(t.Context(), l, func(ctx context.Context, tx pgx.Tx) error {
 		return effect("e")(ctx, tx)
 	})
 	if err == nil && outcome != idem.Processed || err != nil && !errors.Is(err, idem.ErrOutcomeUnknown) {

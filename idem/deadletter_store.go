@@ -11,25 +11,30 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 )
 
-// ErrNotParked is returned by StoreDeadLetter for a record that is to be parked when nothing
+// ErrNotParked is returned by Owner.StoreDeadLetter for a record that is to be parked when nothing
 // unresolved of its key stands before it any more. Nothing was committed: process the record.
 var ErrNotParked = errors.New("idem: no dead letter of the record's key is unresolved, process the record")
 
-// StoreDeadLetter marks the event of a record as processed and stores the record, in one
-// transaction: it is not delivered again, and not lost. An event id that is not valid counts as
-// none; the record is then marked by its place and content. If the event was processed before, nothing
-// is stored.
+// StoreDeadLetter marks the event of a record of the partition as processed, stores the record and advances
+// the checkpoint over it, in one transaction: it is not delivered again, and not lost. An event id that
+// is not valid counts as none; the record is then marked by its place and content. If the event was
+// processed before, nothing is stored. Errors are as with Process.
 //
 // A dead letter in state DeadLetterParked waits for those of its key and topic with smaller offsets. If
 // there are none the error is ErrNotParked.
-func (g *Guard) StoreDeadLetter(ctx context.Context, letter DeadLetter, opts ...Option) (Outcome, error) {
+func (o *Owner) StoreDeadLetter(ctx context.Context, letter DeadLetter, opts ...BatchOption) (Outcome, error) {
+	if err := o.check(); err != nil {
+		return 0, err
+	}
+	letter.Partition = o.partition
 	if validateEventID(letter.EventID) != nil {
 		letter.EventID = ""
 	}
 	if letter.State == "" {
 		letter.State = DeadLetterOpen
 	}
-	c, err := g.newCall(letter.eventID(), opts)
+	e := Event{ID: letter.eventID(), Offset: max(letter.Offset, letter.LastOffset)}
+	c, err := newRecordCall(o, OpStoreDeadLetter, e, opts)
 	switch {
 	case err != nil:
 		return 0, err
@@ -43,6 +48,7 @@ func (g *Guard) StoreDeadLetter(ctx context.Context, letter DeadLetter, opts ...
 			return 0, fmt.Errorf("idem: make the id of a dead letter: %w", err)
 		}
 	}
+	g := o.guard
 	params := letter.insertParams(g.consumer, c)
 	outcome, err := g.process(ctx, c, func(ctx context.Context, tx pgx.Tx) error {
 		conn := g.names.on(tx)

@@ -58,7 +58,7 @@ func (b *bundle) discard(t *testing.T, eventID string) {
 
 func (b *bundle) next(t *testing.T) idem.DeadLetter {
 	t.Helper()
-	l, err := b.guard.NextDeadLetter(t.Context(), partition)
+	l, err := b.guard.Unfenced(partition).NextDeadLetter(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func (b *bundle) next(t *testing.T) idem.DeadLetter {
 
 func (b *bundle) wantNone(t *testing.T) {
 	t.Helper()
-	if l, err := b.guard.NextDeadLetter(t.Context(), partition); !errors.Is(err, idem.ErrNotFound) {
+	if l, err := b.guard.Unfenced(partition).NextDeadLetter(t.Context()); !errors.Is(err, idem.ErrNotFound) {
 		t.Errorf("next is %+v, %v; want none", l, err)
 	}
 }
@@ -78,9 +78,9 @@ func TestDeadLetterIsStoredWhole(t *testing.T) {
 	b := setup(t)
 	w := acquire(t, b.guard)
 	stored := letter("e", 7)
-	outcome, err := b.guard.StoreDeadLetter(t.Context(), stored, idem.WithOwner(w, 7))
+	outcome, err := w.StoreDeadLetter(t.Context(), stored)
 	want(t, "store", outcome, err, idem.Processed)
-	outcome, err = b.guard.StoreDeadLetter(t.Context(), stored, idem.WithOwner(w, 7))
+	outcome, err = w.StoreDeadLetter(t.Context(), stored)
 	want(t, "store again", outcome, err, idem.AlreadyProcessed)
 	outcome, err = b.guard.ProcessIfNew(t.Context(), "e", effect("e"))
 	want(t, "its event", outcome, err, idem.AlreadyProcessed)
@@ -105,7 +105,7 @@ func TestDeadLetterIsStoredWhole(t *testing.T) {
 		[]any{stored.Partition, stored.Offset, stored.Key, stored.Value, stored.Headers, stored.EventID, stored.Attempts}) {
 		t.Errorf("stored %+v, got %+v", stored, got)
 	}
-	if err := b.guard.PutBackDeadLetter(t.Context(), got); err != nil || b.next(t).Starts != 2 {
+	if err := b.guard.Unfenced(partition).PutBackDeadLetter(t.Context(), got); err != nil || b.next(t).Starts != 2 {
 		t.Errorf("%v, or a replay that ended in order counts as one that did not", err)
 	}
 }
@@ -120,7 +120,7 @@ func TestDeadLetterCommitWithoutAnswer(t *testing.T) {
 			const rounds = 20
 			for round := range int64(rounds) {
 				c.proxy.CutNextCommit(mode)
-				outcome, err := c.through.StoreDeadLetter(t.Context(), letter(fmt.Sprint("event-", round), round), idem.WithOwner(w, round))
+				outcome, err := w.StoreDeadLetter(t.Context(), letter(fmt.Sprint("event-", round), round))
 				want(t, "store", outcome, err, idem.Processed)
 			}
 			var letters, marked int
@@ -137,18 +137,18 @@ func TestDeadLetterWithoutEventID(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	w := acquire(t, b.guard)
-	for i, opts := range [][]idem.Option{{idem.WithOwner(w, 0)}, nil} {
+	for i, o := range []*idem.Owner{w, b.guard.Unfenced(partition)} {
 		l := letter("", int64(i))
 		for _, wanted := range []idem.Outcome{idem.Processed, idem.AlreadyProcessed} {
-			outcome, err := b.guard.StoreDeadLetter(t.Context(), l, opts...)
+			outcome, err := o.StoreDeadLetter(t.Context(), l)
 			want(t, fmt.Sprint("store ", i), outcome, err, wanted)
 		}
 		b.askForReplay(t)
 		next := b.next(t)
 		id := fmt.Sprint("effect ", i)
-		outcome, err := b.guard.ReplayDeadLetter(t.Context(), next, effect(id))
+		outcome, err := b.guard.Unfenced(partition).Replay(t.Context(), next, effect(id))
 		want(t, fmt.Sprint("replay ", i), outcome, err, idem.Processed)
-		outcome, err = b.guard.ReplayDeadLetter(t.Context(), next, effect(id))
+		outcome, err = b.guard.Unfenced(partition).Replay(t.Context(), next, effect(id))
 		want(t, fmt.Sprint("replay again ", i), outcome, err, idem.AlreadyProcessed)
 		if n := b.effects(t, id); n != 1 || next.EventID != "" {
 			t.Errorf("%d: it took effect %d times, its event id is %q", i, n, next.EventID)
@@ -159,36 +159,57 @@ func TestDeadLetterWithoutEventID(t *testing.T) {
 func TestReplay(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	outcome, err := b.guard.StoreDeadLetter(t.Context(), letter("e", 0))
+	outcome, err := b.guard.Unfenced(partition).StoreDeadLetter(t.Context(), letter("e", 0))
 	want(t, "store", outcome, err, idem.Processed)
 	b.askForReplay(t)
 	l := b.next(t)
 
-	_, err = b.guard.ReplayDeadLetter(t.Context(), l, func(ctx context.Context, tx pgx.Tx) error {
+	_, err = b.guard.Unfenced(partition).Replay(t.Context(), l, func(ctx context.Context, tx pgx.Tx) error {
 		return errors.Join(effect("e")(ctx, tx), errBoom)
 	})
 	var handlerErr *idem.HandlerError
 	if !errors.As(err, &handlerErr) || !errors.Is(err, errBoom) || b.states(t) != "replay" {
 		t.Errorf("%v, state %s", err, b.states(t))
 	}
-	if err := b.guard.ReopenDeadLetter(t.Context(), l, 2, err); err != nil {
+	if err := b.guard.Unfenced(partition).ReopenDeadLetter(t.Context(), l, 2, err); err != nil {
 		t.Error(err)
 	}
-	outcome, err = b.guard.ReplayDeadLetter(t.Context(), l, effect("e"))
+	outcome, err = b.guard.Unfenced(partition).Replay(t.Context(), l, effect("e"))
 	want(t, "nobody wants it any more", outcome, err, idem.AlreadyProcessed)
 	b.askForReplay(t)
 	if l = b.next(t); l.Attempts != 7 || !strings.Contains(l.Error, "boom") {
 		t.Errorf("after a failure: %d attempts, %s", l.Attempts, l.Error)
 	}
-	outcome, err = b.guard.ReplayDeadLetter(t.Context(), l, effect("e"))
+	outcome, err = b.guard.Unfenced(partition).Replay(t.Context(), l, effect("e"))
 	want(t, "replay", outcome, err, idem.Processed)
 	b.wantProcessed(t, "e", true)
 	if b.states(t) != "replayed" {
 		t.Errorf("state %s", b.states(t))
 	}
 	b.wantNone(t)
-	if _, err := b.guard.ReplayDeadLetter(t.Context(), l, effect("e"), idem.WithOwner(acquire(t, b.guard), 0)); !errors.Is(err, idem.ErrInvalidConfig) {
-		t.Errorf("with a checkpoint: %v", err)
+}
+
+// A dead letter belongs to its owner's partition, and may stand for several records: the checkpoint is
+// advanced over the last one.
+func TestDeadLetterOfSeveralRecords(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	o := acquire(t, b.guard)
+	if err := o.Advance(t.Context(), 6); err != nil { // Into the middle of them.
+		t.Fatal(err)
+	}
+	l := letter("", 4)
+	l.LastOffset, l.Partition = 9, idem.Partition{Topic: "another", Number: 1}
+	for _, wanted := range []idem.Outcome{idem.Processed, idem.AlreadyProcessed} {
+		outcome, err := o.StoreDeadLetter(t.Context(), l)
+		want(t, "store", outcome, err, wanted)
+	}
+	if next := acquire(t, b.guard).Next(); next != 10 {
+		t.Errorf("the checkpoint is at %d, want 10", next)
+	}
+	b.askForReplay(t)
+	if l := b.next(t); l.Offset != 4 || l.LastOffset != 0 || l.Partition != partition {
+		t.Errorf("stored: %+v", l)
 	}
 }
 
@@ -198,7 +219,7 @@ func TestReplayOfAnEventProcessedSince(t *testing.T) {
 	b := setup(t)
 	for _, processedSince := range []bool{true, false} {
 		id := fmt.Sprint("processed since: ", processedSince)
-		outcome, err := b.guard.StoreDeadLetter(t.Context(), letter(id, 0))
+		outcome, err := b.guard.Unfenced(partition).StoreDeadLetter(t.Context(), letter(id, 0))
 		want(t, "store", outcome, err, idem.Processed)
 		if _, err := b.guard.Forget(t.Context(), id); err != nil {
 			t.Fatal(err)
@@ -210,7 +231,7 @@ func TestReplayOfAnEventProcessedSince(t *testing.T) {
 			wanted, state = idem.AlreadyProcessed, "superseded"
 		}
 		b.askForReplay(t)
-		outcome, err = b.guard.ReplayDeadLetter(t.Context(), b.next(t), effect(id))
+		outcome, err = b.guard.Unfenced(partition).Replay(t.Context(), b.next(t), effect(id))
 		want(t, "replay", outcome, err, wanted)
 		b.wantProcessed(t, id, true)
 		if !strings.HasSuffix(b.states(t), state) {
@@ -227,11 +248,11 @@ func TestReplayCommitWithoutAnswer(t *testing.T) {
 			c := setupCut(t, idem.RetryPolicy{})
 			for round := range 20 {
 				id := fmt.Sprint("event-", round)
-				outcome, err := c.guard.StoreDeadLetter(t.Context(), letter(id, int64(round)))
+				outcome, err := c.guard.Unfenced(partition).StoreDeadLetter(t.Context(), letter(id, int64(round)))
 				want(t, "store", outcome, err, idem.Processed)
 				c.askForReplay(t)
 				c.proxy.CutNextCommit(mode)
-				outcome, err = c.through.ReplayDeadLetter(t.Context(), c.next(t), c.handler(id))
+				outcome, err = c.through.Unfenced(partition).Replay(t.Context(), c.next(t), c.handler(id))
 				want(t, "replay", outcome, err, idem.Processed)
 				c.wantProcessed(t, id, true)
 				c.wantNone(t)
@@ -251,7 +272,7 @@ func TestParkedDeadLettersKeepTheirOrder(t *testing.T) {
 		if l.Key = nil; key != "" {
 			l.Key = []byte(key)
 		}
-		outcome, err := b.guard.StoreDeadLetter(t.Context(), l)
+		outcome, err := b.guard.Unfenced(partition).StoreDeadLetter(t.Context(), l)
 		want(t, id, outcome, err, idem.Processed)
 	}
 	store("a", "a1", 0, idem.DeadLetterOpen)
@@ -261,7 +282,7 @@ func TestParkedDeadLettersKeepTheirOrder(t *testing.T) {
 	store("b", "b2", 4, idem.DeadLetterParked)
 	store("a", "a3", 5, idem.DeadLetterParked)
 	b.wantNone(t)
-	keys, err := b.guard.ParkedKeys(t.Context(), partition)
+	keys, err := b.guard.Unfenced(partition).ParkedKeys(t.Context())
 	if err != nil || len(keys) != 2 || !keys.Has([]byte("a")) || !keys.Has([]byte("b")) || keys.Has([]byte("c")) || keys.Has(nil) {
 		t.Errorf("parked keys: %v, %v", keys, err)
 	}
@@ -273,11 +294,11 @@ func TestParkedDeadLettersKeepTheirOrder(t *testing.T) {
 		if l.EventID != id {
 			t.Fatalf("next is %s, want %s", l.EventID, id)
 		}
-		outcome, err := b.guard.ReplayDeadLetter(t.Context(), l, effect(id))
+		outcome, err := b.guard.Unfenced(partition).Replay(t.Context(), l, effect(id))
 		want(t, id, outcome, err, idem.Processed)
 	}
 	b.wantNone(t)
-	keys, err = b.guard.ParkedKeys(t.Context(), partition)
+	keys, err = b.guard.Unfenced(partition).ParkedKeys(t.Context())
 	if err != nil || len(keys) != 0 {
 		t.Errorf("parked keys: %v, %v", keys, err)
 	}
@@ -288,7 +309,7 @@ func TestCleanupOfDeadLetters(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	const old, young, unresolved = 2500, 3, 2
-	outcome, err := b.guard.StoreDeadLetter(t.Context(), letter("e", 0)) // The others are copies of it.
+	outcome, err := b.guard.Unfenced(partition).StoreDeadLetter(t.Context(), letter("e", 0)) // The others are copies of it.
 	want(t, "store", outcome, err, idem.Processed)
 	b.exec(t, `INSERT INTO idem.dead_letters (id, key, topic_id, record_offset, claim_id, consumer_id, record_partition, attempts, state, topic, error, header_keys, header_values, resolved_at)
 		SELECT gen_random_uuid(), key, topic_id, n, claim_id, consumer_id, record_partition, attempts,

@@ -21,7 +21,7 @@
 //     on another connection whether it took effect; where that cannot be found out, the call
 //     says so (ErrOutcomeUnknown).
 //   - A record of a partition takes effect once for ever where a checkpoint is advanced in the
-//     same transaction (WithOwner, ProcessBatchAt), and only its latest owner can do that.
+//     same transaction (Acquire, Owner.Process), and only the partition's latest owner can do that.
 //   - A batch has the effect of its events one by one.
 //   - A missing or invalid event id is always an error.
 //
@@ -37,6 +37,8 @@
 //
 // Create the tables with "idemctl migrate up" or package schema/migrate, make one Guard for
 // each consumer with New, and call Guard.ProcessIfNew for each event, Guard.ProcessBatch for
-// many, or Guard.ClaimTx inside transactions of your own. For Kafka, package kafkaadapter makes
-// these calls. Run a Cleaner to forget old events, with Kafka too.
+// many, or Guard.ClaimTx inside transactions of your own. Whoever reads partitions of a log gets an Owner
+// for each with Guard.Acquire, or with Guard.Unfenced where no checkpoint is kept, and calls its methods.
+// For Kafka, package kafkaadapter makes these calls. Run a Cleaner to forget old events, with Kafka too.
+// Hooks watch all of it.
 package idem

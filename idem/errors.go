@@ -21,7 +21,8 @@ var (
 	// or with numbers outside jsonb's range. It is found before any I/O.
 	ErrInvalidMetadata = errors.New("idem: invalid metadata")
 
-	// ErrNotFound is returned by Lookup when the event is not processed, or forgotten.
+	// ErrNotFound is returned by Lookup when the event is not processed, or forgotten, and by
+	// NextDeadLetter when no dead letter is to be processed.
 	// Resolve returns it when the claim did not take effect and nobody else's did.
 	ErrNotFound = errors.New("idem: event not found")
 

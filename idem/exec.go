@@ -36,23 +36,27 @@ import (
 // and keeps a dead row until the next vacuum, and pgx prepares the statements again. So this is for
 // events that as a rule come once.
 //
-// Of the options it takes WithMetadata, WithFingerprint, WithIsolation and WithRetry.
-func (g *Guard) ExecIfNew(ctx context.Context, eventID string, queue func(b *pgx.Batch) error, opts ...Option) (Outcome, error) {
-	c, err := g.newCall(eventID, opts)
-	switch {
-	case err != nil:
+// It advances no checkpoint; Owner.Process does.
+func (g *Guard) ExecIfNew(ctx context.Context, eventID string, queue func(b *pgx.Batch) error, opts ...ExecOption) (Outcome, error) {
+	c, err := newCall(g, OpExec, eventID, opts)
+	if err != nil {
 		return 0, err
-	case queue == nil:
+	}
+	if queue == nil {
 		return 0, fmt.Errorf("%w: the function that queues the statements is nil", ErrInvalidConfig)
-	case c.recordDuration:
-		return 0, fmt.Errorf("%w: ExecIfNew has no handler whose duration could be recorded", ErrInvalidConfig)
-	case c.owner != nil:
-		return 0, fmt.Errorf("%w: ExecIfNew advances no checkpoint; use ProcessIfNew", ErrInvalidConfig)
 	}
 
+	return g.watchProcess(ctx, c, func(ctx context.Context) (Outcome, error) {
+		return g.settleAtOnce(ctx, c, func() (Outcome, error) { return g.attemptExec(ctx, c, queue) })
+	})
+}
+
+// settleAtOnce is settle for attempts that send all at once, COMMIT included. Where the answer was lost,
+// the server may still have it to read when the search for the outcome finds no claim.
+func (g *Guard) settleAtOnce(ctx context.Context, c call, attempt func() (Outcome, error)) (Outcome, error) {
 	unanswered := false
 	outcome, err := g.settle(ctx, c, func() (Outcome, error) {
-		outcome, err := g.attemptExec(ctx, c, queue)
+		outcome, err := attempt()
 		if outcome == AlreadyProcessed && unanswered {
 			outcome, err = 0, errCommitUnanswered // An earlier attempt may have done it after all: search again.
 		}

@@ -208,7 +208,6 @@ func TestExecIfNewQueueThatFails(t *testing.T) {
 func TestExecIfNewRefuses(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	w := acquire(t, b.guard)
 	callback := func(add func(*pgx.QueuedQuery)) queue {
 		return func(batch *pgx.Batch) error {
 			add(batch.Queue(`INSERT INTO public.effects VALUES ('e') RETURNING event_id`))
@@ -218,11 +217,10 @@ func TestExecIfNewRefuses(t *testing.T) {
 	}
 	for name, call := range map[string]struct {
 		queue  queue
-		option idem.Option
+		option idem.ExecOption
 	}{
-		"nil":        {nil, idem.WithIsolation(pgx.ReadCommitted)},
-		"checkpoint": {queued("e"), idem.WithOwner(w, 0)},
-		"duration":   {queued("e"), idem.WithHandlerDuration()},
+		"nil":       {nil, idem.WithIsolation(pgx.ReadCommitted)},
+		"an option": {queued("e"), nil},
 		"callback: Exec": {callback(func(q *pgx.QueuedQuery) {
 			q.Exec(func(pgconn.CommandTag) error { return nil })
 		}), idem.WithIsolation(pgx.ReadCommitted)},

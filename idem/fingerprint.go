@@ -25,18 +25,8 @@ func FingerprintOf(payload []byte) Fingerprint {
 	return max(1, Fingerprint(binary.BigEndian.Uint64(hash[:8])>>1))
 }
 
-// WithFingerprint stores the fingerprint of the event's payload with the claim. If the event was
-// processed before with another one, the error is a *CollisionError.
-func WithFingerprint(f Fingerprint) Option {
-	return func(o *options) error {
-		o.fingerprint = f
-
-		return nil
-	}
-}
-
 // CollisionError is returned when an event was processed before with another payload
-// (WithFingerprint, BatchEvent.Fingerprint). Nothing of this call took effect. Either the payload does
+// (WithFingerprint, Event.Fingerprint). Nothing of this call took effect. Either the payload does
 // not matter, and the event is a duplicate; or two events have one id, and this one was not processed.
 type CollisionError struct {
 	EventID     string

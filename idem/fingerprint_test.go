@@ -52,11 +52,11 @@ func TestCollisionIsTold(t *testing.T) {
 			t.Helper()
 			o := acquire(t, b.guard) //nolint:contextcheck // The helper uses the test's.
 
-			return b.guard.ProcessIfNew(ctx, "e", effect("e"), idem.WithFingerprint(f), idem.WithOwner(o, o.Next()))
+			return o.Process(ctx, idem.Event{ID: "e", Offset: o.Next(), Fingerprint: f}, effect("e"))
 		},
 		"ProcessBatch": func(ctx context.Context, t *testing.T, b *bundle, f idem.Fingerprint) (idem.Outcome, error) {
 			t.Helper()
-			results, err := b.guard.ProcessBatch(ctx, []idem.BatchEvent{{ID: "e", Fingerprint: f}}, func(ctx context.Context, tx pgx.Tx, _ []idem.BatchEvent) error {
+			results, err := b.guard.ProcessBatch(ctx, []idem.Event{{ID: "e", Fingerprint: f}}, func(ctx context.Context, tx pgx.Tx, _ []idem.Event) error {
 				return effect("e")(ctx, tx)
 			})
 			if err != nil {
@@ -96,12 +96,12 @@ func TestCollisionsInABatch(t *testing.T) {
 		b := setup(t)
 		outcome, err := b.guard.ProcessIfNew(t.Context(), "3", effect("3"), idem.WithFingerprint(7))
 		want(t, "before", outcome, err, idem.Processed)
-		var events []idem.BatchEvent
+		var events []idem.Event
 		for i, id := range []string{"0", "1", "2", "3", "4", "1", "5", "2", "6"} {
-			events = append(events, idem.BatchEvent{ID: id, Offset: int64(i), Fingerprint: 1})
+			events = append(events, idem.Event{ID: id, Offset: int64(i), Fingerprint: 1})
 		}
 		events[5].Fingerprint = 2 // "1" again, with another payload; "2" comes again with the same.
-		handle := func(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEvent) error {
+		handle := func(ctx context.Context, tx pgx.Tx, fresh []idem.Event) error {
 			for _, e := range fresh {
 				if err := effect(e.ID)(ctx, tx); err != nil {
 					return err
@@ -118,7 +118,7 @@ func TestCollisionsInABatch(t *testing.T) {
 		for len(events) > 0 {
 			var results []idem.BatchResult
 			if at {
-				results, err = b.guard.ProcessBatchAt(t.Context(), owner, events, handle)
+				results, err = owner.ProcessBatch(t.Context(), events, handle)
 			} else {
 				results, err = b.guard.ProcessBatch(t.Context(), events, handle)
 			}

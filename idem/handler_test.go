@@ -235,13 +235,13 @@ func TestHandlerThatSetsItsRole(t *testing.T) {
 				}
 			})
 			guard := newGuard(t, b.db.Pool(t, pgtest.ExecMode(mode.QueryExecMode), pgtest.Hostile()), idem.Config{Consumer: "orders"})
-			outcome, err := guard.ProcessIfNew(t.Context(), "e", func(ctx context.Context, tx pgx.Tx) error {
+			outcome, err := acquire(t, guard).Process(t.Context(), idem.Event{ID: "e", Offset: 0}, func(ctx context.Context, tx pgx.Tx) error {
 				if _, err := tx.Exec(ctx, "SET LOCAL ROLE "+tenant); err != nil {
 					return err
 				}
 
 				return effect("e")(ctx, tx)
-			}, idem.WithHandlerDuration(), idem.WithOwner(acquire(t, guard), 0))
+			}, idem.WithHandlerDuration())
 			want(t, "in the role of a tenant", outcome, err, idem.Processed)
 			record, err := guard.Lookup(t.Context(), "e")
 			if err != nil || !strings.Contains(string(record.Metadata), "handler_ms") {

@@ -165,3 +165,27 @@ func TestSuccessAllocatesNothingForErrors(t *testing.T) {
 		t.Errorf("%v allocations, want none", allocations)
 	}
 }
+
+// Hooks that are not set cost no allocation.
+func TestUnsetHooksAllocateNothing(t *testing.T) { //nolint:paralleltest // Others would allocate meanwhile.
+	g := &Guard{config: Config{Consumer: "orders"}}
+	c := call{kind: OpProcess, eventID: "e", batch: &keyed{}}
+	ctx := t.Context()
+	allocations := testing.AllocsPerRun(100, func() {
+		_, _ = g.watchProcess(ctx, c, func(ctx context.Context) (Outcome, error) {
+			_, err := g.watchClaim(ctx, c, func(context.Context) (claimed, error) { return claimed{}, nil })
+
+			return Processed, err
+		})
+		op := g.op(c)
+		hooked := g.config.Hooks.Batch.begin(ctx, op)
+		g.config.Hooks.Batch.end(hooked, op, BatchEnd{})
+		hooked = g.config.Hooks.Commit.begin(ctx, op)
+		g.config.Hooks.Commit.end(hooked, op, CommitEnd{})
+		hooked = g.config.Hooks.Cleanup.begin(ctx, op)
+		g.config.Hooks.Cleanup.end(hooked, op, CleanupEnd{})
+	})
+	if allocations != 0 {
+		t.Errorf("%v allocations", allocations)
+	}
+}

@@ -51,16 +51,6 @@ type metadataJSON struct {
 	User         json.RawMessage `json:"user,omitempty"`
 }
 
-// WithMetadata stores m with the claim, as jsonb. An error wraps ErrInvalidMetadata.
-func WithMetadata(m Metadata) Option {
-	return func(o *options) error {
-		text, err := m.marshal()
-		o.metadata = text
-
-		return err
-	}
-}
-
 func (m Metadata) marshal() (string, error) {
 	if len(m.User) > maxUserMetadataBytes {
 		return "", fmt.Errorf("%w: User has %d bytes, %d are allowed", ErrInvalidMetadata, len(m.User), maxUserMetadataBytes)

@@ -260,11 +260,11 @@ func (b *bundle) suiteCheckpoint(t *testing.T, prefix string) {
 	id, dead := prefix+"placed", letter(prefix+"dead", 2)
 	dead.ID = uuid.Must(uuid.NewV7())
 	for _, wanted := range []idem.Outcome{idem.Processed, idem.AlreadyProcessed} {
-		outcome, err := b.guard.ProcessIfNew(t.Context(), id, effect(id), idem.WithOwner(w, 0))
+		outcome, err := w.Process(t.Context(), idem.Event{ID: id, Offset: 0}, effect(id))
 		want(t, id, outcome, err, wanted)
-		outcome, err = b.guard.ProcessAt(t.Context(), w, 1, effect(id+" too"))
+		outcome, err = w.Process(t.Context(), idem.Event{ByCheckpoint: true, Offset: 1}, effect(id+" too"))
 		want(t, id+" too", outcome, err, wanted)
-		outcome, err = b.guard.StoreDeadLetter(t.Context(), dead, idem.WithOwner(w, 2))
+		outcome, err = w.StoreDeadLetter(t.Context(), dead)
 		want(t, "dead letter", outcome, err, wanted)
 	}
 	b.wantProcessed(t, id, true)
@@ -273,18 +273,18 @@ func (b *bundle) suiteCheckpoint(t *testing.T, prefix string) {
 		t.Error(starts, err)
 	}
 	b.wantNone(t)
-	if keys, err := b.guard.ParkedKeys(t.Context(), partition); err != nil || !keys.Has([]byte("key\x00\xff")) {
+	if keys, err := b.guard.Unfenced(partition).ParkedKeys(t.Context()); err != nil || !keys.Has([]byte("key\x00\xff")) {
 		t.Errorf("parked keys: %v, %v", keys, err)
 	}
-	parked := letter(prefix+"parked", 3)
+	parked := letter(prefix+"parked", 4)
 	parked.State = idem.DeadLetterParked
-	outcome, err := b.guard.StoreDeadLetter(t.Context(), parked, idem.WithHold(w))
+	outcome, err := w.StoreDeadLetter(t.Context(), parked)
 	want(t, "parked", outcome, err, idem.Processed)
 	if n, err := discard(t.Context(), operator(t, b.guard.Pool(), b.schema), b.guard.Consumer(), dead.ID); err != nil || n != 1 {
 		t.Fatalf("discarded: %d, %v", n, err)
 	}
 	next := b.next(t)
-	outcome, err = b.guard.ReplayDeadLetter(t.Context(), next, effect(next.EventID), idem.WithHold(w))
+	outcome, err = w.Replay(t.Context(), next, effect(next.EventID))
 	want(t, "replay", outcome, err, idem.Processed)
 	b.wantProcessed(t, prefix+"parked", true)
 }
@@ -337,7 +337,7 @@ func TestStylesOfTheSession(t *testing.T) {
 				config := idem.Config{Consumer: name, Retention: 36*time.Hour + 30*time.Second + 7*time.Microsecond}
 				guard := newGuard(t, b.db.Pool(t, pgtest.ExecMode(mode.QueryExecMode), styles(interval, date)), config)
 				before := time.Now().Add(-time.Minute)
-				outcome, err := guard.ProcessIfNew(t.Context(), name, effect(name), idem.WithOwner(acquire(t, guard), 0))
+				outcome, err := acquire(t, guard).Process(t.Context(), idem.Event{ID: name, Offset: 0}, effect(name))
 				want(t, name, outcome, err, idem.Processed)
 				acquire(t, guard)
 				if record, err := guard.Lookup(t.Context(), name); err != nil || record.ProcessedAt.Before(before) || record.ProcessedAt.After(before.Add(time.Hour)) {

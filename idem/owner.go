@@ -31,23 +31,26 @@ var (
 	ErrCheckpointGone = errors.New("idem: the partition's checkpoint is gone")
 )
 
-// Owner owns a partition. It alone advances the partition's checkpoint: how far the consumer has
-// processed the partition, kept in PostgreSQL and advanced in the transactions that process its
-// records (WithOwner, ProcessAt, ProcessBatchAt). A record before the checkpoint is never processed
-// again, however old it is.
+// Owner owns a partition and processes its records. It alone advances the partition's checkpoint: how far
+// the consumer has processed the partition, kept in PostgreSQL and advanced in the transactions that
+// process its records (Process, ProcessBatch, StoreDeadLetter). A record before the checkpoint is never
+// processed again, however old it is.
 //
 // Acquire gives each owner a random token, and a transaction of an earlier owner fails with
 // ErrFenced: the fencing token of Martin Kleppmann, "How to do distributed locking", 2016. The
 // checkpoint moves only from where the owner last saw it, so that a database that has lost commits
 // is noticed (ErrRewound).
 //
-// An Owner may be used by one goroutine at a time, but WithHold by any number. Lanes returns owners for
-// several goroutines.
+// Guard.Unfenced returns an Owner without a token and a checkpoint, for consumers that know their records
+// by the event ids alone.
+//
+// An Owner may be used by one goroutine at a time, but Replay, and an unfenced owner, by any number. Lanes
+// returns owners for several goroutines.
 type Owner struct {
 	guard     *Guard
 	partition Partition
 	lockKey   int64
-	token     string // a UUID
+	token     string // a UUID; empty in an unfenced owner
 
 	lane  int32        // 0: the partition itself
 	lanes []*Owner     // of a partition whose records are processed out of their order
@@ -60,10 +63,41 @@ type Owner struct {
 	isNew, setByOperator bool
 }
 
-// Next is where to go on: the first offset that this owner does not know to be processed.
+// Unfenced returns an owner of a partition for a consumer that keeps no checkpoints: events are claimed by
+// their ids alone, so that any number of unfenced owners of one partition may work at the same time. It has
+// the methods of an Owner, so that callers need not tell the two apart: those that are about the token
+// or the checkpoint (Advance, Reset, Begin, End, Verify) do nothing and return no error. Records that
+// have no event id are an error.
+func (g *Guard) Unfenced(p Partition) *Owner { return &Owner{guard: g, partition: p} }
+
+// fenced reports whether the owner has a token and a checkpoint.
+func (o *Owner) fenced() bool { return o.token != "" }
+
+func (o *Owner) check() error {
+	if o == nil {
+		return fmt.Errorf("%w: the Owner is nil; make one with Acquire or Unfenced", ErrInvalidConfig)
+	}
+
+	return o.guard.check()
+}
+
+// onPool runs one statement for the owner's guard, with retries.
+func (o *Owner) onPool(ctx context.Context, statement func(g *Guard, conn db.DBTX) error) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+
+	return o.guard.onPool(ctx, func(conn db.DBTX) error { return statement(o.guard, conn) })
+}
+
+// Partition is what the owner was made for.
+func (o *Owner) Partition() Partition { return o.partition }
+
+// Next is where to go on: the first offset that this owner does not know to be processed. It is 0 of an
+// unfenced owner.
 func (o *Owner) Next() int64 { return o.seen.Load() }
 
-// Token tells this owner from all others, of whatever partition.
+// Token tells this owner from all others, of whatever partition. It is empty of an unfenced owner.
 func (o *Owner) Token() string { return o.token }
 
 // IsNew reports whether Acquire has made the checkpoint (AcquireOptions.Start).
@@ -92,9 +126,10 @@ func (o *Owner) LeaderEpoch() int32 {
 }
 
 // SetLeaderEpoch says in which leader epoch the records that follow were written. It is stored with
-// the checkpoint, the next time that this advances. -1 stands for not known.
+// the checkpoint, the next time that this advances. -1 stands for not known. It does nothing if the owner is
+// unfenced.
 func (o *Owner) SetLeaderEpoch(epoch int32) {
-	if epoch >= 0 && epoch != o.LeaderEpoch() {
+	if o.fenced() && epoch >= 0 && epoch != o.LeaderEpoch() {
 		o.leaderEpoch = &epoch
 	}
 }
@@ -117,10 +152,10 @@ func (o *Owner) passed(next int64) {
 
 // Advance moves the checkpoint forward to next, for records that needed no transaction: duplicates,
 // or places in the log without a record, or those that lanes have processed. It does nothing if it is
-// there already.
+// there already, or if the owner is unfenced.
 func (o *Owner) Advance(ctx context.Context, next int64) error {
-	if next <= o.Next() {
-		return nil
+	if err := o.check(); err != nil || !o.fenced() || next <= o.Next() {
+		return err
 	}
 	g := o.guard
 	params := db.CheckpointAdvanceParams{
@@ -200,8 +235,13 @@ func (o *Owner) lockParams() db.CheckpointLockParams {
 
 // Verify finds out whether the partition is still this owner's and the database still has what the
 // owner has committed, for a partition in which nothing happens: else its next transaction tells. The
-// errors are ErrFenced, ErrRewound, ErrCheckpointGone, or those of the connection.
+// errors are ErrFenced, ErrRewound, ErrCheckpointGone, or those of the connection. It does nothing if the
+// owner is unfenced.
 func (o *Owner) Verify(ctx context.Context) error {
+	if err := o.check(); err != nil || !o.fenced() {
+		return err
+	}
+
 	return o.guard.onPool(ctx, func(conn db.DBTX) error { return o.verify(ctx, conn) })
 }
 
@@ -243,40 +283,13 @@ func (o *Owner) verify(ctx context.Context, conn db.DBTX) error {
 	return nil
 }
 
-// Lanes returns n owners of the partition for as many goroutines, each of which processes a part of
-// the records behind Next, its own ones in their order (WithOwner). Each has a checkpoint of its own, by
-// which its lost commits are noticed; the partition's is advanced by Advance when all records before
-// are processed. Whoever acquires the partition fences the lanes too. Calling it again replaces them.
-func (o *Owner) Lanes(ctx context.Context, n int) ([]*Owner, error) {
-	if n < 1 || n > maxLanes {
-		return nil, fmt.Errorf("%w: %d lanes; use 1 to %d", ErrInvalidConfig, n, maxLanes)
-	}
-	err := o.update(ctx, func(conn db.DBTX) (int64, error) {
-		return o.guard.queries.CheckpointMakeLanes(ctx, conn, db.CheckpointMakeLanesParams{
-			NextOffset: o.Next(), Lanes: int32(n), //nolint:gosec // Checked above.
-			ConsumerID: o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.token,
-		})
-	})
-	if err != nil {
-		return nil, err
-	}
-	o.lanes = make([]*Owner, n)
-	for i := range o.lanes {
-		lane := &Owner{guard: o.guard, partition: o.partition, lockKey: o.lockKey, token: o.token, lane: int32(i + 1)}
-		lane.at(o.Next())
-		o.lanes[i] = lane
-	}
-
-	return o.lanes, nil
-}
-
-// maxLanes bounds the rows of a partition.
-const maxLanes = 1 << 12
-
 // Reset sets the checkpoint to next, even back, for a log that has become another one, or for a place
 // that an operator has chosen: records from there on are processed, unless their event ids are known. Lanes
-// end (ErrFenced); make new ones.
+// end (ErrFenced); make new ones. It does nothing if the owner is unfenced.
 func (o *Owner) Reset(ctx context.Context, next int64) error {
+	if err := o.check(); err != nil || !o.fenced() {
+		return err
+	}
 	id := nullable(o.partition.TopicID)
 	err := o.update(ctx, func(conn db.DBTX) (int64, error) {
 		return o.guard.queries.CheckpointReset(ctx, conn, db.CheckpointResetParams{
@@ -295,7 +308,8 @@ func (o *Owner) Reset(ctx context.Context, next int64) error {
 // Begin notes that this owner begins to process the record at offset and returns how many owners in a
 // row have, this one included, each counted once. An owner that ended while it processed its
 // first record shows here: a record that kills its process is begun by one after the other. Call
-// it for the first record after Acquire. End clears the mark after an orderly stop.
+// it for the first record after Acquire. End clears the mark after an orderly stop. Of an unfenced owner
+// it returns 0: nobody counts.
 func (o *Owner) Begin(ctx context.Context, offset int64) (owners int, err error) {
 	owners, _, err = o.begin(ctx, offset, true)
 
@@ -305,12 +319,15 @@ func (o *Owner) Begin(ctx context.Context, offset int64) (owners int, err error)
 // BeginDecoding is Begin for bytes that are to be decoded first: what kills a process may do so
 // already then. decoded reports whether one of the owners has called Begin for the same offset, and so
 // lived to see the record. Call Begin once the record is decoded; while owners are few there is no
-// need to.
+// need to. Of an unfenced owner it returns 0 and false.
 func (o *Owner) BeginDecoding(ctx context.Context, offset int64) (owners int, decoded bool, err error) {
 	return o.begin(ctx, offset, false)
 }
 
 func (o *Owner) begin(ctx context.Context, offset int64, decoded bool) (int, bool, error) {
+	if err := o.check(); err != nil || !o.fenced() {
+		return 0, false, err
+	}
 	var row db.CheckpointStartRow
 	err := o.update(ctx, func(conn db.DBTX) (int64, error) {
 		rows, err := o.guard.queries.CheckpointStart(ctx, conn, db.CheckpointStartParams{
@@ -327,8 +344,13 @@ func (o *Owner) begin(ctx context.Context, offset int64, decoded bool) (int, boo
 	return int(row.Starts), row.Decoded, err
 }
 
-// End clears the mark set by Begin or BeginDecoding after an orderly stop.
+// End clears the mark set by Begin or BeginDecoding after an orderly stop. It does nothing if the owner is
+// unfenced.
 func (o *Owner) End(ctx context.Context, offset int64) error {
+	if err := o.check(); err != nil || !o.fenced() {
+		return err
+	}
+
 	return o.guard.onPool(ctx, func(conn db.DBTX) error {
 		return o.guard.queries.CheckpointTakeBackStart(ctx, conn, db.CheckpointTakeBackStartParams{
 			StartedOffset: &offset,
@@ -351,35 +373,4 @@ func (o *Owner) update(ctx context.Context, statement func(conn db.DBTX) (int64,
 	}
 
 	return err
-}
-
-// InsertStarts notes where the partitions of a topic begin, by their numbers, unless a partition of
-// the topic has a checkpoint already. So members that start at the same time agree on which partitions
-// were there when the consumer first came to the topic, and a partition that is added later is known
-// to be new (KnowsTopic).
-func (g *Guard) InsertStarts(ctx context.Context, topic string, topicID uuid.UUID, starts map[int32]int64) error {
-	params := db.CheckpointInsertStartsParams{ConsumerID: g.consumer, Topic: topic, TopicID: nullable(topicID)}
-	for partition, offset := range starts {
-		params.Partitions = append(params.Partitions, partition)
-		params.NextOffsets = append(params.NextOffsets, offset)
-	}
-
-	return g.onPool(ctx, func(conn db.DBTX) error {
-		_, err := g.queries.CheckpointInsertStarts(ctx, conn, params)
-
-		return err //nolint:wrapcheck // onPool wraps it.
-	})
-}
-
-// KnowsTopic reports whether a partition of the topic has a checkpoint.
-func (g *Guard) KnowsTopic(ctx context.Context, topic string) (bool, error) {
-	known := false
-	err := g.onPool(ctx, func(conn db.DBTX) error {
-		var err error
-		known, err = g.queries.CheckpointKnowsTopic(ctx, conn, db.CheckpointKnowsTopicParams{ConsumerID: g.consumer, Topic: topic})
-
-		return err //nolint:wrapcheck // onPool wraps it.
-	})
-
-	return known, err
 }

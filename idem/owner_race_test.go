@@ -66,15 +66,15 @@ func TestLanesOfAFormerOwnerAreFenced(t *testing.T) {
 	}
 	err := <-made
 	if err == nil {
-		_, err = b.guard.ProcessIfNew(t.Context(), "a", effect("a"), idem.WithOwner(lanes[0], 0))
+		_, err = lanes[0].Process(t.Context(), idem.Event{ID: "a", Offset: 0}, effect("a"))
 	}
 	if !errors.Is(err, idem.ErrFenced) {
 		t.Errorf("a lane of the former owner: %v, want ErrFenced", err)
 	}
 }
 
-// A former owner's transaction waits for the partition while it is acquired, with a snapshot from before.
-func TestHoldOfAFormerOwnerWithAnOldSnapshot(t *testing.T) {
+// A former owner's replay waits for the partition while it is acquired, with a snapshot from before.
+func TestReplayOfAFormerOwnerWithAnOldSnapshot(t *testing.T) {
 	t.Parallel()
 	for _, isolation := range []pgx.TxIsoLevel{pgx.ReadCommitted, pgx.RepeatableRead, pgx.Serializable} {
 		t.Run(string(isolation), func(t *testing.T) {
@@ -82,12 +82,13 @@ func TestHoldOfAFormerOwnerWithAnOldSnapshot(t *testing.T) {
 			b := setup(t)
 			former := acquire(t, b.guard)
 			var key int64
-			_, err := b.guard.ProcessIfNew(t.Context(), "before", func(ctx context.Context, tx pgx.Tx) error {
+			_, err := former.Replay(t.Context(), b.storedForReplay(t, letter("before", 0)), func(ctx context.Context, tx pgx.Tx) error {
 				return tx.QueryRow(ctx, `SELECT classid::bigint << 32 | objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()`).Scan(&key)
-			}, idem.WithHold(former))
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
+			l := b.storedForReplay(t, letter("a", 1))
 			tx, err := b.db.Pool(t).Begin(t.Context()) // What Acquire does.
 			if err == nil {
 				_, err = tx.Exec(t.Context(), `SELECT pg_advisory_xact_lock($1)`, key)
@@ -100,7 +101,7 @@ func TestHoldOfAFormerOwnerWithAnOldSnapshot(t *testing.T) {
 			}
 			done := make(chan error, 1)
 			go func() {
-				_, err := b.guard.ProcessIfNew(t.Context(), "a", effect("a"), idem.WithHold(former), idem.WithIsolation(isolation))
+				_, err := former.Replay(t.Context(), l, effect("a"), idem.WithIsolation(isolation))
 				done <- err
 			}()
 			b.waitForLock(t)
@@ -149,13 +150,13 @@ func TestResetEndsLanes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for offset := range int64(5) {
-		outcome, err := b.guard.ProcessIfNew(t.Context(), strconv.FormatInt(offset, 10), effect("a"), idem.WithOwner(lanes[0], offset))
+		outcome, err := lanes[0].Process(t.Context(), idem.Event{ID: strconv.FormatInt(offset, 10), Offset: offset}, effect("a"))
 		want(t, "in a lane", outcome, err, idem.Processed)
 	}
 	if err := o.Reset(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
-	if outcome, err := b.guard.ProcessIfNew(t.Context(), "other", effect("other"), idem.WithOwner(lanes[0], 3)); !errors.Is(err, idem.ErrFenced) {
+	if outcome, err := lanes[0].Process(t.Context(), idem.Event{ID: "other", Offset: 3}, effect("other")); !errors.Is(err, idem.ErrFenced) {
 		t.Errorf("a lane from before: %v, %v; want ErrFenced", outcome, err)
 	}
 	if err := o.Advance(t.Context(), 1); err != nil {
@@ -164,7 +165,7 @@ func TestResetEndsLanes(t *testing.T) {
 	if lanes, err = o.Lanes(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}
-	outcome, err := b.guard.ProcessIfNew(t.Context(), "other", effect("other"), idem.WithOwner(lanes[0], 3))
+	outcome, err := lanes[0].Process(t.Context(), idem.Event{ID: "other", Offset: 3}, effect("other"))
 	want(t, "in a new lane", outcome, err, idem.Processed)
 }
 
@@ -179,10 +180,10 @@ func TestDatabaseGoesBackBehindAReset(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	outcome, err := b.guard.ProcessAt(t.Context(), o, 50, effect("50"))
+	outcome, err := o.Process(t.Context(), idem.Event{ByCheckpoint: true, Offset: 50}, effect("50"))
 	want(t, "after Reset", outcome, err, idem.Processed)
 	b.exec(t, `UPDATE idem.checkpoints SET next_offset = 100`)
-	if outcome, err := b.guard.ProcessAt(t.Context(), o, 51, effect("51")); !errors.Is(err, idem.ErrFenced) {
+	if outcome, err := o.Process(t.Context(), idem.Event{ByCheckpoint: true, Offset: 51}, effect("51")); !errors.Is(err, idem.ErrFenced) {
 		t.Errorf("the next record: %v, %v; want ErrFenced", outcome, err)
 	}
 	if err := o.Verify(t.Context()); !errors.Is(err, idem.ErrFenced) {

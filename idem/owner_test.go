@@ -36,7 +36,7 @@ func TestCheckpointOutlivesTheKey(t *testing.T) {
 	if w.Next() != 0 || w.Recreated() {
 		t.Errorf("a new checkpoint: next %d, recreated %v", w.Next(), w.Recreated())
 	}
-	outcome, err := b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithOwner(w, 7))
+	outcome, err := w.Process(t.Context(), idem.Event{ID: "e", Offset: 7}, effect("e"))
 	want(t, "first", outcome, err, idem.Processed)
 	if w.Next() != 8 {
 		t.Errorf("the owner is at %d after it has processed 7", w.Next())
@@ -44,44 +44,48 @@ func TestCheckpointOutlivesTheKey(t *testing.T) {
 	if _, err := b.guard.Forget(t.Context(), "e"); err != nil {
 		t.Fatal(err)
 	}
-	outcome, err = b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithOwner(w, 7))
+	outcome, err = w.Process(t.Context(), idem.Event{ID: "e", Offset: 7}, effect("e"))
 	want(t, "again", outcome, err, idem.AlreadyProcessed)
 
 	again := acquire(t, b.guard)
 	if again.Next() != 8 {
 		t.Errorf("the next owner goes on at %d, want 8", again.Next())
 	}
-	outcome, err = b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithOwner(again, 8))
+	outcome, err = again.Process(t.Context(), idem.Event{ID: "e", Offset: 8}, effect("e"))
 	want(t, "produced again", outcome, err, idem.Processed)
-	outcome, err = b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithOwner(again, 9))
+	outcome, err = again.Process(t.Context(), idem.Event{ID: "e", Offset: 9}, effect("e"))
 	want(t, "a duplicate", outcome, err, idem.AlreadyProcessed)
 	if n := b.effects(t, "e"); n != 2 {
 		t.Errorf("it took effect %d times, want 2", n)
 	}
 }
 
-func TestProcessOffset(t *testing.T) {
+func TestProcessByCheckpoint(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	w := acquire(t, b.guard)
 	for offset, wanted := range []idem.Outcome{0: idem.Processed, 1: idem.Processed} {
 		id := fmt.Sprint("offset ", offset)
-		outcome, err := b.guard.ProcessAt(t.Context(), w, int64(offset), effect(id))
+		outcome, err := w.Process(t.Context(), idem.Event{ByCheckpoint: true, Offset: int64(offset)}, effect(id))
 		want(t, id, outcome, err, wanted)
-		outcome, err = b.guard.ProcessAt(t.Context(), w, int64(offset), effect(id))
+		outcome, err = w.Process(t.Context(), idem.Event{ByCheckpoint: true, Offset: int64(offset)}, effect(id))
 		want(t, id+" again", outcome, err, idem.AlreadyProcessed)
 		if n := b.effects(t, id); n != 1 {
 			t.Errorf("%s took effect %d times", id, n)
 		}
 	}
-	_, err := b.guard.ProcessAt(t.Context(), w, 2, func(ctx context.Context, tx pgx.Tx) error {
+	// Nothing is stored, whatever else stands in the event.
+	metadata := &idem.Metadata{Host: "h"}
+	outcome, err := w.Process(t.Context(), idem.Event{ByCheckpoint: true, ID: "id", Metadata: metadata, Fingerprint: 1, Offset: 2}, effect("all"), idem.WithHandlerDuration())
+	want(t, "with an id and metadata", outcome, err, idem.Processed)
+	_, err = w.Process(t.Context(), idem.Event{ByCheckpoint: true, Offset: 3}, func(ctx context.Context, tx pgx.Tx) error {
 		return errors.Join(effect("fails")(ctx, tx), errBoom)
 	})
 	var handlerErr *idem.HandlerError
-	if !errors.As(err, &handlerErr) || handlerErr.EventID != "orders/3/2" || !errors.Is(err, errBoom) {
+	if !errors.As(err, &handlerErr) || handlerErr.EventID != "orders/3/3" || !errors.Is(err, errBoom) {
 		t.Errorf("a failing handler: %v", err)
 	}
-	outcome, err := b.guard.ProcessAt(t.Context(), w, 2, effect("works"))
+	outcome, err = w.Process(t.Context(), idem.Event{ByCheckpoint: true, Offset: 3}, effect("works"))
 	want(t, "after a failure", outcome, err, idem.Processed)
 	if n := b.effects(t, "fails"); n != 0 {
 		t.Errorf("the failed handler took effect %d times", n)
@@ -99,18 +103,18 @@ func TestFormerOwnerIsFenced(t *testing.T) {
 	zombie := acquire(t, b.guard)
 	owner := acquire(t, b.guard)
 	for name, try := range map[string]func() error{
-		"ProcessIfNew": func() error {
-			_, err := b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithOwner(zombie, 0))
+		"Process": func() error {
+			_, err := zombie.Process(t.Context(), idem.Event{ID: "e", Offset: 0}, effect("e"))
 
 			return err
 		},
-		"ProcessAt": func() error {
-			_, err := b.guard.ProcessAt(t.Context(), zombie, 0, effect("e"))
+		"Process by the checkpoint": func() error {
+			_, err := zombie.Process(t.Context(), idem.Event{ByCheckpoint: true, Offset: 0}, effect("e"))
 
 			return err
 		},
 		"StoreDeadLetter": func() error {
-			_, err := b.guard.StoreDeadLetter(t.Context(), idem.DeadLetter{Partition: partition}, idem.WithOwner(zombie, 0))
+			_, err := zombie.StoreDeadLetter(t.Context(), idem.DeadLetter{Partition: partition})
 
 			return err
 		},
@@ -127,7 +131,7 @@ func TestFormerOwnerIsFenced(t *testing.T) {
 		}
 	}
 	b.wantProcessed(t, "e", false)
-	outcome, err := b.guard.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithOwner(owner, 0))
+	outcome, err := owner.Process(t.Context(), idem.Event{ID: "e", Offset: 0}, effect("e"))
 	want(t, "the owner", outcome, err, idem.Processed)
 }
 
@@ -147,7 +151,7 @@ func TestTakeOverDuringATransaction(t *testing.T) {
 			}
 			next := make(chan taken, 1)
 			runs := 0
-			outcome, err := b.guard.ProcessIfNew(t.Context(), "e", func(ctx context.Context, tx pgx.Tx) error {
+			outcome, err := zombie.Process(t.Context(), idem.Event{ID: "e", Offset: 4}, func(ctx context.Context, tx pgx.Tx) error {
 				runs++
 				go func() {
 					w, err := other.Acquire(ctx, partition, idem.AcquireOptions{Patience: patience})
@@ -161,7 +165,7 @@ func TestTakeOverDuringATransaction(t *testing.T) {
 				}
 
 				return effect("e")(ctx, tx)
-			}, idem.WithOwner(zombie, 4))
+			})
 			owner := <-next
 			if owner.error != nil {
 				t.Fatal(owner.error)
@@ -180,7 +184,7 @@ func TestTakeOverDuringATransaction(t *testing.T) {
 			if runs != 1 {
 				t.Errorf("the former owner's handler ran %d times", runs)
 			}
-			outcome, err = other.ProcessIfNew(t.Context(), "e", effect("e"), idem.WithOwner(owner.Owner, 4))
+			outcome, err = owner.Process(t.Context(), idem.Event{ID: "e", Offset: 4}, effect("e"))
 			if patience == 0 {
 				want(t, "the new owner", outcome, err, idem.Processed)
 			} else {
@@ -202,7 +206,7 @@ func TestOffsetCommitWithoutAnswer(t *testing.T) {
 				id := fmt.Sprint("offset ", offset)
 				c.runs.Store(0)
 				c.proxy.CutNextCommit(mode)
-				outcome, err := c.through.ProcessAt(t.Context(), w, offset, c.handler(id))
+				outcome, err := w.Process(t.Context(), idem.Event{ByCheckpoint: true, Offset: offset}, c.handler(id))
 				want(t, id, outcome, err, idem.Processed)
 				if n := c.runs.Load(); n < expect.least || n > expect.most {
 					t.Fatalf("%s: the handler ran %d times, want %d to %d", id, n, expect.least, expect.most)
@@ -233,7 +237,7 @@ func TestOffsetCommitWithoutAnswerBeforeATakeOver(t *testing.T) {
 	})
 	w := acquire(t, c.through)
 	c.proxy.CutNextCommit(pgtest.DropAfterCommit)
-	outcome, err := c.through.ProcessAt(t.Context(), w, 0, func(ctx context.Context, tx pgx.Tx) error {
+	outcome, err := w.Process(t.Context(), idem.Event{ByCheckpoint: true, Offset: 0}, func(ctx context.Context, tx pgx.Tx) error {
 		cut.Store(true)
 
 		return c.handler("e")(ctx, tx)
@@ -374,27 +378,18 @@ func TestCheckpointMisuse(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	w := acquire(t, b.guard)
-	other := newGuard(t, b.pool, idem.Config{Consumer: "other"})
-	tx, err := b.pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tx.Rollback(t.Context()) //nolint:errcheck // Nothing is in it.
-	process := func(guard *idem.Guard, opt idem.Option) error {
-		_, err := guard.ProcessIfNew(t.Context(), "e", effect("e"), opt)
-
-		return err
-	}
 	for name, try := range map[string]func() error{
-		"no checkpoint":    func() error { return process(b.guard, idem.WithOwner(nil, 0)) },
-		"zero checkpoint":  func() error { return process(b.guard, idem.WithOwner(&idem.Owner{}, 0)) },
-		"negative offset":  func() error { return process(b.guard, idem.WithOwner(w, -1)) },
-		"another guard":    func() error { return process(other, idem.WithOwner(w, 0)) },
-		"in a ClaimTx":     func() error { return second(b.guard.ClaimTx(t.Context(), tx, "e", idem.WithOwner(w, 0))) },
-		"offset, nil":      func() error { return second(b.guard.ProcessAt(t.Context(), nil, 0, effect("e"))) },
-		"no topic":         func() error { return second(b.guard.Acquire(t.Context(), idem.Partition{}, idem.AcquireOptions{})) },
-		"nil guard":        func() error { return second((*idem.Guard)(nil).Acquire(t.Context(), partition, idem.AcquireOptions{})) },
-		"nil guard offset": func() error { return second((*idem.Guard)(nil).ProcessAt(t.Context(), w, 0, effect("e"))) },
+		"negative offset": func() error { return second(w.Process(t.Context(), idem.Event{ID: "e", Offset: -1}, effect("e"))) },
+		"negative offset of a batch": func() error {
+			return second(w.ProcessBatch(t.Context(), []idem.Event{{ID: "e", Offset: -1}}, func(context.Context, pgx.Tx, []idem.Event) error { return nil }))
+		},
+		"no handler": func() error { return second(w.Process(t.Context(), idem.Event{ID: "e"}, nil)) },
+		"nil option": func() error { return second(w.Process(t.Context(), idem.Event{ID: "e"}, effect("e"), nil)) },
+		"parked without a key": func() error {
+			return second(w.StoreDeadLetter(t.Context(), idem.DeadLetter{State: idem.DeadLetterParked}))
+		},
+		"no topic":  func() error { return second(b.guard.Acquire(t.Context(), idem.Partition{}, idem.AcquireOptions{})) },
+		"nil guard": func() error { return second((*idem.Guard)(nil).Acquire(t.Context(), partition, idem.AcquireOptions{})) },
 	} {
 		if err := try(); !errors.Is(err, idem.ErrInvalidConfig) {
 			t.Errorf("%s: %v, want ErrInvalidConfig", name, err)

@@ -46,13 +46,13 @@ func keyHash(key []byte) int64 {
 	return int64(binary.BigEndian.Uint64(hash[:8])) //nolint:gosec // All 64 bits are meant.
 }
 
-// ParkedKeys returns the record keys with unresolved dead letters. While the caller owns the partition
-// nobody else adds any, so once is enough.
-func (g *Guard) ParkedKeys(ctx context.Context, p Partition) (ParkedKeys, error) {
+// ParkedKeys returns the record keys with unresolved dead letters. While a partition has an owner nobody
+// else adds any, so once is enough. (Unfenced ones do not know of each other.)
+func (o *Owner) ParkedKeys(ctx context.Context) (ParkedKeys, error) {
 	keys := ParkedKeys{}
-	err := g.onPool(ctx, func(conn db.DBTX) error {
+	err := o.onPool(ctx, func(g *Guard, conn db.DBTX) error {
 		rows, err := g.queries.DeadLetterParkedKeys(ctx, conn, db.DeadLetterParkedKeysParams{
-			ConsumerID: g.consumer, Topic: p.Topic, RecordPartition: p.Number, TopicID: p.TopicID,
+			ConsumerID: g.consumer, Topic: o.partition.Topic, RecordPartition: o.partition.Number, TopicID: o.partition.TopicID,
 		})
 		for _, row := range rows {
 			keys[*row.KeyHash] = row.LastOffset

@@ -48,13 +48,13 @@ func TestOrderOfParkedDeadLettersDoesNotFollowTheirIDs(t *testing.T) {
 		}
 		l := keyed(state, id, int64(i))
 		l.ID = uuid.MustParse(fmt.Sprintf("0190000%d-0000-7000-8000-000000000000", 9-i))
-		outcome, err := b.guard.StoreDeadLetter(t.Context(), l)
+		outcome, err := b.guard.Unfenced(partition).StoreDeadLetter(t.Context(), l)
 		want(t, id, outcome, err, idem.Processed)
 	}
 	b.askForReplay(t)
 	for _, id := range []string{"e0", "e1", "e2", "e3"} {
 		l := b.next(t)
-		outcome, err := b.guard.ReplayDeadLetter(t.Context(), l, effect(id))
+		outcome, err := b.guard.Unfenced(partition).Replay(t.Context(), l, effect(id))
 		if want(t, id, outcome, err, idem.Processed); l.EventID != id {
 			t.Fatalf("next was %s, want %s", l.EventID, id)
 		}
@@ -65,21 +65,20 @@ func TestOrderOfParkedDeadLettersDoesNotFollowTheirIDs(t *testing.T) {
 func TestRecordsOfARecreatedTopicDoNotWaitForTheFormerOnes(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	outcome, err := b.guard.StoreDeadLetter(t.Context(), keyed(idem.DeadLetterOpen, "former", 7))
+	outcome, err := b.guard.Unfenced(partition).StoreDeadLetter(t.Context(), keyed(idem.DeadLetterOpen, "former", 7))
 	want(t, "store", outcome, err, idem.Processed)
 	again := partition
 	again.TopicID = uuid.New()
 	for _, offset := range []int64{3, 9} {
 		l := keyed(idem.DeadLetterParked, fmt.Sprint("new ", offset), offset)
-		l.Partition = again
-		if _, err := b.guard.StoreDeadLetter(t.Context(), l); !errors.Is(err, idem.ErrNotParked) {
+		if _, err := b.guard.Unfenced(again).StoreDeadLetter(t.Context(), l); !errors.Is(err, idem.ErrNotParked) {
 			t.Errorf("offset %d: %v, want ErrNotParked", offset, err)
 		}
 	}
-	if keys, err := b.guard.ParkedKeys(t.Context(), again); err != nil || len(keys) != 0 {
+	if keys, err := b.guard.Unfenced(again).ParkedKeys(t.Context()); err != nil || len(keys) != 0 {
 		t.Errorf("parked keys of the new topic: %v, %v", keys, err)
 	}
-	if _, err := b.guard.StoreDeadLetter(t.Context(), keyed(idem.DeadLetterParked, "before", 6)); !errors.Is(err, idem.ErrNotParked) {
+	if _, err := b.guard.Unfenced(partition).StoreDeadLetter(t.Context(), keyed(idem.DeadLetterParked, "before", 6)); !errors.Is(err, idem.ErrNotParked) {
 		t.Errorf("a record in front of the dead letter: %v, want ErrNotParked", err)
 	}
 }
@@ -89,7 +88,7 @@ func TestRecordsOfARecreatedTopicDoNotWaitForTheFormerOnes(t *testing.T) {
 func TestDiscardWhileARecordIsParkedBehind(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	outcome, err := b.guard.StoreDeadLetter(t.Context(), keyed(idem.DeadLetterOpen, "head", 0))
+	outcome, err := b.guard.Unfenced(partition).StoreDeadLetter(t.Context(), keyed(idem.DeadLetterOpen, "head", 0))
 	want(t, "store", outcome, err, idem.Processed)
 	b.exec(t, `CREATE FUNCTION public.dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END $$`)
 	b.exec(t, `CREATE TRIGGER dawdle AFTER INSERT ON idem.dead_letters FOR EACH ROW EXECUTE FUNCTION public.dawdle()`)
@@ -102,7 +101,7 @@ func TestDiscardWhileARecordIsParkedBehind(t *testing.T) {
 	}
 	var working sync.WaitGroup
 	working.Go(func() {
-		outcome, err := b.guard.StoreDeadLetter(t.Context(), keyed(idem.DeadLetterParked, "parked", 1))
+		outcome, err := b.guard.Unfenced(partition).StoreDeadLetter(t.Context(), keyed(idem.DeadLetterParked, "parked", 1))
 		if outcome != idem.Processed {
 			t.Errorf("park: %v, %v", outcome, err)
 		}
@@ -135,9 +134,9 @@ func TestRecordIsParkedWhileTheHeadIsProcessed(t *testing.T) {
 	b := setup(t)
 	l := b.storedForReplay(t, keyed(idem.DeadLetterOpen, "head", 0))
 	parked := make(chan error, 1)
-	outcome, err := b.guard.ReplayDeadLetter(t.Context(), l, func(ctx context.Context, _ pgx.Tx) error {
+	outcome, err := b.guard.Unfenced(partition).Replay(t.Context(), l, func(ctx context.Context, _ pgx.Tx) error {
 		go func() {
-			_, err := b.guard.StoreDeadLetter(ctx, keyed(idem.DeadLetterParked, "parked", 1))
+			_, err := b.guard.Unfenced(partition).StoreDeadLetter(ctx, keyed(idem.DeadLetterParked, "parked", 1))
 			parked <- err
 		}()
 		b.waitForLock(t) //nolint:contextcheck // The helper uses the test's.
@@ -172,9 +171,9 @@ func TestNoParkedDeadLetterIsOrphaned(t *testing.T) {
 			storing.Go(func() {
 				for offset := range int64(records) {
 					id := strconv.FormatInt(offset, 10)
-					outcome, err := guard.StoreDeadLetter(t.Context(), keyed(idem.DeadLetterParked, id, offset))
+					outcome, err := guard.Unfenced(partition).StoreDeadLetter(t.Context(), keyed(idem.DeadLetterParked, id, offset))
 					if errors.Is(err, idem.ErrNotParked) { // As a consumer would process it, and fail.
-						outcome, err = guard.StoreDeadLetter(t.Context(), keyed(idem.DeadLetterOpen, id, offset))
+						outcome, err = guard.Unfenced(partition).StoreDeadLetter(t.Context(), keyed(idem.DeadLetterOpen, id, offset))
 					}
 					if err != nil || outcome != idem.Processed {
 						t.Errorf("store %s: %v, %v", id, outcome, err)
@@ -205,9 +204,9 @@ func TestNoParkedDeadLetterIsOrphaned(t *testing.T) {
 			}
 			working.Go(func() { // The owner.
 				for !ended() {
-					l, err := guard.NextDeadLetter(t.Context(), partition)
+					l, err := guard.Unfenced(partition).NextDeadLetter(t.Context())
 					if err == nil {
-						_, err = guard.ReplayDeadLetter(t.Context(), l, effect(l.EventID))
+						_, err = guard.Unfenced(partition).Replay(t.Context(), l, effect(l.EventID))
 					}
 					if err != nil && !errors.Is(err, idem.ErrNotFound) {
 						t.Errorf("replay: %v", err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nova-events/idempotent-consumer/db"
@@ -37,8 +38,8 @@ type Handler func(ctx context.Context, tx pgx.Tx) error
 // If ctx has ended by the time that fn returns, nothing is committed. The end of ctx no longer
 // stops a COMMIT under way: it and the search for its outcome may go on for
 // RetryPolicy.ResolveTimeout.
-func (g *Guard) ProcessIfNew(ctx context.Context, eventID string, fn Handler, opts ...Option) (Outcome, error) {
-	c, err := g.newCall(eventID, opts)
+func (g *Guard) ProcessIfNew(ctx context.Context, eventID string, fn Handler, opts ...ProcessOption) (Outcome, error) {
+	c, err := newCall(g, OpProcess, eventID, opts)
 	if err != nil {
 		return 0, err
 	}
@@ -51,7 +52,9 @@ func (g *Guard) process(ctx context.Context, c call, fn Handler) (Outcome, error
 		return 0, fmt.Errorf("%w: the handler is nil", ErrInvalidConfig)
 	}
 
-	return g.settle(ctx, c, func() (Outcome, error) { return g.attempt(ctx, c, fn) })
+	return g.watchProcess(ctx, c, func(ctx context.Context) (Outcome, error) {
+		return g.settle(ctx, c, func() (Outcome, error) { return g.attempt(ctx, c, fn) })
+	})
 }
 
 // settle repeats attempts by the retry policy and finds out what became of a COMMIT without an
@@ -89,12 +92,6 @@ func notCommitted(c call, err error) error {
 	return fmt.Errorf("idem: nothing was committed: %w", err)
 }
 
-// MarkProcessed claims an event without processing it, so that it counts as processed from
-// then on. It returns Processed, or AlreadyProcessed if the event was processed before.
-func (g *Guard) MarkProcessed(ctx context.Context, eventID string, opts ...Option) (Outcome, error) {
-	return g.ProcessIfNew(ctx, eventID, func(context.Context, pgx.Tx) error { return nil }, opts...)
-}
-
 // attempt is one transaction: claim, handler, COMMIT.
 func (g *Guard) attempt(ctx context.Context, c call, fn Handler) (outcome Outcome, err error) {
 	if err := g.register(ctx); err != nil {
@@ -109,14 +106,8 @@ func (g *Guard) attempt(ctx context.Context, c call, fn Handler) (outcome Outcom
 
 			return g.collided(ctx, g.names.on(tx), c)
 		}
-		started := time.Now()
 		if err := g.handle(ctx, tx, c, fn); err != nil {
 			return err
-		}
-		if c.recordDuration {
-			if err := g.recordDuration(ctx, tx, c, time.Since(started)); err != nil {
-				return err
-			}
 		}
 		if err := g.commit(ctx, tx, c); err != nil {
 			return err
@@ -152,13 +143,14 @@ func (g *Guard) begin(ctx context.Context, c call, fn func(tx pgx.Tx, got claime
 		// It cannot fail: a queuer sends nothing.
 		_ = g.queries.RoleNote(ctx, g.names.on(queuer{batch: &b.first}))
 	}
-	var got claimed
-	if c.owner == nil {
+	got, err := g.watchClaim(ctx, c, func(ctx context.Context) (claimed, error) {
+		if c.owner != nil {
+			return g.claimOwned(ctx, b, c)
+		}
 		g.queueReclaim(ctx, b, c)
-		got, err = g.claim(ctx, g.names.on(b), c)
-	} else {
-		got, err = g.claimOwned(ctx, b, c)
-	}
+
+		return g.claim(ctx, g.names.on(b), c)
+	})
 	if err == nil {
 		err = fn(b.tx, got)
 	}
@@ -173,9 +165,48 @@ func rollBack(ctx context.Context, tx pgx.Tx, c call) {
 	_ = tx.Rollback(ctx) // A failure closes the connection, which rolls back too.
 }
 
-// handle runs the handler and judges how it left the transaction.
+// watchClaim calls the hooks around a claim.
+func (g *Guard) watchClaim(ctx context.Context, c call, claim func(ctx context.Context) (claimed, error)) (claimed, error) {
+	op, hook := g.op(c), g.config.Hooks.Claim
+	ctx = hook.begin(ctx, op)
+	got, err := claim(ctx)
+	end := ClaimEnd{Err: err}
+	if got.place {
+		end.New = got.count + c.alone
+	}
+	hook.end(ctx, op, end)
+
+	return got, err
+}
+
+// handle runs the handler, judges how it left the transaction, and notes how long it took if that is asked
+// for.
 func (g *Guard) handle(ctx context.Context, tx pgx.Tx, c call, fn Handler) error {
-	err := fn(ctx, handlerTx{handlerSavepoint{tx}})
+	started := time.Now()
+	err := g.watchHandler(ctx, tx, c, fn)
+	if err == nil && c.recordDuration && c.key != uuid.Nil {
+		err = g.recordDuration(ctx, tx, c, time.Since(started))
+	}
+
+	return err
+}
+
+// watchHandler calls the hooks around the handler.
+func (g *Guard) watchHandler(ctx context.Context, tx pgx.Tx, c call, fn Handler) (err error) {
+	op, hook := g.op(c), g.config.Hooks.Handler
+	if c.kind == OpStoreDeadLetter {
+		hook = Hook[HandlerEnd]{} // It is no handler's business.
+	}
+	hooked := hook.begin(ctx, op)
+	err = errNoReturn
+	defer func() { hook.end(hooked, op, HandlerEnd{err}) }()
+	err = judge(fn(hooked, handlerTx{handlerSavepoint{tx}}), tx, c)
+
+	return err
+}
+
+// judge says what an error of the handler, and how it left the transaction, come to.
+func judge(err error, tx pgx.Tx, c call) error {
 	transient, ended := false, false
 	switch conn := tx.Conn(); {
 	case conn.IsClosed():
@@ -225,9 +256,19 @@ func (g *Guard) recordDuration(ctx context.Context, tx pgx.Tx, c call, d time.Du
 	return nil
 }
 
+// commit ends the transaction, between its hooks.
+func (g *Guard) commit(ctx context.Context, tx pgx.Tx, c call) error {
+	op, hook := g.op(c), g.config.Hooks.Commit
+	ctx = hook.begin(ctx, op)
+	err := commit(ctx, tx, c)
+	hook.end(ctx, op, CommitEnd{err})
+
+	return err
+}
+
 // commit ends the transaction. From its start on the context's end is no longer a reason to
 // stop: half-way the outcome would be unknown for nothing.
-func (g *Guard) commit(ctx context.Context, tx pgx.Tx, c call) error {
+func commit(ctx context.Context, tx pgx.Tx, c call) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("idem: not committed: %w", err)
 	}

@@ -18,7 +18,7 @@ func TestOwnerOfARenamedConsumerIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.guard.ProcessAt(t.Context(), owner, 0, effect("before")); err != nil {
+	if _, err := owner.Process(t.Context(), idem.Event{ByCheckpoint: true, Offset: 0}, effect("before")); err != nil {
 		t.Fatal(err)
 	}
 	exec := func(sql string) {
@@ -30,7 +30,7 @@ func TestOwnerOfARenamedConsumerIsRefused(t *testing.T) {
 	exec(`UPDATE idem.consumers SET closed = 'renamed to new'`)
 	exec(`UPDATE idem.checkpoints SET consumer_id = idem.consumer_id('new')`)
 
-	if _, err := b.guard.ProcessAt(t.Context(), owner, 1, effect("after")); !errors.Is(err, idem.ErrCheckpointGone) || !strings.Contains(err.Error(), "renamed or deleted") {
+	if _, err := owner.Process(t.Context(), idem.Event{ByCheckpoint: true, Offset: 1}, effect("after")); !errors.Is(err, idem.ErrCheckpointGone) || !strings.Contains(err.Error(), "renamed or deleted") {
 		t.Errorf("process: %v", err)
 	}
 	if _, err := b.guard.Acquire(t.Context(), partition, idem.AcquireOptions{}); !errors.Is(err, idem.ErrConsumerClosed) {

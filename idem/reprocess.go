@@ -8,20 +8,22 @@ import (
 
 // FillDeadLetter stores the record that a requested dead letter stands for, once it has been read from
 // the log: time, key, value and headers.
-func (g *Guard) FillDeadLetter(ctx context.Context, letter DeadLetter) error {
+func (o *Owner) FillDeadLetter(ctx context.Context, letter DeadLetter) error {
 	params := db.DeadLetterFillParams{
-		ConsumerID: g.consumer, ID: letter.ID, RecordTime: timestamptz(letter.Time), RecordKey: letter.Key, RecordValue: letter.Value,
+		ID: letter.ID, RecordTime: timestamptz(letter.Time), RecordKey: letter.Key, RecordValue: letter.Value,
 	}
 	params.HeaderKeys, params.HeaderValues = headerArrays(letter.Headers)
 
-	return g.onPool(ctx, func(conn db.DBTX) error {
+	return o.onPool(ctx, func(g *Guard, conn db.DBTX) error {
+		params.ConsumerID = g.consumer
+
 		return g.queries.DeadLetterFill(ctx, conn, params)
 	})
 }
 
 // ExpireDeadLetter resolves a requested dead letter whose record is not in the log, for that reason.
-func (g *Guard) ExpireDeadLetter(ctx context.Context, letter DeadLetter, reason error) error {
-	return g.onPool(ctx, func(conn db.DBTX) error {
+func (o *Owner) ExpireDeadLetter(ctx context.Context, letter DeadLetter, reason error) error {
+	return o.onPool(ctx, func(g *Guard, conn db.DBTX) error {
 		return g.queries.DeadLetterExpire(ctx, conn, db.DeadLetterExpireParams{ConsumerID: g.consumer, ID: letter.ID, Error: cleanText(reason.Error())})
 	})
 }

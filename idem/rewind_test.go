@@ -25,32 +25,30 @@ func (b *bundle) goBack(t *testing.T, next int) {
 // record, whatever form that takes, and commit nothing.
 func TestDatabaseGoesBackUnderAnOwner(t *testing.T) {
 	t.Parallel()
-	for name, process := range map[string]func(b *bundle, ctx context.Context, o *idem.Owner, offset int) error{
-		"single": func(b *bundle, ctx context.Context, o *idem.Owner, offset int) error {
+	for name, process := range map[string]func(ctx context.Context, o *idem.Owner, offset int) error{
+		"single": func(ctx context.Context, o *idem.Owner, offset int) error {
 			id := strconv.Itoa(offset)
-			_, err := b.guard.ProcessIfNew(ctx, id, effect(id), idem.WithOwner(o, int64(offset)))
+			_, err := o.Process(ctx, idem.Event{ID: id, Offset: int64(offset)}, effect(id))
 
 			return err
 		},
-		"without an id": func(b *bundle, ctx context.Context, o *idem.Owner, offset int) error {
-			_, err := b.guard.ProcessAt(ctx, o, int64(offset), effect(strconv.Itoa(offset)))
+		"without an id": func(ctx context.Context, o *idem.Owner, offset int) error {
+			_, err := o.Process(ctx, idem.Event{ByCheckpoint: true, Offset: int64(offset)}, effect(strconv.Itoa(offset)))
 
 			return err
 		},
-		"batch": func(b *bundle, ctx context.Context, o *idem.Owner, offset int) error {
+		"batch": func(ctx context.Context, o *idem.Owner, offset int) error {
 			id := strconv.Itoa(offset)
-			_, err := b.guard.ProcessBatchAt(ctx, o, []idem.BatchEvent{{ID: id, Offset: int64(offset)}},
-				func(ctx context.Context, tx pgx.Tx, _ []idem.BatchEvent) error { return effect(id)(ctx, tx) })
+			_, err := o.ProcessBatch(ctx, []idem.Event{{ID: id, Offset: int64(offset)}}, func(ctx context.Context, tx pgx.Tx, _ []idem.Event) error { return effect(id)(ctx, tx) })
 
 			return err
 		},
-		"dead letter": func(b *bundle, ctx context.Context, o *idem.Owner, offset int) error {
-			_, err := b.guard.StoreDeadLetter(ctx, idem.DeadLetter{Partition: partition, Offset: int64(offset), EventID: strconv.Itoa(offset), Error: "bad"},
-				idem.WithOwner(o, int64(offset)))
+		"dead letter": func(ctx context.Context, o *idem.Owner, offset int) error {
+			_, err := o.StoreDeadLetter(ctx, idem.DeadLetter{Partition: partition, Offset: int64(offset), EventID: strconv.Itoa(offset), Error: "bad"})
 
 			return err
 		},
-		"advance": func(_ *bundle, ctx context.Context, o *idem.Owner, offset int) error {
+		"advance": func(ctx context.Context, o *idem.Owner, offset int) error {
 			return o.Advance(ctx, int64(offset)+1)
 		},
 	} {
@@ -59,13 +57,13 @@ func TestDatabaseGoesBackUnderAnOwner(t *testing.T) {
 			b := setup(t)
 			o := acquire(t, b.guard)
 			for offset := range 20 {
-				if err := process(b, t.Context(), o, offset); err != nil {
+				if err := process(t.Context(), o, offset); err != nil {
 					t.Fatal(err)
 				}
 			}
 			b.goBack(t, 10)
 			for range 2 {
-				if err := process(b, t.Context(), o, 20); !errors.Is(err, idem.ErrRewound) || idem.IsTransient(err) {
+				if err := process(t.Context(), o, 20); !errors.Is(err, idem.ErrRewound) || idem.IsTransient(err) {
 					t.Fatalf("after the database went back: %v, want ErrRewound", err)
 				}
 			}
@@ -77,7 +75,7 @@ func TestDatabaseGoesBackUnderAnOwner(t *testing.T) {
 				t.Fatalf("the owner goes on at %d, want 10", o.Next())
 			}
 			for offset := 10; offset <= 20; offset++ {
-				if err := process(b, t.Context(), o, offset); err != nil {
+				if err := process(t.Context(), o, offset); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -95,12 +93,12 @@ func TestDatabaseGoesBackBehindTheOwner(t *testing.T) {
 	b := setup(t)
 	o := acquire(t, b.guard)
 	b.exec(t, `UPDATE idem.checkpoints SET owner_token = gen_random_uuid()`)
-	_, err := b.guard.ProcessIfNew(t.Context(), "0", effect("0"), idem.WithOwner(o, 0))
+	_, err := o.Process(t.Context(), idem.Event{ID: "0", Offset: 0}, effect("0"))
 	if !errors.Is(err, idem.ErrFenced) {
 		t.Errorf("another token: %v, want ErrFenced", err)
 	}
 	b.exec(t, `DELETE FROM idem.checkpoints`)
-	_, err = b.guard.ProcessIfNew(t.Context(), "0", effect("0"), idem.WithOwner(o, 0))
+	_, err = o.Process(t.Context(), idem.Event{ID: "0", Offset: 0}, effect("0"))
 	if !errors.Is(err, idem.ErrCheckpointGone) || idem.IsTransient(err) {
 		t.Errorf("no row: %v, want ErrCheckpointGone", err)
 	}
@@ -150,14 +148,14 @@ func TestStartOfAPartition(t *testing.T) {
 // same: by the lane's next transaction, by Advance and by Verify.
 func TestDatabaseGoesBackUnderLanes(t *testing.T) {
 	t.Parallel()
-	for name, notice := range map[string]func(b *bundle, ctx context.Context, o *idem.Owner, lanes []*idem.Owner) error{
-		"the lane": func(b *bundle, ctx context.Context, _ *idem.Owner, lanes []*idem.Owner) error {
-			_, err := b.guard.ProcessIfNew(ctx, "7", effect("7"), idem.WithOwner(lanes[1], 7))
+	for name, notice := range map[string]func(ctx context.Context, o *idem.Owner, lanes []*idem.Owner) error{
+		"the lane": func(ctx context.Context, _ *idem.Owner, lanes []*idem.Owner) error {
+			_, err := lanes[1].Process(ctx, idem.Event{ID: "7", Offset: 7}, effect("7"))
 
 			return err
 		},
-		"advance": func(_ *bundle, ctx context.Context, o *idem.Owner, _ []*idem.Owner) error { return o.Advance(ctx, 6) },
-		"verify":  func(_ *bundle, ctx context.Context, o *idem.Owner, _ []*idem.Owner) error { return o.Verify(ctx) },
+		"advance": func(ctx context.Context, o *idem.Owner, _ []*idem.Owner) error { return o.Advance(ctx, 6) },
+		"verify":  func(ctx context.Context, o *idem.Owner, _ []*idem.Owner) error { return o.Verify(ctx) },
 	} {
 		for loss, sql := range map[string]string{
 			"a commit": `UPDATE idem.checkpoints SET next_offset = 4 WHERE lane = 2`,
@@ -173,21 +171,21 @@ func TestDatabaseGoesBackUnderLanes(t *testing.T) {
 				}
 				for offset := range 6 {
 					id := strconv.Itoa(offset)
-					outcome, err := b.guard.ProcessIfNew(t.Context(), id, effect(id), idem.WithOwner(lanes[offset%3], int64(offset)))
+					outcome, err := lanes[offset%3].Process(t.Context(), idem.Event{ID: id, Offset: int64(offset)}, effect(id))
 					want(t, id, outcome, err, idem.Processed)
 				}
 				if err := o.Verify(t.Context()); err != nil || o.Next() != 0 {
 					t.Fatalf("nothing is lost, the checkpoint at %d: %v", o.Next(), err)
 				}
 				b.exec(t, sql)
-				if err := notice(b, t.Context(), o, lanes); !errors.Is(err, idem.ErrRewound) {
+				if err := notice(t.Context(), o, lanes); !errors.Is(err, idem.ErrRewound) {
 					t.Fatalf("got %v, want ErrRewound", err)
 				}
 				again := acquire(t, b.guard)
 				if again.Next() != 0 {
 					t.Errorf("the checkpoint has moved to %d", again.Next())
 				}
-				outcome, err := b.guard.ProcessIfNew(t.Context(), "8", effect("8"), idem.WithOwner(lanes[2], 8))
+				outcome, err := lanes[2].Process(t.Context(), idem.Event{ID: "8", Offset: 8}, effect("8"))
 				if outcome != 0 || !errors.Is(err, idem.ErrFenced) {
 					t.Errorf("a lane of the former owner: %v, %v; want ErrFenced", outcome, err)
 				}
@@ -211,7 +209,7 @@ func TestVerifyWhileLanesCommit(t *testing.T) {
 		running.Go(func() {
 			for n := range each {
 				offset := 2*n + i
-				if _, err := b.guard.ProcessIfNew(t.Context(), strconv.Itoa(offset), effect("lanes"), idem.WithOwner(lane, int64(offset))); err != nil {
+				if _, err := lane.Process(t.Context(), idem.Event{ID: strconv.Itoa(offset), Offset: int64(offset)}, effect("lanes")); err != nil {
 					t.Error(err)
 
 					return
@@ -253,7 +251,7 @@ func TestLanes(t *testing.T) {
 		}
 		for offset := range 4 {
 			id := strconv.Itoa(offset)
-			outcome, err := b.guard.ProcessIfNew(t.Context(), id, effect(id), idem.WithOwner(lanes[offset%2], int64(offset)+o.Next()))
+			outcome, err := lanes[offset%2].Process(t.Context(), idem.Event{ID: id, Offset: int64(offset) + o.Next()}, effect(id))
 			if err != nil || outcome == 0 {
 				t.Fatalf("%s: %v, %v", id, outcome, err)
 			}

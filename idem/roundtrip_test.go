@@ -123,3 +123,44 @@ func TestRoundTripsOfExecIfNew(t *testing.T) {
 		})
 	}
 }
+
+// MarkProcessed is one statement, of a duplicate too.
+func TestRoundTripsOfMarkProcessed(t *testing.T) {
+	t.Parallel()
+	for mode, expect := range map[pgx.QueryExecMode]struct{ prepare, execute int64 }{
+		pgx.QueryExecModeCacheStatement: {2, 1},
+		pgx.QueryExecModeCacheDescribe:  {2, 1},
+		pgx.QueryExecModeDescribeExec:   {2, 2},
+		pgx.QueryExecModeExec:           {1, 1},
+		pgx.QueryExecModeSimpleProtocol: {1, 1},
+	} {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			var trips atomic.Int64
+			b := setup(t)
+			pool := b.db.Pool(t, pgtest.MaxConns(1), pgtest.ExecMode(mode), countTrips(&trips))
+			guard := newGuard(t, pool, idem.Config{Consumer: "orders"})
+			if err := guard.Register(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range []struct {
+				what   string
+				id     string
+				wanted idem.Outcome
+				trips  int64
+			}{
+				{"the first", "1", idem.Processed, expect.prepare},
+				{"the second", "2", idem.Processed, expect.execute},
+				{"a duplicate", "2", idem.AlreadyProcessed, expect.execute},
+				{"the one behind it", "3", idem.Processed, expect.execute},
+			} {
+				before := trips.Load()
+				outcome, err := guard.MarkProcessed(t.Context(), c.id)
+				want(t, c.what, outcome, err, c.wanted)
+				if n := trips.Load() - before; n != c.trips {
+					t.Errorf("%s takes %d round trips, want %d", c.what, n, c.trips)
+				}
+			}
+		})
+	}
+}

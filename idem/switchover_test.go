@@ -52,11 +52,11 @@ func TestSwitchoverByLogicalReplication(t *testing.T) {
 				t.Fatal(err)
 			}
 			o := acquire(t, before.guard)
-			processThree(t, before, o, 0)
-			letterAt(t, before.guard, o, 3)
+			processThree(t, o, 0)
+			letterAt(t, o, 3)
 			s.Publish(t, made.published)
-			processThree(t, before, o, 4)
-			letterAt(t, before.guard, o, 7)
+			processThree(t, o, 4)
+			letterAt(t, o, 7)
 			s.Switch(t)
 
 			after.guard = newGuard(t, after.pool, idem.Config{Consumer: "orders"})
@@ -67,19 +67,19 @@ func TestSwitchoverByLogicalReplication(t *testing.T) {
 	}
 }
 
-func processThree(t *testing.T, b *bundle, o *idem.Owner, from int) {
+func processThree(t *testing.T, o *idem.Owner, from int) {
 	t.Helper()
 	for offset := from; offset < from+3; offset++ {
 		id := strconv.Itoa(offset)
-		outcome, err := b.guard.ProcessIfNew(t.Context(), id, effect(id), idem.WithOwner(o, int64(offset)))
+		outcome, err := o.Process(t.Context(), idem.Event{ID: id, Offset: int64(offset)}, effect(id))
 		want(t, id, outcome, err, idem.Processed)
 	}
 }
 
-func letterAt(t *testing.T, guard *idem.Guard, o *idem.Owner, offset int64) {
+func letterAt(t *testing.T, o *idem.Owner, offset int64) {
 	t.Helper()
 	letter := idem.DeadLetter{Partition: partition, Offset: offset, EventID: fmt.Sprint("bad ", offset), Key: []byte("k"), Error: "boom"}
-	outcome, err := guard.StoreDeadLetter(t.Context(), letter, idem.WithOwner(o, offset))
+	outcome, err := o.StoreDeadLetter(t.Context(), letter)
 	want(t, letter.EventID, outcome, err, idem.Processed)
 }
 
@@ -93,8 +93,9 @@ func goOn(t *testing.T, b *bundle) {
 	if o.Next() != 8 || o.IsNew() {
 		t.Fatalf("the owner goes on at %d, new: %t; want 8", o.Next(), o.IsNew())
 	}
-	for offset, id := range map[int64]string{8: "1", 9: "5", 10: "bad 3"} {
-		outcome, err := b.guard.ProcessIfNew(t.Context(), id, effect(id), idem.WithHold(o))
+	for i, id := range []string{"1", "5", "bad 3"} {
+		offset := 8 + int64(i)
+		outcome, err := o.Process(t.Context(), idem.Event{ID: id, Offset: offset}, effect(id))
 		want(t, fmt.Sprintf("%s, produced again at %d", id, offset), outcome, err, idem.AlreadyProcessed)
 	}
 	for id, times := range map[string]int{"1": 1, "5": 1, "bad 3": 0} {
@@ -102,7 +103,7 @@ func goOn(t *testing.T, b *bundle) {
 			t.Errorf("%s took effect %d times, want %d", id, n, times)
 		}
 	}
-	letterAt(t, b.guard, o, 11)
+	letterAt(t, o, 11)
 	var letters int
 	if err := b.pool.QueryRow(t.Context(), `SELECT count(*) FROM idem.dead_letters WHERE state = 'open'`).Scan(&letters); err != nil || letters != 3 {
 		t.Errorf("%d open dead letters, %v; want 3", letters, err)
@@ -123,7 +124,7 @@ func registerAnother(t *testing.T, pool *pgxpool.Pool) {
 	if !o.IsNew() {
 		t.Errorf("another consumer goes on at %d, want a new checkpoint", o.Next())
 	}
-	outcome, err := b.guard.ProcessIfNew(t.Context(), "1", effect("1"), idem.WithOwner(o, 0))
+	outcome, err := o.Process(t.Context(), idem.Event{ID: "1", Offset: 0}, effect("1"))
 	want(t, "another consumer", outcome, err, idem.Processed)
 }
 

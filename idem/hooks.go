@@ -1,0 +1,178 @@
+package idem
+
+import (
+	"context"
+	"errors"
+)
+
+// Hooks watch what a Guard does, for traces and metrics. They are called in the goroutine of the call
+// that they watch, by many at the same time, and the call waits for them. Unset ones cost nothing. Calls that
+// are refused before any I/O call none.
+type Hooks struct {
+	// Process watches one call for one event, with all its attempts: ProcessIfNew, ExecIfNew and
+	// MarkProcessed of the Guard, Process, StoreDeadLetter and Replay of an Owner.
+	Process Hook[ProcessEnd]
+
+	// Batch watches a ProcessBatch, with all its attempts and parts.
+	Batch Hook[BatchEnd]
+
+	// Claim watches BEGIN and the claim of one attempt, which wait for other transactions that claim
+	// the same events. ExecIfNew and MarkProcessed have none, since they send all at once.
+	Claim Hook[ClaimEnd]
+
+	// Handler watches one run of a Handler or BatchHandler.
+	Handler Hook[HandlerEnd]
+
+	// Commit watches the COMMIT behind it.
+	Commit Hook[CommitEnd]
+
+	// Cleanup watches a pass of CleanupOldEvents.
+	Cleanup Hook[CleanupEnd]
+}
+
+// Hook is called when something begins and when it ends. Either function may be nil.
+type Hook[R any] struct {
+	// Begin returns the context with which the call goes on, as a rule one made of ctx. What it
+	// carries, a span for instance, is there for the hooks within, for the handler, for the tracer of
+	// pgx and for End. nil stands for ctx itself.
+	Begin func(ctx context.Context, op Op) context.Context
+
+	// End is called with the context that Begin has returned, always, even if a handler has panicked. The
+	// context may have ended.
+	End func(ctx context.Context, op Op, result R)
+}
+
+func (h Hook[R]) begin(ctx context.Context, op Op) context.Context {
+	if h.Begin == nil {
+		return ctx
+	}
+	if begun := h.Begin(ctx, op); begun != nil {
+		return begun
+	}
+
+	return ctx
+}
+
+func (h Hook[R]) end(ctx context.Context, op Op, result R) {
+	if h.End != nil {
+		h.End(ctx, op, result)
+	}
+}
+
+// Op says what a hook is called for.
+type Op struct {
+	Kind     OpKind
+	Consumer string // empty for a cleanup, which is for all
+
+	// EventID is the event's id, or the record's place where it has none. Empty for a batch and a
+	// cleanup.
+	EventID string
+
+	// Partition and Offset are the record's place, or that of the batch's first record, for calls of an
+	// Owner. Zero for others.
+	Partition Partition
+	Offset    int64
+
+	// Events is how many events it is about: those of the batch, or of the part of it that is
+	// claimed together, or those that the handler is given.
+	Events int
+}
+
+// OpKind is the call that a hook is called for.
+type OpKind uint8
+
+// The kinds.
+const (
+	OpProcess         OpKind = iota + 1 // Guard.ProcessIfNew, Owner.Process
+	OpBatch                             // Guard.ProcessBatch, Owner.ProcessBatch
+	OpExec                              // Guard.ExecIfNew
+	OpMark                              // Guard.MarkProcessed
+	OpClaim                             // Guard.ClaimTx
+	OpStoreDeadLetter                   // Owner.StoreDeadLetter
+	OpReplay                            // Owner.Replay
+	OpResolve                           // the search for what a COMMIT without an answer did, within a call or by Guard.Resolve
+	OpCleanup                           // Guard.CleanupOldEvents, Cleaner.Clean
+)
+
+// String returns "process", "batch", "exec", "mark", "claim", "store dead letter", "replay", "resolve",
+// "cleanup" or, for the zero value, "none".
+func (k OpKind) String() string {
+	switch k {
+	case OpProcess:
+		return "process"
+	case OpBatch:
+		return "batch"
+	case OpExec:
+		return "exec"
+	case OpMark:
+		return "mark"
+	case OpClaim:
+		return "claim"
+	case OpStoreDeadLetter:
+		return "store dead letter"
+	case OpReplay:
+		return "replay"
+	case OpResolve:
+		return "resolve"
+	case OpCleanup:
+		return "cleanup"
+	default:
+		return "none"
+	}
+}
+
+// ProcessEnd is what a call for one event returns.
+type ProcessEnd struct {
+	Outcome Outcome
+	Err     error
+}
+
+// BatchEnd is what a ProcessBatch returns. Results belongs to the caller of ProcessBatch: do not change it.
+type BatchEnd struct {
+	Results []BatchResult
+	Err     error
+}
+
+// ClaimEnd is the answer to a claim.
+type ClaimEnd struct {
+	// New is how many of the events are to be processed. The others are processed already.
+	New int
+	Err error
+}
+
+// HandlerEnd is how a run of a handler ended. Err is nil or a *HandlerError; if the handler has panicked or
+// ended its goroutine it is another one that says so.
+type HandlerEnd struct{ Err error }
+
+// CommitEnd is how a COMMIT ended.
+type CommitEnd struct{ Err error }
+
+// CleanupEnd is what a pass of cleanup returns.
+type CleanupEnd struct {
+	Report CleanupReport
+	Err    error
+}
+
+// errNoReturn is what hooks are told of a call that does not return.
+var errNoReturn = errors.New("idem: the handler did not return: it panicked or ended its goroutine")
+
+// watchProcess calls the hooks around a call for one event.
+func (g *Guard) watchProcess(ctx context.Context, c call, run func(ctx context.Context) (Outcome, error)) (outcome Outcome, err error) {
+	op, hook := g.op(c), g.config.Hooks.Process
+	hooked := hook.begin(ctx, op)
+	err = errNoReturn
+	defer func() { hook.end(hooked, op, ProcessEnd{Outcome: outcome, Err: err}) }()
+	outcome, err = run(hooked)
+
+	return outcome, err
+}
+
+// op says what a call is.
+func (g *Guard) op(c call) Op {
+	op := Op{Kind: c.kind, Consumer: g.config.Consumer, EventID: c.eventID, Partition: c.partition, Offset: c.offset, Events: 1}
+	if c.batch != nil {
+		op.EventID, op.Events = "", c.events
+	}
+
+	return op
+}
