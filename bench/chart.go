@@ -117,9 +117,9 @@ func (r *report) bars() (direct, ends []bar) {
 		{r.find(execSubject(r.Settings.Workers).id(baseLoad)), "ExecIfNew, one round trip", ours},
 		{r.best(rawName), "batches: the same by hand", limit},
 		{r.best(batchName), "ProcessBatch, event ids", ours},
-		{r.best(bothName), "ProcessBatchAt, event ids and offsets", ours},
+		{r.best(bothName), "Owner.ProcessBatch, event ids and offsets", ours},
 		{r.best(rawCheckpointName), "offsets: the same by hand", limit},
-		{r.best(checkpointName), "ProcessBatchAt, offsets", ours},
+		{r.best(checkpointName), "Owner.ProcessBatch, offsets", ours},
 	} {
 		if b.m != nil {
 			direct = append(direct, bar{fmt.Sprintf("%s (%d)", b.label, b.m.Workers), b.m.Value, b.class})

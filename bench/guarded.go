@@ -74,12 +74,12 @@ func openBatch(ctx context.Context, j *job) (processor, func(), error) {
 	}, nothing, err
 }
 
-// openCheckpoint is ProcessBatchAt without event ids.
+// openCheckpoint is Owner.ProcessBatch without event ids.
 func openCheckpoint(ctx context.Context, j *job) (processor, func(), error) {
 	return openAt(ctx, j, false)
 }
 
-// openBoth is ProcessBatchAt with event ids.
+// openBoth is Owner.ProcessBatch with event ids.
 func openBoth(ctx context.Context, j *job) (processor, func(), error) {
 	return openAt(ctx, j, true)
 }
@@ -100,16 +100,16 @@ func openAt(ctx context.Context, j *job, keys bool) (processor, func(), error) {
 	return func(ctx context.Context, worker int, events []event) error {
 		batch := batchEvents(events, offsets[worker], keys)
 		offsets[worker] += int64(len(events))
-		results, err := guard.ProcessBatchAt(ctx, marks[worker], batch, writeBatch)
+		results, err := marks[worker].ProcessBatch(ctx, batch, writeBatch)
 
 		return verdict(results, err)
 	}, nothing, nil
 }
 
-func batchEvents(events []event, offset int64, keys bool) []idem.BatchEvent {
-	batch := make([]idem.BatchEvent, len(events))
+func batchEvents(events []event, offset int64, keys bool) []idem.Event {
+	batch := make([]idem.Event, len(events))
 	for i := range events {
-		batch[i] = idem.BatchEvent{Offset: offset + int64(i), Data: &events[i]}
+		batch[i] = idem.Event{ByCheckpoint: !keys, Offset: offset + int64(i), Data: &events[i]}
 		if keys {
 			batch[i].ID = events[i].ID
 		}
@@ -119,7 +119,7 @@ func batchEvents(events []event, offset int64, keys bool) []idem.BatchEvent {
 }
 
 // writeBatch is the business write of a batch.
-func writeBatch(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEvent) error {
+func writeBatch(ctx context.Context, tx pgx.Tx, fresh []idem.Event) error {
 	rows := newColumns(len(fresh))
 	for _, e := range fresh {
 		rows.add(*e.Data.(*event)) //nolint:forcetypeassert // batchEvents sets it.

@@ -28,10 +28,10 @@ func (r *report) compare() {
 	seed := r.best(seedName)
 	batch, both, mark := r.best(batchName), r.best(bothName), r.best(checkpointName)
 	r.divide("batch_vs_seed", "ProcessBatch / seed, both at their best concurrency", batch, seed, 25)
-	r.divide("batch_checkpoint_vs_seed", "ProcessBatchAt with keys / seed, both at their best", both, seed, 0)
-	r.divide("checkpoint_vs_seed", "ProcessBatchAt without keys / seed, both at their best", mark, seed, 50)
+	r.divide("batch_checkpoint_vs_seed", "Owner.ProcessBatch with keys / seed, both at their best", both, seed, 0)
+	r.divide("checkpoint_vs_seed", "Owner.ProcessBatch without keys / seed, both at their best", mark, seed, 50)
 	r.divide("batch_vs_raw_sql", "ProcessBatch / the same by hand, one session each", r.find("direct/batch/1"), r.best(rawName), 0.85)
-	r.divide("checkpoint_vs_raw_sql", "ProcessBatchAt without keys / the same by hand, one session each", r.find("direct/checkpoint/1"), r.best(rawCheckpointName), 0)
+	r.divide("checkpoint_vs_raw_sql", "Owner.ProcessBatch without keys / the same by hand, one session each", r.find("direct/checkpoint/1"), r.best(rawCheckpointName), 0)
 	workers := r.Settings.Workers
 	single, exec, sameSeed := r.find(singleSubject(workers).id(baseLoad)), r.find(execSubject(workers).id(baseLoad)), r.find(seedSubject(workers).id(baseLoad))
 	r.divide("single_vs_seed", "ProcessIfNew / seed, with as many workers", single, sameSeed, 1.3)

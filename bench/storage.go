@@ -83,7 +83,7 @@ func openClaims(ctx context.Context, j *job) (processor, func(), error) {
 	guard, err := newGuard(ctx, j)
 
 	return func(ctx context.Context, _ int, events []event) error {
-		results, err := guard.ProcessBatch(ctx, batchEvents(events, 0, true), func(context.Context, pgx.Tx, []idem.BatchEvent) error { return nil })
+		results, err := guard.ProcessBatch(ctx, batchEvents(events, 0, true), func(context.Context, pgx.Tx, []idem.Event) error { return nil })
 
 		return verdict(results, err)
 	}, nothing, err

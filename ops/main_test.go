@@ -82,7 +82,7 @@ func (b *bundle) store(t *testing.T, n int) {
 		if i == 0 {
 			letter.State = idem.DeadLetterOpen
 		}
-		if _, err := b.guard.StoreDeadLetter(t.Context(), letter); err != nil {
+		if _, err := b.guard.Unfenced(letter.Partition).StoreDeadLetter(t.Context(), letter); err != nil {
 			t.Fatal(err)
 		}
 	}

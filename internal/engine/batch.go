@@ -68,10 +68,10 @@ func (w *worker) processSome(revoked, work context.Context, records []consume.Re
 
 // gather returns the first of the records that can be one batch: those before one that is parked or
 // has no event id.
-func (w *worker) gather(records []consume.Record) []idem.BatchEvent {
+func (w *worker) gather(records []consume.Record) []idem.Event {
 	records = records[:min(len(records), w.limit())]
 	size := 0
-	batch := make([]idem.BatchEvent, 0, len(records))
+	batch := make([]idem.Event, 0, len(records))
 	for i := range records {
 		record := &records[i]
 		if size += len(record.Key) + len(record.Value); size > w.config.Batch.Bytes && len(batch) > 0 {
@@ -80,7 +80,7 @@ func (w *worker) gather(records []consume.Record) []idem.BatchEvent {
 		if w.parked.Has(record.Key) {
 			break
 		}
-		event := idem.BatchEvent{Offset: record.Offset, Data: record}
+		event := idem.Event{ByCheckpoint: w.config.Mode == consume.ByCheckpoint, Offset: record.Offset, Data: record}
 		if w.config.Mode != consume.ByCheckpoint {
 			var err error
 			if event.ID, err = w.eventID(*record); err != nil {
@@ -110,9 +110,9 @@ func (w *worker) limit() int {
 
 // processBatch returns how many of the records are done with: all of the batch, or those before the
 // one at fault, whose error is prior if it was tried alone. It commits at least what it returns.
-func (w *worker) processBatch(work context.Context, records []consume.Record, batch []idem.BatchEvent, handler idem.BatchHandler) (done int, prior, err error) {
+func (w *worker) processBatch(work context.Context, records []consume.Record, batch []idem.Event, handler idem.BatchHandler) (done int, prior, err error) {
 	started := time.Now()
-	results, err := w.guard.ProcessBatchAt(work, w.owner, batch, handler, w.once)
+	results, err := w.owner.ProcessBatch(work, batch, handler, w.once)
 	processed := 0
 	for done < len(results) && results[done].Outcome != 0 {
 		if results[done].Outcome == idem.Processed {

@@ -46,15 +46,11 @@ func (w *worker) park(revoked, work context.Context, m consume.Message, reason e
 // store stores a record as a dead letter, in the transaction that marks its event. The error is
 // idem.ErrNotParked if it is to be parked and there is nothing to wait for.
 func (w *worker) store(revoked, work context.Context, m consume.Message, letter idem.DeadLetter, reason error) error {
-	var options []idem.Option
-	if w.owner != nil {
-		options = append(options, idem.WithOwner(w.owner, m.Offset))
-	}
 	started := time.Now()
 	var outcome idem.Outcome
 	err := w.persist(revoked, "store a dead letter", func() error {
 		var err error
-		outcome, err = w.guard.StoreDeadLetter(work, letter, options...)
+		outcome, err = w.anyOwner().StoreDeadLetter(work, letter)
 
 		return err //nolint:wrapcheck // endOf judges it.
 	})
@@ -122,7 +118,7 @@ func (w *worker) readParked(revoked context.Context) error {
 	}
 	err := w.persist(revoked, "read the parked keys", func() error {
 		var err error
-		w.parked, err = w.guard.ParkedKeys(revoked, w.partition)
+		w.parked, err = w.anyOwner().ParkedKeys(revoked)
 
 		return err //nolint:wrapcheck // Wrapped below.
 	})

@@ -67,7 +67,7 @@ func (w *worker) several() idem.BatchHandler {
 func (w *worker) shares() bool { return w.config.HandleBatch == nil && w.config.HandleQueue == nil }
 
 // batchHandler is Config.HandleBatch.
-func (w *worker) batchHandler(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEvent) error {
+func (w *worker) batchHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Event) error {
 	batch := messagesOf(fresh)
 	w.busy.begin(batch[0].Offset)
 	defer w.busy.end()
@@ -78,7 +78,7 @@ func (w *worker) batchHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Batch
 }
 
 // messagesOf returns the records that are the Data of events, as handlers get them.
-func messagesOf(events []idem.BatchEvent) []consume.Message {
+func messagesOf(events []idem.Event) []consume.Message {
 	records := make([]*consume.Record, len(events))
 	for i, e := range events {
 		records[i] = e.Data.(*consume.Record) //nolint:forcetypeassert // gather set it.

@@ -20,9 +20,9 @@ type worker struct {
 	start     int64 // where the partition began, if this owner is the first; or None
 	log       *slog.Logger
 
-	once     idem.Option // Repeating is up to the worker, which knows of the revocation.
-	owner    *idem.Owner // of the partition, or of a lane; nil in mode consume.ByEventID
-	reached  int64       // all records before it are done with; the checkpoint is behind over duplicates and holes in the log
+	once     idem.BatchOption // Repeating is up to the worker, which knows of the revocation.
+	owner    *idem.Owner      // of the partition, or of a lane; nil in mode consume.ByEventID
+	reached  int64            // all records before it are done with; the checkpoint is behind over duplicates and holes in the log
 	suspect  suspicion
 	pace     pace
 	parked   idem.ParkedKeys // record keys with unresolved dead letters
@@ -48,6 +48,15 @@ func newWorker(e *Engine, a Assignment) *worker {
 	w.done = w.reach
 
 	return w
+}
+
+// anyOwner is the partition's owner, or an unfenced one in mode consume.ByEventID.
+func (w *worker) anyOwner() *idem.Owner {
+	if w.owner == nil {
+		return w.guard.Unfenced(w.partition)
+	}
+
+	return w.owner
 }
 
 // run returns nil once the partition is revoked, idem.ErrFenced if another owner has acquired it,

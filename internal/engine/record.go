@@ -65,22 +65,15 @@ func (w *worker) process(revoked, work context.Context, record consume.Record, p
 
 // processOnce tries once; repeating is up to try, which knows of the revocation.
 func (w *worker) processOnce(work context.Context, m consume.Message, handler idem.Handler) (idem.Outcome, error) {
-	options := []idem.Option{w.once}
-	if w.config.StoreMetadata && w.config.Mode != consume.ByCheckpoint {
-		options = append(options, idem.WithMetadata(*w.metadata(m)))
+	event := idem.Event{ID: m.EventID, ByCheckpoint: w.config.Mode == consume.ByCheckpoint, Offset: m.Offset}
+	if w.config.StoreMetadata {
+		event.Metadata = w.metadata(m)
 	}
 	if w.fingerprints() {
-		options = append(options, idem.WithFingerprint(idem.FingerprintOf(m.Value)))
-	}
-	switch w.config.Mode {
-	case consume.ByCheckpoint:
-		return w.guard.ProcessAt(work, w.owner, m.Offset, handler, options...) //nolint:wrapcheck // refuse wraps it.
-	case consume.ByEventIDAndCheckpoint:
-		options = append(options, idem.WithOwner(w.owner, m.Offset))
-	case consume.ByEventID:
+		event.Fingerprint = idem.FingerprintOf(m.Value)
 	}
 
-	return w.guard.ProcessIfNew(work, m.EventID, handler, options...) //nolint:wrapcheck // refuse wraps it.
+	return w.anyOwner().Process(work, event, handler, w.once) //nolint:wrapcheck // refuse wraps it.
 }
 
 func (w *worker) metadata(m consume.Message) *idem.Metadata {

@@ -41,7 +41,7 @@ var errEnded = errors.New("the handler has ended the transaction")
 
 // sharedHandler runs Config.Handle for one record after the other in one transaction. Each gets what
 // it would get alone. Which record has failed is known by the place, so no other is suspected.
-func (w *worker) sharedHandler(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEvent) error {
+func (w *worker) sharedHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Event) error {
 	defer w.busy.end()
 	for i, m := range messagesOf(fresh) {
 		w.busy.begin(m.Offset)
@@ -70,7 +70,7 @@ func endOfTurn(tx pgx.Tx) error {
 }
 
 // queueHandler has Config.HandleQueue queue the statements of all records, and sends them together.
-func (w *worker) queueHandler(ctx context.Context, tx pgx.Tx, fresh []idem.BatchEvent) error {
+func (w *worker) queueHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Event) error {
 	w.busy.begin(fresh[0].Offset)
 	defer w.busy.end()
 	var queue pgx.Batch

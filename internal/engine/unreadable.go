@@ -78,15 +78,11 @@ func (w *worker) storeUnreadable(work context.Context, bad *UnreadableError) err
 		what = fmt.Sprintf("its %d bytes are too many to be stored; they are in the log", bad.Size)
 	}
 	letter := idem.DeadLetter{
-		State: idem.DeadLetterOpen, Partition: w.partition, Offset: bad.First, Value: bad.Raw,
+		State: idem.DeadLetterOpen, Partition: w.partition, Offset: bad.First, LastOffset: bad.Last, Value: bad.Raw,
 		Headers: []idem.DeadLetterHeader{{Key: rawBatchHeader, Value: fmt.Appendf(nil, "%d-%d", bad.First, bad.Last)}},
 		Error:   fmt.Sprintf("the batch of the offsets %d to %d cannot be read: %v; %s", bad.First, bad.Last, bad.Err, what),
 	}
-	options := []idem.Option{w.once}
-	if w.owner != nil {
-		options = append(options, idem.WithOwner(w.owner, bad.Last))
-	}
-	_, err := w.guard.StoreDeadLetter(work, letter, options...)
+	_, err := w.anyOwner().StoreDeadLetter(work, letter, w.once)
 
 	return err //nolint:wrapcheck // passUnreadable wraps it.
 }

@@ -16,18 +16,18 @@ func TestReplayAndDiscardReachTheConsumer(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	guard := b.guard(t, "payments")
-	partition := idem.Partition{Topic: "orders", Number: 3}
+	owner := guard.Unfenced(idem.Partition{Topic: "orders", Number: 3})
 	for i, state := range []idem.DeadLetterState{idem.DeadLetterOpen, idem.DeadLetterParked} {
-		letter := idem.DeadLetter{ID: uuid.MustParse(nth(int64(i + 1))), State: state, Partition: partition, Offset: int64(i), Key: []byte("k"), EventID: "e" + decimal(int64(i)), Error: "refused"}
-		if _, err := guard.StoreDeadLetter(t.Context(), letter); err != nil {
+		letter := idem.DeadLetter{ID: uuid.MustParse(nth(int64(i + 1))), State: state, Offset: int64(i), Key: []byte("k"), EventID: "e" + decimal(int64(i)), Error: "refused"}
+		if _, err := owner.StoreDeadLetter(t.Context(), letter); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := guard.NextDeadLetter(t.Context(), partition); !errors.Is(err, idem.ErrNotFound) {
+	if _, err := owner.NextDeadLetter(t.Context()); !errors.Is(err, idem.ErrNotFound) {
 		t.Fatal(err)
 	}
 	next := func(offset int64) idem.DeadLetter {
-		letter, err := guard.NextDeadLetter(t.Context(), partition)
+		letter, err := owner.NextDeadLetter(t.Context())
 		if err != nil || letter.Offset != offset {
 			t.Fatalf("%+v, %v", letter, err)
 		}
@@ -35,7 +35,7 @@ func TestReplayAndDiscardReachTheConsumer(t *testing.T) {
 		return letter
 	}
 	process := func(letter idem.DeadLetter, want idem.Outcome) {
-		outcome, err := guard.ReplayDeadLetter(t.Context(), letter, func(context.Context, pgx.Tx) error { return nil })
+		outcome, err := owner.Replay(t.Context(), letter, func(context.Context, pgx.Tx) error { return nil })
 		if err != nil || outcome != want {
 			t.Errorf("%v, %v; want %v", outcome, err, want)
 		}

@@ -19,7 +19,7 @@ func TestListedBeginningsOfIDsNameOneDeadLetter(t *testing.T) {
 		"0199c2a5-0000-7000-8000-000000000000",
 	} {
 		guard := b.guard(t, []string{"payments", "mails"}[i%2])
-		_, err := guard.StoreDeadLetter(t.Context(), idem.DeadLetter{ID: uuid.MustParse(id), Partition: idem.Partition{Topic: "orders"}, Offset: int64(i), Error: "refused"})
+		_, err := guard.Unfenced(idem.Partition{Topic: "orders"}).StoreDeadLetter(t.Context(), idem.DeadLetter{ID: uuid.MustParse(id), Offset: int64(i), Error: "refused"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +64,7 @@ func TestListWithTimesThatAreNone(t *testing.T) {
 	}
 	b.ok(t, "dlq", "replay", "--all", "-y")
 	guard := b.guard(t, "payments")
-	if l, err := guard.NextDeadLetter(t.Context(), idem.Partition{Topic: "orders", Number: 3}); err != nil || l.ID.String() != nth(1) {
+	if l, err := guard.Unfenced(idem.Partition{Topic: "orders", Number: 3}).NextDeadLetter(t.Context()); err != nil || l.ID.String() != nth(1) {
 		t.Errorf("%v, %v", l.ID, err)
 	}
 }

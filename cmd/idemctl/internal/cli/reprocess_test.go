@@ -15,8 +15,8 @@ func TestReprocessAsksTheOwner(t *testing.T) {
 	t.Parallel()
 	b := setupDeadLetters(t)
 	guard := b.guard(t, "payments")
-	partition := idem.Partition{Topic: "orders", Number: 3}
-	for id, opts := range map[string][]idem.Option{"placed": {idem.WithMetadata(idem.Metadata{Topic: "orders", Partition: 3, Offset: 7})}, "bare": nil} {
+	owner := guard.Unfenced(idem.Partition{Topic: "orders", Number: 3})
+	for id, opts := range map[string][]idem.ClaimOption{"placed": {idem.WithMetadata(idem.Metadata{Topic: "orders", Partition: 3, Offset: 7})}, "bare": nil} {
 		if _, err := guard.MarkProcessed(t.Context(), id, opts...); err != nil {
 			t.Fatal(err)
 		}
@@ -42,12 +42,12 @@ func TestReprocessAsksTheOwner(t *testing.T) {
 	b.run(t, "reprocess", "placed", "-c", "payments", "-y").want(t, exitFailure, "has an unresolved dead letter: "+got.DeadLetter.String())
 	contains(t, b.ok(t, "dlq", "show", got.DeadLetter.String()), "state     replay\n", "claim id  -")
 
-	letter, err := guard.NextDeadLetter(t.Context(), partition)
+	letter, err := owner.NextDeadLetter(t.Context())
 	if err != nil || !letter.Requested || letter.Offset != 7 {
 		t.Fatalf("%+v, %v", letter, err)
 	}
 	letter.EventID = "placed"
-	outcome, err := guard.ReplayDeadLetter(t.Context(), letter, func(context.Context, pgx.Tx) error { return nil })
+	outcome, err := owner.Replay(t.Context(), letter, func(context.Context, pgx.Tx) error { return nil })
 	if err != nil || outcome != idem.Processed {
 		t.Errorf("%v, %v", outcome, err)
 	}
