@@ -50,7 +50,7 @@ func (w *worker) store(revoked, work context.Context, m consume.Message, letter 
 	var outcome idem.Outcome
 	err := w.persist(revoked, "store a dead letter", func() error {
 		var err error
-		outcome, err = w.anyOwner().StoreDeadLetter(work, letter)
+		outcome, err = w.owner.StoreDeadLetter(work, letter)
 
 		return err //nolint:wrapcheck // endOf judges it.
 	})
@@ -118,7 +118,7 @@ func (w *worker) readParked(revoked context.Context) error {
 	}
 	err := w.persist(revoked, "read the parked keys", func() error {
 		var err error
-		w.parked, err = w.anyOwner().ParkedKeys(revoked)
+		w.parked, err = w.owner.ParkedKeys(revoked)
 
 		return err //nolint:wrapcheck // Wrapped below.
 	})

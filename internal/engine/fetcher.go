@@ -40,7 +40,7 @@ type fetched struct {
 
 func newFetcher(w *worker, offset int64) *fetcher {
 	return &fetcher{
-		worker: w, batches: make(chan fetched), ended: make(chan struct{}), offset: offset, note: noNote, unsuspect: w.suspect.lifted || w.owner == nil,
+		worker: w, batches: make(chan fetched), ended: make(chan struct{}), offset: offset, note: noNote, unsuspect: w.suspect.lifted,
 	}
 }
 

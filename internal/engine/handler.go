@@ -50,7 +50,7 @@ func (w *worker) limited(ctx context.Context, call func(context.Context) error) 
 // several is the handler for several records in one transaction, or nil if each has its own.
 func (w *worker) several() idem.BatchHandler {
 	switch {
-	case w.owner == nil || w.lanes != nil:
+	case !w.checkpoints() || w.lanes != nil:
 		return nil
 	case w.config.HandleBatch != nil:
 		return w.batchHandler

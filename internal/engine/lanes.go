@@ -207,9 +207,6 @@ func (l *lanes) finish() {
 
 // laneOwners returns an owner for each lane; nil ones in mode consume.ByEventID.
 func (w *worker) laneOwners(revoked context.Context) (owners []*idem.Owner, err error) {
-	if w.owner == nil {
-		return make([]*idem.Owner, w.config.Lanes.Count), nil
-	}
 	err = w.persist(revoked, "begin with lanes", func() error {
 		owners, err = w.owner.Lanes(revoked, w.config.Lanes.Count)
 
@@ -231,7 +228,7 @@ func (w *worker) lane(owner *idem.Owner) *worker {
 // prefixDone commits the prefix to Kafka where there is no checkpoint. Else settleLanes does, once the
 // checkpoint is there.
 func (w *worker) prefixDone(next int64) {
-	if w.owner == nil {
+	if !w.checkpoints() {
 		w.commit(next)
 	}
 }
@@ -257,7 +254,7 @@ func (w *worker) dispatch(revoked context.Context, record consume.Record) (int, 
 
 // settleLanes notes how far the lanes have come.
 func (w *worker) settleLanes(ctx context.Context) error {
-	if w.lanes == nil || w.owner == nil {
+	if w.lanes == nil || !w.checkpoints() {
 		return nil
 	}
 	prefix := w.lanes.prefix()

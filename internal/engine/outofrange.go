@@ -32,7 +32,7 @@ func (w *worker) skip(revoked context.Context, away *outOfRangeError) (int64, er
 		return 0, err
 	}
 
-	recreated := w.owner != nil && w.owner.Recreated()
+	recreated := w.owner.Recreated()
 	var (
 		reason   string
 		earliest = first // where consume.SkipToEarliest goes on
@@ -51,7 +51,7 @@ func (w *worker) skip(revoked context.Context, away *outOfRangeError) (int64, er
 		reason = "the log has lost its end, or the group's offset was set beyond it"
 		// What is in the log is processed, as far as the checkpoint or the group has come.
 		earliest = last
-		if w.owner != nil && w.owner.Next() >= first && w.owner.Next() <= last {
+		if w.checkpoints() && w.owner.Next() >= first && w.owner.Next() <= last {
 			earliest = w.owner.Next()
 		}
 	default: // The log has moved on meanwhile.
@@ -70,7 +70,7 @@ func (w *worker) skip(revoked context.Context, away *outOfRangeError) (int64, er
 	}
 	w.log.ErrorContext(revoked, "consume: offset out of range, going on elsewhere", "offset", away.offset, "reason", reason, "to", to)
 
-	return to, w.moveTo(revoked, to, recreated || w.owner != nil && w.owner.Next() > to)
+	return to, w.moveTo(revoked, to, recreated || w.owner.Next() > to)
 }
 
 // checkEpoch finds out whether the log still has what is processed: an unclean election can have
@@ -96,14 +96,11 @@ func (w *worker) checkEpoch(revoked context.Context) error {
 
 // moveTo makes the place where to go on last. The checkpoint comes first: it decides.
 func (w *worker) moveTo(revoked context.Context, to int64, reset bool) error {
-	var err error
-	switch {
-	case w.owner == nil:
-	case reset:
-		err = w.persist(revoked, "reset the checkpoint", func() error { return w.owner.Reset(revoked, to) })
-	default:
-		err = w.persist(revoked, "advance the checkpoint", func() error { return w.owner.Advance(revoked, to) })
+	move := w.owner.Advance
+	if reset {
+		move = w.owner.Reset
 	}
+	err := w.persist(revoked, "move the checkpoint", func() error { return move(revoked, to) })
 	if err == nil {
 		err = w.source.Commit(revoked, w.place(to))
 	}

@@ -21,7 +21,7 @@ type worker struct {
 	log       *slog.Logger
 
 	once     idem.BatchOption // Repeating is up to the worker, which knows of the revocation.
-	owner    *idem.Owner      // of the partition, or of a lane; nil in mode consume.ByEventID
+	owner    *idem.Owner      // of the partition, or of a lane; unfenced until it is acquired, and in mode ByEventID
 	reached  int64            // all records before it are done with; the checkpoint is behind over duplicates and holes in the log
 	suspect  suspicion
 	pace     pace
@@ -38,7 +38,7 @@ type worker struct {
 
 func newWorker(e *Engine, a Assignment) *worker {
 	w := &worker{
-		engine: e, source: a.Source, config: &e.config, guard: e.guard, partition: a.Partition,
+		engine: e, source: a.Source, config: &e.config, guard: e.guard, partition: a.Partition, owner: e.guard.Unfenced(a.Partition),
 		start:   None,
 		log:     a.Logger.With("topic", a.Partition.Topic, "partition", a.Partition.Number),
 		once:    idem.WithRetry(idem.RetryPolicy{MaxAttempts: 1, ResolveTimeout: e.config.DrainTimeout}),
@@ -50,14 +50,8 @@ func newWorker(e *Engine, a Assignment) *worker {
 	return w
 }
 
-// anyOwner is the partition's owner, or an unfenced one in mode consume.ByEventID.
-func (w *worker) anyOwner() *idem.Owner {
-	if w.owner == nil {
-		return w.guard.Unfenced(w.partition)
-	}
-
-	return w.owner
-}
+// checkpoints reports whether the partition has a checkpoint, which decides where to go on.
+func (w *worker) checkpoints() bool { return w.config.Mode != consume.ByEventID }
 
 // run returns nil once the partition is revoked, idem.ErrFenced if another owner has acquired it,
 // or an error that must end the consumer. Handlers run with the context work: they finish what
@@ -180,9 +174,7 @@ func (w *worker) processAll(revoked, work context.Context, batch fetched) error 
 		w.suspect.note = batch.note
 	}
 	w.observe(consume.Event{Kind: consume.EventFetched, Offset: batch.Next, Records: len(batch.Records), Lag: max(0, batch.HighWatermark-batch.Next)})
-	if w.owner != nil {
-		w.owner.SetLeaderEpoch(batch.LeaderEpoch)
-	}
+	w.owner.SetLeaderEpoch(batch.LeaderEpoch)
 	for records := batch.Records; len(records) > 0 && revoked.Err() == nil; {
 		n, err := w.processSome(revoked, work, records)
 		if err != nil {
@@ -215,7 +207,7 @@ func (w *worker) processAll(revoked, work context.Context, batch fetched) error 
 // checkpoint: where it does, the database has lost commits.
 func (w *worker) reach(next int64) {
 	w.reached = next
-	if w.owner == nil || w.owner.Next() >= next {
+	if !w.checkpoints() || w.owner.Next() >= next {
 		w.commit(next)
 	}
 }
@@ -246,7 +238,7 @@ func (w *worker) settleAtEnd(ctx context.Context) {
 // advance sets the checkpoint forward to what is processed. If that cannot be done now, it waits
 // for the next time.
 func (w *worker) advance(ctx context.Context, next int64) error {
-	if w.owner == nil || next <= w.owner.Next() {
+	if !w.checkpoints() || next <= w.owner.Next() {
 		return nil
 	}
 	err := w.owner.Advance(ctx, next)
@@ -265,9 +257,6 @@ func (w *worker) advance(ctx context.Context, next int64) error {
 // verify finds out whether the database still has what this owner has committed. Where records come,
 // their transactions do.
 func (w *worker) verify(ctx context.Context) error {
-	if w.owner == nil {
-		return nil
-	}
 	if err := w.owner.Verify(ctx); disowned(err) {
 		return err //nolint:wrapcheck // The caller judges it.
 	}

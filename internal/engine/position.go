@@ -28,7 +28,7 @@ func (w *worker) acquire(revoked context.Context) (int64, error) {
 	}
 	if w.config.Mode == consume.ByEventID {
 		// The mode was another one until now. For the last time the checkpoint knows better.
-		defer func() { w.owner = nil }()
+		defer func() { w.owner = w.guard.Unfenced(w.partition) }()
 	}
 	if err := w.own(revoked, func() (int64, error) { return w.firstOffset(revoked, group) }); err != nil || revoked.Err() != nil {
 		return 0, err
@@ -224,9 +224,5 @@ func (w *worker) startWithoutCheckpoint(revoked context.Context, group Committed
 
 // place is an offset of the partition as it is committed to Kafka.
 func (w *worker) place(offset int64) Place {
-	if w.owner == nil {
-		return Place{Offset: offset, LeaderEpoch: None}
-	}
-
 	return Place{Offset: offset, LeaderEpoch: w.owner.LeaderEpoch(), Token: w.owner.Token()}
 }

@@ -14,7 +14,7 @@ import (
 func (w *worker) replay(revoked, work context.Context) error {
 	for revoked.Err() == nil {
 		// Not with revoked: its end would leave behind a start that nothing takes back.
-		letter, err := w.anyOwner().NextDeadLetter(work)
+		letter, err := w.owner.NextDeadLetter(work)
 		switch {
 		case errors.Is(err, idem.ErrNotFound):
 			return nil
@@ -63,7 +63,7 @@ func (w *worker) replayOne(revoked, work context.Context, letter idem.DeadLetter
 	t := &trial{
 		m: m, told: []any{"dead_letter", letter.ID},
 		run: func(m consume.Message, handler idem.Handler) (idem.Outcome, error) {
-			return w.anyOwner().Replay(work, letter, handler, w.replayOptions(m)...)
+			return w.owner.Replay(work, letter, handler, w.replayOptions(m)...)
 		},
 		another: func(m consume.Message, _ time.Duration, err error) (time.Duration, bool) {
 			failures++
@@ -132,7 +132,7 @@ func (w *worker) reopen(revoked, work context.Context, letter idem.DeadLetter, a
 	w.observe(consume.Event{Kind: consume.EventDeadLetter, Offset: letter.Offset, Err: reason})
 
 	return w.endOf(revoked, m, w.persist(revoked, "open a dead letter again", func() error {
-		return w.anyOwner().ReopenDeadLetter(work, letter, attempts, errors.New(textOf(reason)))
+		return w.owner.ReopenDeadLetter(work, letter, attempts, errors.New(textOf(reason)))
 	}))
 }
 
@@ -140,7 +140,7 @@ func (w *worker) reopen(revoked, work context.Context, letter idem.DeadLetter, a
 func (w *worker) putBack(ctx context.Context, letter idem.DeadLetter) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
-	if err := w.anyOwner().PutBackDeadLetter(ctx, letter); err != nil {
+	if err := w.owner.PutBackDeadLetter(ctx, letter); err != nil {
 		w.log.WarnContext(ctx, "consume: start of a replay not taken back", "dead_letter", letter.ID, "error", err)
 	}
 }

@@ -22,7 +22,7 @@ func (w *worker) fetchRequested(revoked, work context.Context, letter idem.DeadL
 		w.log.ErrorContext(work, "consume: a record that is to be processed again is not there", "dead_letter", letter.ID, "offset", letter.Offset)
 
 		return true, w.endOf(revoked, newReplay(letter), w.persist(revoked, "give up a request", func() error {
-			return w.anyOwner().ExpireDeadLetter(work, letter, err)
+			return w.owner.ExpireDeadLetter(work, letter, err)
 		}))
 	case errors.Is(err, consume.ErrUnreadable):
 		return true, w.reopen(revoked, work, letter, 0, err)
@@ -37,7 +37,7 @@ func (w *worker) fetchRequested(revoked, work context.Context, letter idem.DeadL
 	}
 	letter.Time, letter.Key, letter.Value, letter.Headers = record.Time, record.Key, record.Value, newHeaders(record.Headers)
 	err = w.persist(revoked, "store a record that is to be processed again", func() error {
-		return w.anyOwner().FillDeadLetter(work, letter)
+		return w.owner.FillDeadLetter(work, letter)
 	})
 	w.putBack(revoked, letter)
 

@@ -58,7 +58,7 @@ func (s *suspicion) settle(ran bool) {
 func (w *worker) begin(revoked context.Context, offset int64) (owners int, err error) {
 	known := w.suspect.note
 	switch {
-	case w.owner == nil || w.suspect.lifted:
+	case w.suspect.lifted:
 		return 0, nil
 	case known == noNote:
 	case known.owners < w.config.Failure.MaxStarts || known.decoded:

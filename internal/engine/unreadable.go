@@ -32,7 +32,7 @@ func (w *worker) passUnreadable(revoked, work context.Context, bad *UnreadableEr
 	case consume.StoreUnreadable:
 		err = w.persist(revoked, "store an unreadable batch", func() error { return w.storeUnreadable(work, bad) })
 	case consume.SkipUnreadable:
-		err = w.persist(revoked, "skip an unreadable batch", func() error { return w.skipUnreadable(work, next) })
+		err = w.persist(revoked, "skip an unreadable batch", func() error { return w.owner.Advance(work, next) })
 	case consume.StopOnUnreadable:
 		w.log.ErrorContext(work, "consume: unreadable batch, this partition stops and soon the consumer", "first", bad.First, "last", bad.Last, "error", bad.Err)
 		backoff.Sleep(revoked, othersGoOn)
@@ -61,15 +61,6 @@ func (w *worker) passUnreadable(revoked, work context.Context, bad *UnreadableEr
 	return next, nil
 }
 
-// skipUnreadable makes the place behind the batch last.
-func (w *worker) skipUnreadable(work context.Context, next int64) error {
-	if w.owner == nil {
-		return nil
-	}
-
-	return w.owner.Advance(work, next) //nolint:wrapcheck // passUnreadable wraps it.
-}
-
 // storeUnreadable stores the batch as it came, in the transaction that advances the checkpoint
 // behind it.
 func (w *worker) storeUnreadable(work context.Context, bad *UnreadableError) error {
@@ -82,7 +73,7 @@ func (w *worker) storeUnreadable(work context.Context, bad *UnreadableError) err
 		Headers: []idem.DeadLetterHeader{{Key: rawBatchHeader, Value: fmt.Appendf(nil, "%d-%d", bad.First, bad.Last)}},
 		Error:   fmt.Sprintf("the batch of the offsets %d to %d cannot be read: %v; %s", bad.First, bad.Last, bad.Err, what),
 	}
-	_, err := w.anyOwner().StoreDeadLetter(work, letter, w.once)
+	_, err := w.owner.StoreDeadLetter(work, letter, w.once)
 
 	return err //nolint:wrapcheck // passUnreadable wraps it.
 }
