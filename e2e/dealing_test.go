@@ -17,12 +17,17 @@ func TestPartitionsThatWereNotDealtOut(t *testing.T) {
 	t.Parallel()
 	s := setup(t, broker.InProcess(t), 2)
 	s.broker.Write(t, s.topic, events(0, 20, 2)...)
-	var lied atomic.Bool
+	var joins, lied atomic.Bool
+	s.broker.Fake.ControlKey(int16(kmsg.JoinGroup), func(kmsg.Request) (kmsg.Response, error, bool) {
+		joins.Store(true)
+
+		return nil, nil, false //nolint:nilnil // The broker is to answer as ever.
+	})
 	s.broker.Fake.ControlKey(int16(kmsg.Metadata), func(request kmsg.Request) (kmsg.Response, error, bool) {
 		s.broker.Fake.KeepControl()
 		asked := request.(*kmsg.MetadataRequest) //nolint:forcetypeassert // It is what the key says.
-		// That is the version in which kafka-go's group asks.
-		if asked.Version != 6 || len(asked.Topics) == 0 || !lied.CompareAndSwap(false, true) {
+		// kafka-go's own requests are of an older version. The next of this one comes before SyncGroup.
+		if asked.Version != 10 || !joins.Load() || !lied.CompareAndSwap(false, true) {
 			return nil, nil, false //nolint:nilnil // The broker is to answer as ever.
 		}
 		response := asked.ResponseKind().(*kmsg.MetadataResponse) //nolint:forcetypeassert // It is what the key says.

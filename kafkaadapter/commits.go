@@ -2,26 +2,20 @@ package kafkaadapter
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
-	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol/offsetcommit"
-
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
 	"github.com/nova-events/idempotent-consumer/internal/engine"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/group"
 )
 
 // commits are the offsets of one generation on their way to Kafka. Each request carries the
 // generation and the member: once others have taken over, the broker refuses it.
 type commits struct {
-	client     *kafka.Client
-	group      string
-	generation *kafka.Generation
+	generation *group.Generation
 	log        *slog.Logger
 	observe    func(consume.Event)
 	fail       func(error)
@@ -103,48 +97,16 @@ func (c *commits) flush(ctx context.Context) {
 	c.pending = places
 }
 
-// send is one request. kafka.Client has one of its own, which says that every record was written
-// in leader epoch 0: consumers that compare (KIP-320) would take the log for truncated.
+// send is one request.
 func (c *commits) send(ctx context.Context, places map[string]map[int]engine.Place) error {
-	request := &offsetcommit.Request{
-		GroupID: c.group, GenerationID: c.generation.ID, MemberID: c.generation.MemberID, RetentionTimeMs: -1,
-	}
 	wal := c.wal(ctx)
+	offsets := make(map[string]map[int]group.Offset, len(places))
 	for topic, partitions := range places {
-		t := offsetcommit.RequestTopic{Name: topic}
+		offsets[topic] = make(map[int]group.Offset, len(partitions))
 		for number, p := range partitions {
-			t.Partitions = append(t.Partitions, offsetcommit.RequestPartition{
-				PartitionIndex: int32(number), CommittedOffset: p.Offset, CommittedLeaderEpoch: p.LeaderEpoch, //nolint:gosec // Kafka's partitions have 32 bits.
-				CommittedMetadata: p.Metadata(wal),
-			})
+			offsets[topic][number] = group.Offset{Next: p.Offset, LeaderEpoch: p.LeaderEpoch, Metadata: p.Metadata(wal)}
 		}
-		request.Topics = append(request.Topics, t)
-	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	message, err := c.client.Transport.RoundTrip(ctx, c.client.Addr, request)
-	if err != nil {
-		return fmt.Errorf("commit offsets: %w", err)
-	}
-	response, ok := message.(*offsetcommit.Response)
-	if !ok {
-		return errors.New("commit offsets: the answer is another one's")
-	}
-	answered := 0
-	for _, t := range response.Topics {
-		for _, p := range t.Partitions {
-			if p.ErrorCode != 0 {
-				return fmt.Errorf("commit offsets: %s/%d: %w", t.Name, p.PartitionIndex, kafka.Error(p.ErrorCode))
-			}
-			answered++
-		}
-	}
-	for _, t := range request.Topics {
-		answered -= len(t.Partitions)
-	}
-	if answered != 0 {
-		return errors.New("commit offsets: the answer leaves partitions out")
 	}
 
-	return nil
+	return c.generation.Commit(ctx, offsets) //nolint:wrapcheck // It says what was tried.
 }

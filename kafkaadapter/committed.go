@@ -2,22 +2,19 @@ package kafkaadapter
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 
-	"github.com/segmentio/kafka-go"
-
 	"github.com/nova-events/idempotent-consumer/internal/engine"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/group"
 )
 
 // committed are the offsets that the group has committed, as one generation finds them: of all
 // partitions of its topics, not only of those that this member is assigned.
 type committed struct {
-	client *kafka.Client
-	group  string
-	topics []fetch.Topic
+	generation *group.Generation
+	topics     []fetch.Topic
 
 	mu     sync.Mutex
 	places map[string][]engine.Committed // by topic, then by partition
@@ -30,43 +27,18 @@ func (c *committed) read(ctx context.Context) error {
 	if c.places != nil {
 		return nil
 	}
-	request := &kafka.OffsetFetchRequest{GroupID: c.group, Topics: make(map[string][]int)}
-	places := make(map[string][]engine.Committed)
-	for _, t := range c.topics {
-		places[t.Name] = make([]engine.Committed, t.Partitions)
-		for number := range t.Partitions {
-			request.Topics[t.Name] = append(request.Topics[t.Name], number)
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	response, err := c.client.OffsetFetch(ctx, request)
-	if err == nil {
-		err = response.Error
-	}
+	offsets, err := c.generation.Committed(ctx, partitionCounts(c.topics))
 	if err != nil {
-		return fmt.Errorf("read the group's offsets: %w", err)
+		return err //nolint:wrapcheck // It says what was tried.
 	}
-	answered := 0
-	for topic, partitions := range response.Topics {
-		for _, p := range partitions {
-			if p.Error != nil {
-				return fmt.Errorf("read the group's offset of %s/%d: %w", topic, p.Partition, p.Error)
-			}
-			if p.Partition >= 0 && p.Partition < len(places[topic]) {
-				places[topic][p.Partition] = engine.Committed{Offset: max(p.CommittedOffset, engine.None), Metadata: p.Metadata}
-				answered++
-			}
+	c.places = make(map[string][]engine.Committed, len(offsets))
+	for topic, partitions := range offsets {
+		places := make([]engine.Committed, len(partitions))
+		for number, o := range partitions {
+			places[number] = engine.Committed{Offset: max(o.Next, engine.None), Metadata: o.Metadata}
 		}
+		c.places[topic] = places
 	}
-	for _, t := range c.topics {
-		answered -= t.Partitions
-	}
-	if answered != 0 {
-		// Taking it for "nothing is committed" would start the partition anywhere.
-		return fmt.Errorf("read the group's offsets: the answer leaves partitions out: %w", kafka.UnknownTopicOrPartition)
-	}
-	c.places = places
 
 	return nil
 }

@@ -33,6 +33,13 @@ type Config struct {
 	// each other.
 	Group string
 
+	// InstanceID makes this a static member of the group (KIP-345), under that name: letters, digits,
+	// dots, underscores and hyphens, unique in the group. It does not leave the group when Run ends. If it
+	// runs again within SessionTimeout it gets the same partitions and no other member is interrupted, as
+	// in a rolling restart; until then nobody else gets them. With a second process of the same name Run
+	// ends with an error. Default: a dynamic member, which leaves.
+	InstanceID string
+
 	// Topics are what the group consumes. All its members should name the same.
 	Topics []string
 
@@ -48,7 +55,7 @@ type Config struct {
 	// a member to others. Short values take over quickly from members that were killed; the
 	// broker refuses those below its group.min.session.timeout.ms (6 s). Default 10 s.
 	//
-	// A member sends no heartbeats while it waits for its handlers after a revocation: consume.Config's
+	// The group waits while a member waits for its handlers after a revocation: consume.Config's
 	// DrainTimeout must be less than SessionTimeout and RebalanceTimeout. By default it is half of
 	// SessionTimeout.
 	SessionTimeout time.Duration
@@ -88,12 +95,17 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// validInstance is what Kafka's own clients allow.
+var validInstance = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
+
 func (c Config) validate() error {
 	switch {
 	case len(c.Brokers) == 0 || slices.Contains(c.Brokers, ""):
 		return fmt.Errorf("%w: Brokers is empty or has an empty address; give host:port", consume.ErrInvalidConfig)
 	case c.Group == "":
 		return fmt.Errorf("%w: Group is empty", consume.ErrInvalidConfig)
+	case c.InstanceID != "" && !validInstance.MatchString(c.InstanceID):
+		return fmt.Errorf("%w: InstanceID has others than letters, digits, dots, underscores and hyphens, or more than 249 of them", consume.ErrInvalidConfig)
 	case (len(c.Topics) == 0) == (c.TopicPattern == nil) || slices.Contains(c.Topics, ""):
 		return fmt.Errorf("%w: give either Topics, without empty names, or a TopicPattern", consume.ErrInvalidConfig)
 	case len(slices.Compact(slices.Sorted(slices.Values(c.Topics)))) != len(c.Topics):

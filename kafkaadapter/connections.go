@@ -26,9 +26,8 @@ const (
 	requestTimeout = 10 * time.Second
 )
 
-// connections are those of a consumer. kafka-go waits for the answers of some requests without
-// regard to contexts, up to the rebalance timeout; cutting the connection is the only way to
-// end such a wait. It also believes whatever an answer claims to hold, so answers are checked
+// connections are those of a consumer. kafka-go waits for the answer to a fetch without regard to
+// contexts; cutting the connection is the only way to end such a wait. It also believes whatever an answer claims to hold, so answers are checked
 // here, behind the encryption.
 type connections struct {
 	dialer net.Dialer
@@ -120,14 +119,7 @@ func (c *connection) Close() error {
 	return c.Conn.Close() //nolint:wrapcheck // It stands for the connection.
 }
 
-// dialer is for the group.
-func (c *connections) forGroup(config Config) *kafka.Dialer {
-	return &kafka.Dialer{
-		ClientID: config.ClientID, Timeout: dialTimeout, DialFunc: c.dial, SASLMechanism: config.SASL,
-	}
-}
-
-// transport is for all else. Requests find the leaders of the topics' partitions.
+// transport is for all but the group. Requests find the leaders of the topics' partitions.
 func (c *connections) transport(config Config, topics []string) *kafka.Transport {
 	return &kafka.Transport{
 		ClientID: config.ClientID, DialTimeout: dialTimeout, Dial: c.dial, SASL: config.SASL,

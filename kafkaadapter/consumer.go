@@ -2,7 +2,6 @@ package kafkaadapter
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -76,6 +75,8 @@ func (c *Consumer) Run(ctx context.Context) error {
 	defer stop()
 	connections := newConnections(c.config, c.consume.Logger)
 	defer func() { connections.cut(time.Now()) }() // Fetches under way would end only after MaxWait.
+	member := newMembership(ctx, c, connections)
+	defer member.Leave(ctx)
 	for {
 		cluster, err := c.awaitTopics(ctx, connections)
 		if err != nil || ctx.Err() != nil {
@@ -84,56 +85,34 @@ func (c *Consumer) Run(ctx context.Context) error {
 		if err := c.engine.Bind(ctx, cluster.ID); err != nil || ctx.Err() != nil {
 			return err //nolint:wrapcheck // It is the guard's.
 		}
-		if err := c.runGroup(ctx, connections, cluster.Topics); err != nil || ctx.Err() != nil {
+		if err := c.runGroup(ctx, member, cluster.Topics); err != nil || ctx.Err() != nil {
 			return err
 		}
 	}
 }
 
-// runGroup is a member of the group for these topics until there are others, or ctx ends.
-func (c *Consumer) runGroup(ctx context.Context, connections *connections, topics []fetch.Topic) error {
+// runGroup takes part in the group for these topics until there are others, or ctx ends.
+func (c *Consumer) runGroup(ctx context.Context, member *membership, topics []fetch.Topic) error {
 	names := topicNames(topics)
-	member, err := join(c.config, c.consume.Logger, names, connections)
-	if err != nil {
-		return err
-	}
-	transport := connections.transport(c.config, slices.Concat(names, c.deadLetterTopics(names)))
+	transport := member.connections.transport(c.config, slices.Concat(names, c.deadLetterTopics(names)))
 	defer transport.CloseIdleConnections()
 	client := &kafka.Client{Addr: c.brokers, Transport: transport, Timeout: requestTimeout}
-	defer member.end(ctx, client, c.config.Group)
-	defer context.AfterFunc(ctx, member.leave)()
 
 	for {
-		err := c.runGeneration(ctx, member, client, topics)
+		generation, err := member.Join(ctx, names)
 		switch {
-		case ctx.Err() != nil && errors.Is(err, kafka.ErrGroupClosed):
+		case ctx.Err() != nil:
 			return nil
 		case err != nil:
+			return fatal(err)
+		}
+		if err := newGeneration(c, generation, member, client, topics).run(ctx); err != nil {
 			return err
 		}
-		cluster, err := c.awaitTopics(ctx, connections)
+		cluster, err := c.awaitTopics(ctx, member.connections)
 		if err != nil || ctx.Err() != nil || !slices.Equal(names, topicNames(cluster.Topics)) {
 			return err
 		}
 		topics = cluster.Topics
 	}
-}
-
-// runGeneration takes part in one generation of the group, from its beginning to its end.
-func (c *Consumer) runGeneration(ctx context.Context, member *membership, client *kafka.Client, topics []fetch.Topic) error {
-	generation, err := member.next(ctx)
-	switch {
-	case ctx.Err() != nil:
-		return kafka.ErrGroupClosed
-	case err == nil:
-		return newGeneration(c, generation, member, client, topics).run(ctx)
-	case errors.Is(err, kafka.ErrGroupClosed):
-		return err
-	}
-	if err := fatal(err); err != nil {
-		return err
-	}
-	// kafka-go has logged it and pauses by itself.
-
-	return nil
 }

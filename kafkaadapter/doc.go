@@ -8,6 +8,6 @@
 //
 // Reader commits late acknowledgements under whatever generation is current, which sets
 // committed offsets back without an error, delivers the records of aborted transactions, and
-// stops for ever at batches that compaction has thinned out. This package uses kafka-go's
-// ConsumerGroup for the membership and fetches by itself.
+// stops for ever at batches that compaction has thinned out. This package takes part in the group
+// and fetches by itself, over kafka-go's Transport.
 package kafkaadapter

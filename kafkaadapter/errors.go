@@ -9,14 +9,12 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/internal/engine"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/group"
 )
 
 // advice says what to do about the answers of a broker that no retry can change.
 var advice = map[kafka.Error]string{
 	kafka.InvalidTopic:                "correct Config.Topics",
-	kafka.InconsistentGroupProtocol:   "another client with other partition assignors is in the group: stop it or use another Config.Group",
-	kafka.InvalidGroupId:              "correct Config.Group",
-	kafka.InvalidSessionTimeout:       "set Config.SessionTimeout to a value between the broker's group.min.session.timeout.ms and group.max.session.timeout.ms",
 	kafka.TopicAuthorizationFailed:    "give the user the rights Read and Describe on the topics",
 	kafka.GroupAuthorizationFailed:    "give the user the right Read on the group",
 	kafka.ClusterAuthorizationFailed:  "give the user the rights that it lacks",
@@ -24,11 +22,13 @@ var advice = map[kafka.Error]string{
 	kafka.UnsupportedVersion:          "the broker is too old",
 	kafka.UnsupportedForMessageFormat: "the broker is too old",
 	kafka.SASLAuthenticationFailed:    "check the user and the password in Config.SASL",
-	kafka.GroupMaxSizeReached:         "the group has as many members as the broker's group.max.size allows",
 }
 
 // fatal returns err with advice, as an *engine.FatalError, if no retry can heal it, else nil.
 func fatal(err error) error {
+	if refused := new(group.RefusedError); errors.As(err, &refused) {
+		return &engine.FatalError{Err: fmt.Errorf("kafkaadapter: %w", err)}
+	}
 	var code kafka.Error
 	if errors.As(err, &code) {
 		if what, ok := advice[code]; ok {

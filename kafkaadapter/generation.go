@@ -11,6 +11,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/engine"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/group"
 )
 
 // generation is the time between two rebalances, in which the assignment of partitions does
@@ -20,14 +21,13 @@ import (
 // others take over.
 type generation struct {
 	consumer *Consumer
-	kafka    *kafka.Generation
+	group    *group.Generation
 	member   *membership
 	client   *kafka.Client
 	log      *slog.Logger
 	topics   []fetch.Topic
 
 	workers sync.WaitGroup
-	ended   chan struct{} // closed when workers and committer have ended
 
 	commits   *commits
 	committed *committed
@@ -36,16 +36,15 @@ type generation struct {
 	failure error // why Run must end, if it must
 }
 
-func newGeneration(c *Consumer, g *kafka.Generation, member *membership, client *kafka.Client, topics []fetch.Topic) *generation {
+func newGeneration(c *Consumer, g *group.Generation, member *membership, client *kafka.Client, topics []fetch.Topic) *generation {
 	next := &generation{
-		consumer: c, kafka: g, member: member, client: client,
+		consumer: c, group: g, member: member, client: client,
 		log:       c.consume.Logger.With("generation", g.ID),
 		topics:    topics,
-		ended:     make(chan struct{}),
-		committed: &committed{client: client, group: c.config.Group, topics: topics},
+		committed: &committed{generation: g, topics: topics},
 	}
 	next.commits = &commits{
-		client: client, group: c.config.Group, generation: g, log: next.log, observe: c.consume.Observe, fail: next.fail,
+		generation: g, log: next.log, observe: c.consume.Observe, fail: next.fail,
 		pending: make(map[string]map[int]engine.Place),
 	}
 	next.commits.wal = c.engine.WALPosition
@@ -55,53 +54,57 @@ func newGeneration(c *Consumer, g *kafka.Generation, member *membership, client 
 
 // run returns when the generation has ended: nil for the next one to begin, else an error that
 // ends Run.
-func (g *generation) run(ctx context.Context) error {
+func (g *generation) run(ctx context.Context) error { //nolint:contextcheck // A generation has a context of its own.
 	// Handlers are to finish what they have begun when ctx or the generation ends.
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 
+	defer context.AfterFunc(ctx, func() { g.group.End(errStopping) })()
+
+	revoked := g.group.Context()
 	partitions := 0
-	for topic, assigned := range g.kafka.Assignments {
+	for topic, assigned := range g.group.Assignments {
 		for _, partition := range assigned {
-			assignment := g.assignment(topic, partition.ID)
+			assignment := g.assignment(topic, partition)
 			partitions++
-			g.workers.Add(1)
-			g.kafka.Start(func(revoked context.Context) {
-				defer g.workers.Done()
+			g.workers.Go(func() {
 				rejoin, err := g.consumer.engine.Run(revoked, work, assignment)
-				if rejoin {
-					return // This ends the generation.
-				}
-				if err != nil {
+				switch {
+				case rejoin:
+					g.group.End(errRejoin)
+				case err != nil:
 					g.fail(err)
 				}
-				<-revoked.Done()
 			})
 		}
 	}
-	g.log.InfoContext(ctx, "kafkaadapter: partitions assigned", "partitions", partitions, "member", g.kafka.MemberID)
-	var dealt map[string]int // nil unless this member is the leader
-	if p := g.member.dealt.Swap(nil); p != nil {
-		dealt = *p
-	}
-	g.kafka.Start(func(revoked context.Context) {
-		g.consumer.watchTopics(revoked, g.transport(), g.topics, dealt)
+	g.log.InfoContext(ctx, "kafkaadapter: partitions assigned", "partitions", partitions, "member", g.group.MemberID)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	watch.Go(func() {
+		g.watchTopics(revoked)
+		g.group.End(errRejoin)
 	})
-	g.kafka.Start(func(revoked context.Context) {
-		defer close(g.ended)
-		g.commitUntil(ctx, revoked)
-		timer := time.AfterFunc(g.consumer.consume.DrainTimeout, func() {
-			stop()
-			g.commits.flush(ctx) // One that hangs is not to hold back the offsets of the others.
-		})
-		defer timer.Stop()
-		g.workers.Wait()
-		g.commits.flush(ctx)
+	g.commitUntil(ctx, revoked)
+	timer := time.AfterFunc(g.consumer.consume.DrainTimeout, func() {
+		stop()
+		g.commits.flush(ctx) // One that hangs is not to hold back the offsets of the others.
+		g.group.Silence()    // Nor is it to keep its place in the group.
 	})
-	<-g.ended
+	defer timer.Stop()
+	g.workers.Wait()
+	g.commits.flush(ctx)
 
+	return g.result()
+}
+
+// result is the error that ends Run, if there is one.
+func (g *generation) result() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.failure == nil {
+		return fatal(g.group.Err())
+	}
 
 	return g.failure
 }
@@ -133,7 +136,7 @@ func (g *generation) fail(err error) {
 		g.failure = err
 	}
 	g.mu.Unlock()
-	g.member.leave()
+	g.group.End(err)
 }
 
 // commitUntil commits periodically until the generation ends.

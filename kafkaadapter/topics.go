@@ -3,6 +3,7 @@ package kafkaadapter
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -15,8 +16,15 @@ import (
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 )
 
+const (
+	// topicWatchInterval is how often the group looks for new or recreated topics, and for new
+	// partitions; firstTopicWatch is when it does so first in a generation.
+	topicWatchInterval = 5 * time.Second
+	firstTopicWatch    = time.Second
+)
+
 // awaitTopics returns the topics to consume once all exist, or one at least that matches
-// Config.TopicPattern. kafka-go's group would spin without them.
+// Config.TopicPattern.
 func (c *Consumer) awaitTopics(ctx context.Context, connections *connections) (fetch.Cluster, error) {
 	transport := connections.transport(c.config, []string{})
 	defer transport.CloseIdleConnections()
@@ -118,26 +126,40 @@ func (c *Consumer) deadLetterTopics(topics []string) []string {
 }
 
 // watchTopics returns when there are other topics than those, be it of the same name, or other
-// partitions, or if this member has dealt out other partitions than there are. Then the members must
-// join again.
-func (c *Consumer) watchTopics(ctx context.Context, transport *kafka.Transport, topics []fetch.Topic, dealt map[string]int) {
+// partitions, or if this member, as the group's leader, has dealt out other partitions than there are.
+// Then the members must join again.
+func (g *generation) watchTopics(ctx context.Context) {
 	for interval := firstTopicWatch; backoff.Sleep(ctx, interval); interval = topicWatchInterval {
-		cluster, err := c.findTopics(ctx, transport)
+		cluster, err := g.consumer.findTopics(ctx, g.transport())
 		if err != nil {
 			continue
 		}
-		for _, t := range cluster.Topics {
-			if n, ok := dealt[t.Name]; dealt != nil && (!ok || n != t.Partitions) {
-				c.consume.Logger.WarnContext(ctx, "kafkaadapter: partitions belong to nobody, joining again to deal them out",
-					"topic", t.Name, "partitions", t.Partitions, "dealt", n)
-
-				return
-			}
+		if !slices.Equal(g.topics, cluster.Topics) {
+			return
 		}
-		if !slices.Equal(topics, cluster.Topics) {
+		counts := partitionCounts(cluster.Topics)
+		others := slices.DeleteFunc(slices.Clone(g.group.Topics()), func(topic string) bool { return counts[topic] > 0 })
+		more, err := g.consumer.partitionsOf(ctx, g.member.connections, others)
+		if err != nil {
+			continue
+		}
+		maps.Copy(counts, more)
+		if g.group.Undealt(counts) {
+			g.log.WarnContext(ctx, "kafkaadapter: partitions belong to nobody, joining again to deal them out")
+
 			return
 		}
 	}
+}
+
+// partitionCounts are how many partitions topics have.
+func partitionCounts(topics []fetch.Topic) map[string]int {
+	counts := make(map[string]int, len(topics))
+	for _, t := range topics {
+		counts[t.Name] = t.Partitions
+	}
+
+	return counts
 }
 
 func topicNames(topics []fetch.Topic) []string {
