@@ -1,0 +1,59 @@
+import java.io.IOException;
+import java.time.Duration;
+import java.util.List;
+import java.util.Properties;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.common.errors.WakeupException;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+
+/**
+ * A member of a consumer group on the Java client. It writes the partition and the offset of each
+ * record that it consumes, one record a line, and leaves the group when its input ends.
+ *
+ * <p>The arguments are the brokers, the group, the topic, the session timeout and the heartbeat
+ * interval in milliseconds, and the assignors; without assignors the client's default.
+ */
+public final class Member {
+    private static final Duration POLL = Duration.ofMillis(100);
+
+    public static void main(String[] args) {
+        Properties properties = new Properties();
+        properties.put("bootstrap.servers", args[0]);
+        properties.put("group.id", args[1]);
+        properties.put("client.id", "java");
+        properties.put("auto.offset.reset", "earliest");
+        properties.put("session.timeout.ms", args[3]);
+        properties.put("heartbeat.interval.ms", args[4]);
+        if (!args[5].isEmpty()) {
+            properties.put("partition.assignment.strategy", args[5]);
+        }
+        ByteArrayDeserializer bytes = new ByteArrayDeserializer();
+        try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(properties, bytes, bytes)) {
+            Thread listener = new Thread(() -> {
+                awaitEndOfInput();
+                consumer.wakeup();
+            });
+            listener.setDaemon(true);
+            listener.start();
+            consumer.subscribe(List.of(args[2]));
+            while (true) {
+                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(POLL)) {
+                    System.out.println(record.partition() + " " + record.offset());
+                }
+            }
+        } catch (WakeupException e) {
+            // It is to leave, and has.
+        }
+    }
+
+    private static void awaitEndOfInput() {
+        try {
+            while (System.in.read() >= 0) {
+                // Nothing is sent.
+            }
+        } catch (IOException e) {
+            // That is an end, too.
+        }
+    }
+}

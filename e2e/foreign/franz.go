@@ -1,0 +1,96 @@
+package foreign
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Franz starts a member on franz-go with the range assignor, in this process.
+func Franz(t testing.TB, config Config) Member { //nolint:ireturn // It is one of several kinds.
+	t.Helper()
+	m := &franz{ended: make(chan struct{})}
+	client, err := kgo.NewClient(
+		kgo.SeedBrokers(config.Brokers...), kgo.ConsumerGroup(config.Group), kgo.ConsumeTopics(config.Topic), kgo.ClientID("franz"),
+		kgo.Balancers(kgo.RangeBalancer()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.SessionTimeout(config.SessionTimeout), kgo.HeartbeatInterval(config.HeartbeatInterval),
+		kgo.BlockRebalanceOnPoll(), kgo.DisableAutoCommit(),
+		kgo.WithLogger(kgo.BasicLogger(m, kgo.LogLevelWarn, nil)),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, leave := context.WithCancel(context.WithoutCancel(t.Context()))
+	m.leave = leave
+	go func() {
+		defer close(m.ended)
+		defer client.CloseAllowingRebalance()
+		for ctx.Err() == nil {
+			fetches := client.PollFetches(ctx)
+			fetches.EachRecord(func(r *kgo.Record) { config.Consumed(int(r.Partition), r.Offset) })
+			commit(ctx, client)
+			client.AllowRebalance()
+		}
+	}()
+	t.Cleanup(func() { m.Leave(t) })
+
+	return m
+}
+
+// commit commits what was polled, also when the member is to leave. A failure is in the client's log, and the
+// records are consumed again.
+func commit(ctx context.Context, client *kgo.Client) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+	defer cancel()
+	_ = client.CommitUncommittedOffsets(ctx)
+}
+
+// franz is a member that runs franz-go.
+type franz struct {
+	leave context.CancelFunc
+	ended chan struct{}
+
+	mu   sync.Mutex
+	said bytes.Buffer
+}
+
+// Leave implements Member.
+func (m *franz) Leave(t testing.TB) {
+	t.Helper()
+	m.leave()
+	select {
+	case <-m.ended:
+	case <-time.After(leaveTimeout):
+		t.Errorf("a member does not leave\n%s", m.Said())
+	}
+}
+
+// Ended implements Member.
+func (m *franz) Ended() bool {
+	select {
+	case <-m.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// Write takes what the client complains of.
+func (m *franz) Write(line []byte) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+
+	return m.said.Write(line) //nolint:wrapcheck // It never fails.
+}
+
+// Said implements Member.
+func (m *franz) Said() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+
+	return m.said.String()
+}
