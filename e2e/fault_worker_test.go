@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"regexp"
 	"testing"
 	"time"
 
@@ -36,6 +38,12 @@ type job struct {
 	OwnTransactions bool          `json:"own_transactions"`
 	Lanes           int           `json:"lanes"`
 	DeadlyCodec     bool          `json:"deadly_codec"`
+
+	// Patient workers have the intervals that are the default.
+	Patient bool `json:"patient"`
+
+	// Pattern is what to consume in place of Topic.
+	Pattern string `json:"pattern"`
 }
 
 // work consumes until its input ends. That is how a test asks a worker to leave, and what
@@ -52,13 +60,14 @@ func work(input io.Reader) int {
 
 func serve(input io.Reader) error {
 	var j job
-	if err := json.NewDecoder(input).Decode(&j); err != nil {
+	decoder := json.NewDecoder(input)
+	if err := decoder.Decode(&j); err != nil {
 		return err
 	}
 	ctx, leave := context.WithCancel(context.Background())
 	defer leave()
 	go func() {
-		_, _ = io.Copy(io.Discard, input)
+		answer(io.MultiReader(decoder.Buffered(), input))
 		leave()
 	}()
 	database, err := pgxpool.ParseConfig(j.DSN)
@@ -83,6 +92,13 @@ func serve(input io.Reader) error {
 		Handle: deadly, OwnTransactions: j.OwnTransactions, Lanes: consume.LanesConfig{Count: j.Lanes}, CommitInterval: 200 * time.Millisecond,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
+	if j.Patient {
+		source.HeartbeatInterval, source.MaxWait, config.CommitInterval = 0, 0, 0
+	}
+	if j.Pattern != "" {
+		source.Topics, source.TopicPattern = nil, regexp.MustCompile(j.Pattern)
+		config.EventID = consume.InTopic(consume.Header(consume.DefaultEventIDHeader))
+	}
 	if j.DeadlyCodec {
 		compress.Codecs[compress.Gzip] = deadlyCodec{compress.Codecs[compress.Gzip]}
 		config.OnUnreadable = consume.StoreUnreadable
@@ -102,19 +118,32 @@ func serve(input io.Reader) error {
 type worker struct {
 	command  *exec.Cmd
 	input    io.WriteCloser // The worker leaves when this is closed.
+	output   *bufio.Reader  // its answers
 	messages bytes.Buffer   // It is not read before the worker has ended.
 }
 
 // startJob starts a worker, which the test must kill or dismiss.
 func (s *bench) startJob(t *testing.T, j job) *worker {
 	t.Helper()
-	w := &worker{command: exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0])}
+
+	return s.startJobOf(t, os.Args[0], j)
+}
+
+// startJobOf is startJob with another program than this one.
+func (s *bench) startJobOf(t *testing.T, program string, j job) *worker {
+	t.Helper()
+	w := &worker{command: exec.CommandContext(context.WithoutCancel(t.Context()), program)}
 	w.command.Env = append(os.Environ(), envWorker+"=1", "GOMAXPROCS=1") // They share the machine.
 	w.command.Stderr = &w.messages
 	var err error
 	if w.input, err = w.command.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
+	output, err := w.command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.output = bufio.NewReader(output)
 	if err := w.command.Start(); err != nil {
 		t.Fatal(err)
 	}

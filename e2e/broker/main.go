@@ -56,11 +56,14 @@ func startKept(brokers int) (*apachekafka.Cluster, error) {
 	return cluster, nil
 }
 
-func startKafka(brokers int) (*apachekafka.Cluster, error) {
+func startKafka(brokers int) (*apachekafka.Cluster, error) { return startBehind(brokers, nil) }
+
+// startBehind starts an Apache Kafka whose clients are told other addresses; see apachekafka.Config.
+func startBehind(brokers int, advertise func(addr string) string) (*apachekafka.Cluster, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 
-	return apachekafka.Start(ctx, apachekafka.Config{Brokers: brokers, Settings: impatient}) //nolint:wrapcheck // It says what it was about.
+	return apachekafka.Start(ctx, apachekafka.Config{Brokers: brokers, Settings: impatient, Advertise: advertise}) //nolint:wrapcheck // It says what it was about.
 }
 
 // impatient makes Apache Kafka compact and expire soon after it is allowed to.

@@ -46,6 +46,10 @@ type Config struct {
 	// group.initial.rebalance.delay.ms is set.
 	Settings map[string]string
 
+	// Advertise returns the address by which clients are told to reach the broker that listens on addr, such as
+	// that of a proxy. Default addr itself.
+	Advertise func(addr string) string
+
 	// Progress receives a message while Apache Kafka is downloaded. Default os.Stderr.
 	Progress io.Writer
 }
@@ -59,6 +63,7 @@ type Cluster struct {
 	java      string
 	jars      string // folder
 	overrides map[string]string
+	advertise func(addr string) string
 	home      *daemon.Home
 	nodes     []*node
 }
@@ -79,6 +84,9 @@ func newCluster(ctx context.Context, cfg Config) (*Cluster, error) {
 	if cfg.Progress == nil {
 		cfg.Progress = os.Stderr
 	}
+	if cfg.Advertise == nil {
+		cfg.Advertise = func(addr string) string { return addr }
+	}
 	java, err := findJava(ctx)
 	if err != nil {
 		return nil, err
@@ -93,7 +101,7 @@ func newCluster(ctx context.Context, cfg Config) (*Cluster, error) {
 	}
 	home.LastSignal = syscall.SIGKILL // At SIGQUIT Java reports on its threads and goes on.
 
-	c := &Cluster{id: newID(), java: java, jars: jars, overrides: cfg.Settings, home: home}
+	c := &Cluster{id: newID(), java: java, jars: jars, overrides: cfg.Settings, advertise: cfg.Advertise, home: home}
 	brokers := cmp.Or(cfg.Brokers, 1)
 	err = daemon.OnFreePorts(ctx, 2*brokers, func(ports []int) error {
 		c.Kill() // Of another attempt some may have started.

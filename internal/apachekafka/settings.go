@@ -24,7 +24,7 @@ func (c *Cluster) settings(id int) map[string]string {
 		"controller.listener.names":  "CONTROLLER",
 		"inter.broker.listener.name": "PLAINTEXT",
 		"listeners":                  "PLAINTEXT://" + node.addr() + ",CONTROLLER://" + node.controllerAddr(),
-		"advertised.listeners":       "PLAINTEXT://" + node.addr(),
+		"advertised.listeners":       "PLAINTEXT://" + c.advertise(node.addr()),
 		"log.dirs":                   c.home.Path(node.name()),
 
 		"default.replication.factor":               replicas,
