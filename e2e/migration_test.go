@@ -38,38 +38,45 @@ func TestRollingMigration(t *testing.T) { //nolint:tparallel // Each client has 
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := ofClient(t)
-			t.Run("to ours", func(t *testing.T) { //nolint:paralleltest // Both have several processes.
-				testMigration(t, client, (*sharedGroup).startTheirs, (*sharedGroup).startOurs)
-			})
-			t.Run("from ours and back", func(t *testing.T) { //nolint:paralleltest // Both have several processes.
-				testMigration(t, client, (*sharedGroup).startOurs, (*sharedGroup).startTheirs, (*sharedGroup).startOurs)
-			})
+			for kind, static := range map[string]bool{"": false, "static ": true} { //nolint:paralleltest // Each has several processes.
+				t.Run(kind+"to ours", func(t *testing.T) {
+					testMigration(t, client, static, (*sharedGroup).startTheirs, (*sharedGroup).startOurs)
+				})
+				t.Run(kind+"from ours and back", func(t *testing.T) {
+					testMigration(t, client, static, (*sharedGroup).startOurs, (*sharedGroup).startTheirs, (*sharedGroup).startOurs)
+				})
+			}
 		})
 	}
 }
 
 // starter starts a member of a group and returns how it leaves.
-type starter func(s *sharedGroup, t *testing.T) (leave func(t *testing.T))
+type starter func(s *sharedGroup, t *testing.T, place int) (leave func(t *testing.T))
 
 // testMigration has the members of one kind replaced by those of the next.
-func testMigration(t *testing.T, client foreign.Client, first starter, next ...starter) {
+func testMigration(t *testing.T, client foreign.Client, static bool, first starter, next ...starter) {
 	t.Helper()
 	const partitions, members = 6, 3
-	s := &sharedGroup{bench: setup(t, broker.ApacheKafka(t), partitions), client: client, progress: newProgress(partitions)}
+	s := &sharedGroup{bench: setup(t, broker.ApacheKafka(t), partitions), client: client, static: static, progress: newProgress(partitions)}
 	var leave []func(t *testing.T) // by place
-	for range members {
-		leave = append(leave, first(s, t))
+	for place := range members {
+		leave = append(leave, first(s, t, place))
 	}
 	produced := s.produce(t, partitions)
 	s.settle(t, "at first", members, produced)
 	for round, start := range next {
-		for i := range leave {
-			place := fmt.Sprintf("round %d, member %d", round+1, i+1)
-			successor := start(s, t)
-			s.settle(t, place+" has joined", members+1, produced)
-			leave[i](t)
-			leave[i] = successor
-			s.settle(t, place+" is alone in its place", members, produced)
+		for place := range leave {
+			when := fmt.Sprintf("round %d, place %d", round+1, place+1)
+			if static {
+				leave[place](t)
+				leave[place] = start(s, t, place)
+			} else {
+				successor := start(s, t, place)
+				s.settle(t, when+" is taken twice", members+1, produced)
+				leave[place](t)
+				leave[place] = successor
+			}
+			s.settle(t, when+" is taken over", members, produced)
 		}
 	}
 	counts := produced.end()
@@ -80,11 +87,21 @@ func testMigration(t *testing.T, client foreign.Client, first starter, next ...s
 	s.verifyShared(t, counts)
 }
 
+// instance is the instance id of a place, if members have one.
+func (s *sharedGroup) instance(place int) string {
+	if !s.static {
+		return ""
+	}
+
+	return fmt.Sprintf("place-%d", place)
+}
+
 // sharedGroup is a group of ours and of another client's members.
 type sharedGroup struct {
 	*bench
 
 	client   foreign.Client
+	static   bool // Members have instance ids, and one that leaves in order stays a member for its session.
 	progress *progress
 	heard    heard // what our members say
 	theirs   []*foreignMember
@@ -97,11 +114,11 @@ type foreignMember struct {
 	asked bool // to leave
 }
 
-func (s *sharedGroup) startTheirs(t *testing.T) (leave func(t *testing.T)) {
+func (s *sharedGroup) startTheirs(t *testing.T, place int) (leave func(t *testing.T)) {
 	t.Helper()
 	m := &foreignMember{Member: s.client(t, foreign.Config{
 		Brokers: s.broker.Addrs, Group: s.group, Topic: s.topic,
-		SessionTimeout: sharedSession, HeartbeatInterval: sharedHeartbeat, Consumed: s.progress.byThem,
+		SessionTimeout: sharedSession, HeartbeatInterval: sharedHeartbeat, InstanceID: s.instance(place), Consumed: s.progress.byThem,
 	})}
 	s.theirs = append(s.theirs, m)
 
@@ -112,11 +129,11 @@ func (s *sharedGroup) startTheirs(t *testing.T) (leave func(t *testing.T)) {
 	}
 }
 
-func (s *sharedGroup) startOurs(t *testing.T) (leave func(t *testing.T)) {
+func (s *sharedGroup) startOurs(t *testing.T, place int) (leave func(t *testing.T)) {
 	t.Helper()
 	m := s.start(t, func(c *settings) {
 		s.heard.config(c)
-		c.SessionTimeout, c.HeartbeatInterval = sharedSession, sharedHeartbeat
+		c.SessionTimeout, c.HeartbeatInterval, c.InstanceID = sharedSession, sharedHeartbeat, s.instance(place)
 	})
 
 	return m.leave

@@ -12,7 +12,8 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
  * record that it consumes, one record a line, and leaves the group when its input ends.
  *
  * <p>The arguments are the brokers, the group, the topic, the session timeout and the heartbeat
- * interval in milliseconds, and the assignors; without assignors the client's default.
+ * interval in milliseconds, the assignors (without them the client's default), and the instance id of a
+ * static member.
  */
 public final class Member {
     private static final Duration POLL = Duration.ofMillis(100);
@@ -27,6 +28,9 @@ public final class Member {
         properties.put("heartbeat.interval.ms", args[4]);
         if (!args[5].isEmpty()) {
             properties.put("partition.assignment.strategy", args[5]);
+        }
+        if (!args[6].isEmpty()) {
+            properties.put("group.instance.id", args[6]);
         }
         ByteArrayDeserializer bytes = new ByteArrayDeserializer();
         try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(properties, bytes, bytes)) {

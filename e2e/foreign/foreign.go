@@ -20,6 +20,9 @@ type Config struct {
 	Topic          string
 	SessionTimeout time.Duration
 
+	// InstanceID makes a static member. Default: none.
+	InstanceID string
+
 	// HeartbeatInterval is also how soon a member learns of a rebalance.
 	HeartbeatInterval time.Duration
 

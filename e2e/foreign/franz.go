@@ -14,13 +14,17 @@ import (
 func Franz(t testing.TB, config Config) Member { //nolint:ireturn // It is one of several kinds.
 	t.Helper()
 	m := &franz{ended: make(chan struct{})}
-	client, err := kgo.NewClient(
+	options := []kgo.Opt{
 		kgo.SeedBrokers(config.Brokers...), kgo.ConsumerGroup(config.Group), kgo.ConsumeTopics(config.Topic), kgo.ClientID("franz"),
 		kgo.Balancers(kgo.RangeBalancer()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.SessionTimeout(config.SessionTimeout), kgo.HeartbeatInterval(config.HeartbeatInterval),
 		kgo.BlockRebalanceOnPoll(), kgo.DisableAutoCommit(),
 		kgo.WithLogger(kgo.BasicLogger(m, kgo.LogLevelWarn, nil)),
-	)
+	}
+	if config.InstanceID != "" {
+		options = append(options, kgo.InstanceID(config.InstanceID))
+	}
+	client, err := kgo.NewClient(options...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func startProcess(t testing.TB, config Config, assignors string, command func(ct
 	t.Helper()
 	p := &process{ended: make(chan struct{})}
 	p.command = command(context.WithoutCancel(t.Context()), strings.Join(config.Brokers, ","), config.Group, config.Topic,
-		strconv.FormatInt(config.SessionTimeout.Milliseconds(), 10), strconv.FormatInt(config.HeartbeatInterval.Milliseconds(), 10), assignors)
+		strconv.FormatInt(config.SessionTimeout.Milliseconds(), 10), strconv.FormatInt(config.HeartbeatInterval.Milliseconds(), 10), assignors, config.InstanceID)
 	input, err := p.command.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -5,7 +5,7 @@
 // when its input ends. It is a module of its own because librdkafka is large and needs a C compiler.
 //
 // The arguments are the brokers, the group, the topic, the session timeout and the heartbeat interval
-// in milliseconds, and the assignors.
+// in milliseconds, the assignors, and the instance id of a static member.
 package main
 
 import (
@@ -32,12 +32,13 @@ func main() {
 }
 
 func consume(ctx context.Context, args []string) error {
-	if len(args) != 6 {
-		return fmt.Errorf("%d arguments are given, want 6", len(args))
+	if len(args) != 7 {
+		return fmt.Errorf("%d arguments are given, want 7", len(args))
 	}
 	consumer, err := kafka.NewConsumer(&kafka.ConfigMap{
 		"bootstrap.servers": args[0], "group.id": args[1], "client.id": "librdkafka", "auto.offset.reset": "earliest",
 		"session.timeout.ms": args[3], "heartbeat.interval.ms": args[4], "partition.assignment.strategy": args[5],
+		"group.instance.id":        args[6],
 		"enable.auto.offset.store": false, // Close drops what has been fetched, and would store it.
 	})
 	if err != nil {
