@@ -34,8 +34,9 @@ type connections struct {
 	tls    *tls.Config
 	log    *slog.Logger
 
-	quota     fetch.Quota   // what brokers say of the client's quotas
-	malformed onceper.Limit // when the latest malformed answer was
+	fetcher   *fetch.Fetcher // set by Consumer.consume
+	quota     fetch.Quota    // what brokers say of the client's quotas
+	malformed onceper.Limit  // when the latest malformed answer was
 
 	mu   sync.Mutex
 	open map[*connection]struct{}

@@ -29,16 +29,14 @@ var _ engine.Source = (*source)(nil)
 
 // Fetch implements engine.Source.
 func (s *source) Fetch(ctx context.Context, request engine.Request) (*engine.Batch, error) {
-	connections := s.generation.member.connections
 	config := &s.generation.consumer.config
 	memory := config.Memory.shared
 	if request.Uncounted {
 		memory = nil
 	}
-	response, err := fetch.Fetch(ctx, s.generation.transport(), s.generation.consumer.brokers, fetch.Request{
+	response, err := s.generation.member.connections.fetcher.Fetch(ctx, fetch.Request{
 		Topic: s.topic.Name, Partition: s.partition, Offset: request.Offset,
-		MaxBytes: config.MaxBytes, MaxWait: config.MaxWait, ClientID: config.ClientID,
-		Quota: &connections.quota, Memory: memory, After: request.After, Before: request.Before,
+		MaxBytes: config.MaxBytes, MaxWait: config.MaxWait, Memory: memory, After: request.After, Before: request.Before,
 	})
 	if err != nil {
 		return nil, s.judge(err)

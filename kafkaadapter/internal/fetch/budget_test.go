@@ -15,24 +15,14 @@ import (
 	"github.com/segmentio/kafka-go/compress"
 )
 
-// readResponse reads and decodes the body of a response.
-func readResponse(connection io.Reader, size int64, e *exchange) (*Response, error) {
-	a, err := e.read(connection, size)
-	if err != nil {
-		return nil, err
-	}
-
-	return e.decode(a)
-}
-
 // answered reads a response that holds these records.
-func answered(t *testing.T, memory *Memory, reserved int64, records ...byte) (*Response, *exchange, error) {
+func answered(t *testing.T, memory *Memory, reserved int64, records ...byte) (*Response, *call, error) {
 	t.Helper()
 	body := testResponse(nil, 0, records)
-	e := &exchange{version: 11, account: newAccount(memory, reserved, false)}
-	r, err := readResponse(bytes.NewReader(body), int64(len(body)), e)
+	c := testCall(0, newAccount(memory, reserved, false))
+	r, err := readResponse(bytes.NewReader(body), int64(len(body)), 11, c)
 
-	return r, e, err
+	return r, c, err
 }
 
 // compressed is what records become.
@@ -75,11 +65,11 @@ func TestBatchesBeyondTheBudgetAreUnreadable(t *testing.T) { //nolint:parallelte
 			var before, after runtime.MemStats
 			body := testResponse(nil, 0, raw)
 			binary.BigEndian.PutUint64(body[27:], 1<<40) // high watermark
-			e := &exchange{version: 11, account: newAccount(memory, 0, false)}
+			c := testCall(0, newAccount(memory, 0, false))
 			runtime.ReadMemStats(&before)
-			_, err := readResponse(bytes.NewReader(body), int64(len(body)), e)
+			_, err := readResponse(bytes.NewReader(body), int64(len(body)), 11, c)
 			runtime.ReadMemStats(&after)
-			e.account.release()
+			c.account.release()
 			var bad *UnreadableError
 			ok := errors.As(err, &bad)
 			if !ok || !errors.Is(err, ErrTooLarge) || bad.First != 0 || bad.Last != int64(test.count-1) {
@@ -101,12 +91,12 @@ func TestBatchMayHaveAllTheMemory(t *testing.T) {
 	t.Parallel()
 	const budget = 16 << 20
 	raw := testBatch{attributes: int16(compress.Zstd), values: []string{strings.Repeat("0", 12<<20)}}.encode(t)
-	r, e, err := answered(t, NewMemory(budget), budget, raw...)
+	r, c, err := answered(t, NewMemory(budget), budget, raw...)
 	if err != nil || len(r.Messages) != 1 {
 		t.Fatal(r, err)
 	}
 	r.Release()
-	if now, _ := e.account.memory.Used(); now > 0 {
+	if now, _ := c.account.memory.Used(); now > 0 {
 		t.Errorf("%d bytes are taken after all is released", now)
 	}
 }
@@ -135,8 +125,8 @@ func TestShortOfMemory(t *testing.T) {
 			t.Fatal("the memory is not empty")
 		}
 		connection := bytes.NewReader(append(bytes.Clone(body), "next"...))
-		e := &exchange{version: 11, account: newAccount(memory, 0, false)}
-		r, err := readResponse(connection, int64(len(body)), e)
+		c := testCall(0, newAccount(memory, 0, false))
+		r, err := readResponse(connection, int64(len(body)), 11, c)
 		got := "none"
 		if err == nil {
 			got = []string{"", "the first", "both"}[len(r.Messages)]
@@ -145,7 +135,7 @@ func TestShortOfMemory(t *testing.T) {
 		if err != nil && !errors.As(err, new(*shortError)) || got != want || string(rest) != "next" {
 			t.Errorf("%d bytes are taken: %s, %v, and %q follows", taken, got, err, rest)
 		}
-		e.account.release()
+		c.account.release()
 		if now, _ := memory.Used(); now != taken {
 			t.Errorf("%d bytes are taken, want %d", now, taken)
 		}

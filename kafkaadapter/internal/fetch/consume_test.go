@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"context"
-	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -49,6 +48,7 @@ func consumeAll(b *testing.B, brokers []string, topic, group string, records int
 	}
 	transport := &kafka.Transport{ClientID: group, MetadataTTL: 2 * time.Second, MetadataTopics: []string{topic}}
 	defer transport.CloseIdleConnections()
+	fetcher := New(transport, kafka.TCP(brokers...), group, nil)
 
 	responses := make(chan *Response)
 	var fetchers sync.WaitGroup
@@ -59,9 +59,9 @@ func consumeAll(b *testing.B, brokers []string, topic, group string, records int
 		own := make(chan *Response) // Each partition has one response that waits, and one on its way.
 		fetchers.Go(func() {
 			defer close(own)
-			readAhead(ctx, b, transport, kafka.TCP(brokers...), Request{
+			readAhead(ctx, b, fetcher, Request{
 				Topic: topic, Partition: assigned.ID, Offset: max(0, assigned.Offset),
-				MaxBytes: 1 << 20, MaxWait: 500 * time.Millisecond, ClientID: group,
+				MaxBytes: 1 << 20, MaxWait: 500 * time.Millisecond,
 			}, own)
 		})
 		fetchers.Go(func() {
@@ -93,10 +93,10 @@ func consumeAll(b *testing.B, brokers []string, topic, group string, records int
 	b.ReportMetric(float64(size)/float64(got), "B/value")
 }
 
-func readAhead(ctx context.Context, b *testing.B, transport *kafka.Transport, brokers net.Addr, request Request, to chan<- *Response) {
+func readAhead(ctx context.Context, b *testing.B, fetcher *Fetcher, request Request, to chan<- *Response) {
 	b.Helper()
 	for ctx.Err() == nil {
-		response, err := Fetch(ctx, transport, brokers, request)
+		response, err := fetcher.Fetch(ctx, request)
 		if err != nil {
 			if ctx.Err() == nil {
 				b.Error(err)

@@ -25,8 +25,7 @@ func BenchmarkDecode(b *testing.B) {
 			runtime.ReadMemStats(&before)
 			for b.Loop() {
 				connection.Reset(response)
-				e := &exchange{Request: Request{Topic: "t"}, version: 11, account: newAccount(memory, 0, false)}
-				r, err := readResponse(connection, int64(len(response)), e)
+				r, err := readResponse(connection, int64(len(response)), 11, testCall(0, newAccount(memory, 0, false)))
 				if err != nil || len(r.Messages) != batches*records {
 					b.Fatal(r, err)
 				}

@@ -38,6 +38,7 @@ func TestLeaderEpochs(t *testing.T) {
 	transport := &kafka.Transport{MetadataTTL: 100 * time.Millisecond, MetadataTopics: []string{topic}}
 	defer transport.CloseIdleConnections()
 	addr := kafka.TCP(cluster.Addrs()...)
+	fetcher := New(transport, addr, client, nil)
 	created, err := (&kafka.Client{Addr: addr}).CreateTopics(t.Context(), &kafka.CreateTopicsRequest{
 		Topics: []kafka.TopicConfig{{Topic: topic, NumPartitions: 1, ReplicationFactor: 1}},
 	})
@@ -66,7 +67,7 @@ func TestLeaderEpochs(t *testing.T) {
 	epochAt := func(offset int64) (epoch int32) {
 		t.Helper()
 		retry(func() error {
-			r, err := Fetch(t.Context(), transport, addr, Request{Topic: topic, Offset: offset, MaxBytes: 1, MaxWait: time.Second, ClientID: client})
+			r, err := fetcher.Fetch(t.Context(), Request{Topic: topic, Offset: offset, MaxBytes: 1, MaxWait: time.Second})
 			if err == nil {
 				epoch = r.LeaderEpoch
 			}

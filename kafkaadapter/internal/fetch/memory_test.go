@@ -41,7 +41,7 @@ func TestMessagesStayAsTheyAre(t *testing.T) {
 				all.Go(func() {
 					got := make([]*Response, responses)
 					for i, body := range sent {
-						r, err := readResponse(bytes.NewReader(body), int64(len(body)), &exchange{version: 11})
+						r, err := readResponse(bytes.NewReader(body), int64(len(body)), 11, testCall(0, nil))
 						if err != nil {
 							t.Error(err)
 

@@ -1,12 +1,8 @@
 package fetch
 
 import (
-	"context"
-	"fmt"
 	"sync"
 	"time"
-
-	"github.com/nova-events/idempotent-consumer/internal/backoff"
 )
 
 // Quota remembers which brokers have told a client to wait (KIP-219). Such a broker answers at
@@ -44,20 +40,4 @@ func (q *Quota) left(broker int32) time.Duration {
 	defer q.mu.Unlock()
 
 	return time.Until(q.until[broker])
-}
-
-// throttledError keeps a request from being sent.
-type throttledError struct{ left time.Duration }
-
-func (e *throttledError) Error() string {
-	return fmt.Sprintf("the broker has told this client to wait for another %v", e.left)
-}
-
-// wait returns when the broker may be asked, or with the context's error.
-func (e *throttledError) wait(ctx context.Context) error {
-	if !backoff.Sleep(ctx, e.left) {
-		return ctx.Err() //nolint:wrapcheck // The caller wraps it.
-	}
-
-	return nil
 }

@@ -1,0 +1,169 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+	protocolfetch "github.com/segmentio/kafka-go/protocol/fetch"
+)
+
+// Fetcher fetches for all partitions of a client. Partitions that have the same leader share its
+// requests and connections (source).
+type Fetcher struct {
+	transport *kafka.Transport
+	brokers   net.Addr
+	clientID  string
+	quota     *Quota
+
+	mu      sync.Mutex
+	sources map[int32]*source // by the broker's id
+}
+
+// New returns a Fetcher. The transport must know the topics (MetadataTopics). clientID names the client
+// in the brokers' logs, metrics and quotas. A quota is shared by all that use the client id; if it is nil, what
+// brokers say of quotas is not heeded. The Fetcher needs no end: it has goroutines and connections only
+// while somebody fetches, and a second longer.
+func New(transport *kafka.Transport, brokers net.Addr, clientID string, quota *Quota) *Fetcher {
+	return &Fetcher{transport: transport, brokers: brokers, clientID: clientID, quota: quota, sources: make(map[int32]*source)}
+}
+
+// Fetch returns the next committed records. It first waits for as long as the partition's
+// leader has told the client to. An error that the broker reports is a kafka.Error. A batch
+// that cannot be read, or for which Memory is too small, is an *UnreadableError, once it is at
+// Offset. The end of ctx ends the call at once. The caller must release the response.
+func (f *Fetcher) Fetch(ctx context.Context, request Request) (*Response, error) {
+	reserved := int64(0)
+	for beyond := 0; ; {
+		ahead := request.ahead()
+		response, err := f.fetchOnce(ctx, request, reserved, ahead)
+		reserved = 0
+		var short *shortError
+		if errors.As(err, &short) {
+			if ahead {
+				select {
+				case <-request.After:
+				case <-ctx.Done():
+					return nil, ctx.Err() //nolint:wrapcheck // The caller wraps it.
+				}
+
+				continue
+			}
+			// It is not known what all of it needs: twice as much each time leads there.
+			reserved = min(2*short.bytes, request.Memory.total)
+			if err := request.Memory.wait(ctx, reserved); err != nil {
+				return nil, err
+			}
+
+			continue
+		}
+		if beyond++; beyond > 2 || !errors.Is(err, errBeyondEnd) {
+			return response, err
+		}
+	}
+}
+
+func (f *Fetcher) fetchOnce(ctx context.Context, request Request, reserved int64, ahead bool) (*Response, error) {
+	c := newCall(request, newAccount(request.Memory, reserved, ahead))
+	response, err := f.answerTo(ctx, c)
+	if err != nil {
+		c.account.release()
+
+		return nil, err
+	}
+	c.account.settle()
+
+	return response, nil
+}
+
+func (f *Fetcher) answerTo(ctx context.Context, c *call) (*Response, error) {
+	source, err := f.sourceOf(ctx, c.Topic, c.Partition)
+	if err != nil {
+		return nil, err
+	}
+	source.add(c)
+	select {
+	case a := <-c.answered:
+		return a.decode(c)
+	case <-ctx.Done():
+		c.abandoned.Store(true)
+
+		return nil, ctx.Err() //nolint:wrapcheck // The caller wraps it.
+	}
+}
+
+// call is a Request that waits for its answer.
+type call struct {
+	Request
+
+	account   *account
+	partition *partition // set by source.add
+	prompt    bool       // there are records, as far as is known
+	since     time.Time
+	queued    time.Time    // when it was last put into the queue
+	answered  chan *answer // has room for the one answer
+	abandoned atomic.Bool  // nobody waits for the answer
+}
+
+func newCall(request Request, a *account) *call {
+	return &call{Request: request, account: a, since: time.Now(), answered: make(chan *answer, 1)}
+}
+
+// maxBytes is how much of the partition the broker is asked for.
+func (c *call) maxBytes() int64 { return min(int64(c.MaxBytes), c.account.limit()/4) }
+
+// sourceOf returns the leader of a partition.
+func (f *Fetcher) sourceOf(ctx context.Context, topic string, partition int) (*source, error) {
+	which := leaderRequest{topic: topic, partition: partition}
+	if _, err := f.transport.RoundTrip(ctx, f.brokers, &which); !errors.Is(err, errLeaderKnown) {
+		return nil, err //nolint:wrapcheck // The caller wraps it.
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.sources[which.leader]
+	if s == nil {
+		s = newSource(f, which.leader)
+		f.sources[which.leader] = s
+	}
+
+	return s, nil
+}
+
+// leaderRequest asks the transport, and nobody else, which broker leads a partition: to choose where
+// it would send a request, the transport shows it what it knows of the cluster.
+type leaderRequest struct {
+	topic     string
+	partition int
+	leader    int32
+}
+
+// errLeaderKnown keeps a leaderRequest from being sent.
+var errLeaderKnown = errors.New("the leader is known")
+
+// ApiKey implements protocol.Message.
+func (*leaderRequest) ApiKey() protocol.ApiKey { return protocol.Fetch } //nolint:revive // kafka-go's spelling.
+
+// Broker implements protocol.BrokerMessage.
+func (r *leaderRequest) Broker(cluster protocol.Cluster) (protocol.Broker, error) {
+	broker, err := leaderOf(cluster, r.topic, r.partition)
+	if err != nil {
+		return broker, err
+	}
+	r.leader = broker.ID
+
+	return broker, errLeaderKnown
+}
+
+// leaderOf returns the broker that leads a partition.
+func leaderOf(cluster protocol.Cluster, topic string, partition int) (protocol.Broker, error) {
+	request := protocolfetch.Request{Topics: []protocolfetch.RequestTopic{{
+		Topic: topic, Partitions: []protocolfetch.RequestPartition{{Partition: int32(partition)}}, //nolint:gosec // The broker has assigned it.
+	}}}
+
+	return request.Broker(cluster) //nolint:wrapcheck // It is kafka-go's own.
+}
