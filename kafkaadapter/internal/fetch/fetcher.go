@@ -20,6 +20,7 @@ type Fetcher struct {
 	brokers   net.Addr
 	clientID  string
 	quota     *Quota
+	closed    atomic.Bool
 
 	mu      sync.Mutex
 	sources map[int32]*source // by the broker's id
@@ -27,10 +28,22 @@ type Fetcher struct {
 
 // New returns a Fetcher. The transport must know the topics (MetadataTopics). clientID names the client
 // in the brokers' logs, metrics and quotas. A quota is shared by all that use the client id; if it is nil, what
-// brokers say of quotas is not heeded. The Fetcher needs no end: it has goroutines and connections only
-// while somebody fetches, and a second longer.
+// brokers say of quotas is not heeded. A Fetcher that is not closed lets go of its connections once nobody has
+// fetched for a second.
 func New(transport *kafka.Transport, brokers net.Addr, clientID string, quota *Quota) *Fetcher {
 	return &Fetcher{transport: transport, brokers: brokers, clientID: clientID, quota: quota, sources: make(map[int32]*source)}
+}
+
+// Close lets go of the connections that are not in use, and of the others when their answer has come.
+func (f *Fetcher) Close() {
+	f.closed.Store(true)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, s := range f.sources {
+		s.mu.Lock()
+		s.wake()
+		s.mu.Unlock()
+	}
 }
 
 // Fetch returns the next committed records. It first waits for as long as the partition's

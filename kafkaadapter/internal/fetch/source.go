@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"container/list"
+	"slices"
 	"sync"
 	"time"
 )
@@ -94,11 +95,18 @@ func (s *source) wake() {
 		default:
 		}
 	}
-	if busy && len(s.queue) > 0 && len(s.workers) < maxConnections {
+	if busy && len(s.workers) < maxConnections && s.waiting() {
 		w := &worker{source: s, woken: make(chan struct{}, 1)}
 		s.workers = append(s.workers, w)
 		go w.run()
 	}
+}
+
+// waiting reports whether somebody waits in the queue, and takes out who does not any more.
+func (s *source) waiting() bool {
+	s.queue = slices.DeleteFunc(s.queue, func(c *call) bool { return c.abandoned.Load() })
+
+	return len(s.queue) > 0
 }
 
 // answer hands over an answer, after which the partition may ask again.
@@ -121,29 +129,23 @@ func (s *source) next(w *worker, now time.Time) (request *exchange, again time.T
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var prompt, patient int
-	waiting := false // a request for records that are not there yet is under way
+	held := false // a request for records that are not there yet is under way
 	for _, other := range s.workers {
-		waiting = waiting || other.request != nil && !other.request.prompt
+		held = held || other.request != nil && !other.request.prompt
 	}
-	live := s.queue[:0]
+	if !s.waiting() {
+		return nil, time.Time{}
+	}
+	if left := s.fetcher.quota.left(s.broker); left > 0 {
+		return nil, now.Add(left)
+	}
 	var oldest time.Time // of the patient
 	for _, c := range s.queue {
-		switch {
-		case c.abandoned.Load():
-			continue
-		case c.prompt:
+		if c.prompt {
 			prompt++
-		default:
-			if patient++; oldest.IsZero() || c.queued.Before(oldest) {
-				oldest = c.queued
-			}
+		} else if patient++; oldest.IsZero() || c.queued.Before(oldest) {
+			oldest = c.queued
 		}
-		live = append(live, c)
-	}
-	clear(s.queue[len(live):])
-	s.queue = live
-	if left := s.fetcher.quota.left(s.broker); left > 0 && len(live) > 0 {
-		return nil, now.Add(left)
 	}
 
 	gathered := true
@@ -159,10 +161,10 @@ func (s *source) next(w *worker, now time.Time) (request *exchange, again time.T
 		}
 	}
 	switch {
-	case patient > 0 && gathered && !waiting:
+	case patient > 0 && gathered && !held:
 		request = s.take(func(c *call) bool { return !c.prompt })
 		request.hold = request.maxHold()
-	case prompt > 0 && !waiting:
+	case prompt > 0 && !held:
 		request = s.take(func(c *call) bool { return c.prompt })
 		request.prompt = true
 	case prompt > 0:

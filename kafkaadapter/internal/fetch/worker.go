@@ -36,7 +36,7 @@ func (w *worker) await() *exchange {
 		switch {
 		case x != nil:
 			return x
-		case again.IsZero() && !now.Before(idle):
+		case again.IsZero() && (w.source.fetcher.closed.Load() || !now.Before(idle)):
 			return nil
 		case again.IsZero():
 			again = idle
