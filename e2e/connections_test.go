@@ -111,11 +111,11 @@ func (c *watchedConn) Read(b []byte) (int, error) {
 		c.header = c.header[:0]
 	}
 
-	return n, err //nolint:wrapcheck // It stands for the connection.
+	return n, err
 }
 
 func (c *watchedConn) Close() error {
 	c.fetching.closed(c)
 
-	return c.Conn.Close() //nolint:wrapcheck // It stands for the connection.
+	return c.Conn.Close()
 }

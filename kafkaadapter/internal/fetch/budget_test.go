@@ -19,7 +19,7 @@ import (
 func answered(t *testing.T, memory *Memory, reserved int64, records ...byte) (*Response, *call, error) {
 	t.Helper()
 	body := testResponse(nil, 0, records)
-	c := testCall(0, newAccount(memory, reserved, false))
+	c := testCall(newAccount(memory, reserved, false))
 	r, err := readResponse(bytes.NewReader(body), int64(len(body)), 11, c)
 
 	return r, c, err
@@ -65,7 +65,7 @@ func TestBatchesBeyondTheBudgetAreUnreadable(t *testing.T) { //nolint:parallelte
 			var before, after runtime.MemStats
 			body := testResponse(nil, 0, raw)
 			binary.BigEndian.PutUint64(body[27:], 1<<40) // high watermark
-			c := testCall(0, newAccount(memory, 0, false))
+			c := testCall(newAccount(memory, 0, false))
 			runtime.ReadMemStats(&before)
 			_, err := readResponse(bytes.NewReader(body), int64(len(body)), 11, c)
 			runtime.ReadMemStats(&after)
@@ -125,7 +125,7 @@ func TestShortOfMemory(t *testing.T) {
 			t.Fatal("the memory is not empty")
 		}
 		connection := bytes.NewReader(append(bytes.Clone(body), "next"...))
-		c := testCall(0, newAccount(memory, 0, false))
+		c := testCall(newAccount(memory, 0, false))
 		r, err := readResponse(connection, int64(len(body)), 11, c)
 		got := "none"
 		if err == nil {

@@ -17,12 +17,12 @@ func TestCare(t *testing.T) {
 	body := testResponse(nil, 0, encodeAll(t, first, second))
 	for care, want := range map[engine.Care]string{engine.DecodeAll: "5:b 6:c", engine.DecodeFirst: "5:b"} {
 		request := Request{Offset: 5, Before: func() (engine.Care, error) { return care, nil }}
-		if r, err := decode(request, 11, slices.Clone(body), nil); err != nil || values(r) != want {
+		if r, err := decode(request, 11, slices.Clone(body)); err != nil || values(r) != want {
 			t.Errorf("care %d: %v, %v; want %s", care, r, err, want)
 		}
 	}
 
-	_, err := decode(Request{Offset: 5, Before: func() (engine.Care, error) { return engine.DecodeNothing, nil }}, 11, body, nil)
+	_, err := decode(Request{Offset: 5, Before: func() (engine.Care, error) { return engine.DecodeNothing, nil }}, 11, body)
 	var bad *UnreadableError
 	if !errors.As(err, &bad) || !errors.Is(err, engine.ErrDeadly) || bad.Damaged || bad.First != 4 || bad.Last != 5 || !slices.Equal(bad.Raw, first.encode(t)) {
 		t.Errorf("got %v, %+v", err, bad)
@@ -33,11 +33,11 @@ func TestBeforeIsCalledOnlyForRecords(t *testing.T) {
 	t.Parallel()
 	request := Request{Before: func() (engine.Care, error) { return 0, io.ErrClosedPipe }}
 	for name, body := range map[string][]byte{"none": testResponse(nil, 0, nil), "an error": testResponse(nil, kafka.NotLeaderForPartition, nil)} {
-		if _, err := decode(request, 11, body, nil); errors.Is(err, io.ErrClosedPipe) {
+		if _, err := decode(request, 11, body); errors.Is(err, io.ErrClosedPipe) {
 			t.Errorf("%s: it is called", name)
 		}
 	}
-	if _, err := decode(request, 11, testResponse(nil, 0, testBatch{values: []string{"a"}}.encode(t)), nil); !errors.Is(err, io.ErrClosedPipe) {
+	if _, err := decode(request, 11, testResponse(nil, 0, testBatch{values: []string{"a"}}.encode(t))); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("records: %v", err)
 	}
 }

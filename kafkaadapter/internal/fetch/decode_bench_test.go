@@ -25,7 +25,7 @@ func BenchmarkDecode(b *testing.B) {
 			runtime.ReadMemStats(&before)
 			for b.Loop() {
 				connection.Reset(response)
-				r, err := readResponse(connection, int64(len(response)), 11, testCall(0, newAccount(memory, 0, false)))
+				r, err := readResponse(connection, int64(len(response)), 11, testCall(newAccount(memory, 0, false)))
 				if err != nil || len(r.Messages) != batches*records {
 					b.Fatal(r, err)
 				}

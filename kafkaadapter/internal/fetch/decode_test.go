@@ -20,7 +20,7 @@ import (
 func decodeBatches(t testing.TB, offset int64, aborted []abortedTransaction, batches ...testBatch) (*Response, error) {
 	t.Helper()
 
-	return decode(Request{Topic: "t", Partition: 3, Offset: offset}, 11, testResponse(aborted, 0, encodeAll(t, batches...)), nil)
+	return decode(Request{Topic: "t", Partition: 3, Offset: offset}, 11, testResponse(aborted, 0, encodeAll(t, batches...)))
 }
 
 // values are those of the messages, with their offsets.
@@ -139,11 +139,11 @@ func TestLeaderEpochIsThatOfTheLastBatch(t *testing.T) {
 	first := testBatch{base: 0, values: []string{"a"}, epoch: 4}
 	cut := testBatch{base: 2, values: []string{"c"}, epoch: 6}.encode(t)
 	records := append(encodeAll(t, first, testBatch{base: 1, values: []string{"b"}, epoch: 5}), cut[:len(cut)-1]...)
-	r, err := decode(Request{}, 11, testResponse(nil, 0, records), nil)
+	r, err := decode(Request{}, 11, testResponse(nil, 0, records))
 	if err != nil || r.LeaderEpoch != 5 {
 		t.Errorf("%+v, %v", r, err)
 	}
-	r, err = decode(Request{}, 11, testResponse(nil, 0, nil), nil)
+	r, err = decode(Request{}, 11, testResponse(nil, 0, nil))
 	if err != nil || r.LeaderEpoch != -1 {
 		t.Errorf("nothing was fetched: %+v, %v", r, err)
 	}
@@ -162,7 +162,7 @@ func TestCutOffBatchIsLeftForTheNextFetch(t *testing.T) {
 	whole := testBatch{base: 0, values: []string{"a"}}.encode(t)
 	next := testBatch{base: 1, values: []string{"b"}}.encode(t)
 	for cut := range next {
-		r, err := decode(Request{}, 11, testResponse(nil, 0, append(bytes.Clone(whole), next[:cut]...)), nil)
+		r, err := decode(Request{}, 11, testResponse(nil, 0, append(bytes.Clone(whole), next[:cut]...)))
 		if err != nil || values(r) != "0:a" || r.Next != 1 {
 			t.Fatalf("cut after %d bytes: %+v, %v", cut, r, err)
 		}
@@ -171,7 +171,7 @@ func TestCutOffBatchIsLeftForTheNextFetch(t *testing.T) {
 
 func TestNothingNew(t *testing.T) {
 	t.Parallel()
-	r, err := decode(Request{Offset: 7}, 11, testResponse(nil, 0, nil), nil)
+	r, err := decode(Request{Offset: 7}, 11, testResponse(nil, 0, nil))
 	if err != nil || r.Next != 7 || len(r.Messages) != 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
@@ -179,7 +179,7 @@ func TestNothingNew(t *testing.T) {
 
 func TestBrokersErrorIsReturned(t *testing.T) {
 	t.Parallel()
-	_, err := decode(Request{}, 11, testResponse(nil, kafka.OffsetOutOfRange, nil), nil)
+	_, err := decode(Request{}, 11, testResponse(nil, kafka.OffsetOutOfRange, nil))
 	if !errors.Is(err, kafka.OffsetOutOfRange) {
 		t.Error(err)
 	}
@@ -212,7 +212,7 @@ func TestDamageIsAnError(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r, err := decode(Request{}, 11, testResponse(nil, 0, test.records), nil)
+			r, err := decode(Request{}, 11, testResponse(nil, 0, test.records))
 			if !errors.Is(err, test.want) {
 				t.Errorf("%+v, %v", r, err)
 			}
@@ -289,7 +289,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(int64(0), int16(11), testResponse([]abortedTransaction{{1, 0}}, 0, b.encode(f)))
 	}
 	f.Fuzz(func(t *testing.T, offset int64, version int16, body []byte) {
-		r, err := decode(Request{Offset: offset}, version, body, nil)
+		r, err := decode(Request{Offset: offset}, version, body)
 		if err != nil {
 			return
 		}

@@ -90,7 +90,7 @@ func (x *exchange) encode() *protocolfetch.Request {
 		}
 		request.Topics[len(request.Topics)-1].Partitions = partitions[begin : i+1 : i+1]
 	}
-	request.MaxBytes = int32(min(all, max(largest, maxRequestBytes))) //nolint:gosec // See above.
+	request.MaxBytes = int32(min(all, max(largest, maxRequestBytes)))
 
 	return request
 }

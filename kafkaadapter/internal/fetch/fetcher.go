@@ -99,7 +99,7 @@ func (f *Fetcher) answerTo(ctx context.Context, c *call) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	source.add(c)
+	source.add(c) //nolint:contextcheck // Its requests are those of other partitions, too.
 	select {
 	case a := <-c.answered:
 		return a.decode(c)

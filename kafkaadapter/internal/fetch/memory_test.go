@@ -27,7 +27,7 @@ func TestMessagesStayAsTheyAre(t *testing.T) {
 			}
 			want := make([]*Response, responses)
 			for i, body := range sent {
-				r, err := decode(Request{}, 11, bytes.Clone(body), nil)
+				r, err := decode(Request{}, 11, bytes.Clone(body))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -41,7 +41,7 @@ func TestMessagesStayAsTheyAre(t *testing.T) {
 				all.Go(func() {
 					got := make([]*Response, responses)
 					for i, body := range sent {
-						r, err := readResponse(bytes.NewReader(body), int64(len(body)), 11, testCall(0, nil))
+						r, err := readResponse(bytes.NewReader(body), int64(len(body)), 11, testCall(nil))
 						if err != nil {
 							t.Error(err)
 

@@ -10,8 +10,8 @@ import (
 )
 
 // testCall is one for the partition that testResponse answers for.
-func testCall(offset int64, a *account) *call {
-	return newCall(Request{Topic: "t", Partition: 3, Offset: offset}, a)
+func testCall(a *account) *call {
+	return newCall(Request{Topic: "t", Partition: 3}, a)
 }
 
 // exchangeOf is a request for these calls, whose source sends nothing.
@@ -46,10 +46,10 @@ func readResponse(connection io.Reader, size int64, version int16, c *call) (*Re
 }
 
 // decode reads and decodes the body of a response to a request for one partition.
-func decode(request Request, version int16, body []byte, a *account) (*Response, error) {
+func decode(request Request, version int16, body []byte) (*Response, error) {
 	request.Topic, request.Partition = "t", 3
 
-	return readResponse(bytes.NewReader(body), int64(len(body)), version, newCall(request, a))
+	return readResponse(bytes.NewReader(body), int64(len(body)), version, newCall(request, nil))
 }
 
 // Whatever a broker answers: it ends no process, and who has got no answer gets an error.

@@ -96,7 +96,7 @@ func (s *script) serve(ctx context.Context, connection net.Conn, port, partition
 	for {
 		version, id, _, message, err := protocol.ReadRequest(connection)
 		if err != nil {
-			return err //nolint:wrapcheck // It is logged.
+			return err
 		}
 		switch request := message.(type) {
 		case *apiversions.Request:
@@ -136,7 +136,7 @@ func (s *script) serve(ctx context.Context, connection net.Conn, port, partition
 			err = fmt.Errorf("unexpected %T", request)
 		}
 		if err != nil {
-			return err //nolint:wrapcheck // It is logged.
+			return err
 		}
 	}
 }

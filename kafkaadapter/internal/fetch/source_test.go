@@ -3,13 +3,15 @@ package fetch
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/nova-events/idempotent-consumer/internal/engine"
 )
 
 // long is how long requests may be held back in tests in which that must not matter.
@@ -39,7 +41,7 @@ func withRecordsOf(t *testing.T, a *asked, partition int, offset int64) []byte {
 	parts := without(a)
 	for i := range parts {
 		if parts[i].partition == partition {
-			parts[i].records = testBatch{base: offset, values: []string{fmt.Sprint(partition)}}.encode(t)
+			parts[i].records = testBatch{base: offset, values: []string{strconv.Itoa(partition)}}.encode(t)
 		}
 	}
 
@@ -328,11 +330,11 @@ func TestSlowDecodingHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	s := startScript(t, 2)
 	begun, goOn := make(chan struct{}), make(chan struct{})
-	slow := s.fetch(t.Context(), Request{MaxBytes: 1 << 20, MaxWait: long, Before: func() (Care, error) {
+	slow := s.fetch(t.Context(), Request{MaxBytes: 1 << 20, MaxWait: long, Before: func() (engine.Care, error) {
 		close(begun)
 		<-goOn
 
-		return DecodeAll, nil
+		return engine.DecodeAll, nil
 	}}, 0)
 	for _, a := range s.settle(t, 1) {
 		a.answer(withRecordsOf(t, a, 0, 0))

@@ -3,6 +3,7 @@ package fetch
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -61,7 +62,7 @@ func (s *stream) bytes(n int) []byte {
 
 // broken notes an error of the connection.
 func (s *stream) broken(err error) {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
 	s.err = err

@@ -16,7 +16,7 @@ func throttledAnswer(ms, topics uint32) []byte {
 
 func TestThrottledAnswerIsEmpty(t *testing.T) {
 	t.Parallel()
-	r, err := decode(Request{Offset: 7}, 11, throttledAnswer(1500, 0), nil)
+	r, err := decode(Request{Offset: 7}, 11, throttledAnswer(1500, 0))
 	if err != nil || r.Next != 7 || len(r.Messages) != 0 || r.Throttle != 1500*time.Millisecond {
 		t.Errorf("%+v, %v", r, err)
 	}
@@ -26,7 +26,7 @@ func TestThrottledAnswerIsEmpty(t *testing.T) {
 		"two topics":       throttledAnswer(1500, 2),
 		"cut off":          throttledAnswer(1500, 0)[:11],
 	} {
-		if r, err := decode(Request{}, 11, body, nil); !errors.Is(err, ErrMalformed) {
+		if r, err := decode(Request{}, 11, body); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
 	}

@@ -35,7 +35,7 @@ func withRecords(t *testing.T, b testBatch, compression compress.Compression, re
 func TestNegativeLengthsAreNull(t *testing.T) {
 	t.Parallel()
 	raw := withRecords(t, testBatch{values: []string{""}}, compress.None, rawRecord(0, -2, -3, -4, -1<<40))
-	r, err := decode(Request{}, 11, testResponse(nil, 0, raw), nil)
+	r, err := decode(Request{}, 11, testResponse(nil, 0, raw))
 	if err != nil || len(r.Messages) != 1 {
 		t.Fatalf("%+v, %v", r, err)
 	}
@@ -63,7 +63,7 @@ func TestConcatenatedSnappyStreams(t *testing.T) {
 		"three":          slices.Concat(stream(plain[:3], plain[3:9]), stream(plain[9:]), stream()),
 	} {
 		raw := withRecords(t, testBatch{values: []string{"", "", ""}}, compress.Snappy, records)
-		r, err := decode(Request{}, 11, testResponse(nil, 0, raw), nil)
+		r, err := decode(Request{}, 11, testResponse(nil, 0, raw))
 		if err != nil || len(r.Messages) != 3 || len(r.Messages[1].Value) != 1000 {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
@@ -80,7 +80,7 @@ func TestRecordsOfAWholeBatchAreWhereTheyStand(t *testing.T) {
 		b := testBatch{base: 100, offsets: offsets, values: strings.Split("abcd", "")[:len(offsets)]}
 		raw := b.encode(t)
 		binary.BigEndian.PutUint32(raw[23:], uint32(len(offsets)-1)) // the last offset's delta, as a producer writes it
-		r, err := decode(Request{Offset: 100}, 11, testResponse(nil, 0, seal(raw, 0)), nil)
+		r, err := decode(Request{Offset: 100}, 11, testResponse(nil, 0, seal(raw, 0)))
 		want := []string{"100:a", "101:b", "102:c", "103:d"}[:len(offsets)]
 		if err != nil || values(r) != strings.Join(want, " ") || r.Next != 100+int64(len(offsets)) {
 			t.Errorf("%s: %+v, %v", name, r, err)
@@ -101,11 +101,11 @@ func TestGoodRecordsComeBeforeTheUnreadableBatch(t *testing.T) {
 	} {
 		good := encodeAll(t, testBatch{base: 0, values: []string{"a"}}, testBatch{base: 1, values: []string{"b"}})
 		behind := slices.Concat(bad, testBatch{base: 4, values: []string{"e"}}.encode(t))
-		r, err := decode(Request{}, 11, testResponse(nil, 0, slices.Concat(good, behind)), nil)
+		r, err := decode(Request{}, 11, testResponse(nil, 0, slices.Concat(good, behind)))
 		if err != nil || values(r) != "0:a 1:b" || r.Next != 2 {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
-		_, err = decode(Request{Offset: 2}, 11, testResponse(nil, 0, behind), nil)
+		_, err = decode(Request{Offset: 2}, 11, testResponse(nil, 0, behind))
 		var unreadable *UnreadableError
 		ok := errors.As(err, &unreadable)
 		if !ok || unreadable.First != 2 || unreadable.Last != 3 || !bytes.Equal(unreadable.Raw, bad) || unreadable.Size != len(bad) {
@@ -119,7 +119,7 @@ func TestOldMessagesAreUnreadable(t *testing.T) {
 	old := binary.BigEndian.AppendUint64(nil, 9) // the offset of the last message in it
 	old = append(binary.BigEndian.AppendUint32(old, 22), 0, 0, 0, 0, 1)
 	old = append(old, make([]byte, 17)...)
-	_, err := decode(Request{Offset: 7}, 11, testResponse(nil, 0, old), nil)
+	_, err := decode(Request{Offset: 7}, 11, testResponse(nil, 0, old))
 	var unreadable *UnreadableError
 	ok := errors.As(err, &unreadable)
 	if !ok || unreadable.First != 7 || unreadable.Last != 9 || !errors.Is(err, ErrUnsupported) {
@@ -149,7 +149,7 @@ func TestOffsetsOutsideTheLogMoveNothing(t *testing.T) {
 		"damaged with another last": cut,
 	} {
 		for offset, records := range map[int64][]byte{100: bad, 98: slices.Concat(before, bad)} {
-			r, err := decode(Request{Offset: offset}, 11, testResponse(nil, 0, records), nil)
+			r, err := decode(Request{Offset: offset}, 11, testResponse(nil, 0, records))
 			skippable := errors.As(err, new(*UnreadableError))
 			switch {
 			case offset == 100 && (!errors.Is(err, ErrMalformed) || skippable):
@@ -159,7 +159,7 @@ func TestOffsetsOutsideTheLogMoveNothing(t *testing.T) {
 			}
 		}
 	}
-	r, err := decode(Request{Offset: 98}, 11, testResponse(nil, 0, slices.Concat(before, sealed(good, 99))), nil)
+	r, err := decode(Request{Offset: 98}, 11, testResponse(nil, 0, slices.Concat(before, sealed(good, 99))))
 	if err != nil || r.Next != 100 {
 		t.Errorf("overlapping: %+v, %v", r, err)
 	}
