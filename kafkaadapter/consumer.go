@@ -96,6 +96,7 @@ func (c *Consumer) runGroup(ctx context.Context, member *membership, topics []fe
 	names := topicNames(topics)
 	transport := member.connections.transport(c.config, slices.Concat(names, c.deadLetterTopics(names)))
 	defer transport.CloseIdleConnections()
+	connections := member.connections
 	connections.fetcher = fetch.New(transport, c.brokers, c.config.ClientID, &connections.quota)
 	defer connections.fetcher.Close() //nolint:contextcheck // What it fetches for has ended.
 	client := &kafka.Client{Addr: c.brokers, Transport: transport, Timeout: requestTimeout}

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -130,31 +131,26 @@ func TestOneConnectionIsFreeSoonWhileAPartitionMayAsk(t *testing.T) {
 	}
 }
 
-// The broker fills its answer in the order of the request. So those come first that got nothing.
+// The broker fills its answer in the order of the request. So those come first that got nothing, and they do not
+// wait if they have records.
 func TestPartitionsTakeTurns(t *testing.T) {
 	t.Parallel()
-	const partitions, rounds = 5, 20
-	s := startScript(t, partitions)
-	for p := range partitions {
-		go func() {
-			for request := (Request{Topic: "t", Partition: p, MaxBytes: 1 << 20, MaxWait: long}); ; {
-				r, err := s.fetcher.Fetch(t.Context(), request)
-				if err != nil {
-					return
-				}
-				request.Offset = r.Next
-			}
-		}()
+	var calls []*call
+	for p := range 3 {
+		calls = append(calls, newCall(Request{Topic: "t", Partition: p, MaxWait: long}, nil))
 	}
-	counts := make([]int, partitions)
-	for range rounds * partitions { // Each answer has room for one partition; on the two connections some are faster.
-		a := s.next(t)
-		first := a.Topics[0].Partitions[0]
-		counts[first.Partition]++
-		a.answer(withRecordsOf(t, a, int(first.Partition), first.FetchOffset))
+	x := exchangeOf(calls...)
+	body := answerOf(0, part{partition: 0, records: testBatch{values: []string{"a"}}.encode(t)}, part{partition: 1}, part{partition: 2})
+	if err := x.answerWith(bytes.NewReader(body), int64(len(body)), 11); err != nil {
+		t.Fatal(err)
 	}
-	if slices.Min(counts) < rounds/4 {
-		t.Errorf("the partitions had %v turns", counts)
+	x.source.add(newCall(Request{Topic: "t", Offset: 1}, nil))
+	var got []int
+	for _, c := range x.source.take(func(c *call) bool { return c.prompt }).calls {
+		got = append(got, c.Partition)
+	}
+	if !slices.Equal(got, []int{1, 2, 0}) {
+		t.Errorf("next are the partitions %v", got)
 	}
 }
 
