@@ -1,0 +1,143 @@
+package e2e_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/internal/pgtest"
+)
+
+// idle is for how long it is measured what a worker takes that has nothing to do.
+const idle = 10 * time.Second
+
+// A pattern matches 2,000 topics. They are consumed soon, and the member stays in its generation with little
+// to do when nothing comes.
+func TestManyTopics(t *testing.T) { //nolint:paralleltest // It measures.
+	const topics, soon, maxCPU = 2_000, 10 * time.Second, 0.05
+	b, wire := broker.Watched(t)
+	db := pgtest.NewDB(t)
+	s := setupIn(t, b, 1, db.Pool(t))
+	prefix := s.topic + "-of-many-"
+	names := make([]string, topics)
+	for i := range names {
+		names[i] = fmt.Sprintf("%s%04d", prefix, i)
+	}
+	program := buildWorker(t)
+	s.createAll(t, names, 1)
+	s.produceTo(t, names, 1)
+
+	wire.Reset()
+	began := time.Now()
+	w := s.startMeasured(t, program, job{DSN: db.DSN, Pattern: "^" + prefix, Patient: true})
+	s.awaitLines(t, topics)
+	if took := time.Since(began); took > soon {
+		t.Errorf("the records of %d topics took effect after %v, want %v", topics, took, soon)
+	} else {
+		t.Logf("the records of %d topics took effect after %v", topics, took)
+	}
+	used := s.whileIdle(t, w)
+	if share := float64(used) / float64(idle); share > maxCPU {
+		t.Errorf("the idle worker takes %.1f %% of a core, want at most %.0f %%", 100*share, 100*maxCPU)
+	} else {
+		t.Logf("the idle worker takes %.1f %% of a core", 100*share)
+	}
+	s.verifyHeartbeats(t, wire)
+	w.dismiss(t)
+}
+
+// awaitLines waits for the effects of n records, which share their ids.
+func (s *bench) awaitLines(t *testing.T, n int) {
+	t.Helper()
+	var (
+		lines int
+		err   error
+	)
+	defer func() {
+		if lines < n {
+			t.Logf("%d records have taken effect (error %v)", lines, err)
+		}
+	}()
+	until(t, fmt.Sprintf("%d records to take effect", n), func() bool {
+		lines, _, err = s.effects(t.Context())
+
+		return err == nil && lines >= n
+	})
+}
+
+// whileIdle returns how much of the processor's time a worker takes in the time idle.
+func (s *bench) whileIdle(t *testing.T, w *worker) time.Duration {
+	t.Helper()
+	before := w.usage(t)
+	time.Sleep(idle) // Nothing happens: that is what is measured.
+
+	return w.usage(t).CPU - before.CPU
+}
+
+// verifyHeartbeats checks that the member has joined once, and that it has always sent heartbeats in the time
+// that Kafka recommends, a third of the session timeout.
+func (s *bench) verifyHeartbeats(t *testing.T, wire *broker.Wire) {
+	t.Helper()
+	const joins = 2 // The broker answers the first with the member's id.
+	if n := len(wire.Requests(int16(kmsg.JoinGroup))); n > joins {
+		t.Errorf("the member joined %d times: it has lost its generation", n)
+	}
+	heartbeats := append(wire.Requests(int16(kmsg.Heartbeat)), time.Now())
+	longest := time.Duration(0)
+	for i := range heartbeats[1:] {
+		longest = max(longest, heartbeats[i+1].Sub(heartbeats[i]))
+	}
+	if limit := s.broker.MinSessionTimeout / 3; len(heartbeats) < int(idle/limit) || longest > limit {
+		t.Errorf("%d heartbeats, up to %v apart, want at most %v", len(heartbeats)-1, longest, limit)
+	}
+}
+
+// createAll creates topics, some at a time.
+func (s *bench) createAll(t *testing.T, names []string, partitions int) {
+	t.Helper()
+	const atOnce = 250
+	for len(names) > 0 {
+		n := min(atOnce, len(names))
+		request := &kafka.CreateTopicsRequest{}
+		for _, name := range names[:n] {
+			request.Topics = append(request.Topics, kafka.TopicConfig{Topic: name, NumPartitions: partitions, ReplicationFactor: 1})
+		}
+		response, err := s.broker.Client.CreateTopics(t.Context(), request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, err := range response.Errors {
+			if err != nil {
+				t.Fatalf("create topic %s: %v", name, err)
+			}
+		}
+		names = names[n:]
+	}
+}
+
+// produceTo writes one record to each partition of the topics.
+func (s *bench) produceTo(t *testing.T, topics []string, partitions int) {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.broker.Addrs...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	var records []*kgo.Record
+	for _, topic := range topics {
+		for _, m := range events(0, partitions, partitions) {
+			records = append(records, &kgo.Record{
+				Topic: topic, Partition: int32(m.Partition), Key: m.Key, Value: m.Value,
+				Headers: []kgo.RecordHeader{{Key: m.Headers[0].Key, Value: m.Headers[0].Value}},
+			})
+		}
+	}
+	if err := client.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+}
