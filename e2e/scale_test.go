@@ -51,6 +51,38 @@ func TestManyTopics(t *testing.T) { //nolint:paralleltest // It measures.
 	w.dismiss(t)
 }
 
+// One member owns 1,000 partitions, over few connections and with few goroutines.
+func TestManyPartitions(t *testing.T) { //nolint:paralleltest // It measures.
+	const partitions, maxConnections, maxGoroutines = 1_000, 3, 100
+	b, wire := broker.Watched(t)
+	db := pgtest.NewDB(t)
+	s := setupIn(t, b, partitions, db.Pool(t))
+	program := buildWorker(t)
+	s.produceTo(t, []string{s.topic}, partitions)
+	b.CloseIdleConnections()
+	until(t, "the test's connections to be closed", func() bool {
+		open, _ := wire.Connections()
+
+		return open == 0
+	})
+
+	wire.Reset()
+	began := time.Now()
+	w := s.startMeasured(t, program, job{DSN: db.DSN, Patient: true})
+	s.awaitLines(t, partitions)
+	t.Logf("the records of %d partitions took effect after %v", partitions, time.Since(began))
+	used := s.whileIdle(t, w)
+	t.Logf("the idle worker takes %.1f %% of a core", 100*float64(used)/float64(idle))
+	if _, most := wire.Connections(); most > maxConnections {
+		t.Errorf("%d connections to one broker, want at most %d", most, maxConnections)
+	}
+	if n := w.usage(t).Goroutines; n > partitions+maxGoroutines {
+		t.Errorf("%d goroutines for %d partitions, want at most %d more", n, partitions, maxGoroutines)
+	}
+	s.verifyHeartbeats(t, wire)
+	w.dismiss(t)
+}
+
 // awaitLines waits for the effects of n records, which share their ids.
 func (s *bench) awaitLines(t *testing.T, n int) {
 	t.Helper()
