@@ -68,13 +68,14 @@ func (g *generation) run(ctx context.Context) error { //nolint:contextcheck // A
 			assignment := g.assignment(topic, partition)
 			partitions++
 			g.workers.Go(func() {
-				rejoin, err := g.consumer.engine.Run(revoked, work, assignment)
-				switch {
-				case rejoin:
-					g.group.End(errRejoin)
-				case err != nil:
-					g.fail(err)
-				}
+				g.consumer.engine.Run(revoked, work, assignment, func(rejoin bool, err error) {
+					switch {
+					case rejoin:
+						g.group.End(errRejoin)
+					case err != nil:
+						g.fail(err)
+					}
+				})
 			})
 		}
 	}

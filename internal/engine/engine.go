@@ -70,13 +70,29 @@ type Assignment struct {
 	Logger    *slog.Logger // one that names the generation
 }
 
-// Run processes the records of a partition until it is revoked, and then returns nil. Handlers run
+// Run processes the records of a partition until it is revoked, and then calls ended. Handlers run
 // with the context work: they finish what they have begun after the revocation. rejoin says that the
-// partition was lost without the group's knowledge, so that this member is to join it again. Other
-// errors are to end the consumer.
-func (e *Engine) Run(revoked, work context.Context, a Assignment) (rejoin bool, err error) {
+// partition was lost without the group's knowledge, so that this member is to join it again; err is to
+// end the consumer.
+//
+// It needs a goroutine of its own: a handler may end it (runtime.Goexit). ended is called then, too.
+func (e *Engine) Run(revoked, work context.Context, a Assignment, ended func(rejoin bool, err error)) {
 	w := newWorker(e, a)
-	err = w.runApart(revoked, work)
+	defer e.pool.add(w)()
+	err := consume.ErrHandlerExited
+	returned := false
+	defer func() {
+		if !returned {
+			err = w.exitedOr(err)
+		}
+		ended(w.rejoins(revoked, err))
+	}()
+	err = w.run(revoked, work)
+	returned = true
+}
+
+// rejoins says what the error means that has ended a worker.
+func (w *worker) rejoins(revoked context.Context, err error) (bool, error) {
 	if !errors.Is(err, idem.ErrFenced) && !errors.Is(err, ErrOtherTopic) {
 		return false, err
 	}

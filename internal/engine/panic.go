@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"errors"
 
 	"github.com/nova-events/idempotent-consumer/consume"
@@ -27,7 +26,7 @@ func textOf(err error) string {
 }
 
 // safely calls a function of the user's for the record m. A panic becomes its error. If the function
-// ends the goroutine, that is noted for runApart or the lane.
+// ends the goroutine, that is noted for Engine.Run or the lane.
 func (w *worker) safely(m consume.Message, call func() error) (err error) {
 	returned := false
 	defer func() {
@@ -58,28 +57,6 @@ func (w *worker) eventID(record consume.Record) (id string, err error) {
 	})
 
 	return id, err
-}
-
-// runApart is run in a goroutine of its own, so that a handler that ends its goroutine does not end
-// the caller's.
-func (w *worker) runApart(revoked, work context.Context) error {
-	var err error
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		defer w.engine.pool.add(w)()
-		returned := false
-		defer func() {
-			if !returned {
-				err = w.exitedOr(consume.ErrHandlerExited)
-			}
-		}()
-		err = w.run(revoked, work)
-		returned = true
-	}()
-	<-ended
-
-	return err
 }
 
 // exitedOr is why the worker's goroutine has ended without returning.
