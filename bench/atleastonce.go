@@ -48,7 +48,7 @@ func consumeAtLeastOnce(ctx context.Context, f *feed) error {
 		}
 	})
 
-	return group.Wait() //nolint:wrapcheck // It is wrapped there.
+	return group.Wait()
 }
 
 // writeAll does the business write of what is fetched of a partition, until ctx ends.
@@ -92,7 +92,7 @@ func write(ctx context.Context, f *feed, batch []*kgo.Record) error {
 	err := pgx.BeginFunc(ctx, f.pool, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, businessMany, rows.args()...)
 
-		return err //nolint:wrapcheck // It is wrapped below.
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("business write: %w", err)

@@ -59,7 +59,7 @@ func consumeTopic(ctx context.Context, out io.Writer) (err error) {
 	}
 	_, err = fmt.Fprintf(out, "%f records/s\n", float64(got-first)/time.Since(start).Seconds())
 
-	return err //nolint:wrapcheck // It says enough.
+	return err
 }
 
 // poller waits for records and returns how many have come.
@@ -74,7 +74,7 @@ func pollReader(brokers []string, topic, group string) (poller, func() error, er
 	return func(ctx context.Context) (int, error) {
 		_, err := reader.FetchMessage(ctx)
 
-		return 1, err //nolint:wrapcheck // The caller wraps it.
+		return 1, err
 	}, reader.Close, nil
 }
 

@@ -81,7 +81,7 @@ func handleByHand(ctx context.Context, pool *pgxpool.Pool, consumerID int64, e e
 		}
 		fresh = tag.RowsAffected()
 
-		return err //nolint:wrapcheck // The caller wraps it.
+		return err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("process a message: %w", err)
@@ -100,7 +100,7 @@ func sideBySide(ctx context.Context, f *feed, member func(context.Context, *feed
 		group.Go(func() error { return member(ctx, f) })
 	}
 
-	return group.Wait() //nolint:wrapcheck // It is the member's.
+	return group.Wait()
 }
 
 // consumeSingly is the library's consumer with a handler for single records.
@@ -115,7 +115,7 @@ func handleOne(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 	}
 	_, err = tx.Exec(ctx, businessOne, e.ID, e.Account, e.Amount)
 
-	return err //nolint:wrapcheck // The consumer wraps it.
+	return err
 }
 
 // consumeQueued is the library's consumer with a handler that queues the statements of single records.
@@ -153,7 +153,7 @@ func handleBatch(ctx context.Context, tx pgx.Tx, batch []consume.Message) error 
 	}
 	_, err := tx.Exec(ctx, businessMany, rows.args()...)
 
-	return err //nolint:wrapcheck // The consumer wraps it.
+	return err
 }
 
 func (f *feed) run(ctx context.Context, config consume.Config) error {

@@ -8,5 +8,5 @@ import (
 
 // datasync is what PostgreSQL calls on Linux unless it is told otherwise.
 func datasync(file *os.File) error {
-	return unix.Fdatasync(int(file.Fd())) //nolint:wrapcheck // The caller wraps it.
+	return unix.Fdatasync(int(file.Fd()))
 }

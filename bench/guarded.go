@@ -32,10 +32,10 @@ func openSingle(ctx context.Context, j *job) (processor, func(), error) {
 			_, err := guard.ProcessIfNew(ctx, e.ID, func(ctx context.Context, tx pgx.Tx) error {
 				_, err := tx.Exec(ctx, businessOne, e.ID, e.Account, e.Amount)
 
-				return err //nolint:wrapcheck // The guard wraps it.
+				return err
 			})
 			if err != nil {
-				return err //nolint:wrapcheck // The subject's name is put before it.
+				return err
 			}
 		}
 
@@ -55,7 +55,7 @@ func openExec(ctx context.Context, j *job) (processor, func(), error) {
 				return nil
 			})
 			if err != nil {
-				return err //nolint:wrapcheck // The subject's name is put before it.
+				return err
 			}
 		}
 
@@ -126,7 +126,7 @@ func writeBatch(ctx context.Context, tx pgx.Tx, fresh []idem.Event) error {
 	}
 	_, err := tx.Exec(ctx, businessMany, rows.args()...)
 
-	return err //nolint:wrapcheck // The guard wraps it.
+	return err
 }
 
 func verdict(results []idem.BatchResult, err error) error {

@@ -146,7 +146,7 @@ func loopFor(ctx context.Context, length time.Duration, workers int, take step) 
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return taken{}, err //nolint:wrapcheck // It is wrapped above.
+		return taken{}, err
 	}
 	all := taken{elapsed: time.Since(began)}
 	for _, part := range parts {

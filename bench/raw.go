@@ -75,7 +75,7 @@ ON CONFLICT DO NOTHING RETURNING key::text`
 	return func(answer pgx.BatchResults) ([]event, error) {
 		rows, err := answer.Query()
 		if err != nil {
-			return nil, err //nolint:wrapcheck // It is wrapped below.
+			return nil, err
 		}
 		fresh := make([]event, 0, len(events))
 		var key string
@@ -85,7 +85,7 @@ ON CONFLICT DO NOTHING RETURNING key::text`
 			return nil
 		})
 
-		return fresh, err //nolint:wrapcheck // It is wrapped below.
+		return fresh, err
 	}
 }
 

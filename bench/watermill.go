@@ -61,7 +61,7 @@ func consumeByWatermill(ctx context.Context, f *feed) error {
 		return fmt.Errorf("run the router: %w", err)
 	}
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
-		return err //nolint:wrapcheck // It is wrapped above.
+		return err
 	}
 
 	return nil

@@ -61,7 +61,7 @@ func findField(value []byte, names []string) (string, error) {
 	}
 	token, err := decoder.Token()
 	if err != nil {
-		return "", err //nolint:wrapcheck // The caller wraps it.
+		return "", err
 	}
 	if number, ok := token.(json.Number); ok {
 		// Token takes 12 for a number where the value breaks off in the middle of 1234.
@@ -101,7 +101,7 @@ func enterObject(decoder *json.Decoder) error {
 	case errors.Is(err, io.EOF):
 		return errNoObject
 	case err != nil:
-		return err //nolint:wrapcheck // The caller wraps it.
+		return err
 	case start != json.Delim('{'):
 		return errNoObject
 	default:
@@ -115,14 +115,14 @@ func skipTo(decoder *json.Decoder, names ...string) (string, error) {
 	for decoder.More() {
 		key, err := decoder.Token()
 		if err != nil {
-			return "", err //nolint:wrapcheck // The caller wraps it.
+			return "", err
 		}
 		if i := slices.IndexFunc(names, func(name string) bool { return key == name }); i >= 0 {
 			return names[i], nil
 		}
 		var skipped json.RawMessage
 		if err := decoder.Decode(&skipped); err != nil {
-			return "", err //nolint:wrapcheck // The caller wraps it.
+			return "", err
 		}
 	}
 

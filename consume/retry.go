@@ -67,7 +67,7 @@ func Permanent(err error) error {
 // Transient wraps an error of a handler that is not the record's fault and will pass, such as another
 // service's outage: the record is tried again until it is gone, and no attempt is used. It is
 // idem.Transient.
-func Transient(err error) error { return idem.Transient(err) } //nolint:wrapcheck // It is the wrapping.
+func Transient(err error) error { return idem.Transient(err) }
 
 type permanentError struct{ error }
 

@@ -119,7 +119,7 @@ func (a *acquisition) try(ctx context.Context) error {
 	err = pgx.BeginTxFunc(ctx, pooled, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		conn := g.names.on(tx)
 		if err := g.queries.PartitionLimitWait(ctx, conn, strconv.FormatInt(acquireWait.Milliseconds(), 10)); err != nil {
-			return err //nolint:wrapcheck // The caller wraps it.
+			return err
 		}
 		if err := g.queries.PartitionHoldAlone(ctx, conn, o.lockKey); err != nil {
 			return heldBy(errHeld, err)
@@ -141,7 +141,7 @@ func (a *acquisition) try(ctx context.Context) error {
 			})
 		}
 		if err != nil {
-			return err //nolint:wrapcheck // The caller wraps it.
+			return err
 		}
 		o.topicID, o.leaderEpoch = row.TopicID, row.LeaderEpoch
 		o.at(row.NextOffset)
@@ -212,13 +212,13 @@ func (a *acquisition) endHolders(ctx context.Context, held error) {
 		var err error
 		holders, err = g.queries.PartitionHolders(ctx, conn, o.lockKey)
 
-		return err //nolint:wrapcheck // It is told as it is.
+		return err
 	})
 	for _, holder := range holders {
 		err = g.onConn(ctx, func(conn db.DBTX) error {
 			_, err := g.queries.PartitionEndHolder(ctx, conn, db.PartitionEndHolderParams{Pid: holder.Pid, LockKey: o.lockKey})
 
-			return err //nolint:wrapcheck // It is told as it is.
+			return err
 		})
 		session := session{holder.Pid, holder.Role, holder.Application}
 		switch {
@@ -246,7 +246,7 @@ func (a *acquisition) lockers(ctx context.Context, locked error) error {
 		var err error
 		rows, err = g.queries.CheckpointLockers(ctx, conn)
 
-		return err //nolint:wrapcheck // It is told as it is.
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("%w; its session is not known: %w", locked, err)

@@ -75,7 +75,7 @@ func (g *Guard) registerOn(ctx context.Context, conn db.DBTX) (found bool, err e
 	version, err := g.queries.SchemaVersion(ctx, conn)
 	switch {
 	case err != nil:
-		return false, err //nolint:wrapcheck // The caller wraps it.
+		return false, err
 	case version < schema.Version:
 		return false, fmt.Errorf("%w: the schema %q is at version %d, this release needs %d; run \"idemctl migrate up --schema %s\", or apply the newer scripts of \"idemctl migrate print\"",
 			ErrSchemaVersion, g.config.Schema, version, schema.Version, g.config.Schema)
@@ -93,7 +93,7 @@ func (g *Guard) registerOn(ctx context.Context, conn db.DBTX) (found bool, err e
 	want, registered := g.config.Retention, time.Duration(row.RetentionMicros)*time.Microsecond
 	switch {
 	case err != nil:
-		return false, err //nolint:wrapcheck // The caller wraps it.
+		return false, err
 	case row.Name != g.config.Consumer:
 		return false, fmt.Errorf("%w: the names %q and %q make the same id; choose another name for one of the consumers",
 			ErrInvalidConfig, g.config.Consumer, row.Name)
@@ -119,7 +119,7 @@ func (g *Guard) Bind(ctx context.Context, cluster, group string) error {
 		}
 		switch {
 		case err != nil:
-			return err //nolint:wrapcheck // onPool wraps it.
+			return err
 		case row.BoundCluster == nil || row.BoundGroup == nil || *row.BoundCluster != cluster || *row.BoundGroup != group:
 			return &BindingError{
 				Consumer: g.config.Consumer, Cluster: cluster, Group: group,

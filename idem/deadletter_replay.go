@@ -22,7 +22,7 @@ func (o *Owner) NextDeadLetter(ctx context.Context) (DeadLetter, error) {
 			ConsumerID: g.consumer, Topic: o.partition.Topic, RecordPartition: o.partition.Number,
 		})
 
-		return err //nolint:wrapcheck // onPool wraps it.
+		return err
 	})
 	if err != nil {
 		return DeadLetter{}, err
@@ -124,7 +124,7 @@ func (g *Guard) replay(ctx context.Context, c call, letter DeadLetter, fn Handle
 func (g *Guard) resolveDeadLetter(ctx context.Context, tx pgx.Tx, c call, letter DeadLetter, isNew bool) (bool, error) {
 	conn, ids := g.names.on(tx), []string{letter.ID.String()}
 	if err := g.queries.DeadLetterLockKeys(ctx, conn, db.DeadLetterLockKeysParams{ConsumerID: g.consumer, Ids: ids}); err != nil {
-		return false, err //nolint:wrapcheck // The caller wraps it.
+		return false, err
 	}
 	params := db.DeadLetterResolveParams{State: string(DeadLetterSuperseded), ConsumerID: g.consumer, ID: letter.ID}
 	if isNew {
@@ -135,11 +135,11 @@ func (g *Guard) resolveDeadLetter(ctx context.Context, tx pgx.Tx, c call, letter
 	}
 	n, err := g.queries.DeadLetterResolve(ctx, conn, params)
 	if err != nil || n == 0 {
-		return false, err //nolint:wrapcheck // The caller wraps it.
+		return false, err
 	}
 	_, err = g.queries.DeadLetterRelease(ctx, conn, db.DeadLetterReleaseParams{ConsumerID: g.consumer, Ids: ids})
 
-	return true, err //nolint:wrapcheck // The caller wraps it.
+	return true, err
 }
 
 // ReopenDeadLetter notes that a replay failed, after so many more attempts: the dead letter is open
@@ -151,6 +151,6 @@ func (o *Owner) ReopenDeadLetter(ctx context.Context, letter DeadLetter, attempt
 			Attempts: int32(attempts), Error: cleanText(cause.Error()), //nolint:gosec // Nobody tries that often.
 		})
 
-		return err //nolint:wrapcheck // onPool wraps it.
+		return err
 	})
 }

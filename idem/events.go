@@ -55,7 +55,7 @@ func (g *Guard) Lookup(ctx context.Context, eventID string) (Record, error) {
 		var err error
 		event, err = g.queries.EventGet(ctx, conn, db.EventGetParams{ConsumerID: g.consumer, Key: Key(eventID)})
 
-		return err //nolint:wrapcheck // onPool wraps it.
+		return err
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Record{}, ErrNotFound
@@ -92,7 +92,7 @@ func (g *Guard) MarkAllProcessed(ctx context.Context, eventIDs []string) (int64,
 				Keys: part.keys, EventIds: part.eventIDs, Metadata: part.metadata, Fingerprints: part.fingerprints,
 			})
 
-			return err //nolint:wrapcheck // onPool wraps it.
+			return err
 		})
 		if err != nil {
 			return marked, err
@@ -118,7 +118,7 @@ func (g *Guard) Forget(ctx context.Context, eventIDs ...string) (int64, error) {
 			n, err := g.queries.EventForget(ctx, conn, db.EventForgetParams{ConsumerID: g.consumer, Keys: part.keys})
 			forgotten += n
 
-			return err //nolint:wrapcheck // onPool wraps it.
+			return err
 		})
 		if err != nil {
 			return forgotten, err

@@ -25,7 +25,7 @@ type handlerSavepoint struct{ pgx.Tx }
 func (tx handlerSavepoint) Begin(ctx context.Context) (pgx.Tx, error) {
 	inner, err := tx.Tx.Begin(ctx)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // It is the handler's.
+		return nil, err
 	}
 
 	return handlerSavepoint{inner}, nil
@@ -36,7 +36,7 @@ func (tx handlerSavepoint) Exec(ctx context.Context, sql string, args ...any) (p
 		return pgconn.CommandTag{}, err
 	}
 
-	return tx.Tx.Exec(ctx, sql, args...) //nolint:wrapcheck // It is the handler's.
+	return tx.Tx.Exec(ctx, sql, args...)
 }
 
 func (tx handlerSavepoint) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
@@ -44,7 +44,7 @@ func (tx handlerSavepoint) Query(ctx context.Context, sql string, args ...any) (
 		return nil, err
 	}
 
-	return tx.Tx.Query(ctx, sql, args...) //nolint:wrapcheck // It is the handler's.
+	return tx.Tx.Query(ctx, sql, args...)
 }
 
 func (tx handlerSavepoint) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
@@ -60,7 +60,7 @@ func (tx handlerSavepoint) Prepare(ctx context.Context, name, sql string) (*pgco
 		return nil, err
 	}
 
-	return tx.Tx.Prepare(ctx, name, sql) //nolint:wrapcheck // It is the handler's.
+	return tx.Tx.Prepare(ctx, name, sql)
 }
 
 func (tx handlerSavepoint) SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults {

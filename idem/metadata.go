@@ -99,7 +99,7 @@ func storable(text []byte) ([]byte, error) {
 			break
 		}
 		if err != nil {
-			return nil, err //nolint:wrapcheck // The caller wraps it.
+			return nil, err
 		}
 		switch token := token.(type) {
 		case json.Delim:
@@ -129,10 +129,10 @@ func storable(text []byte) ([]byte, error) {
 	decoder = json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
 	if err := decoder.Decode(&value); err != nil {
-		return nil, err //nolint:wrapcheck // The caller wraps it.
+		return nil, err
 	}
 
-	return json.Marshal(value) //nolint:wrapcheck // The caller wraps it.
+	return json.Marshal(value)
 }
 
 // storableNumber reports whether jsonb, which holds any number of digits but not exponents

@@ -171,7 +171,7 @@ func (o *Owner) Advance(ctx context.Context, next int64) error {
 		params.SeenOffset = o.Next()
 		n, err := g.queries.CheckpointAdvance(ctx, conn, params)
 		if err != nil || n == 1 {
-			return err //nolint:wrapcheck // onPool wraps it.
+			return err
 		}
 		if err := o.verify(ctx, conn); err != nil {
 			return err

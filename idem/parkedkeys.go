@@ -58,7 +58,7 @@ func (o *Owner) ParkedKeys(ctx context.Context) (ParkedKeys, error) {
 			keys[*row.KeyHash] = row.LastOffset
 		}
 
-		return err //nolint:wrapcheck // onPool wraps it.
+		return err
 	})
 
 	return keys, err

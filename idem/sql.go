@@ -44,11 +44,11 @@ type qualified struct {
 }
 
 func (c qualified) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	return c.DBTX.Exec(ctx, c.names.sql(sql), args...) //nolint:wrapcheck // It stands for the connection.
+	return c.DBTX.Exec(ctx, c.names.sql(sql), args...)
 }
 
 func (c qualified) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	return c.DBTX.Query(ctx, c.names.sql(sql), args...) //nolint:wrapcheck // It stands for the connection.
+	return c.DBTX.Query(ctx, c.names.sql(sql), args...)
 }
 
 func (c qualified) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
@@ -79,7 +79,7 @@ func (b *beginner) send(ctx context.Context, sql string, args []any) (pgx.BatchR
 		if _, err := results.Exec(); err != nil {
 			_ = results.Close()
 
-			return nil, err //nolint:wrapcheck // It stands for the connection.
+			return nil, err
 		}
 	}
 
@@ -108,7 +108,7 @@ func (b *beginner) Query(ctx context.Context, sql string, args ...any) (pgx.Rows
 	if err != nil {
 		_ = results.Close()
 
-		return nil, err //nolint:wrapcheck // It stands for the connection.
+		return nil, err
 	}
 
 	return &lastRows{Rows: rows, results: results}, nil
@@ -151,7 +151,7 @@ func (r *lastRows) Close() {
 
 func (r *lastRows) Err() error {
 	if err := r.Rows.Err(); err != nil {
-		return err //nolint:wrapcheck // It stands for pgx's rows.
+		return err
 	}
 
 	return r.err

@@ -22,7 +22,7 @@ func (g *Guard) InsertStarts(ctx context.Context, topic string, topicID uuid.UUI
 	return g.onPool(ctx, func(conn db.DBTX) error {
 		_, err := g.queries.CheckpointInsertStarts(ctx, conn, params)
 
-		return err //nolint:wrapcheck // onPool wraps it.
+		return err
 	})
 }
 
@@ -33,7 +33,7 @@ func (g *Guard) KnowsTopic(ctx context.Context, topic string) (bool, error) {
 		var err error
 		known, err = g.queries.CheckpointKnowsTopic(ctx, conn, db.CheckpointKnowsTopicParams{ConsumerID: g.consumer, Topic: topic})
 
-		return err //nolint:wrapcheck // onPool wraps it.
+		return err
 	})
 
 	return known, err

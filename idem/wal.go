@@ -36,7 +36,7 @@ func (g *Guard) WALPosition(ctx context.Context) (WALPosition, error) {
 		var err error
 		row, err = g.queries.WALPosition(ctx, conn)
 
-		return err //nolint:wrapcheck // onPool wraps it.
+		return err
 	})
 
 	return WALPosition{Timeline: row.Timeline, LSN: row.Lsn}, err

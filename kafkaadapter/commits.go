@@ -108,5 +108,5 @@ func (c *commits) send(ctx context.Context, places map[string]map[int]engine.Pla
 		}
 	}
 
-	return c.generation.Commit(ctx, offsets) //nolint:wrapcheck // It says what was tried.
+	return c.generation.Commit(ctx, offsets)
 }

@@ -29,7 +29,7 @@ func (c *committed) read(ctx context.Context) error {
 	}
 	offsets, err := c.generation.Committed(ctx, partitionCounts(c.topics))
 	if err != nil {
-		return err //nolint:wrapcheck // It says what was tried.
+		return err
 	}
 	c.places = make(map[string][]engine.Committed, len(offsets))
 	for topic, partitions := range offsets {

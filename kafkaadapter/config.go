@@ -130,5 +130,5 @@ func (c Config) complete(config consume.Config) (consume.Config, error) {
 			consume.ErrInvalidConfig, config.DrainTimeout, c.SessionTimeout, c.RebalanceTimeout)
 	}
 
-	return config.Complete(len(c.Topics) > 1 || c.TopicPattern != nil) //nolint:wrapcheck // It says what is wrong.
+	return config.Complete(len(c.Topics) > 1 || c.TopicPattern != nil)
 }

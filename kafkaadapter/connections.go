@@ -59,7 +59,7 @@ func newConnections(config Config, log *slog.Logger) *connections {
 func (c *connections) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	plain, err := c.dialer.DialContext(ctx, network, address)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // It names the address.
+		return nil, err
 	}
 	conn := &connection{Conn: plain, owner: c, since: time.Now()}
 	c.mu.Lock()
@@ -88,7 +88,7 @@ func (c *connections) encrypt(ctx context.Context, conn net.Conn, address string
 	if config.ServerName == "" {
 		host, _, err := net.SplitHostPort(address)
 		if err != nil {
-			return nil, err //nolint:wrapcheck // It names the address.
+			return nil, err
 		}
 		config = config.Clone()
 		config.ServerName = host
@@ -117,7 +117,7 @@ func (c *connection) Close() error {
 	delete(c.owner.open, c)
 	c.owner.mu.Unlock()
 
-	return c.Conn.Close() //nolint:wrapcheck // It stands for the connection.
+	return c.Conn.Close()
 }
 
 // transport is for all but the group. Requests find the leaders of the topics' partitions.

@@ -43,7 +43,7 @@ func New(guard *idem.Guard, source Config, config consume.Config) (*Consumer, er
 		return nil, err
 	}
 	if err := config.CheckPool(guard); err != nil {
-		return nil, err //nolint:wrapcheck // It says what is wrong.
+		return nil, err
 	}
 	config.Logger = config.Logger.With("group", source.Group)
 	source.warnOfNetwork(config.Logger)
@@ -66,7 +66,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	defer c.running.Store(false)
 
 	if err := c.engine.Register(ctx); err != nil || ctx.Err() != nil {
-		return err //nolint:wrapcheck // It is the guard's.
+		return err
 	}
 	watching, stop := context.WithCancel(ctx)
 	var watch sync.WaitGroup
@@ -83,7 +83,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 			return err
 		}
 		if err := c.engine.Bind(ctx, cluster.ID); err != nil || ctx.Err() != nil {
-			return err //nolint:wrapcheck // It is the guard's.
+			return err
 		}
 		if err := c.runGroup(ctx, member, cluster.Topics); err != nil || ctx.Err() != nil {
 			return err

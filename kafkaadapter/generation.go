@@ -123,7 +123,7 @@ func (g *generation) assignment(topic string, partition int) engine.Assignment {
 
 // metadata asks for a topic.
 func (g *generation) metadata(ctx context.Context, topic string) (fetch.Cluster, error) {
-	return fetch.Metadata(ctx, g.transport(), g.consumer.brokers, g.consumer.config.ClientID, topic) //nolint:wrapcheck // It says what was tried.
+	return fetch.Metadata(ctx, g.transport(), g.consumer.brokers, g.consumer.config.ClientID, topic)
 }
 
 func (g *generation) transport() *kafka.Transport {

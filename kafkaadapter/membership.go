@@ -48,7 +48,7 @@ func (c *Consumer) partitionsOf(ctx context.Context, connections *connections, t
 	defer transport.CloseIdleConnections()
 	cluster, err := fetch.Metadata(ctx, transport, c.brokers, c.config.ClientID, topics...)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // It says what was tried.
+		return nil, err
 	}
 	for _, t := range cluster.Topics {
 		switch {

@@ -159,7 +159,7 @@ func listOffsets(ctx context.Context, client *kafka.Client, topics map[string][]
 		}
 	}()
 
-	return client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: topics}) //nolint:wrapcheck // The caller wraps it.
+	return client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: topics})
 }
 
 // Copy implements engine.Source.

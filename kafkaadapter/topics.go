@@ -51,7 +51,7 @@ func (c *Consumer) awaitTopics(ctx context.Context, connections *connections) (f
 func (c *Consumer) findTopics(ctx context.Context, transport *kafka.Transport) (fetch.Cluster, error) {
 	cluster, err := fetch.Metadata(ctx, transport, c.brokers, c.config.ClientID, c.config.Topics...)
 	if err != nil {
-		return fetch.Cluster{}, err //nolint:wrapcheck // It says what was tried.
+		return fetch.Cluster{}, err
 	}
 	topics := cluster.Topics
 	if pattern := c.config.TopicPattern; pattern != nil {
@@ -86,7 +86,7 @@ func (c *Consumer) withDeadLetterTopics(ctx context.Context, transport *kafka.Tr
 	}
 	found, err := fetch.Metadata(ctx, transport, c.brokers, c.config.ClientID, names...)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // It says what was tried.
+		return nil, err
 	}
 	missing := make(map[string]error)
 	for _, t := range found.Topics {

@@ -135,11 +135,11 @@ type qualified struct {
 }
 
 func (q qualified) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	return q.DBTX.Exec(ctx, schema.Qualify(sql, q.schema), args...) //nolint:wrapcheck // It stands for the connection.
+	return q.DBTX.Exec(ctx, schema.Qualify(sql, q.schema), args...)
 }
 
 func (q qualified) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	return q.DBTX.Query(ctx, schema.Qualify(sql, q.schema), args...) //nolint:wrapcheck // It stands for the connection.
+	return q.DBTX.Query(ctx, schema.Qualify(sql, q.schema), args...)
 }
 
 func (q qualified) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {

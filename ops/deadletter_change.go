@@ -29,7 +29,7 @@ func (c *Client) ReplayDeadLetters(ctx context.Context, plan DeadLetterPlan, pro
 		err = c.retry(ctx, func() (err error) {
 			changed, err = c.queries.DeadLetterReplay(ctx, c.conn, db.DeadLetterReplayParams{ConsumerID: consumer, Ids: ids})
 
-			return err //nolint:wrapcheck // The caller wraps it.
+			return err
 		})
 
 		return changed, err
@@ -45,14 +45,14 @@ func (c *Client) DiscardDeadLetters(ctx context.Context, plan DeadLetterPlan, pr
 		err = c.retry(ctx, func() error {
 			return c.in(ctx, func(conn db.DBTX) (err error) {
 				if err := c.queries.DeadLetterLockKeys(ctx, conn, db.DeadLetterLockKeysParams{ConsumerID: consumer, Ids: ids}); err != nil {
-					return err //nolint:wrapcheck // The caller wraps it.
+					return err
 				}
 				changed, err = c.queries.DeadLetterDiscard(ctx, conn, db.DeadLetterDiscardParams{ConsumerID: consumer, Ids: ids})
 				if err == nil {
 					_, err = c.queries.DeadLetterRelease(ctx, conn, db.DeadLetterReleaseParams{ConsumerID: consumer, Ids: ids})
 				}
 
-				return err //nolint:wrapcheck // The caller wraps it.
+				return err
 			})
 		})
 

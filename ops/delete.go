@@ -108,7 +108,7 @@ func (c *consumerChange) remove(ctx context.Context, r *DeleteResult) error {
 	r.Events, err = c.events(ctx, func(after string) (int64, string, error) {
 		row, err := q.EventRemove(ctx, c.conn, db.EventRemoveParams{ID: id, After: after, Rows: changeRows})
 
-		return row.Moved, row.Last, err //nolint:wrapcheck // The caller wraps it.
+		return row.Moved, row.Last, err
 	})
 	if err != nil {
 		return err

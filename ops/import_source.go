@@ -98,12 +98,12 @@ func (s importSource) count(ctx context.Context) (int64, error) {
 		}
 		var snapshot string
 		if err := first.QueryRow(ctx, "SELECT pg_catalog.pg_export_snapshot()").Scan(&snapshot); err != nil {
-			return err //nolint:wrapcheck // Wrapped below.
+			return err
 		}
 
 		return pgx.BeginTxFunc(ctx, s.pool, options, func(second pgx.Tx) (err error) {
 			if _, err := second.Exec(ctx, "SET TRANSACTION SNAPSHOT "+literal(snapshot)); err != nil {
-				return err //nolint:wrapcheck // Wrapped below.
+				return err
 			}
 			twice, err = s.countIn(ctx, second)
 
@@ -134,10 +134,10 @@ func (s importSource) countIn(ctx context.Context, tx pgx.Tx) (idCounts, error) 
 	rows, err := tx.Query(ctx, `SELECT pg_catalog.count(*) AS rows, pg_catalog.count(id) AS ids, pg_catalog.count(DISTINCT id) AS different,
 		coalesce(pg_catalog.sum(pg_catalog.uuid_hash_extended(id, 0)), 0)::pg_catalog.text AS digest FROM `+s.table.Sanitize())
 	if err != nil {
-		return idCounts{}, err //nolint:wrapcheck // The caller wraps it.
+		return idCounts{}, err
 	}
 
-	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[idCounts]) //nolint:wrapcheck // The caller wraps it.
+	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[idCounts])
 }
 
 const (

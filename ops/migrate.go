@@ -78,7 +78,7 @@ var dropped = regexp.MustCompile(`(?i)\bDROP\s+TABLE\s+(?:IF\s+EXISTS\s+)?(idem\
 func (c *Client) losses(ctx context.Context, plan *MigrationPlan) error {
 	scripts, err := migrate.Scripts(schema.DefaultName)
 	if err != nil {
-		return err //nolint:wrapcheck // It says all.
+		return err
 	}
 	slices.Reverse(scripts)
 	for _, script := range scripts {
@@ -137,7 +137,7 @@ func (c *Client) Migrate(ctx context.Context, plan MigrationPlan, waiting func(h
 	}
 	taken, err := migrator.To(ctx, plan.To)
 	if err != nil && len(taken) == 0 {
-		return MigrateResult{}, err //nolint:wrapcheck // It says all.
+		return MigrateResult{}, err
 	}
 	for _, m := range taken {
 		step := MigrationStep{Version: m.Version, Name: m.Name}
@@ -151,7 +151,7 @@ func (c *Client) Migrate(ctx context.Context, plan MigrationPlan, waiting func(h
 		r.Version = reached(before.Migrations, taken)
 	}
 
-	return r, err //nolint:wrapcheck // It says all.
+	return r, err
 }
 
 // reached is the version after the steps that were taken.

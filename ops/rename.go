@@ -102,7 +102,7 @@ func (c *consumerChange) moveTo(ctx context.Context, target Consumer, r *RenameR
 	r.Events, err = c.events(ctx, func(after string) (int64, string, error) {
 		row, err := q.EventMove(ctx, c.conn, db.EventMoveParams{ID: id, ToID: target.id, After: after, Rows: changeRows})
 
-		return row.Moved, row.Last, err //nolint:wrapcheck // The caller wraps it.
+		return row.Moved, row.Last, err
 	})
 	if err != nil {
 		return err

@@ -31,7 +31,7 @@ func (c *Client) retry(ctx context.Context, try func() error) error {
 
 // in runs statements in a transaction, each of which sees what was committed before it.
 func (c *Client) in(ctx context.Context, statements func(conn db.DBTX) error) error {
-	return pgx.BeginTxFunc(ctx, c.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error { //nolint:wrapcheck // The statements wrap theirs.
+	return pgx.BeginTxFunc(ctx, c.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		return statements(qualified{DBTX: tx, schema: c.schema})
 	})
 }

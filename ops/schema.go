@@ -123,7 +123,7 @@ func (c *Client) migrator() (*migrate.Migrator, func(), error) {
 	if err != nil {
 		_ = handle.Close()
 
-		return nil, nil, err //nolint:wrapcheck // It says all.
+		return nil, nil, err
 	}
 
 	return migrator, func() { _ = handle.Close() }, nil

@@ -22,7 +22,7 @@ func (s Seconds) MarshalJSON() ([]byte, error) {
 func (s *Seconds) UnmarshalJSON(text []byte) error {
 	var n float64
 	if err := json.Unmarshal(text, &n); err != nil {
-		return err //nolint:wrapcheck // It says all.
+		return err
 	}
 	*s = Seconds(math.Round(n*1e6) * 1e3)
 

@@ -12,7 +12,7 @@ type qualifiedFS struct{ name string }
 func (q qualifiedFS) Open(path string) (fs.File, error) {
 	file, err := migrations.Open(path)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // It names the path.
+		return nil, err
 	}
 	if folder, ok := file.(fs.ReadDirFile); ok {
 		return qualifiedFolder{ReadDirFile: folder, files: q}, nil
@@ -66,5 +66,5 @@ func (f qualifiedFolder) ReadDir(n int) ([]fs.DirEntry, error) {
 		entries[i] = fs.FileInfoToDirEntry(info)
 	}
 
-	return entries, err //nolint:wrapcheck // io.EOF has a meaning.
+	return entries, err
 }

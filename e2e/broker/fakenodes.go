@@ -111,7 +111,7 @@ func (n *persistentNode) Recover(context.Context, ...int) (err error) {
 		n.cluster, err = kfake.NewCluster(n.options...)
 	}
 
-	return err //nolint:wrapcheck // It says what it was about.
+	return err
 }
 
 func (n *persistentNode) Restart(ctx context.Context, ids ...int) error {

@@ -131,7 +131,7 @@ func (b *Broker) Leader(t testing.TB, topic string, partition int) (id int) {
 	b.retry(t, "find the leader", func(ctx context.Context) error {
 		metadata, err := b.Client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
 		if err != nil {
-			return err //nolint:wrapcheck // retry does.
+			return err
 		}
 		for _, p := range metadata.Topics[0].Partitions {
 			if p.ID == partition && p.Error == nil {
@@ -155,7 +155,7 @@ func (b *Broker) Coordinator(t testing.TB, group string) (id int) {
 			Addr: b.Client.Addr, Key: group, KeyType: kafka.CoordinatorKeyTypeConsumer,
 		})
 		if err != nil {
-			return err //nolint:wrapcheck // retry does.
+			return err
 		}
 		if response.Error == nil {
 			id = response.Coordinator.NodeID

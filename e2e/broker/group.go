@@ -26,14 +26,14 @@ type GroupMember struct {
 func (b *Broker) Group(ctx context.Context, name string) (Group, error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs...))
 	if err != nil {
-		return Group{}, err //nolint:wrapcheck // It is about options.
+		return Group{}, err
 	}
 	defer client.Close()
 	request := kmsg.NewPtrDescribeGroupsRequest()
 	request.Groups = []string{name}
 	response, err := request.RequestWith(ctx, client)
 	if err != nil {
-		return Group{}, err //nolint:wrapcheck // It says what it was about.
+		return Group{}, err
 	}
 	described := response.Groups[0]
 	group := Group{State: described.State}
@@ -49,5 +49,5 @@ func (b *Broker) Group(ctx context.Context, name string) (Group, error) {
 		group.Members = append(group.Members, GroupMember{m.ClientID, partitions})
 	}
 
-	return group, kerr.ErrorForCode(described.ErrorCode) //nolint:wrapcheck // It says what it was about.
+	return group, kerr.ErrorForCode(described.ErrorCode)
 }

@@ -17,7 +17,7 @@ func (b *Broker) Ends(t testing.TB, topic string, partition int) (first, last in
 			Topics: map[string][]kafka.OffsetRequest{topic: {kafka.FirstOffsetOf(partition), kafka.LastOffsetOf(partition)}},
 		})
 		if err != nil {
-			return err //nolint:wrapcheck // retry does.
+			return err
 		}
 		ends := response.Topics[topic][0]
 		first, last = ends.FirstOffset, ends.LastOffset

@@ -63,7 +63,7 @@ func startBehind(brokers int, advertise func(addr string) string) (*apachekafka.
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 
-	return apachekafka.Start(ctx, apachekafka.Config{Brokers: brokers, Settings: impatient, Advertise: advertise}) //nolint:wrapcheck // It says what it was about.
+	return apachekafka.Start(ctx, apachekafka.Config{Brokers: brokers, Settings: impatient, Advertise: advertise})
 }
 
 // impatient makes Apache Kafka compact and expire soon after it is allowed to.

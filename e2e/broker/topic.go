@@ -113,7 +113,7 @@ func (b *Broker) CommittedReader(t testing.TB, group, topic string) (read func()
 func (b *Broker) committed(ctx context.Context, group, topic string) (map[int]int64, error) {
 	metadata, err := b.Client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
 	if err != nil {
-		return nil, err //nolint:wrapcheck // retry does.
+		return nil, err
 	}
 	partitions := map[string][]int{}
 	for _, partition := range metadata.Topics[0].Partitions {

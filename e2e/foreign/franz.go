@@ -88,7 +88,7 @@ func (m *franz) Write(line []byte) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 
-	return m.said.Write(line) //nolint:wrapcheck // It never fails.
+	return m.said.Write(line)
 }
 
 // Said implements Member.

@@ -107,7 +107,7 @@ func (p *process) Write(line []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 
-	return p.said.Write(line) //nolint:wrapcheck // It never fails.
+	return p.said.Write(line)
 }
 
 // Said implements Member.

@@ -97,7 +97,7 @@ func newCluster(ctx context.Context, cfg Config) (*Cluster, error) {
 	}
 	home, err := daemon.NewHome("", "idem-kafka-")
 	if err != nil {
-		return nil, err //nolint:wrapcheck // It says what it was about.
+		return nil, err
 	}
 	home.LastSignal = syscall.SIGKILL // At SIGQUIT Java reports on its threads and goes on.
 
@@ -134,13 +134,13 @@ func newID() string {
 // boot prepares the data folders and launches the brokers.
 func (c *Cluster) boot(ctx context.Context) error {
 	if err := c.home.WriteFile("log4j2.properties", logging); err != nil {
-		return err //nolint:wrapcheck // It says what it was about.
+		return err
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	for _, node := range c.nodes {
 		file := node.name() + ".properties"
 		if err := c.home.WriteFile(file, properties(c.settings(node.id))); err != nil {
-			return err //nolint:wrapcheck // It says what it was about.
+			return err
 		}
 		group.Go(func() error {
 			return c.home.Run(groupCtx, c.java, c.javaArgs("kafka.tools.StorageTool",
@@ -176,11 +176,11 @@ func (c *Cluster) launch(ctx context.Context, nodes []*node) error {
 				c.javaArgs("kafka.Kafka", c.home.Path(node.name()+".properties"))...)
 			node.process = process
 
-			return err //nolint:wrapcheck // It says what it was about.
+			return err
 		})
 	}
 
-	return group.Wait() //nolint:wrapcheck // They say what they were about.
+	return group.Wait()
 }
 
 // Addrs are the addresses of the brokers, host:port.

@@ -32,7 +32,7 @@ func (h handler) Handle(ctx context.Context, long slog.Record) error {
 		return true
 	})
 
-	return h.Handler.Handle(ctx, short) //nolint:wrapcheck // It stands for the handler.
+	return h.Handler.Handle(ctx, short)
 }
 
 func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {

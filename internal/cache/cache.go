@@ -94,21 +94,21 @@ func exists(folder string) bool {
 // letRead undoes what a strict umask has done.
 func letRead(cache, staging string) (err error) {
 	if err := os.Chmod(cache, folderMode); err != nil {
-		return err //nolint:wrapcheck // It names the path.
+		return err
 	}
 	root, err := os.OpenRoot(staging)
 	if err != nil {
-		return err //nolint:wrapcheck // It names the path.
+		return err
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
 
-	return fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error { //nolint:wrapcheck // It names the path.
+	return fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.Type()&fs.ModeSymlink != 0 {
 			return err
 		}
 		info, err := entry.Info()
 		if err != nil {
-			return err //nolint:wrapcheck // It names the path.
+			return err
 		}
 		mode := info.Mode().Perm() | fileMode
 		if mode&0o100 != 0 { // a program or a folder

@@ -66,7 +66,7 @@ func (h *Home) start(name, program string, args []string) (*Process, error) {
 	// A file, not this process's own stdout: go test waits until nobody has that open.
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := p.cmd.Start(); err != nil {
-		return nil, err //nolint:wrapcheck // Start does.
+		return nil, err
 	}
 	go func() {
 		defer close(p.done)

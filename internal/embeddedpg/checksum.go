@@ -25,7 +25,7 @@ type checksums struct{ http.RoundTripper }
 func (c checksums) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := c.RoundTripper.RoundTrip(request)
 	if err != nil || !strings.HasSuffix(request.URL.Path, ".sha256") {
-		return response, err //nolint:wrapcheck // It is the client's.
+		return response, err
 	}
 	body, err := io.ReadAll(response.Body)
 	err = errors.Join(err, response.Body.Close())

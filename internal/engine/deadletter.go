@@ -52,7 +52,7 @@ func (w *worker) store(revoked, work context.Context, m consume.Message, letter 
 		var err error
 		outcome, err = w.owner.StoreDeadLetter(work, letter)
 
-		return err //nolint:wrapcheck // endOf judges it.
+		return err
 	})
 	switch {
 	case errors.Is(err, idem.ErrNotParked):
@@ -120,7 +120,7 @@ func (w *worker) readParked(revoked context.Context) error {
 		var err error
 		w.parked, err = w.owner.ParkedKeys(revoked)
 
-		return err //nolint:wrapcheck // Wrapped below.
+		return err
 	})
 	if err != nil {
 		if revoked.Err() != nil {

@@ -133,7 +133,7 @@ var errNotNoted = errors.New("consume: note the start")
 
 // next fetches once.
 func (f *fetcher) next(ctx context.Context) (*Batch, error) {
-	return f.source.Fetch(ctx, Request{ //nolint:wrapcheck // judge wraps it.
+	return f.source.Fetch(ctx, Request{
 		Offset: f.offset, After: f.processing, Before: func() (Care, error) { return f.before(ctx) },
 	})
 }

@@ -210,10 +210,10 @@ func (w *worker) laneOwners(revoked context.Context) (owners []*idem.Owner, err 
 	err = w.persist(revoked, "begin with lanes", func() error {
 		owners, err = w.owner.Lanes(revoked, w.config.Lanes.Count)
 
-		return err //nolint:wrapcheck // The caller judges it.
+		return err
 	})
 
-	return owners, err //nolint:wrapcheck // The caller judges it.
+	return owners, err
 }
 
 // lane returns a worker for some of the partition's records. Which of them kills processes is up to

@@ -22,7 +22,7 @@ func (w *worker) skip(revoked context.Context, away *outOfRangeError) (int64, er
 	err := w.askBroker(revoked, "find the ends of the log", func() error {
 		err := w.source.CheckTopic(revoked)
 		if err != nil {
-			return err //nolint:wrapcheck // It says what was tried.
+			return err
 		}
 		first, last, err = w.ends(revoked)
 
@@ -85,7 +85,7 @@ func (w *worker) checkEpoch(revoked context.Context) error {
 		var err error
 		epoch, end, err = w.source.EpochEnd(revoked, w.owner.LeaderEpoch())
 
-		return err //nolint:wrapcheck // It says what was tried.
+		return err
 	})
 	if err == nil && epoch >= 0 && end >= 0 && end < next {
 		return &outOfRangeError{offset: next, truncated: end}
@@ -121,5 +121,5 @@ func (w *worker) ends(ctx context.Context) (first, last int64, err error) {
 	all, err := w.source.Ends(ctx, w.partition.Number)
 	own := all[w.partition.Number]
 
-	return own.First, own.Last, err //nolint:wrapcheck // It says what was tried.
+	return own.First, own.Last, err
 }

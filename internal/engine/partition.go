@@ -244,7 +244,7 @@ func (w *worker) advance(ctx context.Context, next int64) error {
 	err := w.owner.Advance(ctx, next)
 	switch {
 	case disowned(err):
-		return err //nolint:wrapcheck // The caller judges it.
+		return err
 	case err != nil:
 		w.log.WarnContext(ctx, "consume: checkpoint not advanced, trying again later", "offset", next, "error", err)
 	default:
@@ -258,7 +258,7 @@ func (w *worker) advance(ctx context.Context, next int64) error {
 // their transactions do.
 func (w *worker) verify(ctx context.Context) error {
 	if err := w.owner.Verify(ctx); disowned(err) {
-		return err //nolint:wrapcheck // The caller judges it.
+		return err
 	}
 
 	return nil // If it was not to be found out, the next time will do.

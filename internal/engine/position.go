@@ -18,7 +18,7 @@ func (w *worker) acquire(revoked context.Context) (int64, error) {
 		var err error
 		group, err = w.source.Committed(revoked)
 
-		return err //nolint:wrapcheck // It says what was tried.
+		return err
 	})
 	if err != nil || revoked.Err() != nil {
 		return 0, err
@@ -53,7 +53,7 @@ func (w *worker) own(revoked context.Context, start func() (int64, error)) error
 			w.owner = owner
 		}
 
-		return err //nolint:wrapcheck // Wrapped below.
+		return err
 	})
 	if err == nil {
 		err = w.readParked(revoked)
@@ -131,7 +131,7 @@ func (w *worker) firstOffset(revoked context.Context, group Committed) (int64, e
 	}
 	known, err := w.guard.KnowsTopic(revoked, w.partition.Topic)
 	if err != nil {
-		return 0, err //nolint:wrapcheck // The caller wraps it.
+		return 0, err
 	}
 	if !known && !group.Any {
 		if err := w.insertStarts(revoked); err != nil {
@@ -163,7 +163,7 @@ func (w *worker) insertStarts(revoked context.Context) error {
 		return errors.Join(err, revoked.Err())
 	}
 
-	return w.guard.InsertStarts(revoked, w.partition.Topic, w.partition.TopicID, starts) //nolint:wrapcheck // The caller wraps it.
+	return w.guard.InsertStarts(revoked, w.partition.Topic, w.partition.TopicID, starts)
 }
 
 func (w *worker) logStart(revoked context.Context) (int64, error) {

@@ -73,7 +73,7 @@ func (w *worker) processOnce(work context.Context, m consume.Message, handler id
 		event.Fingerprint = idem.FingerprintOf(m.Value)
 	}
 
-	return w.owner.Process(work, event, handler, w.once) //nolint:wrapcheck // refuse wraps it.
+	return w.owner.Process(work, event, handler, w.once)
 }
 
 func (w *worker) metadata(m consume.Message) *idem.Metadata {

@@ -89,7 +89,7 @@ func (w *worker) queueHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Event
 				}
 				_, err := results.Exec()
 
-				return err //nolint:wrapcheck // It is the handler's own.
+				return err
 			}
 		}
 	}

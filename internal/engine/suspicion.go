@@ -69,7 +69,7 @@ func (w *worker) begin(revoked context.Context, offset int64) (owners int, err e
 	noted, err := w.begun(revoked, offset, func(o *idem.Owner, ctx context.Context, offset int64) (int, bool, error) {
 		n, err := o.Begin(ctx, offset)
 
-		return n, true, err //nolint:wrapcheck // The caller judges it.
+		return n, true, err
 	})
 	if err == nil {
 		w.suspect.note = noted

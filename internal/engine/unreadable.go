@@ -75,7 +75,7 @@ func (w *worker) storeUnreadable(work context.Context, bad *UnreadableError) err
 	}
 	_, err := w.owner.StoreDeadLetter(work, letter, w.once)
 
-	return err //nolint:wrapcheck // passUnreadable wraps it.
+	return err
 }
 
 // isRawBatch reports whether a dead letter is that of an unreadable batch.

@@ -119,7 +119,7 @@ func versionIn(path string) int {
 // that wraps os.ErrNotExist if it holds none.
 func checkBinaries(ctx context.Context, folder string) error {
 	if _, err := os.Stat(filepath.Join(folder, "initdb")); err != nil {
-		return err //nolint:wrapcheck // It names the path.
+		return err
 	}
 	program := filepath.Join(folder, "postgres")
 	output, err := exec.CommandContext(ctx, program, "--version").Output()

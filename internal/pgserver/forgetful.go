@@ -38,7 +38,7 @@ func (s *Server) HoldWAL(ctx context.Context) error {
 	err = s.connected(ctx, func(conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, "CHECKPOINT")
 
-		return err //nolint:wrapcheck // Wrapped below.
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("pgserver: write all commits: %w", err)

@@ -135,10 +135,10 @@ func (s *Server) copy(ctx context.Context, cfg Config) (*Server, error) {
 func (s *Server) follow(address string) error {
 	conninfo := strings.ReplaceAll(s.dsnAt(address, ""), "'", "''")
 	if err := s.home.WriteFile("data/postgresql.auto.conf", []byte("primary_conninfo = '"+conninfo+"'\n")); err != nil {
-		return err //nolint:wrapcheck // It says what it was about.
+		return err
 	}
 
-	return s.home.WriteFile("data/standby.signal", nil) //nolint:wrapcheck // It says what it was about.
+	return s.home.WriteFile("data/standby.signal", nil)
 }
 
 // promote makes a standby a primary.

@@ -14,7 +14,7 @@ const pollInterval = 10 * time.Millisecond
 func (s *Server) connected(ctx context.Context, use func(*pgx.Conn) error) error {
 	conn, err := pgx.Connect(ctx, s.DSN("postgres"))
 	if err != nil {
-		return err //nolint:wrapcheck // It says what it was about.
+		return err
 	}
 	defer conn.Close(ctx) //nolint:errcheck // use has told.
 

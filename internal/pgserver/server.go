@@ -96,7 +96,7 @@ func prepare(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	home, err := daemon.NewHome(parentFolder(cfg.Durable), "idem-postgresql-")
 	if err != nil {
-		return nil, err //nolint:wrapcheck // It says what it was about.
+		return nil, err
 	}
 
 	return &Server{bin: bin, settings: settings(cfg), home: home, password: rand.Text()}, nil
@@ -163,7 +163,7 @@ func (s *Server) Restart(ctx context.Context) error {
 func (s *Server) createCluster(ctx context.Context) error {
 	const passwordFile = "password"
 	if err := s.home.WriteFile(passwordFile, []byte(s.password)); err != nil {
-		return err //nolint:wrapcheck // It says what it was about.
+		return err
 	}
 	err := s.home.Run(ctx, filepath.Join(s.bin, "initdb"), "--pgdata="+s.dataDir(),
 		"--username="+superuser, "--auth=scram-sha-256", "--pwfile="+s.home.Path(passwordFile),
@@ -176,7 +176,7 @@ func (s *Server) createCluster(ctx context.Context) error {
 }
 
 func (s *Server) launchOnFreePort(ctx context.Context) error {
-	return daemon.OnFreePort(ctx, func(port int) error { //nolint:wrapcheck // It says what it was about.
+	return daemon.OnFreePort(ctx, func(port int) error {
 		s.port = port
 
 		return s.launch(ctx)
@@ -187,7 +187,7 @@ func (s *Server) launch(ctx context.Context) error {
 	args := append([]string{"-D", s.dataDir(), "-p", strconv.Itoa(s.port)}, s.settings...)
 	process, err := s.home.Start(ctx, s.letsIn, "postgres", filepath.Join(s.bin, "postgres"), args...)
 	if err != nil {
-		return err //nolint:wrapcheck // It says what it was about.
+		return err
 	}
 	s.process = process
 
@@ -202,7 +202,7 @@ func (s *Server) letsIn(ctx context.Context) error {
 		_ = conn.Close(ctx) // The server is ready all the same.
 	}
 
-	return err //nolint:wrapcheck // It says what it was about.
+	return err
 }
 
 func (s *Server) dataDir() string { return s.home.Path("data") }

@@ -42,7 +42,7 @@ func (m message) asks() bool {
 func peekMessage(stream *bufio.Reader) (message, error) {
 	header, err := stream.Peek(headerSize)
 	if err != nil {
-		return message{}, err //nolint:wrapcheck // The end of the stream.
+		return message{}, err
 	}
 	m := message{kind: header[0], size: 1 + int64(binary.BigEndian.Uint32(header[1:]))}
 	if m.size < headerSize {
@@ -50,7 +50,7 @@ func peekMessage(stream *bufio.Reader) (message, error) {
 	}
 	beginning, err := stream.Peek(int(min(m.size, peekSize)))
 	if err != nil {
-		return message{}, err //nolint:wrapcheck // The end of the stream.
+		return message{}, err
 	}
 	m.body = beginning[headerSize:]
 

@@ -92,19 +92,19 @@ func (l *link) forwardStartup(stream *bufio.Reader) error {
 	for {
 		head, err := stream.Peek(8)
 		if err != nil {
-			return err //nolint:wrapcheck // The end of the stream.
+			return err
 		}
 		size, code := binary.BigEndian.Uint32(head), binary.BigEndian.Uint32(head[4:])
 		if code != sslRequest && code != gssEncRequest {
 			_, err := io.CopyN(l.server, stream, int64(size))
 
-			return err //nolint:wrapcheck // The end of the stream.
+			return err
 		}
 		if _, err := stream.Discard(len(head)); err != nil {
-			return err //nolint:wrapcheck // The end of the stream.
+			return err
 		}
 		if _, err := l.client.Write([]byte("N")); err != nil {
-			return err //nolint:wrapcheck // The end of the stream.
+			return err
 		}
 	}
 }

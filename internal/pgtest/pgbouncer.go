@@ -116,10 +116,10 @@ func (b *PgBouncer) start(ctx context.Context, home *daemon.Home, program string
 	}
 	b.DSN = dsn.String()
 	if err := home.WriteFile("users", users(target)); err != nil {
-		return nil, err //nolint:wrapcheck // The package is part of the harness.
+		return nil, err
 	}
 	if err := home.WriteFile("pgbouncer.ini", b.ini(home, target)); err != nil {
-		return nil, err //nolint:wrapcheck // The package is part of the harness.
+		return nil, err
 	}
 	ready := func(ctx context.Context) error {
 		conn, err := pgconn.Connect(ctx, b.DSN)
@@ -127,10 +127,10 @@ func (b *PgBouncer) start(ctx context.Context, home *daemon.Home, program string
 			_ = conn.Close(ctx) // PgBouncer is ready all the same.
 		}
 
-		return err //nolint:wrapcheck // It says what it was about.
+		return err
 	}
 
-	return home.Start(ctx, ready, "pgbouncer", program, home.Path("pgbouncer.ini")) //nolint:wrapcheck // The package is part of the harness.
+	return home.Start(ctx, ready, "pgbouncer", program, home.Path("pgbouncer.ini"))
 }
 
 // users is the file of the passwords with which clients and PgBouncer itself log in.

@@ -47,12 +47,12 @@ func (s *Switchover) Publish(t testing.TB, tables string) {
 	s.Old.do(t, func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, "CREATE PUBLICATION switchover FOR "+tables)
 
-		return err //nolint:wrapcheck // It is the test's failure.
+		return err
 	})
 	s.New.do(t, func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, "CREATE SUBSCRIPTION switchover CONNECTION '"+s.Old.DSN+"' PUBLICATION switchover")
 
-		return err //nolint:wrapcheck // It is the test's failure.
+		return err
 	})
 }
 
@@ -64,7 +64,7 @@ func (s *Switchover) Switch(t testing.TB) {
 	s.New.do(t, func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, "DROP SUBSCRIPTION switchover")
 
-		return err //nolint:wrapcheck // It is the test's failure.
+		return err
 	})
 }
 
@@ -91,7 +91,7 @@ func (db *DB) until(t testing.TB, query string) {
 		for {
 			var holds *bool // null as long as there is nothing to judge
 			if err := conn.QueryRow(ctx, query).Scan(&holds); err != nil || holds != nil && *holds {
-				return err //nolint:wrapcheck // It is the test's failure.
+				return err
 			}
 			select {
 			case <-poll.C:

@@ -33,13 +33,13 @@ func folder(path string) error {
 	for _, file := range files {
 		code, err := os.ReadFile(file)
 		if err != nil {
-			return err //nolint:wrapcheck // It names the file.
+			return err
 		}
 		if code, err = generated(code); err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
 		if err := os.WriteFile(file, code, 0o600); err != nil { // The file is there and keeps its mode.
-			return err //nolint:wrapcheck // It names the file.
+			return err
 		}
 	}
 

@@ -52,7 +52,7 @@ func run(ctx context.Context, command []string) (status int, err error) {
 	}
 	server, err := pgserver.Start(ctx, pgserver.Config{})
 	if err != nil {
-		return 1, err //nolint:wrapcheck // It says what to do.
+		return 1, err
 	}
 	defer func() { err = errors.Join(err, server.Stop()) }()
 

@@ -70,7 +70,7 @@ func (b *body) read(from io.Reader, size int) error {
 		n, err := io.ReadFull(from, b.buffer[len(b.buffer):end])
 		b.buffer = b.buffer[:len(b.buffer)+n]
 		if err != nil {
-			return err //nolint:wrapcheck // The caller wraps it.
+			return err
 		}
 	}
 

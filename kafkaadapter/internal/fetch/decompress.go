@@ -91,7 +91,7 @@ func unsnappy(records []byte, limit int64, a *account) ([]byte, error) {
 			return nil, err
 		}
 
-		return snappy.Decode(make([]byte, size), records) //nolint:wrapcheck // decompress wraps it.
+		return snappy.Decode(make([]byte, size), records)
 	}
 	var size int64
 	for rest := records; len(rest) > 0; {
@@ -123,7 +123,7 @@ func unsnappy(records []byte, limit int64, a *account) ([]byte, error) {
 		}
 		decoded, err := snappy.Decode(plain[filled:], block) // There is room, so it decodes in place.
 		if err != nil {
-			return nil, err //nolint:wrapcheck // decompress wraps it.
+			return nil, err
 		}
 		filled += len(decoded)
 	}
@@ -154,7 +154,7 @@ func snappySize(block []byte, limit int64) (int64, error) {
 	size, err := snappy.DecodedLen(block)
 	switch {
 	case err != nil:
-		return 0, err //nolint:wrapcheck // decompress wraps it.
+		return 0, err
 	case int64(size) > limit:
 		return 0, ErrTooLarge
 	case size > snappyRatio*len(block):

@@ -101,7 +101,7 @@ func decodeEpoch(c *cursor) (*epochResponse, error) {
 	case c.bad || topics != 1 || partitions != 1:
 		return nil, fmt.Errorf("%w: the end of a leader epoch of %d topics", ErrMalformed, topics)
 	case code != 0:
-		return nil, kafka.Error(code) //nolint:wrapcheck // The caller wraps it.
+		return nil, kafka.Error(code)
 	}
 
 	return response, nil

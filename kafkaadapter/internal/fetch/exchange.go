@@ -43,11 +43,11 @@ func (x *exchange) maxHold() time.Duration {
 // read. After an error the connection is of no use.
 func (x *exchange) roundTrip(connection io.ReadWriter, from *stream, version int16) error {
 	if err := protocol.WriteRequest(connection, version, correlation, x.source.fetcher.clientID, x.encode()); err != nil {
-		return err //nolint:wrapcheck // The caller wraps it.
+		return err
 	}
 	var header [8]byte
 	if _, err := io.ReadFull(connection, header[:]); err != nil {
-		return err //nolint:wrapcheck // The caller wraps it.
+		return err
 	}
 	size := int64(binary.BigEndian.Uint32(header[:])) - 4
 	switch got := binary.BigEndian.Uint32(header[4:]); {

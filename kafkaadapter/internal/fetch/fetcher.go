@@ -62,7 +62,7 @@ func (f *Fetcher) Fetch(ctx context.Context, request Request) (*Response, error)
 				select {
 				case <-request.After:
 				case <-ctx.Done():
-					return nil, ctx.Err() //nolint:wrapcheck // The caller wraps it.
+					return nil, ctx.Err()
 				}
 
 				continue
@@ -106,7 +106,7 @@ func (f *Fetcher) answerTo(ctx context.Context, c *call) (*Response, error) {
 	case <-ctx.Done():
 		c.abandoned.Store(true)
 
-		return nil, ctx.Err() //nolint:wrapcheck // The caller wraps it.
+		return nil, ctx.Err()
 	}
 }
 
@@ -134,7 +134,7 @@ func (c *call) maxBytes() int64 { return min(int64(c.MaxBytes), c.account.limit(
 func (f *Fetcher) sourceOf(ctx context.Context, topic string, partition int) (*source, error) {
 	which := leaderRequest{topic: topic, partition: partition}
 	if _, err := f.transport.RoundTrip(ctx, f.brokers, &which); !errors.Is(err, errLeaderKnown) {
-		return nil, err //nolint:wrapcheck // The caller wraps it.
+		return nil, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -178,5 +178,5 @@ func leaderOf(cluster protocol.Cluster, topic string, partition int) (protocol.B
 		Topic: topic, Partitions: []protocolfetch.RequestPartition{{Partition: int32(partition)}}, //nolint:gosec // The broker has assigned it.
 	}}}
 
-	return request.Broker(cluster) //nolint:wrapcheck // It is kafka-go's own.
+	return request.Broker(cluster)
 }

@@ -85,7 +85,7 @@ func (m *Memory) wait(ctx context.Context, n int64) error {
 	}
 	m.serve()
 
-	return ctx.Err() //nolint:wrapcheck // The caller wraps it.
+	return ctx.Err()
 }
 
 // give gives n bytes back.

@@ -37,11 +37,11 @@ func appendString(b []byte, s string) []byte {
 func ask(connection io.ReadWriter, request []byte) (*cursor, error) {
 	binary.BigEndian.PutUint32(request, uint32(len(request)-4)) //nolint:gosec // Names are short.
 	if _, err := connection.Write(request); err != nil {
-		return nil, err //nolint:wrapcheck // The caller wraps it.
+		return nil, err
 	}
 	var header [4]byte
 	if _, err := io.ReadFull(connection, header[:]); err != nil {
-		return nil, err //nolint:wrapcheck // The caller wraps it.
+		return nil, err
 	}
 	size := binary.BigEndian.Uint32(header[:])
 	if size > maxAnswerBytes {
@@ -49,7 +49,7 @@ func ask(connection io.ReadWriter, request []byte) (*cursor, error) {
 	}
 	body, err := io.ReadAll(io.LimitReader(connection, int64(size)))
 	if err != nil {
-		return nil, err //nolint:wrapcheck // The caller wraps it.
+		return nil, err
 	}
 	if len(body) < int(size) {
 		return nil, io.ErrUnexpectedEOF

@@ -89,7 +89,7 @@ func (s *scratch) readFrom(reader io.Reader, limit int64, a *account) error {
 		case err == io.EOF:
 			return nil
 		case err != nil:
-			return err //nolint:wrapcheck // decompress wraps it.
+			return err
 		}
 	}
 

@@ -40,7 +40,7 @@ func unzstd(records []byte, limit int64, a *account) ([]byte, error) {
 		return nil, err
 	}
 	if s.buffer, err = decoder.DecodeAll(records, s.buffer); err != nil {
-		return nil, err //nolint:wrapcheck // decompress wraps it.
+		return nil, err
 	}
 
 	return s.keep(a)
@@ -53,7 +53,7 @@ func zstdBound(records []byte, limit int64) (total int64, err error) {
 	for rest := records; len(rest) > 0; {
 		var header zstd.Header
 		if err := header.Decode(rest); err != nil {
-			return 0, err //nolint:wrapcheck // decompress wraps it.
+			return 0, err
 		}
 		rest = rest[header.HeaderSize:]
 		if header.Skippable {

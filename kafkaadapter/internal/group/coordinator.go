@@ -100,7 +100,7 @@ func (c *coordinator) find(ctx context.Context) (net.Addr, error) {
 	case c.finding <- struct{}{}:
 		defer func() { <-c.finding }()
 	case <-ctx.Done():
-		return nil, context.Cause(ctx) //nolint:wrapcheck // It is the caller's own.
+		return nil, context.Cause(ctx)
 	}
 	c.mu.Lock()
 	address := c.address

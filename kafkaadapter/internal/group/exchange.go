@@ -55,7 +55,7 @@ func (e *exchange) RawExchange(connection io.ReadWriter) (protocol.Message, erro
 	})
 	a, err := e.run(connection)
 	if !uncut() {
-		return nil, context.Cause(e.ctx) //nolint:wrapcheck // kafka-go closes the connection.
+		return nil, context.Cause(e.ctx)
 	}
 	if err != nil {
 		return nil, err
@@ -120,11 +120,11 @@ func header(key protocol.ApiKey, version int16, clientID string) *writer {
 func ask(connection io.ReadWriter, w *writer) (*reader, error) {
 	binary.BigEndian.PutUint32(w.data, uint32(len(w.data)-4)) //nolint:gosec // No request is that long.
 	if _, err := connection.Write(w.data); err != nil {
-		return nil, err //nolint:wrapcheck // The caller wraps it.
+		return nil, err
 	}
 	var length [4]byte
 	if _, err := io.ReadFull(connection, length[:]); err != nil {
-		return nil, err //nolint:wrapcheck // The caller wraps it.
+		return nil, err
 	}
 	size := binary.BigEndian.Uint32(length[:])
 	if size > maxAnswerBytes {
@@ -132,7 +132,7 @@ func ask(connection io.ReadWriter, w *writer) (*reader, error) {
 	}
 	body, err := io.ReadAll(io.LimitReader(connection, int64(size))) // It makes room for what arrives.
 	if err != nil {
-		return nil, err //nolint:wrapcheck // The caller wraps it.
+		return nil, err
 	}
 	if len(body) < int(size) {
 		return nil, io.ErrUnexpectedEOF

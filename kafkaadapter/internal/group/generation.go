@@ -56,7 +56,7 @@ func (g *Generation) Err() error {
 		return nil
 	}
 
-	return context.Cause(g.ctx) //nolint:wrapcheck // It is ours.
+	return context.Cause(g.ctx)
 }
 
 // End ends the generation as far as this member is concerned. It stays in the group until it joins

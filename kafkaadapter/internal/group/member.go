@@ -48,7 +48,7 @@ func (m *Member) Join(ctx context.Context, topics []string) (*Generation, error)
 			return generation, nil
 		}
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx) //nolint:wrapcheck // It is the caller's own.
+			return nil, context.Cause(ctx)
 		}
 		t := judge(err)
 		switch {

@@ -63,7 +63,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 	c.asked = c.sent.read(c.asked, b)
 	c.mu.Unlock()
 
-	return c.Conn.Write(b) //nolint:wrapcheck // It stands for the connection.
+	return c.Conn.Write(b)
 }
 
 func (r *requests) read(to []request, b []byte) []request {
@@ -124,7 +124,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 			n, err := c.Conn.Read(b[:min(len(b), a.passing)])
 			a.passing -= n
 
-			return n, err //nolint:wrapcheck // It stands for the connection.
+			return n, err
 		case a.err != nil:
 			return 0, a.err
 		}
@@ -220,7 +220,7 @@ func (a *answer) readBody(from io.Reader) error {
 		return nil
 	}
 
-	return err //nolint:wrapcheck // It stands for the connection.
+	return err
 }
 
 // end judges an answer that is whole and lets it be read.

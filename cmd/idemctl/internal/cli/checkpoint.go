@@ -37,7 +37,7 @@ func (a *app) listCheckpoints(command *cobra.Command, topic string) error {
 	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
 		list, err := c.Checkpoints(ctx, a.settings.consumer, topic)
 		if err != nil {
-			return err //nolint:wrapcheck // It says all.
+			return err
 		}
 
 		return a.print(list, checkpointsText(list))

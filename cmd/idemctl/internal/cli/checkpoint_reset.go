@@ -80,14 +80,14 @@ func (a *app) resetCheckpoints(command *cobra.Command, choice resetChoice) error
 	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
 		plan, err := c.PlanReset(ctx, target)
 		if err != nil {
-			return err //nolint:wrapcheck // It says all.
+			return err
 		}
 		if err := a.confirm(ctx, resetWarning(plan)); err != nil {
 			return err
 		}
 		r, err := c.ResetCheckpoints(ctx, plan)
 		if err != nil {
-			return err //nolint:wrapcheck // It says all.
+			return err
 		}
 
 		return a.print(r, resetText(r))

@@ -35,7 +35,7 @@ func (a *app) cleanup(command *cobra.Command, dryRun bool) error {
 		if dryRun {
 			plan, err := c.PlanCleanup(ctx)
 			if err != nil {
-				return err //nolint:wrapcheck // It says all.
+				return err
 			}
 
 			return a.print(plan, cleanupPlanText(plan))

@@ -16,7 +16,7 @@ import (
 func (a *app) withTables(command *cobra.Command, fn func(ctx context.Context, c *ops.Client) error) error {
 	return a.withClient(command, func(ctx context.Context, c *ops.Client) error {
 		if err := c.Check(ctx); err != nil {
-			return err //nolint:wrapcheck // It says all.
+			return err
 		}
 
 		return fn(ctx, c)
@@ -28,7 +28,7 @@ func (a *app) withClient(command *cobra.Command, fn func(ctx context.Context, c 
 	return a.withPool(command, func(ctx context.Context, pool *pgxpool.Pool) error {
 		c, err := ops.New(pool, ops.Config{Schema: a.settings.schema, Logger: a.logger()})
 		if err != nil {
-			return err //nolint:wrapcheck // It says all.
+			return err
 		}
 
 		return fn(ctx, c)

@@ -29,7 +29,7 @@ func newConsumerList(a *app) *cobra.Command {
 			return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
 				all, err := c.Consumers(ctx)
 				if err != nil {
-					return err //nolint:wrapcheck // It says all.
+					return err
 				}
 
 				return a.print(all, consumersText(all))
@@ -81,7 +81,7 @@ func (a *app) register(command *cobra.Command, name string, retention time.Durat
 	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
 		r, err := c.RegisterConsumer(ctx, name, retention)
 		if err != nil {
-			return err //nolint:wrapcheck // It says all.
+			return err
 		}
 
 		return a.print(r, fmt.Sprintf("%s is registered with a retention of %s.\n", readable.Name(r.Consumer), readable.Duration(r.Retention.Duration())))

@@ -35,7 +35,7 @@ func (a *app) deleteConsumer(command *cobra.Command, name string, watch time.Dur
 	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
 		plan, err := c.PlanDelete(ctx, name)
 		if err != nil {
-			return err //nolint:wrapcheck // It says all.
+			return err
 		}
 		warning := fmt.Sprintf("%s will be forgotten: %s, %s, and %s (%s not resolved).", readable.Name(name), readable.Events(plan.Events),
 			readable.Plural(plan.Checkpoints, "checkpoint"), readable.Plural(plan.DeadLetters, "dead letter"), readable.Number(plan.UnresolvedDeadLetters))

@@ -41,7 +41,7 @@ func (a *app) rebind(command *cobra.Command, name, cluster, group string) error 
 	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
 		plan, err := c.PlanRebind(ctx, name, cluster, group)
 		if err != nil {
-			return err //nolint:wrapcheck // It says all.
+			return err
 		}
 		former := binding(plan.PreviousCluster, plan.PreviousGroup, "no group")
 		if plan.PreviousGroup != nil {
@@ -51,7 +51,7 @@ func (a *app) rebind(command *cobra.Command, name, cluster, group string) error 
 			}
 		}
 		if err := c.Rebind(ctx, plan); err != nil {
-			return err //nolint:wrapcheck // It says all.
+			return err
 		}
 
 		return a.print(plan, fmt.Sprintf("%s belonged to %s; it now belongs to %s.\n", readable.Name(name), former,

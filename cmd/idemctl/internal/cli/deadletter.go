@@ -86,7 +86,7 @@ func (f deadLetterFlags) filter(allowed []idem.DeadLetterState) (ops.DeadLetterF
 		}
 	}
 
-	return filter, filter.Validate() //nolint:wrapcheck // It says all.
+	return filter, filter.Validate()
 }
 
 func joined(states []idem.DeadLetterState) string {

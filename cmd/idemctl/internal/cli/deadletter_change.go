@@ -78,7 +78,7 @@ func (a *app) choice(command *cobra.Command, args []string, l deadLetterSelectio
 		choice.Filter.Consumer = a.settings.consumer
 	}
 
-	return choice, choice.Validate() //nolint:wrapcheck // It says all.
+	return choice, choice.Validate()
 }
 
 func (a *app) changeDeadLetters(command *cobra.Command, choice ops.DeadLetterChoice, dryRun bool, change deadLetterChange) error {

@@ -47,7 +47,7 @@ func (a *app) listDeadLetters(command *cobra.Command, flags deadLetterFlags) err
 	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
 		list, err := c.DeadLetters(ctx, filter)
 		if err != nil {
-			return err //nolint:wrapcheck // It says all.
+			return err
 		}
 		more := flags.limit > 0 && len(list) > int(flags.limit)
 		if more {

@@ -29,7 +29,7 @@ The exit status is 3 if there is no such dead letter.`,
 		Args: wants("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
 			if err := ops.CheckDeadLetterID(args[0]); err != nil {
-				return err //nolint:wrapcheck // It says all.
+				return err
 			}
 			if raw && a.settings.json {
 				return fail(exitUsage, "--raw-value and --json exclude each other")
@@ -50,7 +50,7 @@ func (a *app) showDeadLetter(command *cobra.Command, id string, raw bool) error 
 		case errors.Is(err, ops.ErrUnknownDeadLetter):
 			return &statusError{status: exitNotFound, err: err}
 		case err != nil:
-			return err //nolint:wrapcheck // It says all.
+			return err
 		case raw:
 			_, err := a.Stdout.Write(letter.Value)
 

@@ -46,7 +46,7 @@ func (a *app) forget(command *cobra.Command, args []string, file string) error {
 
 	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
 		if _, err := c.Consumer(ctx, a.settings.consumer); err != nil {
-			return err //nolint:wrapcheck // It says all.
+			return err
 		}
 		if err := a.confirm(ctx, warning); err != nil {
 			return err

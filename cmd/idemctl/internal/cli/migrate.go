@@ -69,11 +69,11 @@ func (a *app) migrate(command *cobra.Command, choose func(ops.Migrations) int64)
 	return a.withClient(command, func(ctx context.Context, c *ops.Client) error {
 		all, err := c.Migrations(ctx)
 		if err != nil {
-			return err //nolint:wrapcheck // It says all.
+			return err
 		}
 		plan, err := c.PlanMigration(ctx, choose(all))
 		if err != nil {
-			return err //nolint:wrapcheck // It says all.
+			return err
 		}
 		if plan.To < plan.From {
 			if err := a.confirm(ctx, lossWarning(plan)); err != nil {

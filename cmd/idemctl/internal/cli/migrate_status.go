@@ -20,7 +20,7 @@ func newMigrateStatus(a *app) *cobra.Command {
 			return a.withClient(command, func(ctx context.Context, c *ops.Client) error {
 				all, err := c.Migrations(ctx)
 				if err != nil {
-					return err //nolint:wrapcheck // It says all.
+					return err
 				}
 
 				return a.print(all, migrationsText(all))

@@ -81,7 +81,7 @@ func (a *app) reprocess(command *cobra.Command, args []string, at place) error {
 	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
 		place := ops.RecordPlace{Consumer: a.settings.consumer, Topic: at.topic, Partition: at.partition, Offset: at.offset}
 		if _, err := c.Consumer(ctx, place.Consumer); err != nil {
-			return err //nolint:wrapcheck // It says all.
+			return err
 		}
 		if len(args) == 1 {
 			var err error
@@ -90,7 +90,7 @@ func (a *app) reprocess(command *cobra.Command, args []string, at place) error {
 				return &statusError{status: exitNotFound, err: err}
 			}
 			if err != nil {
-				return err //nolint:wrapcheck // It says all.
+				return err
 			}
 		}
 		err := a.confirm(ctx, fmt.Sprintf("The record at offset %d of partition %d of %s will be processed again by %s; what was done the first time stays done.",
@@ -100,7 +100,7 @@ func (a *app) reprocess(command *cobra.Command, args []string, at place) error {
 		}
 		r, err := c.Reprocess(ctx, place)
 		if err != nil {
-			return err //nolint:wrapcheck // It says all.
+			return err
 		}
 
 		return a.print(r, fmt.Sprintf("The consumer that owns partition %d of %s will process the record at offset %d again within seconds, if it runs. To watch:\n    idemctl deadletter show %v%s\n",

@@ -44,7 +44,7 @@ func (a *app) setRetention(command *cobra.Command, name string, retention time.D
 	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
 		plan, err := c.PlanRetention(ctx, name, retention)
 		if err != nil {
-			return err //nolint:wrapcheck // It says all.
+			return err
 		}
 		if plan.NewlyExpired > 0 {
 			err := a.confirm(ctx, fmt.Sprintf("With a retention of %s instead of %s, %s of %s expire at once. When delivered again after the next cleanup, they will be processed again.",
@@ -54,7 +54,7 @@ func (a *app) setRetention(command *cobra.Command, name string, retention time.D
 			}
 		}
 		if err := c.SetRetention(ctx, plan); err != nil {
-			return err //nolint:wrapcheck // It says all.
+			return err
 		}
 
 		return a.print(plan, retentionText(plan))

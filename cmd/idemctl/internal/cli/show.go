@@ -38,7 +38,7 @@ func (a *app) show(command *cobra.Command, eventID string) error {
 	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
 		found, err := c.Events(ctx, a.settings.consumer, eventID)
 		if err != nil {
-			return err //nolint:wrapcheck // It says all.
+			return err
 		}
 		if err := a.print(found, eventsText(found)); err != nil {
 			return err
