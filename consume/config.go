@@ -184,8 +184,9 @@ type FailureConfig struct {
 	// order once it is replayed or discarded. It needs a Mode with checkpoints. Default false.
 	ParkKeys bool
 
-	// ReplayInterval is how often a partition looks for dead letters that are to be replayed.
-	// Default 5 s.
+	// ReplayInterval is how often the consumer looks for dead letters that are to be replayed, and for
+	// commits that the database has lost in partitions to which no records come: two statements for all
+	// its partitions. Default 5 s.
 	ReplayInterval time.Duration
 }
 

@@ -456,6 +456,48 @@ func (q *Queries) CheckpointRead(ctx context.Context, db DBTX, arg CheckpointRea
 	return items, nil
 }
 
+const checkpointReadOwned = `-- name: CheckpointReadOwned :many
+SELECT topic, partition, lane, next_offset FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND owner_token OPERATOR(pg_catalog.=) ANY($2::pg_catalog.text[]::pg_catalog.uuid[])
+`
+
+type CheckpointReadOwnedParams struct {
+	ConsumerID  int64
+	OwnerTokens []string
+}
+
+type CheckpointReadOwnedRow struct {
+	Topic      string
+	Partition  int32
+	Lane       int32
+	NextOffset int64
+}
+
+// The checkpoints and lanes of many owners, as they are committed.
+func (q *Queries) CheckpointReadOwned(ctx context.Context, db DBTX, arg CheckpointReadOwnedParams) ([]CheckpointReadOwnedRow, error) {
+	rows, err := db.Query(ctx, checkpointReadOwned, arg.ConsumerID, arg.OwnerTokens)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CheckpointReadOwnedRow
+	for rows.Next() {
+		var i CheckpointReadOwnedRow
+		if err := rows.Scan(
+			&i.Topic,
+			&i.Partition,
+			&i.Lane,
+			&i.NextOffset,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const checkpointReset = `-- name: CheckpointReset :execrows
 WITH lanes AS (UPDATE idem.checkpoints l SET owner_token = NULL WHERE l.consumer_id OPERATOR(pg_catalog.=) $3::bigint AND l.topic OPERATOR(pg_catalog.=) $4::pg_catalog.text AND l.partition OPERATOR(pg_catalog.=) $5::int AND l.lane OPERATOR(pg_catalog.>) 0 AND l.owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid) UPDATE idem.checkpoints p SET next_offset = $1, topic_id = $2, leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0 WHERE p.consumer_id OPERATOR(pg_catalog.=) $3::bigint AND p.topic OPERATOR(pg_catalog.=) $4::pg_catalog.text AND p.partition OPERATOR(pg_catalog.=) $5::int AND p.lane OPERATOR(pg_catalog.=) 0 AND p.owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid
 `

@@ -182,6 +182,42 @@ func (q *Queries) DeadLetterDiscard(ctx context.Context, db DBTX, arg DeadLetter
 	return items, nil
 }
 
+const deadLetterDue = `-- name: DeadLetterDue :many
+SELECT p.topic::pg_catalog.text AS topic, p.partition::int AS partition FROM (SELECT pg_catalog.unnest($1::pg_catalog.text[]) AS topic, pg_catalog.unnest($2::int[]) AS partition) p WHERE EXISTS (SELECT FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $3 AND d.topic OPERATOR(pg_catalog.=) p.topic AND d.record_partition OPERATOR(pg_catalog.=) p.partition AND d.state OPERATOR(pg_catalog.=) 'replay')
+`
+
+type DeadLetterDueParams struct {
+	Topics     []string
+	Partitions []int32
+	ConsumerID int64
+}
+
+type DeadLetterDueRow struct {
+	Topic     string
+	Partition int32
+}
+
+// In which of the partitions DeadLetterNext finds one.
+func (q *Queries) DeadLetterDue(ctx context.Context, db DBTX, arg DeadLetterDueParams) ([]DeadLetterDueRow, error) {
+	rows, err := db.Query(ctx, deadLetterDue, arg.Topics, arg.Partitions, arg.ConsumerID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []DeadLetterDueRow
+	for rows.Next() {
+		var i DeadLetterDueRow
+		if err := rows.Scan(&i.Topic, &i.Partition); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const deadLetterExpire = `-- name: DeadLetterExpire :exec
 UPDATE idem.dead_letters SET state = 'expired', error = $1, resolved_at = pg_catalog.now() WHERE consumer_id OPERATOR(pg_catalog.=) $2 AND id OPERATOR(pg_catalog.=) $3 AND state OPERATOR(pg_catalog.=) 'replay' AND header_keys IS NULL
 `

@@ -70,7 +70,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	watching, stop := context.WithCancel(ctx)
 	var watch sync.WaitGroup
-	watch.Go(func() { c.engine.WatchPool(watching) })
+	watch.Go(func() { c.engine.Watch(watching) })
 	defer watch.Wait()
 	defer stop()
 	connections := newConnections(c.config, c.consume.Logger)

@@ -200,3 +200,8 @@ SET next_offset = @next_offset, epoch = p.epoch + 1, owner_token = NULL, topic_i
 FROM former f
 WHERE p.consumer_id = @consumer_id AND p.topic = @topic AND p.partition = f.partition AND p.lane = 0
 RETURNING p.partition, f.next_offset AS former_next_offset, p.next_offset, f.epoch AS former_epoch, p.epoch;
+
+-- name: CheckpointReadOwned :many
+-- The checkpoints and lanes of many owners, as they are committed.
+SELECT topic, partition, lane, next_offset FROM idem.checkpoints
+WHERE consumer_id = @consumer_id AND owner_token = ANY(CAST(@owner_tokens::text[] AS uuid[]));

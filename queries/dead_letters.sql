@@ -245,3 +245,11 @@ DELETE FROM idem.dead_letters r WHERE (r.consumer_id, r.id) IN (
     WHERE l.state IN ('replayed', 'discarded', 'superseded', 'expired') AND l.resolved_at < now() - c.retention
     LIMIT @most
     FOR UPDATE OF l SKIP LOCKED);
+
+-- name: DeadLetterDue :many
+-- In which of the partitions DeadLetterNext finds one.
+SELECT p.topic::text AS topic, p.partition::integer AS partition
+FROM (SELECT pg_catalog.unnest(@topics::text[]) AS topic, pg_catalog.unnest(@partitions::integer[]) AS partition) p
+WHERE EXISTS (
+    SELECT FROM idem.dead_letters d
+    WHERE d.consumer_id = @consumer_id AND d.topic = p.topic AND d.record_partition = p.partition AND d.state = 'replay');

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/nova-events/idempotent-consumer/consume"
@@ -31,6 +32,7 @@ type Engine struct {
 	throttled  onceper.Limit // when that was
 	suspected  onceper.Limit // when it was, that the database has lost commits
 	pool       poolWatch
+	lookout    lookout
 }
 
 // New returns an engine for a group. The configuration is complete (consume.Config.Complete).
@@ -103,5 +105,11 @@ func (w *worker) rejoins(revoked context.Context, err error) (bool, error) {
 	return true, nil
 }
 
-// WatchPool tells, until ctx ends, when the guard's pool has no connection to give.
-func (e *Engine) WatchPool(ctx context.Context) { e.pool.run(ctx, e) }
+// Watch looks, until ctx ends, after what no partition notices by itself: a pool without a connection to
+// give, and what is to be done where no records come.
+func (e *Engine) Watch(ctx context.Context) {
+	var watches sync.WaitGroup
+	watches.Go(func() { e.lookout.run(ctx, e.guard, e.config.Failure.ReplayInterval) })
+	defer watches.Wait()
+	e.pool.run(ctx, e)
+}

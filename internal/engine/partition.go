@@ -27,6 +27,7 @@ type worker struct {
 	pace     pace
 	parked   idem.ParkedKeys // record keys with unresolved dead letters
 	lanes    *lanes          // nil without Config.Lanes
+	look     chan struct{}   // told by the engine's lookout
 	settling *time.Ticker    // when the checkpoint is to be taken along (settleAll)
 	breaker  *breaker        // the lanes share it
 	busy     busy
@@ -42,7 +43,7 @@ func newWorker(e *Engine, a Assignment) *worker {
 		start:   None,
 		log:     a.Logger.With("topic", a.Partition.Topic, "partition", a.Partition.Number),
 		once:    idem.WithRetry(idem.RetryPolicy{MaxAttempts: 1, ResolveTimeout: e.config.DrainTimeout}),
-		suspect: newSuspicion(),
+		suspect: newSuspicion(), look: make(chan struct{}, 1),
 		breaker: &breaker{policy: e.config.Failure.Breaker},
 	}
 	w.done = w.reach
@@ -120,12 +121,11 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 			w.suspect.note = f.note
 		}
 	}()
-	replay := time.NewTicker(w.config.Failure.ReplayInterval)
-	defer replay.Stop()
 	w.settling = time.NewTicker(w.config.CommitInterval)
 	defer w.settling.Stop()
 	defer func() { w.settleAtEnd(revoked) }()
 	var failed <-chan struct{}
+	watched := []*idem.Owner{w.owner}
 	if w.config.Lanes.Count > 1 {
 		owners, err := w.laneOwners(revoked)
 		if err != nil || revoked.Err() != nil {
@@ -134,7 +134,9 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 		w.lanes = newLanes(revoked, work, w, owners)
 		failed = w.lanes.lost.Done()
 		defer w.closeLanes(revoked)
+		watched = append(watched, owners...)
 	}
+	defer w.engine.lookout.add(w, watched...)()
 
 	for {
 		select {
@@ -151,7 +153,7 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 			if err := w.processAll(revoked, work, batch); err != nil {
 				return err
 			}
-		case <-replay.C:
+		case <-w.look:
 			err := w.verify(revoked)
 			if err == nil {
 				err = w.replay(revoked, work)
