@@ -57,7 +57,7 @@ type Config struct {
 	//
 	// The group waits while a member waits for its handlers after a revocation: consume.Config's
 	// DrainTimeout must be less than SessionTimeout and RebalanceTimeout. By default it is half of
-	// SessionTimeout.
+	// the shorter one.
 	SessionTimeout time.Duration
 
 	// HeartbeatInterval is also how soon a member learns of a rebalance. Default a tenth of
@@ -124,7 +124,7 @@ func (c Config) validate() error {
 
 // complete returns what is done with the records, with the bounds that the group sets.
 func (c Config) complete(config consume.Config) (consume.Config, error) {
-	config.DrainTimeout = cmp.Or(config.DrainTimeout, c.SessionTimeout/2)
+	config.DrainTimeout = cmp.Or(config.DrainTimeout, min(c.SessionTimeout, c.RebalanceTimeout)/2)
 	if config.DrainTimeout >= min(c.SessionTimeout, c.RebalanceTimeout) {
 		return consume.Config{}, fmt.Errorf("%w: DrainTimeout %v is not less than SessionTimeout %v and RebalanceTimeout %v",
 			consume.ErrInvalidConfig, config.DrainTimeout, c.SessionTimeout, c.RebalanceTimeout)

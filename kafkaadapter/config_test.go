@@ -51,6 +51,11 @@ func TestNewRefusesNonsense(t *testing.T) {
 	if _, err := kafkaadapter.New(nil, valid(), handles()); !errors.Is(err, consume.ErrInvalidConfig) {
 		t.Errorf("without a guard: %v", err)
 	}
+	patient := valid()
+	patient.SessionTimeout = 2 * time.Minute
+	if _, err := kafkaadapter.New(guard, patient, handles()); err != nil {
+		t.Errorf("a long session: %v", err)
+	}
 	for want, spoil := range map[string]func(*kafkaadapter.Config, *consume.Config){
 		"Brokers":           func(k *kafkaadapter.Config, _ *consume.Config) { k.Brokers = nil },
 		"empty address":     func(k *kafkaadapter.Config, _ *consume.Config) { k.Brokers = []string{"a:1", ""} },

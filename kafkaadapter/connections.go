@@ -36,6 +36,8 @@ type connections struct {
 
 	fetcher   *fetch.Fetcher // set by Consumer.consume
 	quota     fetch.Quota    // what brokers say of the client's quotas
+	asking    turns          // of partitions that ask for something when they start
+	copying   turns          // of those that produce copies of dead letters
 	malformed onceper.Limit  // when the latest malformed answer was
 
 	mu   sync.Mutex
@@ -51,7 +53,7 @@ type connection struct {
 
 func newConnections(config Config, log *slog.Logger) *connections {
 	return &connections{
-		dialer: net.Dialer{Timeout: dialTimeout}, tls: config.TLS, log: log, open: make(map[*connection]struct{}),
+		dialer: net.Dialer{Timeout: dialTimeout}, tls: config.TLS, log: log, asking: newTurns(), copying: newTurns(), open: make(map[*connection]struct{}),
 	}
 }
 
@@ -125,5 +127,21 @@ func (c *connections) transport(config Config, topics []string) *kafka.Transport
 	return &kafka.Transport{
 		ClientID: config.ClientID, DialTimeout: dialTimeout, Dial: c.dial, SASL: config.SASL,
 		MetadataTTL: metadataTTL, MetadataTopics: topics,
+	}
+}
+
+// turns has requests wait for each other: kafka-go opens a connection for each that is under way, and a
+// member may have a thousand partitions that begin at the same time.
+type turns chan struct{}
+
+func newTurns() turns { return make(turns, 1) }
+
+// take waits for its turn, until ctx ends.
+func (t turns) take(ctx context.Context) (pass func(), err error) {
+	select {
+	case t <- struct{}{}:
+		return func() { <-t }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }

@@ -118,6 +118,11 @@ func (s *source) CheckTopic(ctx context.Context) error {
 // EpochEnd implements engine.Source.
 func (s *source) EpochEnd(ctx context.Context, epoch int32) (latest int32, end int64, err error) {
 	g := s.generation
+	pass, err := s.generation.member.connections.asking.take(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer pass()
 	latest, end, err = fetch.EndOffsetForLeaderEpoch(ctx, g.transport(), g.consumer.brokers, g.consumer.config.ClientID, s.topic.Name, s.partition, engine.None, epoch)
 
 	return latest, end, classified(err)
@@ -130,6 +135,11 @@ func (s *source) Ends(ctx context.Context, partitions ...int32) (map[int32]engin
 	for _, number := range partitions {
 		request = append(request, kafka.FirstOffsetOf(int(number)), kafka.LastOffsetOf(int(number)))
 	}
+	pass, err := s.generation.member.connections.asking.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer pass()
 	response, err := listOffsets(ctx, s.generation.client, map[string][]kafka.OffsetRequest{topic: request})
 	if err != nil {
 		return nil, classified(fmt.Errorf("read the ends of the log: %w", err))
@@ -168,6 +178,11 @@ func (s *source) Copy(ctx context.Context, topic string, record consume.Record) 
 	for i, h := range record.Headers {
 		headers[i] = kafka.Header(h)
 	}
+	pass, err := s.generation.member.connections.copying.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer pass()
 	response, err := s.generation.client.Produce(ctx, &kafka.ProduceRequest{
 		Topic: topic, Partition: s.partition, RequiredAcks: kafka.RequireAll, Compression: kafka.Gzip,
 		Records: kafka.NewRecordReader(kafka.Record{

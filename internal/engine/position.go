@@ -78,7 +78,7 @@ func (w *worker) reconcile(revoked context.Context, group Committed) (int64, err
 		return next, w.rewound(revoked, group.Offset, fmt.Errorf("%w: the checkpoint of %v was at %d and is at %d", idem.ErrRewound, w.partition, group.Offset, next))
 	case hasToken(group.Metadata): // The commit to Kafka comes later, and a crash can come between.
 	case group.Offset > next:
-		w.log.WarnContext(revoked, "consume: an operator has moved the group forward: records are skipped", "checkpoint", next, "group", group.Offset)
+		w.log.WarnContext(revoked, "consume: the group was moved forward by others, an operator or another client that has processed the records: going on there", "checkpoint", next, "group", group.Offset)
 
 		return group.Offset, w.moveTo(revoked, group.Offset, false)
 	default:
