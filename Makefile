@@ -36,6 +36,16 @@ test: ## Run the tests of all modules, with the race detector
 test-fast: ## Run the tests of the root module, without the race detector
 	$(WITHPG) go test ./...
 
+# Those of franzadapter in e2e/adapter_test.go.
+ADAPTERS ?= franz
+
+.PHONY: test-adapters
+test-adapters: ## Run the e2e tests with franzadapter (ADAPTERS="franz franz-eager franz-server")
+	@failed=0; for adapter in $(ADAPTERS); do \
+		echo "IDEM_TEST_ADAPTER=$$adapter"; \
+		IDEM_TEST_ADAPTER=$$adapter $(WITHPG) go test -C e2e $(RACE) -count=1 -timeout=20m . || failed=1; \
+	done; exit $$failed
+
 .PHONY: test-oldest-go
 test-oldest-go: ## Build with the oldest Go that is supported, and run the tests of idem, consume and kafkaadapter
 	GOTOOLCHAIN=$(OLDEST_GO) go build ./...

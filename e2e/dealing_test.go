@@ -14,6 +14,7 @@ import (
 // The leader is told once that there is no such topic, right when it deals out the partitions: the
 // group is stable then, and the partitions belong to nobody.
 func TestPartitionsThatWereNotDealtOut(t *testing.T) {
+	kafkaGoOnly(t, "the lie is told to kafka-go's group")
 	t.Parallel()
 	s := setup(t, broker.InProcess(t), 2)
 	s.broker.Write(t, s.topic, events(0, 20, 2)...)
@@ -51,6 +52,7 @@ func TestPartitionsThatWereNotDealtOut(t *testing.T) {
 
 // A partition is added between the leader's look at the topic and everybody else's.
 func TestPartitionAddedWhileTheOthersAreDealtOut(t *testing.T) {
+	classicOnly(t)
 	t.Parallel()
 	s := setup(t, broker.InProcess(t), 1)
 	var added atomic.Bool

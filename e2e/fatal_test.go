@@ -21,7 +21,7 @@ func TestRefusedSessionTimeoutIsFatal(t *testing.T) {
 		err := s.start(t, func(c *settings) {
 			c.SessionTimeout, c.HeartbeatInterval = 200*time.Millisecond, 20*time.Millisecond
 		}).wait(t)
-		if !errors.Is(err, kafka.InvalidSessionTimeout) || !strings.Contains(err.Error(), "Config.SessionTimeout") {
+		if !refusedWith(err, kafka.InvalidSessionTimeout) || !strings.Contains(err.Error(), "Config.SessionTimeout") {
 			t.Errorf("Run returned %v", err)
 		}
 	})
@@ -42,7 +42,7 @@ func TestForeignAssignorIsFatal(t *testing.T) {
 		if _, err := foreign.Next(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.start(t, nil).wait(t); !errors.Is(err, kafka.InconsistentGroupProtocol) {
+		if err := s.start(t, nil).wait(t); !refusedWith(err, kafka.InconsistentGroupProtocol) {
 			t.Errorf("Run returned %v", err)
 		}
 	})

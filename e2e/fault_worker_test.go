@@ -101,12 +101,13 @@ func serve(input io.Reader) error {
 	}
 	if j.DeadlyCodec {
 		compress.Codecs[compress.Gzip] = deadlyCodec{compress.Codecs[compress.Gzip]}
+		deadlyDecompressor = true
 		config.OnUnreadable = consume.StoreUnreadable
 	}
 	if j.Batches {
 		config.Handle, config.HandleBatch = nil, eachOf(deadly)
 	}
-	consumer, err := kafkaadapter.New(guard, source, config)
+	consumer, err := newConsumer(guard, source, config)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/nova-events/idempotent-consumer v0.0.0
+	github.com/nova-events/idempotent-consumer/franzadapter v0.0.0
 	github.com/segmentio/kafka-go v0.4.51
 	github.com/twmb/franz-go v1.22.2
 	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260918054303-01f206a7e32c
@@ -27,4 +28,7 @@ require (
 	golang.org/x/text v0.43.0 // indirect
 )
 
-replace github.com/nova-events/idempotent-consumer => ..
+replace (
+	github.com/nova-events/idempotent-consumer => ..
+	github.com/nova-events/idempotent-consumer/franzadapter => ../franzadapter
+)

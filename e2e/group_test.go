@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"context"
-	"errors"
 	"net"
 	"strings"
 	"sync"
@@ -47,6 +46,7 @@ func TestStaticMemberRestartsWithoutRebalance(t *testing.T) {
 		until(t, "both to have partitions", func() bool { return dynamic.logged("partitions=2") && before.logged("partitions=2") })
 		b.Write(t, s.topic, events(0, 40, 4)...)
 		s.awaitEffects(t, 40)
+		s.awaitMembers(t, 2) // A cooperative group takes two steps.
 		generations := dynamic.times(assigned)
 		m.leave(t)
 		b.Write(t, s.topic, events(40, 40, 4)...)
@@ -69,7 +69,7 @@ func TestSecondProcessOfAnInstanceEndsTheFirst(t *testing.T) {
 		first := s.start(t, same)
 		s.awaitMembers(t, 1)
 		s.start(t, same)
-		if err := first.wait(t); !errors.Is(err, kafka.FencedInstanceID) || !strings.Contains(err.Error(), "Config.InstanceID") {
+		if err := first.wait(t); !refusedWith(err, kafka.FencedInstanceID) || !strings.Contains(err.Error(), "Config.InstanceID") {
 			t.Errorf("Run returned %v", err)
 		}
 		b.Write(t, s.topic, events(0, 10, 1)...)

@@ -11,6 +11,7 @@ import (
 // Partitions share the memory: they wait for each other, but none for ever, and all of it is
 // given back.
 func TestPartitionsShareTheMemory(t *testing.T) {
+	kafkaGoOnly(t, "franzadapter has no Memory that consumers share")
 	t.Parallel()
 	const n, partitions, size, budget = 400, 8, 50_000, 2 << 20
 	for name, change := range map[string]func(*settings){

@@ -144,6 +144,7 @@ func TestParkedRecordThatFailsInItsReplayIsCopied(t *testing.T) {
 
 // For a moment the broker's answers do not tell of the dead-letter topic's partitions.
 func TestDeadLetterIsCopiedAlthoughMetadataIsMissing(t *testing.T) {
+	kafkaGoOnly(t, "the lie is told to kafka-go's transport")
 	t.Parallel()
 	s := setup(t, broker.InProcess(t), 1)
 	s.create(t, s.topic+"-dlt", 1)

@@ -133,7 +133,7 @@ func (s *bench) start(t testing.TB, change func(*settings)) *member {
 	if change != nil {
 		change(&c)
 	}
-	consumer, err := kafkaadapter.New(guard, c.kafkaConfig, c.consumeConfig)
+	consumer, err := newConsumer(guard, c.kafkaConfig, c.consumeConfig)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,9 +211,9 @@ func (s *bench) awaitEffects(t *testing.T, n int) {
 func (s *bench) awaitMembers(t *testing.T, n int) {
 	t.Helper()
 	until(t, fmt.Sprintf("a group of %d members", n), func() bool {
-		groups, err := s.broker.Client.DescribeGroups(t.Context(), &kafka.DescribeGroupsRequest{GroupIDs: []string{s.group}})
+		members, err := s.broker.Members(t.Context(), s.group)
 
-		return err == nil && groups.Groups[0].GroupState == "Stable" && len(groups.Groups[0].Members) == n
+		return err == nil && members == n
 	})
 }
 

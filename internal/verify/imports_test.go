@@ -76,8 +76,8 @@ var generatedName = regexp.MustCompile(`\bdb\.[A-Z]\w*`)
 // TestPublicAPI checks that what is generated stays hidden: services would depend on it.
 func TestPublicAPI(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"./idem", "./consume", "./kafkaadapter", "./ops"} {
-		doc := run(t, root, "Make the package compile.", nil, "go", "doc", "-all", name)
+	for _, name := range []string{"./idem", "./consume", "./kafkaadapter", "./ops", "./franzadapter"} {
+		doc := run(t, filepath.Join(root, name), "Make the package compile.", nil, "go", "doc", "-all")
 		for _, found := range generatedName.FindAllString(doc, -1) {
 			t.Errorf("the API of %s shows %s: use a type of its own", name, found)
 		}

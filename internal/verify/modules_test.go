@@ -52,6 +52,19 @@ var inherited = map[string][]string{
 		"golang.org/x/sync",
 		"golang.org/x/text",
 	},
+	"./franzadapter": {
+		"github.com/google/uuid",
+		"github.com/jackc/pgpassfile",
+		"github.com/jackc/pgservicefile",
+		"github.com/jackc/pgx/v5",
+		"github.com/jackc/puddle/v2",
+		"github.com/klauspost/compress",
+		"github.com/pierrec/lz4/v4",
+		"github.com/twmb/franz-go",
+		"github.com/twmb/franz-go/pkg/kmsg",
+		"golang.org/x/sync",
+		"golang.org/x/text",
+	},
 	"./ops": {
 		"github.com/google/uuid",
 		"github.com/jackc/pgpassfile",
@@ -72,18 +85,18 @@ var inherited = map[string][]string{
 const origin = `{{if not .Standard}}{{.Module.Path}}{{else if eq .ImportPath "testing"}}testing{{end}}`
 
 // TestImports keeps out what services are not to inherit: idem knows PostgreSQL only, consume and the
-// engine no Kafka client, kafkaadapter one, and none of them migrations or tests. ops knows migrations, and no
+// engine no Kafka client, kafkaadapter and franzadapter one each, and none of them migrations or tests. ops knows migrations, and no
 // Kafka.
 func TestImports(t *testing.T) {
 	t.Parallel()
 	for name, allowed := range inherited {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			origins := strings.Fields(run(t, root, "Make the package compile.", nil,
-				"go", "list", "-deps", "-f", origin, name))
+			origins := strings.Fields(run(t, filepath.Join(root, name), "Make the package compile.", nil,
+				"go", "list", "-deps", "-f", origin, "."))
 			slices.Sort(origins)
 			for _, inheritance := range slices.Compact(origins) {
-				if inheritance != module && !slices.Contains(allowed, inheritance) {
+				if inheritance != module && inheritance != module+"/franzadapter" && !slices.Contains(allowed, inheritance) {
 					t.Errorf("services that import %s inherit %s: move what needs it to another package or, if they should, allow it here", name, inheritance)
 				}
 			}

@@ -1,0 +1,125 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/segmentio/kafka-go"
+	kafkaplain "github.com/segmentio/kafka-go/sasl/plain"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/franzadapter"
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+)
+
+// envAdapter names the adapter, and the protocol of the group, with which the tests run: one of
+// adapters. The default is kafkaadapter.
+const envAdapter = "IDEM_TEST_ADAPTER"
+
+// runner is a consumer of any adapter.
+type runner interface {
+	Run(ctx context.Context) error
+}
+
+// adapters make the same consumer with each adapter and group protocol.
+var adapters = map[string]func(*idem.Guard, kafkaConfig, consume.Config) (runner, error){
+	"kafka-go": func(guard *idem.Guard, source kafkaConfig, config consume.Config) (runner, error) {
+		return kafkaadapter.New(guard, source, config)
+	},
+	"franz": func(guard *idem.Guard, source kafkaConfig, config consume.Config) (runner, error) {
+		return franzadapter.New(guard, franzConfig(source), config)
+	},
+	"franz-eager": func(guard *idem.Guard, source kafkaConfig, config consume.Config) (runner, error) {
+		c := franzConfig(source)
+		c.Balancers = []kgo.GroupBalancer{kgo.RangeBalancer()}
+
+		return franzadapter.New(guard, c, config)
+	},
+	"franz-server": func(guard *idem.Guard, source kafkaConfig, config consume.Config) (runner, error) {
+		c := franzConfig(source)
+		c.ServerSideBalancer = true
+
+		return franzadapter.New(guard, c, config)
+	},
+}
+
+// newConsumer makes a consumer with the adapter that the environment names.
+func newConsumer(guard *idem.Guard, source kafkaConfig, config consume.Config) (runner, error) { //nolint:ireturn // It is any of them.
+	name := os.Getenv(envAdapter)
+	if name == "" {
+		name = "kafka-go"
+	}
+	create := adapters[name]
+	if create == nil {
+		return nil, fmt.Errorf("%s is %q; use one of kafka-go, franz, franz-eager, franz-server", envAdapter, name)
+	}
+
+	return create(guard, source, config)
+}
+
+func franzConfig(source kafkaConfig) franzadapter.Config {
+	config := franzadapter.Config{
+		Brokers: source.Brokers, ClientID: source.ClientID, TLS: source.TLS, Group: source.Group, InstanceID: source.InstanceID,
+		Topics: source.Topics, TopicPattern: source.TopicPattern, TopicGrace: source.TopicGrace,
+		SessionTimeout: source.SessionTimeout, HeartbeatInterval: source.HeartbeatInterval, RebalanceTimeout: source.RebalanceTimeout,
+		MaxWait: source.MaxWait, MaxBytes: source.MaxBytes,
+	}
+	if login, ok := source.SASL.(kafkaplain.Mechanism); ok {
+		config.SASL = plain.Auth{User: login.Username, Pass: login.Password}.AsMechanism()
+	}
+
+	if deadlyDecompressor {
+		config.Options = append(config.Options, kgo.WithDecompressor(deadlyDecoder{kgo.DefaultDecompressor()}))
+	}
+
+	return config
+}
+
+// deadlyDecompressor has consumers on franz-go decompress as deadlyCodec does.
+var deadlyDecompressor bool
+
+type deadlyDecoder struct{ kgo.Decompressor }
+
+func (d deadlyDecoder) Decompress(packed []byte, codec kgo.CompressionCodecType) ([]byte, error) {
+	plain, err := d.Decompressor.Decompress(packed, codec)
+	if bytes.Contains(plain, []byte(exits)) {
+		os.Exit(7)
+	}
+
+	return plain, err
+}
+
+// refusedWith reports whether err is the broker's of that code, as either client has it.
+func refusedWith(err error, code kafka.Error) bool {
+	var other *kerr.Error
+
+	return errors.Is(err, code) || errors.As(err, &other) && other.Code == int16(code)
+}
+
+// onFranz reports whether the tests run with franzadapter.
+func onFranz() bool { return strings.HasPrefix(os.Getenv(envAdapter), "franz") }
+
+// kafkaGoOnly skips a test of what only kafkaadapter has.
+func kafkaGoOnly(t *testing.T, why string) {
+	t.Helper()
+	if onFranz() {
+		t.Skipf("not with franzadapter: %s", why)
+	}
+}
+
+// classicOnly skips a test in which the members share the partitions.
+func classicOnly(t *testing.T) {
+	t.Helper()
+	if name := os.Getenv(envAdapter); name == "franz-server" {
+		t.Skipf("not with %s: the broker shares the partitions", name)
+	}
+}

@@ -1,0 +1,158 @@
+package franzadapter
+
+import (
+	"cmp"
+	"crypto/tls"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+)
+
+// Config says where the records come from. Brokers, Group and Topics (or TopicPattern) are required.
+type Config struct {
+	// Brokers are where the cluster is found: host:port, one or more.
+	Brokers []string
+
+	// ClientID names the client in the broker's logs, metrics and quotas. Default: Group.
+	ClientID string
+
+	// TLS encrypts the connections. Default: no encryption.
+	TLS *tls.Config
+
+	// SASL authenticates them. Default: no authentication.
+	SASL sasl.Mechanism
+
+	// Group is the consumer group. Its members share the partitions. A consumer name of package
+	// idem belongs to one group (of one cluster): two groups would take the checkpoints from
+	// each other.
+	Group string
+
+	// InstanceID makes the member a static one: it keeps its partitions if it is started again with
+	// the same id within SessionTimeout, and does not leave the group when it stops. Each member
+	// needs its own. Default: none.
+	InstanceID string
+
+	// Balancers are what members offer to share the partitions by, the preferred one first. All members
+	// of a group must have one in common; a group must not be changed from eager to cooperative ones
+	// in one step (KIP-429). Default: kgo.CooperativeStickyBalancer, or kgo.StickyBalancer with
+	// ServerSideBalancer.
+	Balancers []kgo.GroupBalancer
+
+	// ServerSideBalancer lets the broker share the partitions (KIP-848). Use it with Kafka 4.3 or later:
+	// before, the broker refuses commits that cross a change of the group, which are then repeated
+	// (KIP-1251). Run ends with an error if the broker does not know it. SessionTimeout and
+	// HeartbeatInterval are then the broker's.
+	ServerSideBalancer bool
+
+	// Topics are what the group consumes. All its members should name the same.
+	Topics []string
+
+	// TopicPattern consumes, in place of Topics, all topics whose name it matches anywhere (use
+	// ^ and $), but none of Kafka's own. New ones are found within seconds.
+	TopicPattern *regexp.Regexp
+
+	// TopicGrace is how long a topic may be missing before Run ends with consume.ErrUnknownTopic.
+	// Default 30 s.
+	TopicGrace time.Duration
+
+	// SessionTimeout is after how long without a heartbeat the broker gives the partitions of
+	// a member to others. The broker refuses values below its group.min.session.timeout.ms (6 s).
+	// Default 10 s. Heartbeats go on while a member waits for its handlers after a revocation.
+	SessionTimeout time.Duration
+
+	// HeartbeatInterval is also how soon a member learns of a rebalance. Default a tenth of
+	// SessionTimeout.
+	HeartbeatInterval time.Duration
+
+	// RebalanceTimeout is how long a rebalance waits for members that are busy. consume.Config's
+	// DrainTimeout must be less; by default that is half of SessionTimeout. Default 30 s.
+	RebalanceTimeout time.Duration
+
+	// MaxWait is how long a broker holds back its answer to a fetch if there is nothing to
+	// deliver. What arrives meanwhile is answered at once. Default 500 ms.
+	MaxWait time.Duration
+
+	// MaxBytes is how much is fetched of a partition at once, before decompression, but never
+	// less than one batch of the producer. Each assigned partition holds up to three times as
+	// much. Default 1 MiB.
+	MaxBytes int
+
+	// MaxBufferedBytes bounds what the fetched records of this consumer's partitions take up
+	// together, decompressed. Nothing more is fetched while they do, and nothing ahead of what is
+	// processed once half is taken. One answer can go beyond it by what it decompresses to, 32 MiB or
+	// one batch of at most MaxBufferedBytes. Default 256 MiB.
+	MaxBufferedBytes int64
+
+	// Options are more of franz-go's: a dialer, hooks, a rack, retries. What this package sets by itself
+	// wins over them: all that Config has a field for, callbacks of the group, offsets, isolation, and
+	// how dead letters are produced. TransactionalID, ShareGroup, ConsumeRegex, InstanceID,
+	// ServerSideBalancer, BlockRebalanceOnPoll, AutoCommitMarks and GreedyAutoCommit are refused.
+	Options []kgo.Opt
+}
+
+func (c Config) withDefaults() Config {
+	c.ClientID = cmp.Or(c.ClientID, c.Group)
+	if len(c.Balancers) == 0 {
+		c.Balancers = []kgo.GroupBalancer{kgo.CooperativeStickyBalancer()}
+		if c.ServerSideBalancer {
+			c.Balancers = []kgo.GroupBalancer{kgo.StickyBalancer()}
+		}
+	}
+	c.TopicGrace = cmp.Or(c.TopicGrace, 30*time.Second)
+	c.SessionTimeout = cmp.Or(c.SessionTimeout, 10*time.Second)
+	c.HeartbeatInterval = cmp.Or(c.HeartbeatInterval, c.SessionTimeout/10)
+	c.RebalanceTimeout = cmp.Or(c.RebalanceTimeout, 30*time.Second)
+	c.MaxWait = cmp.Or(c.MaxWait, 500*time.Millisecond)
+	c.MaxBytes = cmp.Or(c.MaxBytes, 1<<20)
+	c.MaxBufferedBytes = cmp.Or(c.MaxBufferedBytes, 256<<20)
+
+	return c
+}
+
+// minBuffered is the least budget: a batch of Kafka's default max.message.bytes must fit.
+const minBuffered = 1 << 20
+
+func (c Config) validate() error {
+	switch {
+	case len(c.Brokers) == 0 || slices.Contains(c.Brokers, ""):
+		return fmt.Errorf("%w: Brokers is empty or has an empty address; give host:port", consume.ErrInvalidConfig)
+	case c.Group == "":
+		return fmt.Errorf("%w: Group is empty", consume.ErrInvalidConfig)
+	case (len(c.Topics) == 0) == (c.TopicPattern == nil) || slices.Contains(c.Topics, ""):
+		return fmt.Errorf("%w: give either Topics, without empty names, or a TopicPattern", consume.ErrInvalidConfig)
+	case len(slices.Compact(slices.Sorted(slices.Values(c.Topics)))) != len(c.Topics):
+		return fmt.Errorf("%w: Topics names a topic twice", consume.ErrInvalidConfig)
+	case c.MaxBytes < 0 || c.MaxBytes > math.MaxInt32:
+		return fmt.Errorf("%w: MaxBytes is %d; use 1 to %d", consume.ErrInvalidConfig, c.MaxBytes, math.MaxInt32)
+	case c.MaxBufferedBytes < minBuffered:
+		return fmt.Errorf("%w: MaxBufferedBytes is %d; use at least %d", consume.ErrInvalidConfig, c.MaxBufferedBytes, minBuffered)
+	case c.HeartbeatInterval >= c.SessionTimeout:
+		return fmt.Errorf("%w: HeartbeatInterval %v is not less than SessionTimeout %v", consume.ErrInvalidConfig, c.HeartbeatInterval, c.SessionTimeout)
+	}
+	if err := c.checkOptions(); err != nil {
+		return err
+	}
+
+	return consume.CheckDurations(map[string]time.Duration{ //nolint:wrapcheck // It says what is wrong.
+		"SessionTimeout": c.SessionTimeout, "HeartbeatInterval": c.HeartbeatInterval, "RebalanceTimeout": c.RebalanceTimeout,
+		"MaxWait": c.MaxWait, "TopicGrace": c.TopicGrace,
+	})
+}
+
+// complete returns what is done with the records, with the bounds that the group sets.
+func (c Config) complete(config consume.Config) (consume.Config, error) {
+	config.DrainTimeout = cmp.Or(config.DrainTimeout, min(c.SessionTimeout, c.RebalanceTimeout)/2)
+	if config.DrainTimeout >= c.RebalanceTimeout {
+		return consume.Config{}, fmt.Errorf("%w: DrainTimeout %v is not less than RebalanceTimeout %v",
+			consume.ErrInvalidConfig, config.DrainTimeout, c.RebalanceTimeout)
+	}
+
+	return config.Complete(len(c.Topics) > 1 || c.TopicPattern != nil) //nolint:wrapcheck // It says what is wrong.
+}

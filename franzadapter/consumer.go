@@ -1,0 +1,179 @@
+package franzadapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/engine"
+	"github.com/nova-events/idempotent-consumer/internal/onceper"
+)
+
+// leaveTimeout is how long a member that stops waits for the broker to let it go.
+const leaveTimeout = 2 * time.Second
+
+// Consumer is one member of a consumer group. Make several, in one process or in many, to
+// share the partitions.
+type Consumer struct {
+	config  Config
+	consume consume.Config
+	engine  *engine.Engine
+	running atomic.Bool
+	leftOut onceper.Limit // when it was last told that a topic is left out
+}
+
+// New returns a Consumer of the records from source, with which config says what to do, in
+// transactions of guard. It does no I/O. It warns (consume.Config.Logger) if SASL sends a password
+// over the network without TLS, or TLS trusts any certificate. Errors wrap consume.ErrInvalidConfig.
+func New(guard *idem.Guard, source Config, config consume.Config) (*Consumer, error) {
+	if guard == nil {
+		return nil, fmt.Errorf("%w: the guard is nil; make one with idem.New", consume.ErrInvalidConfig)
+	}
+	source = source.withDefaults()
+	if err := source.validate(); err != nil {
+		return nil, err
+	}
+	config, err := source.complete(config)
+	if err != nil {
+		return nil, err
+	}
+	if err := config.CheckPool(guard); err != nil {
+		return nil, err //nolint:wrapcheck // It says what is wrong.
+	}
+	config.Logger = config.Logger.With("group", source.Group)
+	source.warnOfNetwork(config.Logger)
+	c := &Consumer{config: source, consume: config, engine: engine.New(guard, config, source.Group)}
+	if err := kgo.ValidateOpts(source.options(context.Background(), &member{}, config.Logger)...); err != nil {
+		return nil, fmt.Errorf("%w: %w", consume.ErrInvalidConfig, err)
+	}
+
+	return c, nil
+}
+
+// Run consumes until ctx ends, and then returns nil: it finishes the records in progress
+// (consume.Config.DrainTimeout), commits their offsets and leaves the group, unless it is a static
+// member. PostgreSQL or Kafka being away does not end it; it waits for them and goes on. What no retry
+// can heal ends it with an error: *consume.RecordError, consume.ErrUnknownTopic, ErrOffsetOutOfRange,
+// ErrUnreadable, a *kerr.Error by which the broker refuses the configuration or the user, or those of
+// idem.Guard.Register and Bind.
+func (c *Consumer) Run(ctx context.Context) error {
+	if !c.running.CompareAndSwap(false, true) {
+		return consume.ErrRunning
+	}
+	defer c.running.Store(false)
+
+	if err := c.engine.Register(ctx); err != nil || ctx.Err() != nil {
+		return err //nolint:wrapcheck // It is the guard's.
+	}
+	ctx, stop := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	defer stop()
+	beside.Go(func() { c.engine.WatchPool(ctx) })
+
+	m, connected, cut, err := c.connect(ctx, stop)
+	if err != nil {
+		return err
+	}
+	defer m.puller.requests.Wait()
+	defer m.client.Close()
+	defer cut() // Requests under way would end only after MaxWait.
+	found, err := c.awaitTopics(ctx, m.client)
+	if err == nil && ctx.Err() == nil {
+		err = c.checkBroker(ctx, m.client)
+	}
+	if err == nil && ctx.Err() == nil {
+		err = c.engine.Bind(ctx, found.id)
+	}
+	if err != nil || ctx.Err() != nil {
+		return err //nolint:wrapcheck // It is the guard's.
+	}
+	m.runGroup(ctx, connected, found.topics)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+
+	return m.failure
+}
+
+// connect makes the member and its client, which lives in a context of its own: offsets are committed
+// after ctx has ended.
+func (c *Consumer) connect(ctx context.Context, stop context.CancelFunc) (m *member, connected context.Context, cut context.CancelFunc, err error) {
+	m = &member{
+		consumer: c, log: c.consume.Logger, stop: stop, view: newView(nil), assignments: make(map[partition]*assignment), session: make(chan struct{}),
+	}
+	connected, cut = context.WithCancel(context.WithoutCancel(ctx))
+	m.client, err = kgo.NewClient(c.config.options(connected, m, m.log)...)
+	if err != nil {
+		cut()
+
+		return nil, nil, nil, fmt.Errorf("%w: %w", consume.ErrInvalidConfig, err)
+	}
+	m.decompressor, _ = m.client.OptValue(kgo.WithDecompressor).(kgo.Decompressor)
+	m.puller, m.commits = newPuller(m.client, m.view, &c.config), newCommits(m, m.log)
+
+	return m, connected, cut, nil
+}
+
+// runGroup is a member of the group until ctx ends.
+func (m *member) runGroup(ctx, connected context.Context, all []topic) {
+	m.view.latest.Store(newTopics(all))
+	names := make([]string, len(all))
+	for i, t := range all {
+		names[i] = t.name
+	}
+	m.client.AddConsumeTopics(names...)
+	var beside sync.WaitGroup
+	beside.Go(func() { m.watch(ctx) })
+	beside.Go(func() { m.commitUntil(ctx) })
+	<-ctx.Done()
+	beside.Wait()
+	m.close(connected)
+	leaving, cancel := context.WithTimeout(connected, leaveTimeout)
+	defer cancel()
+	_ = m.client.LeaveGroupContext(leaving) // Else the group misses it after its session.
+	m.workers.Wait()
+}
+
+// commitUntil commits periodically until ctx ends.
+func (m *member) commitUntil(ctx context.Context) {
+	ticker := time.NewTicker(m.consumer.consume.CommitInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			m.commits.flush(ctx)
+		}
+	}
+}
+
+// checkBroker refuses a broker that does not share the partitions by itself, if that is wanted: franz-go
+// would share them in another way.
+func (c *Consumer) checkBroker(ctx context.Context, client *kgo.Client) error {
+	if !c.config.ServerSideBalancer {
+		return nil
+	}
+	request := kmsg.NewPtrApiVersionsRequest()
+	request.ClientSoftwareName, request.ClientSoftwareVersion = "kgo", "unknown"
+	response, err := request.RequestWith(ctx, client)
+	if err != nil {
+		return nil //nolint:nilerr // The group finds out.
+	}
+	const needed = 1
+	for _, key := range response.ApiKeys {
+		if key.ApiKey == kmsg.ConsumerGroupHeartbeat.Int16() && key.MaxVersion >= needed {
+			return nil
+		}
+	}
+
+	return &engine.FatalError{Err: errors.New("franzadapter: the broker does not share the partitions of a group by itself: use Kafka 4.3 or later, or leave Config.ServerSideBalancer out")}
+}

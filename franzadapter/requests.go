@@ -1,0 +1,133 @@
+package franzadapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/internal/engine"
+)
+
+// The times that stand for the ends of a log.
+const (
+	firstOffset = -2
+	lastOffset  = -1
+)
+
+// Ends implements engine.Source.
+func (s *source) Ends(ctx context.Context, partitions ...int32) (map[int32]engine.Ends, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	first, err := s.offsets(ctx, firstOffset, partitions)
+	if err != nil {
+		return nil, classified(err)
+	}
+	last, err := s.offsets(ctx, lastOffset, partitions)
+	if err != nil {
+		return nil, classified(err)
+	}
+	all := make(map[int32]engine.Ends, len(partitions))
+	for _, number := range partitions {
+		ends := engine.Ends{First: first[number], Last: last[number]}
+		if ends.First < 0 || ends.Last < ends.First {
+			return nil, fmt.Errorf("read the ends of the log: %s/%d: %w", s.topic.name, number, kerr.UnknownTopicOrPartition)
+		}
+		all[number] = ends
+	}
+
+	return all, nil
+}
+
+// offsets returns the offset of a time for each partition.
+func (s *source) offsets(ctx context.Context, at int64, partitions []int32) (map[int32]int64, error) {
+	request := kmsg.NewPtrListOffsetsRequest()
+	t := kmsg.NewListOffsetsRequestTopic()
+	t.Topic = s.topic.name
+	for _, number := range partitions {
+		p := kmsg.NewListOffsetsRequestTopicPartition()
+		p.Partition, p.Timestamp = number, at
+		t.Partitions = append(t.Partitions, p)
+	}
+	request.Topics = append(request.Topics, t)
+	response, err := request.RequestWith(ctx, s.member.client)
+	if err != nil {
+		return nil, fmt.Errorf("read the ends of the log: %w", err)
+	}
+	found := make(map[int32]int64, len(partitions))
+	for _, t := range response.Topics {
+		for _, p := range t.Partitions {
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return nil, fmt.Errorf("read the ends of the log: %s/%d: %w", t.Topic, p.Partition, err)
+			}
+			found[p.Partition] = p.Offset
+		}
+	}
+	for _, number := range partitions {
+		if _, ok := found[number]; !ok {
+			return nil, fmt.Errorf("read the ends of the log: %s/%d: %w", s.topic.name, number, errLeftOut)
+		}
+	}
+
+	return found, nil
+}
+
+// EpochEnd implements engine.Source.
+func (s *source) EpochEnd(ctx context.Context, epoch int32) (latest int32, end int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	request := kmsg.NewPtrOffsetForLeaderEpochRequest()
+	request.ReplicaID = -1
+	t := kmsg.NewOffsetForLeaderEpochRequestTopic()
+	t.Topic = s.topic.name
+	p := kmsg.NewOffsetForLeaderEpochRequestTopicPartition()
+	p.Partition, p.CurrentLeaderEpoch, p.LeaderEpoch = s.partition.number, engine.None, epoch
+	t.Partitions = append(t.Partitions, p)
+	request.Topics = append(request.Topics, t)
+	response, err := request.RequestWith(ctx, s.member.client)
+	if err == nil && (len(response.Topics) != 1 || len(response.Topics[0].Partitions) != 1) {
+		err = errLeftOut
+	}
+	if err == nil {
+		found := response.Topics[0].Partitions[0]
+		latest, end, err = found.LeaderEpoch, found.EndOffset, kerr.ErrorForCode(found.ErrorCode)
+	}
+	if err != nil {
+		return 0, 0, classified(fmt.Errorf("ask for the end of leader epoch %d: %w", epoch, err))
+	}
+
+	return latest, end, nil
+}
+
+// Copy implements engine.Source.
+func (s *source) Copy(ctx context.Context, topic string, record consume.Record) error {
+	copied := &kgo.Record{Topic: topic, Partition: s.partition.number, Key: record.Key, Value: record.Value, Timestamp: record.Time}
+	for _, h := range record.Headers {
+		copied.Headers = append(copied.Headers, kgo.RecordHeader(h))
+	}
+	err := s.member.client.ProduceSync(ctx, copied).FirstErr()
+	if err == nil {
+		return nil
+	}
+	err = classified(fmt.Errorf("produce to %s/%d: %w", topic, s.partition.number, err))
+	if s.neverCopied(ctx, topic, err) {
+		return fmt.Errorf("%w: %w", engine.ErrNeverCopied, err)
+	}
+
+	return err
+}
+
+// neverCopied reports whether no retry can make the copy: the broker refuses it for good, or the
+// dead-letter topic has fewer partitions.
+func (s *source) neverCopied(ctx context.Context, topic string, err error) bool {
+	if code, ok := errors.AsType[*kerr.Error](err); ok {
+		return !code.Retriable
+	}
+	found, err := ask(ctx, s.member.client, topic)
+
+	return err == nil && len(found.topics) == 1 && found.topics[0].err == nil && len(found.topics[0].leaders) <= int(s.partition.number)
+}

@@ -1,0 +1,143 @@
+package franzadapter
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/nova-events/idempotent-consumer/internal/backoff"
+	"github.com/nova-events/idempotent-consumer/internal/engine"
+)
+
+// view is what this member knows of its topics. It looks again every few seconds, and when somebody
+// has found it to be out of date.
+type view struct {
+	latest atomic.Pointer[topics]
+	wake   chan struct{}
+}
+
+// topics are those of one look. superseded is closed when there is a newer one.
+type topics struct {
+	byName     map[string]topic
+	superseded chan struct{}
+}
+
+func newView(all []topic) *view {
+	v := &view{wake: make(chan struct{}, 1)}
+	v.latest.Store(newTopics(all))
+
+	return v
+}
+
+func newTopics(all []topic) *topics {
+	t := &topics{byName: make(map[string]topic, len(all)), superseded: make(chan struct{})}
+	for _, one := range all {
+		t.byName[one.name] = one
+	}
+
+	return t
+}
+
+// stale has the view look again, soon.
+func (v *view) stale() {
+	select {
+	case v.wake <- struct{}{}:
+	default:
+	}
+}
+
+// topic returns the topic of an assigned partition once it is known. With renewed it is looked at anew.
+func (v *view) topic(ctx context.Context, p partition, renewed bool) (topic, bool) {
+	for {
+		latest := v.latest.Load()
+		if t, ok := latest.byName[p.topic]; ok && !renewed && int(p.number) < len(t.leaders) {
+			return t, true
+		}
+		v.stale()
+		select {
+		case <-latest.superseded:
+			renewed = false
+		case <-ctx.Done():
+			return topic{}, false
+		}
+	}
+}
+
+// leader returns the broker that leads a partition, or an error.
+func (v *view) leader(p partition) (int32, error) {
+	t, ok := v.latest.Load().byName[p.topic]
+	switch {
+	case !ok || int(p.number) >= len(t.leaders):
+		return 0, kerr.UnknownTopicOrPartition
+	case t.leaders[p.number] < 0:
+		return 0, kerr.LeaderNotAvailable
+	default:
+		return t.leaders[p.number], nil
+	}
+}
+
+// watch looks until ctx ends. It has the client consume what is new and forget what is gone.
+func (m *member) watch(ctx context.Context) {
+	timer := time.NewTimer(firstTopicWatch)
+	defer timer.Stop()
+	for failed := 0; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-m.view.wake:
+		}
+		found, err := m.consumer.lookup(ctx, m.client)
+		if err != nil {
+			failed++
+			if m.untold.Due(time.Minute) && ctx.Err() == nil {
+				m.log.WarnContext(ctx, "franzadapter: topics not looked at, trying again", "error", err)
+			}
+			backoff.Sleep(ctx, engine.RetryPauses.Pause(failed))
+			m.view.stale()
+
+			continue
+		}
+		failed = 0
+		m.update(found.topics)
+		backoff.Sleep(ctx, metadataMinAge) // However many find it out of date.
+		timer.Reset(topicWatchInterval)
+	}
+}
+
+// update makes a look the latest one. A topic that is named and missing stays what it was: whoever
+// fetches from it finds out.
+func (m *member) update(all []topic) {
+	former, latest := m.view.latest.Load(), newTopics(all)
+	for name, t := range latest.byName {
+		if before, ok := former.byName[name]; ok && t.err != nil {
+			latest.byName[name] = before
+		}
+	}
+	var added, gone []string
+	changed := false
+	for name, t := range latest.byName {
+		before, ok := former.byName[name]
+		if !ok {
+			added = append(added, name)
+		}
+		changed = changed || len(before.leaders) != len(t.leaders)
+	}
+	for name := range former.byName {
+		if _, ok := latest.byName[name]; !ok {
+			gone = append(gone, name)
+		}
+	}
+	m.view.latest.Store(latest)
+	close(former.superseded)
+	m.restartRecreated(latest)
+	m.client.AddConsumeTopics(added...)
+	if len(gone) > 0 {
+		m.client.PurgeTopicsFromConsuming(gone...)
+	}
+	if changed {
+		m.client.ForceMetadataRefresh() // The group's leader is to see it, too.
+	}
+}
