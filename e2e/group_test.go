@@ -33,6 +33,9 @@ const assigned = "partitions assigned"
 func TestStaticMemberRestartsWithoutRebalance(t *testing.T) {
 	t.Parallel()
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
+		if onFranz() && b.Fake != nil {
+			t.Skip("the in-process broker takes a cooperative member that owns nothing yet for one that has changed")
+		}
 		s := setup(t, b, 4)
 		var dynamic, before, after heard
 		session := func(c *settings) { c.SessionTimeout = max(c.SessionTimeout, 6*time.Second) }

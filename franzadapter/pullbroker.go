@@ -100,10 +100,10 @@ func (b *brokerPuller) next() (wants []*want, reserved int64, grown bool) {
 func (b *brokerPuller) ask(ctx context.Context, wants []*want, reserved int64, wait time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, wait+requestTimeout)
 	defer cancel()
-	stop := context.AfterFunc(b.puller.client.Context(), cancel)
+	stop := context.AfterFunc(b.puller.client.Context(), cancel) //nolint:contextcheck // It ends both ways.
 	defer stop()
 	request := b.request(wants, reserved, wait)
-	response, err := b.puller.client.Broker(int(b.id)).Request(ctx, request) //nolint:contextcheck // AfterFunc is what the client's is for.
+	response, err := b.puller.client.Broker(int(b.id)).Request(ctx, request)
 	var answers *kmsg.FetchResponse
 	if err == nil {
 		answers = response.(*kmsg.FetchResponse) //nolint:forcetypeassert // It answers the request.
