@@ -65,6 +65,7 @@ func TestStaticMemberRestartsWithoutRebalance(t *testing.T) {
 }
 
 func TestSecondProcessOfAnInstanceEndsTheFirst(t *testing.T) {
+	classicOnly(t) // Else the second one waits until the first has left.
 	t.Parallel()
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
 		s := setup(t, b, 1)

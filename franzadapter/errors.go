@@ -24,7 +24,6 @@ var advice = map[*kerr.Error]string{
 	kerr.SaslAuthenticationFailed:           "check the user and the password in Config.SASL",
 	kerr.GroupMaxSizeReached:                "the group has as many members as the broker's group.max.size allows",
 	kerr.FencedInstanceID:                   "another member has the same Config.InstanceID: give each its own",
-	kerr.UnreleasedInstanceID:               "another member has the same Config.InstanceID: give each its own",
 	kerr.UnsupportedAssignor:                "the broker has no such assignor: leave Config.Balancers empty with ServerSideBalancer",
 	kerr.InvalidRegularExpression:           "correct Config.TopicPattern",
 	kerr.TransactionalIDAuthorizationFailed: "give the user the rights that it lacks",
