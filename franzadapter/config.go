@@ -140,7 +140,7 @@ func (c Config) validate() error {
 		return err
 	}
 
-	return consume.CheckDurations(map[string]time.Duration{ //nolint:wrapcheck // It says what is wrong.
+	return consume.CheckDurations(map[string]time.Duration{
 		"SessionTimeout": c.SessionTimeout, "HeartbeatInterval": c.HeartbeatInterval, "RebalanceTimeout": c.RebalanceTimeout,
 		"MaxWait": c.MaxWait, "TopicGrace": c.TopicGrace,
 	})
@@ -154,5 +154,5 @@ func (c Config) complete(config consume.Config) (consume.Config, error) {
 			consume.ErrInvalidConfig, config.DrainTimeout, c.RebalanceTimeout)
 	}
 
-	return config.Complete(len(c.Topics) > 1 || c.TopicPattern != nil) //nolint:wrapcheck // It says what is wrong.
+	return config.Complete(len(c.Topics) > 1 || c.TopicPattern != nil)
 }

@@ -46,7 +46,7 @@ func New(guard *idem.Guard, source Config, config consume.Config) (*Consumer, er
 		return nil, err
 	}
 	if err := config.CheckPool(guard); err != nil {
-		return nil, err //nolint:wrapcheck // It says what is wrong.
+		return nil, err
 	}
 	config.Logger = config.Logger.With("group", source.Group)
 	source.warnOfNetwork(config.Logger)
@@ -71,13 +71,13 @@ func (c *Consumer) Run(ctx context.Context) error {
 	defer c.running.Store(false)
 
 	if err := c.engine.Register(ctx); err != nil || ctx.Err() != nil {
-		return err //nolint:wrapcheck // It is the guard's.
+		return err
 	}
 	ctx, stop := context.WithCancel(ctx)
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	defer stop()
-	beside.Go(func() { c.engine.WatchPool(ctx) })
+	beside.Go(func() { c.engine.Watch(ctx) })
 
 	m, connected, cut, err := c.connect(ctx, stop)
 	if err != nil {
@@ -94,7 +94,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		err = c.engine.Bind(ctx, found.id)
 	}
 	if err != nil || ctx.Err() != nil {
-		return err //nolint:wrapcheck // It is the guard's.
+		return err
 	}
 	m.runGroup(ctx, connected, found.topics)
 	m.mu.Lock()
@@ -134,8 +134,8 @@ func (m *member) runGroup(ctx, connected context.Context, all []topic) {
 	beside.Go(func() { m.watch(ctx) })
 	beside.Go(func() { m.commitUntil(ctx) })
 	<-ctx.Done()
-	beside.Wait()
 	m.close(connected)
+	beside.Wait()
 	leaving, cancel := context.WithTimeout(connected, leaveTimeout)
 	defer cancel()
 	_ = m.client.LeaveGroupContext(leaving) // Else the group misses it after its session.

@@ -194,20 +194,8 @@ func (m *member) run(revoked, work context.Context, a *assignment) {
 		if !ok {
 			return
 		}
-		running, stop := context.WithCancel(revoked)
-		m.mu.Lock()
-		a.topicID, a.restart = t.id, stop
-		m.mu.Unlock()
-		m.commits.accept(a.partition, t.id)
-		rejoin, err := m.consumer.engine.Run(running, work, engine.Assignment{
-			Partition: idem.Partition{Topic: a.partition.topic, Number: a.partition.number, TopicID: t.id},
-			Source:    &source{member: m, partition: a.partition, topic: t, committed: a.committed},
-			Logger:    m.log,
-		})
-		stop()
-		if err != nil {
-			m.fail(err)
-
+		rejoin, failed := m.process(revoked, work, a, t)
+		if failed {
 			return
 		}
 		if rejoin {
@@ -216,6 +204,28 @@ func (m *member) run(revoked, work context.Context, a *assignment) {
 		}
 		a.committed = newCommitted(m)
 	}
+}
+
+// process runs the engine for a partition, as one of a topic. A handler may end the goroutine meanwhile.
+func (m *member) process(revoked, work context.Context, a *assignment, t topic) (rejoin, failed bool) {
+	running, stop := context.WithCancel(revoked)
+	defer stop()
+	m.mu.Lock()
+	a.topicID, a.restart = t.id, stop
+	m.mu.Unlock()
+	m.commits.accept(a.partition, t.id)
+	m.consumer.engine.Run(running, work, engine.Assignment{
+		Partition: idem.Partition{Topic: a.partition.topic, Number: a.partition.number, TopicID: t.id},
+		Source:    &source{member: m, partition: a.partition, topic: t, committed: a.committed},
+		Logger:    m.log,
+	}, func(again bool, err error) {
+		rejoin, failed = again, err != nil
+		if failed {
+			m.fail(err)
+		}
+	})
+
+	return rejoin, failed
 }
 
 // confirm waits until the group has said again which partitions this member has. With ServerSideBalancer

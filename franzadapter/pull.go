@@ -89,12 +89,12 @@ func (p *puller) fetch(ctx context.Context, w *want) (answer, error) {
 	case <-ctx.Done():
 	}
 	if b.remove(w) {
-		return answer{}, ctx.Err() //nolint:wrapcheck // The caller wraps it.
+		return answer{}, ctx.Err()
 	}
 	a := <-w.answer // It is under way.
 	p.budget.add(-a.bytes)
 
-	return answer{}, ctx.Err() //nolint:wrapcheck // The caller wraps it.
+	return answer{}, ctx.Err()
 }
 
 // fetchOne asks for a partition besides the requests for all, without regard to the budget.

@@ -21,14 +21,14 @@ func (b *Broker) Members(ctx context.Context, name string) (int, error) {
 	}
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs...))
 	if err != nil {
-		return 0, err //nolint:wrapcheck // It is about options.
+		return 0, err
 	}
 	defer client.Close()
 	request := kmsg.NewPtrConsumerGroupDescribeRequest()
 	request.Groups = []string{name}
 	response, err := request.RequestWith(ctx, client)
 	if err != nil {
-		return 0, err //nolint:wrapcheck // It says what it was about.
+		return 0, err
 	}
 	described := response.Groups[0]
 	err = kerr.ErrorForCode(described.ErrorCode)
