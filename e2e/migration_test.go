@@ -38,13 +38,17 @@ func TestRollingMigration(t *testing.T) { //nolint:tparallel // Each client has 
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := ofClient(t)
-			for kind, static := range map[string]bool{"": false, "static ": true} { //nolint:paralleltest // Each has several processes.
-				t.Run(kind+"to ours", func(t *testing.T) {
+			for _, static := range []bool{false, true} {
+				to := func(t *testing.T) {
+					t.Helper()
 					testMigration(t, client, static, (*sharedGroup).startTheirs, (*sharedGroup).startOurs)
-				})
-				t.Run(kind+"from ours and back", func(t *testing.T) {
+				}
+				back := func(t *testing.T) {
+					t.Helper()
 					testMigration(t, client, static, (*sharedGroup).startOurs, (*sharedGroup).startTheirs, (*sharedGroup).startOurs)
-				})
+				}
+				t.Run(fmt.Sprintf("to ours, static %t", static), to)              //nolint:paralleltest // Each has several processes.
+				t.Run(fmt.Sprintf("from ours and back, static %t", static), back) //nolint:paralleltest // Each has several processes.
 			}
 		})
 	}

@@ -90,6 +90,11 @@ func TestRecordThatFailsInASharedTransactionStandsAlone(t *testing.T) {
 
 		return nil
 	}
+	rollsBack := func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `ROLLBACK`)
+
+		return err
+	}
 	for name, test := range map[string]struct {
 		fails    func(ctx context.Context, tx pgx.Tx) error
 		letter   string // what its dead letter says
@@ -99,7 +104,7 @@ func TestRecordThatFailsInASharedTransactionStandsAlone(t *testing.T) {
 		"for good":            {func(context.Context, pgx.Tx) error { return consume.Permanent(poison) }, "poison", "1"},
 		"a panic":             {func(context.Context, pgx.Tx) error { panic(poison) }, "poison", "3"},
 		"an error kept quiet": {aborts, "did not return its error", "3"},
-		"a COMMIT of its own": {func(ctx context.Context, tx pgx.Tx) error { _, err := tx.Exec(ctx, `ROLLBACK`); return err }, "transaction", "3"},
+		"a ROLLBACK":          {rollsBack, "transaction", "3"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -134,9 +139,17 @@ func TestRecordThatFailsInASharedTransactionStandsAlone(t *testing.T) {
 // fail too.
 func TestRecordWhoseQueuedStatementFailsStandsAlone(t *testing.T) {
 	t.Parallel()
+	statement := func(sql string) func(queue *pgx.Batch) error {
+		return func(queue *pgx.Batch) error {
+			queue.Queue(sql)
+
+			return nil
+		}
+	}
 	for name, queue := range map[string]func(queue *pgx.Batch) error{
-		"statement": func(queue *pgx.Batch) error { queue.Queue(`SELECT 1/(random()*0)::int`); return nil },
-		"syntax":    func(queue *pgx.Batch) error { queue.Queue(`SELEKT`); return nil },
+		"statement":              statement(`SELECT 1/(random()*0)::int`),
+		"syntax":                 statement(`SELEKT`),
+		"end of the transaction": statement(`COMMIT`),
 		"answer": func(queue *pgx.Batch) error {
 			queue.Queue(`SELECT 1`).QueryRow(func(pgx.Row) error { return errors.New("poison") })
 
@@ -148,7 +161,6 @@ func TestRecordWhoseQueuedStatementFailsStandsAlone(t *testing.T) {
 
 			return nil
 		},
-		"end of the transaction": func(queue *pgx.Batch) error { queue.Queue(`COMMIT`); return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

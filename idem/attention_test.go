@@ -27,7 +27,7 @@ func TestAttention(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := append(append(owners, lanes...), b.guard.Unfenced(idem.Partition{Topic: "refunds"})) // 0 to 3, 4 and 5, 6
+	all := slices.Concat(owners, lanes, []*idem.Owner{b.guard.Unfenced(idem.Partition{Topic: "refunds"})}) // 0 to 3, 4 and 5, 6
 	want := func(what string, indexes ...int) {
 		t.Helper()
 		need, err := b.guard.Attention(ctx, all)

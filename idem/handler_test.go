@@ -97,7 +97,10 @@ func TestHandlerCannotEndTheTransactionBySQL(t *testing.T) {
 			return err
 		},
 		"Query": func(ctx context.Context, tx pgx.Tx) error {
-			_, err := tx.Query(ctx, "rollback")
+			rows, err := tx.Query(ctx, "rollback")
+			if err == nil {
+				rows.Close()
+			}
 
 			return err
 		},

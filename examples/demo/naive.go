@@ -65,7 +65,7 @@ func applyInTransaction(ctx context.Context, pool *pgxpool.Pool, message kafka.M
 
 // record is a message as the business logic takes it.
 func record(m kafka.Message) consume.Record {
-	r := consume.Record{Topic: m.Topic, Partition: int32(m.Partition), Offset: m.Offset, Value: m.Value}
+	r := consume.Record{Topic: m.Topic, Partition: int32(m.Partition), Offset: m.Offset, Value: m.Value} //nolint:gosec // Kafka's partitions have 32 bits.
 	for _, h := range m.Headers {
 		r.Headers = append(r.Headers, consume.RecordHeader(h))
 	}

@@ -169,7 +169,7 @@ func (x *exchange) readPartition(from *stream, version int16, topic []byte) erro
 	if code != 0 {
 		a.err = kafka.Error(code)
 	} else {
-		c.partition.ends = a.ends
+		x.source.learn(c.partition, a.ends)
 	}
 	a.readAborted(from, c)
 	if version >= 11 {

@@ -85,6 +85,14 @@ func (s *source) add(c *call) {
 	s.wake()
 }
 
+// learn notes what the broker has told of a partition. The call that it answers may be abandoned, and
+// another one in the queue.
+func (s *source) learn(p *partition, told ends) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.ends = told
+}
+
 // wake makes the workers look at the queue. There is a new one if all are busy.
 func (s *source) wake() {
 	busy := true
