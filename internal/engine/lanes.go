@@ -171,6 +171,14 @@ func (l *lanes) prefix() int64 {
 	return l.next
 }
 
+// isEmpty reports whether no record is in flight.
+func (l *lanes) isEmpty() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	return len(l.window) == 0
+}
+
 // fail stops all lanes after what they are at.
 func (l *lanes) fail(err error) {
 	l.mu.Lock()

@@ -138,7 +138,7 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 	}
 	defer w.engine.lookout.add(w, watched...)()
 
-	for {
+	for asleep := false; ; { // The ticker is.
 		select {
 		case <-failed:
 			return w.lanes.failure()
@@ -149,6 +149,10 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 				}
 
 				return f.err // written before batches is closed
+			}
+			if asleep { // Not otherwise: it would never tick where batches come all the time.
+				asleep = false
+				w.settling.Reset(w.config.CommitInterval)
 			}
 			if err := w.processAll(revoked, work, batch); err != nil {
 				return err
@@ -164,6 +168,9 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 		case <-w.settling.C:
 			if err := w.settleAll(revoked); err != nil {
 				return err
+			}
+			if asleep = w.isSettled(); asleep {
+				w.settling.Stop() // A member may have thousands of partitions in which nothing happens.
 			}
 		}
 	}
@@ -228,6 +235,15 @@ func (w *worker) settleAll(ctx context.Context) error {
 	}
 
 	return w.advance(ctx, w.reached)
+}
+
+// isSettled reports whether settleAll has nothing to do until there are other records.
+func (w *worker) isSettled() bool {
+	if w.lanes != nil {
+		return w.lanes.isEmpty() && (!w.checkpoints() || w.lanes.prefix() <= w.owner.Next())
+	}
+
+	return !w.checkpoints() || w.reached <= w.owner.Next()
 }
 
 // settleAtEnd is settleAll for the last time.

@@ -223,6 +223,10 @@ func (s *source) take(want func(*call) bool) *exchange {
 	return x
 }
 
+// idleWaits is after how many times MaxWait a call is answered for whose partition there is nothing. It
+// wakes nobody for nothing: a member may have thousands of such partitions.
+const idleWaits = 5
+
 // finish takes back what a request has left: calls without records wait on, at the front, because
 // the broker fills its answer in the order of the request.
 func (s *source) finish(w *worker, x *exchange, err error) {
@@ -233,7 +237,7 @@ func (s *source) finish(w *worker, x *exchange, err error) {
 	w.request = nil
 	back := make([]*call, 0, len(x.empty)+len(s.queue))
 	for _, c := range x.empty {
-		if x.throttle > 0 || now.Sub(c.since) >= c.MaxWait {
+		if x.throttle > 0 || now.Sub(c.since) >= idleWaits*c.MaxWait {
 			s.answerLocked(c, &answer{ends: c.partition.ends, throttle: x.throttle})
 
 			continue
