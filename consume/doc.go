@@ -1,6 +1,7 @@
 // Package consume says what becomes of Kafka's records: what a handler gets, by what events are told
 // apart, and what happens when something fails. It knows no Kafka client. An adapter fetches the
-// records and joins the group: package kafkaadapter for segmentio/kafka-go.
+// records and joins the group: package kafkaadapter on segmentio/kafka-go, module franzadapter on
+// twmb/franz-go.
 //
 // For each record of the partitions that a consumer is assigned its Handler runs in a transaction
 // that also claims the record's event id (EventID) and advances the partition's checkpoint. The
