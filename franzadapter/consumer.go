@@ -15,6 +15,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/engine"
 	"github.com/nova-events/idempotent-consumer/internal/onceper"
+	"github.com/nova-events/idempotent-consumer/internal/unverified"
 )
 
 // leaveTimeout is how long a member that stops waits for the broker to let it go.
@@ -49,7 +50,11 @@ func New(guard *idem.Guard, source Config, config consume.Config) (*Consumer, er
 		return nil, err
 	}
 	config.Logger = config.Logger.With("group", source.Group)
-	source.warnOfNetwork(config.Logger)
+	mechanism := ""
+	if source.SASL != nil {
+		mechanism = source.SASL.Name()
+	}
+	unverified.WarnOfBrokers(config.Logger, source.Brokers, source.TLS, mechanism)
 	c := &Consumer{config: source, consume: config, engine: engine.New(guard, config, source.Group)}
 	if err := kgo.ValidateOpts(source.options(context.Background(), &member{}, config.Logger)...); err != nil {
 		return nil, fmt.Errorf("%w: %w", consume.ErrInvalidConfig, err)

@@ -14,6 +14,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/engine"
+	"github.com/nova-events/idempotent-consumer/internal/unverified"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 )
 
@@ -46,7 +47,11 @@ func New(guard *idem.Guard, source Config, config consume.Config) (*Consumer, er
 		return nil, err
 	}
 	config.Logger = config.Logger.With("group", source.Group)
-	source.warnOfNetwork(config.Logger)
+	mechanism := ""
+	if source.SASL != nil {
+		mechanism = source.SASL.Name()
+	}
+	unverified.WarnOfBrokers(config.Logger, source.Brokers, source.TLS, mechanism)
 
 	return &Consumer{
 		config: source, consume: config, engine: engine.New(guard, config, source.Group), brokers: kafka.TCP(source.Brokers...),
