@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"log/slog"
 	"math/big"
 	"net"
 	"testing"
@@ -57,4 +58,38 @@ func TestEncryptedAndAuthenticatedConnections(t *testing.T) {
 	s.awaitEffects(t, 10)
 	m.leave(t)
 	s.verify(t, 10)
+}
+
+// A broker that closes connections without a word may want what the configuration lacks: one line says
+// so.
+func TestMissingTLSOrSASLIsExplained(t *testing.T) {
+	t.Parallel()
+	server, client := certificate(t)
+	for name, test := range map[string]struct {
+		options []kfake.Opt
+		tls     *tls.Config
+		want    string
+	}{
+		"TLS":  {[]kfake.Opt{kfake.TLS(server)}, nil, "wants TLS (Config.TLS) or SASL"},
+		"SASL": {[]kfake.Opt{kfake.TLS(server), kfake.EnableSASL(), kfake.Superuser("PLAIN", "alice", "secret")}, client, "wants SASL"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cluster, err := kfake.NewCluster(append(test.options, kfake.NumBrokers(1))...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(cluster.Close)
+			s := setup(t, broker.InProcess(t), 1)
+			var log lines
+			s.start(t, func(c *settings) {
+				c.Brokers, c.TLS = cluster.ListenAddrs(), test.tls
+				c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			})
+			until(t, "the missing setting to be explained", func() bool { return len(log.having(test.want)) > 0 })
+			if told := log.having("waiting for the topics"); len(told) != 1 {
+				t.Errorf("told %q", told)
+			}
+		})
+	}
 }

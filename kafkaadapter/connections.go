@@ -3,6 +3,7 @@ package kafkaadapter
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -25,6 +26,9 @@ const (
 	// requestTimeout bounds requests that a broker answers at once.
 	requestTimeout = 10 * time.Second
 )
+
+// errHandshake is that of a connection which does not become one of TLS.
+var errHandshake = errors.New("TLS handshake")
 
 // connections are those of a consumer. kafka-go waits for the answer to a fetch without regard to
 // contexts; cutting the connection is the only way to end such a wait. It also believes whatever an answer claims to hold, so answers are checked
@@ -97,7 +101,7 @@ func (c *connections) encrypt(ctx context.Context, conn net.Conn, address string
 	}
 	encrypted := tls.Client(conn, config)
 	if err := encrypted.HandshakeContext(ctx); err != nil {
-		return nil, fmt.Errorf("TLS with %s: %w", address, err)
+		return nil, fmt.Errorf("%w with %s: %w", errHandshake, address, err)
 	}
 
 	return encrypted, nil

@@ -13,6 +13,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
 	"github.com/nova-events/idempotent-consumer/internal/engine"
+	"github.com/nova-events/idempotent-consumer/internal/onceper"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 )
 
@@ -29,6 +30,7 @@ func (c *Consumer) awaitTopics(ctx context.Context, connections *connections) (f
 	transport := connections.transport(c.config, []string{})
 	defer transport.CloseIdleConnections()
 	deadline := time.Now().Add(c.config.TopicGrace)
+	var told onceper.Limit
 	for failed := 1; ; failed++ {
 		cluster, err := c.findTopics(ctx, transport)
 		switch {
@@ -42,7 +44,9 @@ func (c *Consumer) awaitTopics(ctx context.Context, connections *connections) (f
 			}
 			deadline = time.Now().Add(c.config.TopicGrace) // Nobody has said that it is missing.
 		}
-		c.consume.Logger.WarnContext(ctx, "kafkaadapter: waiting for the topics", "error", err)
+		if told.Due(time.Minute) {
+			c.consume.Logger.WarnContext(ctx, "kafkaadapter: waiting for the topics", "error", c.config.explained(err))
+		}
 		backoff.Sleep(ctx, min(time.Second, engine.RetryPauses.Pause(failed)))
 	}
 }
