@@ -61,7 +61,9 @@ func (g *generation) run(ctx context.Context) error { //nolint:contextcheck // A
 
 	defer context.AfterFunc(ctx, func() { g.group.End(errStopping) })()
 
-	revoked := g.group.Context()
+	revoked, revoke := context.WithCancel(ctx) // At once if ctx ends: no other record is begun then.
+	defer revoke()
+	defer context.AfterFunc(g.group.Context(), revoke)()
 	partitions := 0
 	for topic, assigned := range g.group.Assignments {
 		for _, partition := range assigned {
