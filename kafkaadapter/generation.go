@@ -54,7 +54,7 @@ func newGeneration(c *Consumer, g *group.Generation, member *membership, client 
 
 // run returns when the generation has ended: nil for the next one to begin, else an error that
 // ends Run.
-func (g *generation) run(ctx context.Context) error { //nolint:contextcheck // A generation has a context of its own.
+func (g *generation) run(ctx context.Context) error {
 	// Handlers are to finish what they have begun when ctx or the generation ends.
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -63,7 +63,7 @@ func (g *generation) run(ctx context.Context) error { //nolint:contextcheck // A
 
 	revoked, revoke := context.WithCancel(ctx) // At once if ctx ends: no other record is begun then.
 	defer revoke()
-	defer context.AfterFunc(g.group.Context(), revoke)()
+	defer context.AfterFunc(g.group.Context(), revoke)() //nolint:contextcheck // A generation has a context of its own.
 	partitions := 0
 	for topic, assigned := range g.group.Assignments {
 		for _, partition := range assigned {
