@@ -72,20 +72,20 @@ func TestBatchHandlerOwnsItsSlice(t *testing.T) {
 	t.Parallel()
 	b := broker.InProcess(t)
 	errDeadlock := &pgconn.PgError{Code: "40P01", Message: "deadlock detected"}
-	var kept atomic.Pointer[[]consume.Message]
-	for name, mangle := range map[string]func(batch []consume.Message) []consume.Message{
-		"sorts": func(batch []consume.Message) []consume.Message {
+	type held = atomic.Pointer[[]consume.Message] // the batch before
+	for name, mangle := range map[string]func(batch []consume.Message, kept *held) []consume.Message{
+		"sorts": func(batch []consume.Message, _ *held) []consume.Message {
 			slices.SortFunc(batch, func(a, b consume.Message) int { return -bytes.Compare(a.Key, b.Key) })
 
 			return batch
 		},
-		"filters": func(batch []consume.Message) []consume.Message {
+		"filters": func(batch []consume.Message, _ *held) []consume.Message {
 			left := slices.Clone(batch)
 			_ = slices.DeleteFunc(batch, func(m consume.Message) bool { return m.Offset%2 == 0 })
 
 			return left
 		},
-		"overwrites": func(batch []consume.Message) []consume.Message {
+		"overwrites": func(batch []consume.Message, _ *held) []consume.Message {
 			left := slices.Clone(batch)
 			for i := range left {
 				left[i].Value = bytes.Clone(left[i].Value)
@@ -94,7 +94,7 @@ func TestBatchHandlerOwnsItsSlice(t *testing.T) {
 
 			return left
 		},
-		"keeps": func(batch []consume.Message) []consume.Message {
+		"keeps": func(batch []consume.Message, kept *held) []consume.Message {
 			if before := kept.Swap(&batch); before != nil {
 				spoil(*before)
 			}
@@ -113,10 +113,11 @@ func TestBatchHandlerOwnsItsSlice(t *testing.T) {
 				s.broker.Write(t, s.topic, records...)
 				var handler refuser
 				var deadlocked atomic.Bool
+				var kept held
 				m := s.start(t, func(c *settings) {
 					c.Handle, c.Failure.Retry.MaxAttempts = nil, 2
 					c.HandleBatch = func(ctx context.Context, tx pgx.Tx, batch []consume.Message) error {
-						err := eachOf(handler.handle)(ctx, tx, mangle(batch))
+						err := eachOf(handler.handle)(ctx, tx, mangle(batch, &kept))
 						if err == nil && fault == "deadlock" && deadlocked.CompareAndSwap(false, true) {
 							return errDeadlock
 						}
