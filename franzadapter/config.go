@@ -4,15 +4,14 @@ import (
 	"cmp"
 	"crypto/tls"
 	"fmt"
-	"math"
 	"regexp"
-	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
 
 	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/internal/settings"
 )
 
 // Config says where the records come from. Brokers, Group and Topics (or TopicPattern) are required.
@@ -120,30 +119,23 @@ func (c Config) withDefaults() Config {
 const minBuffered = 1 << 20
 
 func (c Config) validate() error {
-	switch {
-	case len(c.Brokers) == 0 || slices.Contains(c.Brokers, ""):
-		return fmt.Errorf("%w: Brokers is empty or has an empty address; give host:port", consume.ErrInvalidConfig)
-	case c.Group == "":
-		return fmt.Errorf("%w: Group is empty", consume.ErrInvalidConfig)
-	case (len(c.Topics) == 0) == (c.TopicPattern == nil) || slices.Contains(c.Topics, ""):
-		return fmt.Errorf("%w: give either Topics, without empty names, or a TopicPattern", consume.ErrInvalidConfig)
-	case len(slices.Compact(slices.Sorted(slices.Values(c.Topics)))) != len(c.Topics):
-		return fmt.Errorf("%w: Topics names a topic twice", consume.ErrInvalidConfig)
-	case c.MaxBytes < 0 || c.MaxBytes > math.MaxInt32:
-		return fmt.Errorf("%w: MaxBytes is %d; use 1 to %d", consume.ErrInvalidConfig, c.MaxBytes, math.MaxInt32)
-	case c.MaxBufferedBytes < minBuffered:
+	if c.MaxBufferedBytes < minBuffered {
 		return fmt.Errorf("%w: MaxBufferedBytes is %d; use at least %d", consume.ErrInvalidConfig, c.MaxBufferedBytes, minBuffered)
-	case c.HeartbeatInterval >= c.SessionTimeout:
-		return fmt.Errorf("%w: HeartbeatInterval %v is not less than SessionTimeout %v", consume.ErrInvalidConfig, c.HeartbeatInterval, c.SessionTimeout)
 	}
-	if err := c.checkOptions(); err != nil {
+	if err := c.settings().Validate(); err != nil {
 		return err
 	}
 
-	return consume.CheckDurations(map[string]time.Duration{
-		"SessionTimeout": c.SessionTimeout, "HeartbeatInterval": c.HeartbeatInterval, "RebalanceTimeout": c.RebalanceTimeout,
-		"MaxWait": c.MaxWait, "TopicGrace": c.TopicGrace,
-	})
+	return c.checkOptions()
+}
+
+// settings is what all adapters have in common.
+func (c Config) settings() settings.Source {
+	return settings.Source{
+		Brokers: c.Brokers, Group: c.Group, Topics: c.Topics, TopicPattern: c.TopicPattern, MaxBytes: c.MaxBytes,
+		TopicGrace: c.TopicGrace, SessionTimeout: c.SessionTimeout, HeartbeatInterval: c.HeartbeatInterval,
+		RebalanceTimeout: c.RebalanceTimeout, MaxWait: c.MaxWait,
+	}
 }
 
 // complete returns what is done with the records, with the bounds that the group sets.
@@ -154,5 +146,5 @@ func (c Config) complete(config consume.Config) (consume.Config, error) {
 			consume.ErrInvalidConfig, config.DrainTimeout, c.RebalanceTimeout)
 	}
 
-	return config.Complete(len(c.Topics) > 1 || c.TopicPattern != nil)
+	return config.Complete(c.settings().SeveralTopics())
 }

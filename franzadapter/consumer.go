@@ -50,11 +50,7 @@ func New(guard *idem.Guard, source Config, config consume.Config) (*Consumer, er
 		return nil, err
 	}
 	config.Logger = config.Logger.With("group", source.Group)
-	mechanism := ""
-	if source.SASL != nil {
-		mechanism = source.SASL.Name()
-	}
-	unverified.WarnOfBrokers(config.Logger, source.Brokers, source.TLS, mechanism)
+	unverified.WarnOfBrokers(config.Logger, source.Brokers, source.TLS, source.SASL)
 	c := &Consumer{config: source, consume: config, engine: engine.New(guard, config, source.Group)}
 	if err := kgo.ValidateOpts(source.options(context.Background(), &member{}, config.Logger)...); err != nil {
 		return nil, fmt.Errorf("%w: %w", consume.ErrInvalidConfig, err)

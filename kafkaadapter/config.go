@@ -4,14 +4,13 @@ import (
 	"cmp"
 	"crypto/tls"
 	"fmt"
-	"math"
 	"regexp"
-	"slices"
 	"time"
 
 	"github.com/segmentio/kafka-go/sasl"
 
 	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/internal/settings"
 )
 
 // Config says where the records come from. Brokers, Group and Topics (or TopicPattern) are required.
@@ -99,27 +98,20 @@ func (c Config) withDefaults() Config {
 var validInstance = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 
 func (c Config) validate() error {
-	switch {
-	case len(c.Brokers) == 0 || slices.Contains(c.Brokers, ""):
-		return fmt.Errorf("%w: Brokers is empty or has an empty address; give host:port", consume.ErrInvalidConfig)
-	case c.Group == "":
-		return fmt.Errorf("%w: Group is empty", consume.ErrInvalidConfig)
-	case c.InstanceID != "" && !validInstance.MatchString(c.InstanceID):
+	if c.InstanceID != "" && !validInstance.MatchString(c.InstanceID) {
 		return fmt.Errorf("%w: InstanceID has others than letters, digits, dots, underscores and hyphens, or more than 249 of them", consume.ErrInvalidConfig)
-	case (len(c.Topics) == 0) == (c.TopicPattern == nil) || slices.Contains(c.Topics, ""):
-		return fmt.Errorf("%w: give either Topics, without empty names, or a TopicPattern", consume.ErrInvalidConfig)
-	case len(slices.Compact(slices.Sorted(slices.Values(c.Topics)))) != len(c.Topics):
-		return fmt.Errorf("%w: Topics names a topic twice", consume.ErrInvalidConfig)
-	case c.MaxBytes < 0 || c.MaxBytes > math.MaxInt32:
-		return fmt.Errorf("%w: MaxBytes is %d; use 1 to %d", consume.ErrInvalidConfig, c.MaxBytes, math.MaxInt32)
-	case c.HeartbeatInterval >= c.SessionTimeout:
-		return fmt.Errorf("%w: HeartbeatInterval %v is not less than SessionTimeout %v", consume.ErrInvalidConfig, c.HeartbeatInterval, c.SessionTimeout)
 	}
 
-	return consume.CheckDurations(map[string]time.Duration{
-		"SessionTimeout": c.SessionTimeout, "HeartbeatInterval": c.HeartbeatInterval, "RebalanceTimeout": c.RebalanceTimeout,
-		"MaxWait": c.MaxWait, "TopicGrace": c.TopicGrace,
-	})
+	return c.settings().Validate()
+}
+
+// settings is what all adapters have in common.
+func (c Config) settings() settings.Source {
+	return settings.Source{
+		Brokers: c.Brokers, Group: c.Group, Topics: c.Topics, TopicPattern: c.TopicPattern, MaxBytes: c.MaxBytes,
+		TopicGrace: c.TopicGrace, SessionTimeout: c.SessionTimeout, HeartbeatInterval: c.HeartbeatInterval,
+		RebalanceTimeout: c.RebalanceTimeout, MaxWait: c.MaxWait,
+	}
 }
 
 // complete returns what is done with the records, with the bounds that the group sets.
@@ -130,5 +122,5 @@ func (c Config) complete(config consume.Config) (consume.Config, error) {
 			consume.ErrInvalidConfig, config.DrainTimeout, c.SessionTimeout, c.RebalanceTimeout)
 	}
 
-	return config.Complete(len(c.Topics) > 1 || c.TopicPattern != nil)
+	return config.Complete(c.settings().SeveralTopics())
 }

@@ -47,11 +47,7 @@ func New(guard *idem.Guard, source Config, config consume.Config) (*Consumer, er
 		return nil, err
 	}
 	config.Logger = config.Logger.With("group", source.Group)
-	mechanism := ""
-	if source.SASL != nil {
-		mechanism = source.SASL.Name()
-	}
-	unverified.WarnOfBrokers(config.Logger, source.Brokers, source.TLS, mechanism)
+	unverified.WarnOfBrokers(config.Logger, source.Brokers, source.TLS, source.SASL)
 
 	return &Consumer{
 		config: source, consume: config, engine: engine.New(guard, config, source.Group), brokers: kafka.TCP(source.Brokers...),

@@ -44,10 +44,9 @@ func newGeneration(c *Consumer, g *group.Generation, member *membership, client 
 		committed: &committed{generation: g, topics: topics},
 	}
 	next.commits = &commits{
-		generation: g, log: next.log, observe: c.consume.Observe, fail: next.fail,
+		generation: g, log: next.log, observe: c.consume.Observe, fail: next.fail, wal: c.engine.WALPosition,
 		pending: make(map[string]map[int]engine.Place),
 	}
-	next.commits.wal = c.engine.WALPosition
 
 	return next
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/nova-events/idempotent-consumer/consume"
-	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
 )
 
@@ -112,7 +111,12 @@ func (f *fetcher) before(ctx context.Context) (Care, error) {
 		return DecodeAll, nil
 	}
 	if f.note.offset != f.offset {
-		noted, err := f.begun(ctx, f.offset, (*idem.Owner).BeginDecoding)
+		noted := note{offset: f.offset}
+		err := f.persist(ctx, noting, func() (err error) {
+			noted.owners, noted.decoded, err = f.owner.BeginDecoding(ctx, f.offset)
+
+			return err
+		})
 		if err != nil {
 			return 0, fmt.Errorf("%w: %w", errNotNoted, err)
 		}

@@ -86,6 +86,14 @@ func (p *poolWatch) add(w *worker) (remove func()) {
 	}
 }
 
+// all returns the workers that the watch knows now.
+func (p *poolWatch) all() []*worker {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	return slices.Collect(maps.Keys(p.workers))
+}
+
 // run looks until ctx ends.
 func (p *poolWatch) run(ctx context.Context, e *Engine) {
 	ticker := time.NewTicker(poolWatchInterval)
@@ -105,10 +113,7 @@ func (p *poolWatch) run(ctx context.Context, e *Engine) {
 
 // tellSlow tells, once a minute, of handlers that do not return.
 func (p *poolWatch) tellSlow(ctx context.Context, now time.Time) {
-	p.mu.Lock()
-	workers := slices.Collect(maps.Keys(p.workers))
-	p.mu.Unlock()
-	for _, w := range workers {
+	for _, w := range p.all() {
 		if running, offset := w.busy.slow(now); running > 0 {
 			w.observe(consume.Event{Kind: consume.EventHandlerSlow, Offset: offset, Duration: running})
 			w.log.WarnContext(ctx, "consume: a handler has not returned yet", "offset", offset, "running", running)
@@ -133,12 +138,9 @@ func (p *poolWatch) stuck(stat *pgxpool.Stat, now time.Time) bool {
 
 // tell tells of each handler that has been running all that time, and of the pool if there is none.
 func (p *poolWatch) tell(ctx context.Context, e *Engine, stat *pgxpool.Stat, now time.Time) {
-	p.mu.Lock()
-	workers := slices.Collect(maps.Keys(p.workers))
-	p.mu.Unlock()
 	reason := &consume.PoolWaitError{MaxConns: stat.MaxConns(), Waited: poolWaitAfter}
 	var handlers []string
-	for _, w := range workers {
+	for _, w := range p.all() {
 		since := w.busy.since.Load()
 		if running := now.Sub(time.Unix(0, since)); since > 0 && running >= poolWaitAfter {
 			offset := w.busy.offset.Load()

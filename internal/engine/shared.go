@@ -8,7 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
 )
 
@@ -74,8 +73,9 @@ func (w *worker) queueHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Event
 	w.busy.begin(fresh[0].Offset)
 	defer w.busy.end()
 	var queue pgx.Batch
+	messages := messagesOf(fresh)
 	record := -1 // whose statement's answer is read
-	for i, m := range messagesOf(fresh) {
+	for i, m := range messages {
 		before := queue.Len()
 		if err := w.safely(m, func() error { return w.config.HandleQueue(w.config.Context(ctx, m.Record), &queue, m) }); err != nil {
 			return &idem.EventError{Index: i, Err: err}
@@ -95,8 +95,7 @@ func (w *worker) queueHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Event
 	}
 	var err error
 	if queue.Len() > 0 {
-		first := consume.Message{Record: *fresh[0].Data.(*consume.Record), Attempt: 1} //nolint:forcetypeassert // gather set it.
-		err = w.safely(first, func() error {                                           // The functions that read answers are the handler's.
+		err = w.safely(messages[0], func() error { // The functions that read answers are the handler's.
 			return w.limited(ctx, func(ctx context.Context) error { return tx.SendBatch(ctx, &queue).Close() })
 		})
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"time"
-
-	"github.com/nova-events/idempotent-consumer/idem"
 )
 
 // errKillsProcesses is the reason of a dead letter whose record was never seen to fail.
@@ -66,10 +64,11 @@ func (w *worker) begin(revoked context.Context, offset int64) (owners int, err e
 	default:
 		offset = known.offset
 	}
-	noted, err := w.begun(revoked, offset, func(o *idem.Owner, ctx context.Context, offset int64) (int, bool, error) {
-		n, err := o.Begin(ctx, offset)
+	noted := note{offset: offset, decoded: true}
+	err = w.persist(revoked, noting, func() error {
+		noted.owners, err = w.owner.Begin(revoked, offset)
 
-		return n, true, err
+		return err
 	})
 	if err == nil {
 		w.suspect.note = noted
@@ -78,18 +77,8 @@ func (w *worker) begin(revoked context.Context, offset int64) (owners int, err e
 	return noted.owners, err
 }
 
-// begun makes a note.
-func (w *worker) begun(revoked context.Context, offset int64, begin func(*idem.Owner, context.Context, int64) (int, bool, error)) (note, error) {
-	n := note{offset: offset}
-	err := w.persist(revoked, "note the start", func() error {
-		var err error
-		n.owners, n.decoded, err = begin(w.owner, revoked, offset)
-
-		return err
-	})
-
-	return n, err
-}
+// noting is what waits for PostgreSQL while a note is made.
+const noting = "note the start"
 
 // endInOrder takes the note back: whoever comes next begins anew with the record.
 func (w *worker) endInOrder(ctx context.Context) {
