@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // The clients that consume without a database.
@@ -29,6 +30,9 @@ const (
 	envClient  = "IDEM_BENCH_CLIENT"
 	envProfile = "IDEM_BENCH_PROFILE"
 )
+
+// roundLimit is when a round is given up: clients wait for their records for a minute.
+const roundLimit = 2 * time.Minute
 
 // consumeOnly compares how fast clients consume as the only member of a group, without a database: the
 // fetches of package kafkaadapter, kafka.Reader and franz-go. Each client has a process of its own, for
@@ -59,6 +63,8 @@ func (b *bench) consumeOnly(ctx context.Context) error {
 	for round := range s.Rounds {
 		for _, name := range inTurn([]string{adapterName, franzName, readerName}, round) {
 			id := sectionConsume + "/" + name
+			ctx, cancel := context.WithTimeout(ctx, roundLimit)
+			defer cancel()
 			client := exec.CommandContext(ctx, own) //nolint:gosec // It is this program.
 			client.Env = append(os.Environ(),
 				envBrokers+"="+strings.Join(b.servers.brokers, ","), envTopic+"="+topic, envGroup+"="+topic+"-"+name+"-"+strconv.Itoa(round),

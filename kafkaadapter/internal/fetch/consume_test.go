@@ -52,17 +52,19 @@ func consumeAll(b *testing.B, brokers []string, topic, group string, records int
 
 	responses := make(chan *Response)
 	var fetchers sync.WaitGroup
-	ctx, stop := context.WithCancel(b.Context())
+	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+	defer cancel()
+	ctx, fail := context.WithCancelCause(ctx)
 	defer fetchers.Wait()
-	defer stop()
+	defer fail(nil)
 	for _, assigned := range generation.Assignments[topic] {
 		own := make(chan *Response) // Each partition has one response that waits, and one on its way.
 		fetchers.Go(func() {
 			defer close(own)
-			readAhead(ctx, b, fetcher, Request{
+			fail(readAhead(ctx, fetcher, Request{
 				Topic: topic, Partition: assigned.ID, Offset: max(0, assigned.Offset),
 				MaxBytes: 1 << 20, MaxWait: 500 * time.Millisecond,
-			}, own)
+			}, own))
 		})
 		fetchers.Go(func() {
 			for r := range own {
@@ -85,29 +87,25 @@ func consumeAll(b *testing.B, brokers []string, topic, group string, records int
 			if got += len(r.Messages); first == 0 && got > 0 {
 				start, first = time.Now(), got
 			}
-		case <-time.After(time.Minute):
-			b.Fatalf("%d of %d records came", got, records)
+		case <-ctx.Done():
+			b.Fatalf("after %d of %d records: %v", got, records, context.Cause(ctx))
 		}
 	}
 	b.ReportMetric(float64(got-first)/time.Since(start).Seconds(), "records/s")
 	b.ReportMetric(float64(size)/float64(got), "B/value")
 }
 
-func readAhead(ctx context.Context, b *testing.B, fetcher *Fetcher, request Request, to chan<- *Response) {
-	b.Helper()
-	for ctx.Err() == nil {
+func readAhead(ctx context.Context, fetcher *Fetcher, request Request, to chan<- *Response) error {
+	for {
 		response, err := fetcher.Fetch(ctx, request)
 		if err != nil {
-			if ctx.Err() == nil {
-				b.Error(err)
-			}
-
-			return
+			return err
 		}
 		request.Offset = response.Next
 		select {
 		case to <- response:
 		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }

@@ -113,6 +113,17 @@ func (x *exchange) find(topic []byte, partition int) (*call, error) {
 	return nil, fmt.Errorf("%w: it has partition %d of topic %q, which is not asked for or was there already", ErrMalformed, partition, topic)
 }
 
+// spare counts partitions that a whole answer leaves out as those without records. Apache Kafka names all,
+// but other brokers stop when the answer is full.
+func (x *exchange) spare() {
+	for i, c := range x.calls {
+		if c != nil {
+			x.calls[i] = nil
+			x.empty = append(x.empty, c)
+		}
+	}
+}
+
 // missing is what a call gets that the answer does not name, because of err if there is one. A broker that
 // throttles the client answers without partitions.
 func (x *exchange) missing(c *call, err error) *answer {

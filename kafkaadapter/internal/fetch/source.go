@@ -235,6 +235,9 @@ func (s *source) finish(w *worker, x *exchange, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w.request = nil
+	if x.records && err == nil {
+		x.spare()
+	}
 	back := make([]*call, 0, len(x.empty)+len(s.queue))
 	for _, c := range x.empty {
 		if x.throttle > 0 || now.Sub(c.since) >= idleWaits*c.MaxWait {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"runtime"
 	"testing"
 	"time"
 
@@ -113,21 +112,20 @@ func FuzzAnswer(f *testing.F) {
 		f.Add(w.data)
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		m := saying(body)
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		if g, err := m.join(t.Context(), []string{"t"}); err == nil {
-			g.quiet(nil)
-		}
-		g := &Generation{member: m, over: func(error) {}}
-		_ = g.heartbeat(t.Context())
-		_ = g.Commit(t.Context(), map[string]map[int]Offset{"t": {0: {}}})
-		_, _ = g.committed(t.Context(), map[string]int{"t": 2})
-		_ = m.leave(t.Context())
-		m.coordinator.address = nil
-		_, _ = m.coordinator.find(t.Context())
-		runtime.ReadMemStats(&after)
-		if n := after.TotalAlloc - before.TotalAlloc; n > uint64(1<<20+500*len(body)) {
+		bound := uint64(1<<20 + 500*len(body))
+		if n := allocated(bound, func() {
+			m := saying(body)
+			if g, err := m.join(t.Context(), []string{"t"}); err == nil {
+				g.quiet(nil)
+			}
+			g := &Generation{member: m, over: func(error) {}}
+			_ = g.heartbeat(t.Context())
+			_ = g.Commit(t.Context(), map[string]map[int]Offset{"t": {0: {}}})
+			_, _ = g.committed(t.Context(), map[string]int{"t": 2})
+			_ = m.leave(t.Context())
+			m.coordinator.address = nil
+			_, _ = m.coordinator.find(t.Context())
+		}); n > bound {
 			t.Errorf("%d bytes take up %d", len(body), n)
 		}
 	})

@@ -3,6 +3,7 @@ package group
 import (
 	"encoding/hex"
 	"errors"
+	"math"
 	"reflect"
 	"runtime"
 	"testing"
@@ -112,14 +113,11 @@ func TestHostileBytesAreRefused(t *testing.T) { //nolint:paralleltest // It meas
 		"2^31 owned partitions": "000100000000ffffffff0000000100066f72646572737fffffff",
 		"a negative partition":  "000100000000ffffffff0000000100066f726465727300000001ffffffff",
 	} {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
 		got, err := DecodeSubscription(unhex(t, text))
-		runtime.ReadMemStats(&after)
 		if !errors.Is(err, errUnreadable) || got.Topics != nil {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
-		if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+		if n := allocated(1<<20, func() { _, _ = DecodeSubscription(unhex(t, text)) }); n > 1<<20 {
 			t.Errorf("%s: %d bytes were allocated", name, n)
 		}
 	}
@@ -137,12 +135,13 @@ func FuzzMetadata(f *testing.F) {
 		f.Add(unhex(f, text))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
 		s, errS := DecodeSubscription(data)
 		a, errA := DecodeAssignment(data)
-		runtime.ReadMemStats(&after)
-		if n := after.TotalAlloc - before.TotalAlloc; n > uint64(1<<20+50*len(data)) {
+		bound := uint64(1<<20 + 50*len(data))
+		if n := allocated(bound, func() {
+			_, _ = DecodeSubscription(data)
+			_, _ = DecodeAssignment(data)
+		}); n > bound {
 			t.Errorf("%d bytes take up %d", len(data), n)
 		}
 		if errS == nil {
@@ -156,4 +155,21 @@ func FuzzMetadata(f *testing.F) {
 			}
 		}
 	})
+}
+
+// allocated returns how many bytes f allocates. The runtime counts what the whole process allocates, so a
+// value above bound may be another goroutine's: it is measured again, and the least of five counts.
+func allocated(bound uint64, f func()) uint64 {
+	least := uint64(math.MaxUint64)
+	for range 5 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		f()
+		runtime.ReadMemStats(&after)
+		if least = min(least, after.TotalAlloc-before.TotalAlloc); least <= bound {
+			break
+		}
+	}
+
+	return least
 }
