@@ -25,7 +25,9 @@ help: ## List the targets
 
 .PHONY: demo
 demo: ## Show what the guard does (BROKER=kafka for Apache Kafka; ARGS=--help for more)
-	@cd examples && go run ./demo $(ARGS)
+	@echo 'building the demo' >&2
+	@go build -C examples -o "$(CURDIR)/bin/demo" ./demo
+	@bin/demo $(ARGS)
 
 .PHONY: test
 test: ## Run the tests of all modules, with the race detector

@@ -87,7 +87,7 @@ func (c *chaos) mindStall(ctx context.Context, lookError error) error {
 		return errors.Join(fmt.Errorf("group %s stopped at %d of %d records and has not moved for %s",
 			c.crew.job.Group, c.committed, c.records, stallTimeout), lookError)
 	}
-	if c.crew.job.Guarded || time.Since(c.moved) < nudgeTime || time.Since(c.nudged) < nudgeTime {
+	if c.crew.job.Consumer != naiveConsumer || time.Since(c.moved) < nudgeTime || time.Since(c.nudged) < nudgeTime {
 		return nil
 	}
 	c.nudged = time.Now()

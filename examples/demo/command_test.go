@@ -12,6 +12,7 @@ func TestWrongUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{"--broker", "pulsar"}, {"--events", "0"}, {"--events", "-1"}, {"--partitions", "0"}, {"--partitions", "1001"},
 		{"--failover", "--dsn", "postgres://localhost/test"},
+		{"--failover", "--keep"},
 	} {
 		command := newCommand(&bytes.Buffer{}, &bytes.Buffer{})
 		command.SetArgs(args)

@@ -128,7 +128,7 @@ func (c *crew) close(ctx context.Context) error {
 	}
 	for _, w := range c.leaving {
 		<-w.ended
-		if w.err != nil && c.job.Guarded {
+		if w.err != nil && c.job.Consumer != naiveConsumer {
 			errs = append(errs, w.failure("did not leave in order"))
 		}
 	}

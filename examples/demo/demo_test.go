@@ -59,8 +59,8 @@ func TestGuardKeepsTheLedgerRight(t *testing.T) {
 	}
 	s := newStream(1, 3_000)
 	want := len(s.records) - len(s.events)
-	if got.Events != 3_000 || got.Lost != 0 || got.Doubled != 0 || got.DuplicatesStopped != want || got.Seconds <= 0 {
-		t.Errorf("report = %+v, want %d duplicates stopped and nothing lost or doubled", got, want)
+	if got.Events != 3_000 || got.Lost != 0 || got.Doubled != 0 || got.DuplicatesStopped != 2*want || got.Seconds <= 0 {
+		t.Errorf("report = %+v, want %d duplicates stopped by each guarded consumer, and nothing lost or doubled", got, want)
 	}
 	if got.NaiveDoubled < want {
 		t.Errorf("report = %+v, want the naive consumer to double all %d duplicates", got, want)

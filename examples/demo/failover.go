@@ -27,7 +27,7 @@ func (d demo) failOver(ctx context.Context, r *failoverReport) (err error) {
 		if *s, err = d.open(ctx, consumer); err != nil {
 			return fmt.Errorf("%s: %w", consumer, err)
 		}
-		defer func() { err = errors.Join(err, (*s).close(ctx)) }()
+		defer func() { err = errors.Join(err, (*s).close(ctx, false)) }()
 		if _, err := (*s).crew.start(ctx); err != nil {
 			return err
 		}

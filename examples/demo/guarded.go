@@ -14,8 +14,8 @@ import (
 	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
-// consumeGuarded is the consumer behind the guard: the same business logic, in the transaction
-// that claims the event.
+// consumeGuarded is a consumer behind the guard: the same business logic, in the transaction that
+// claims the event, or the events of a batch.
 func consumeGuarded(ctx context.Context, j job, pool *pgxpool.Pool, log *slog.Logger) error {
 	guard, err := idem.New(pool, idem.Config{Consumer: "payments", Schema: j.Schema, Logger: log})
 	if err != nil {
@@ -34,11 +34,12 @@ func consumeGuarded(ctx context.Context, j job, pool *pgxpool.Pool, log *slog.Lo
 		Logger:         log,
 		CommitInterval: pollInterval, // So that the progress is seen.
 		Observe:        tellRewinds,
-		Batch:          consume.BatchConfig{Size: j.BatchSize},
-		HandleBatch:    applyBatch,
 	}
-	if j.BatchSize == 1 {
-		config.HandleBatch = nil
+	if j.Consumer == batchConsumer {
+		config.Batch.Size = j.BatchSize
+		config.HandleBatch = applyBatch
+	} else {
+		config.OwnTransactions = true // As the naive one has: else it would be no comparison.
 		config.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error { return apply(ctx, tx, m.Record) }
 	}
 	if j.BreakGuard {

@@ -41,7 +41,7 @@ func applyBatch(ctx context.Context, tx pgx.Tx, messages []consume.Message) erro
 	return nil
 }
 
-// apply is the business logic of both consumers: it changes the balance of the account and
+// apply is the business logic of the naive and of the guarded consumer: it changes the balance of the account and
 // writes down why.
 func apply(ctx context.Context, tx pgx.Tx, m consume.Record) error {
 	var p payment

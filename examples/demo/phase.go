@@ -12,12 +12,14 @@ import (
 	"github.com/nova-events/idempotent-consumer/schema/migrate"
 )
 
+// The consumers, in the order of the demo.
 const (
-	guardedConsumer = "guarded"
 	naiveConsumer   = "naive"
+	guardedConsumer = "guarded"
+	batchConsumer   = "batches" // is guarded, too
 )
 
-// demo is what both consumers have in common.
+// demo is what the consumers have in common.
 type demo struct {
 	settings
 
@@ -35,7 +37,7 @@ type result struct {
 	Elapsed time.Duration
 }
 
-// side is one of the two consumers, with tables and a group of its own.
+// side is one of the consumers, with tables and a group of its own.
 type side struct {
 	name string // of the group and of the schema
 	dsn  string
@@ -50,27 +52,30 @@ func (d demo) open(ctx context.Context, consumer string) (_ *side, err error) {
 		return nil, err
 	}
 	s.crew = newCrew(job{
-		Guarded: consumer == guardedConsumer, DSN: s.dsn, Schema: s.name,
+		Consumer: consumer, DSN: s.dsn, Schema: s.name,
 		Brokers: d.servers.brokers, Topic: d.topic.name, Group: s.name,
 		SessionTimeout: d.servers.sessionTimeout, BatchSize: d.batch, BreakGuard: d.breakGuard,
 	}, d.seed)
 	err = createTables(ctx, s.pool, s.name, d.sent.events)
-	if err == nil && consumer == guardedConsumer {
+	if err == nil && consumer != naiveConsumer {
 		if err = migrate.Up(ctx, s.dsn, s.name); err != nil {
 			err = fmt.Errorf("create the guard's tables: %w", err)
 		}
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.close(ctx))
+		return nil, errors.Join(err, s.close(ctx, false))
 	}
 
 	return s, nil
 }
 
-// close removes all that the consumer has made in the database.
-func (s *side) close(ctx context.Context) error {
+// close removes all that the consumer has made in the database, unless it is to be kept.
+func (s *side) close(ctx context.Context, keep bool) error {
 	err := s.crew.close(ctx)
 	s.pool.Close()
+	if keep {
+		return err
+	}
 
 	return errors.Join(err, dropSchema(ctx, s.dsn, s.name))
 }
@@ -81,7 +86,7 @@ func (d demo) phase(ctx context.Context, consumer string, records int64) (r resu
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, s.close(ctx)) }()
+	defer func() { err = errors.Join(err, s.close(ctx, d.keepTables)) }()
 
 	c := chaos{crew: s.crew, topic: d.topic, records: records, progress: newProgress(d.messages, consumer, records)}
 	began := time.Now()

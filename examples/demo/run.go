@@ -10,7 +10,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// errWrongLedger is returned when the guarded consumer lost or doubled a payment.
+// errWrongLedger is returned when a guarded consumer lost or doubled a payment.
 var errWrongLedger = errors.New("the ledger behind the guard is wrong")
 
 // run carries out the demo and reports to out; progress goes to messages.
@@ -32,7 +32,7 @@ func run(ctx context.Context, s settings, out, messages io.Writer) (err error) {
 	}
 
 	d := demo{settings: s, servers: servers, topic: topic, sent: newStream(s.seed, s.events), messages: messages}
-	r := report{Broker: servers.broker, Postgres: servers.postgres, Events: int64(s.events), Seed: s.seed}
+	r := report{Broker: servers.broker, Postgres: servers.postgres, Events: int64(s.events), Seed: s.seed, Batch: s.batch}
 	if s.failover {
 		f := failoverReport{report: r}
 		if err := d.failOver(ctx, &f); err != nil {
@@ -42,17 +42,21 @@ func run(ctx context.Context, s settings, out, messages io.Writer) (err error) {
 
 		return f.write(out, s.json)
 	}
-	if err := d.consumeTwice(ctx, &r); err != nil {
+	if err := d.consumeAll(ctx, &r); err != nil {
 		return err
 	}
 	r.Elapsed = time.Since(began)
+	err = r.write(out, s.json)
+	if s.keepTables {
+		err = errors.Join(err, d.keep(ctx))
+	}
 
-	return r.write(out, s.json)
+	return err
 }
 
-// consumeTwice produces all records and lets one consumer after the other consume them.
-func (d demo) consumeTwice(ctx context.Context, r *report) error {
-	d.sayf("producing %d records (seed %d)", len(d.sent.records), d.seed)
+// consumeAll produces all records and lets one consumer after the other consume them.
+func (d demo) consumeAll(ctx context.Context, r *report) error {
+	d.sayf("producing %d records of %d payments: the producer sends one in ten twice (seed %d)", len(d.sent.records), len(d.sent.events), d.seed)
 	if err := d.topic.produce(ctx, d.sent.records); err != nil {
 		return err
 	}
@@ -60,11 +64,18 @@ func (d demo) consumeTwice(ctx context.Context, r *report) error {
 	if r.Records, err = d.topic.end(ctx); err != nil {
 		return err
 	}
-	if r.Guarded, err = d.phase(ctx, guardedConsumer, r.Records); err != nil {
-		return fmt.Errorf("guarded: %w", err)
-	}
-	if r.Naive, err = d.phase(ctx, naiveConsumer, r.Records); err != nil {
-		return fmt.Errorf("naive: %w", err)
+	for _, one := range []struct {
+		name, what string
+		result     *result
+	}{
+		{naiveConsumer, "a transaction for each payment, then its offset", &r.Naive},
+		{guardedConsumer, "the same handler and transactions, behind the guard", &r.Guarded},
+		{batchConsumer, fmt.Sprintf("behind the guard, up to %d payments in a transaction", d.batch), &r.Batches},
+	} {
+		d.sayf("%s: %s", one.name, one.what)
+		if *one.result, err = d.phase(ctx, one.name, r.Records); err != nil {
+			return fmt.Errorf("%s: %w", one.name, err)
+		}
 	}
 
 	return nil

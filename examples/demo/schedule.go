@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 )
@@ -21,7 +22,7 @@ const (
 	leave               // consumers finish what they have begun and leave
 )
 
-// schedule is the same for both consumers. Those who are killed are replaced only after a
+// schedule is the same for all consumers. Those who are killed are replaced only after a
 // while: until the broker misses them the others go on, but a rebalance waits for them.
 var schedule = []change{
 	{0, join, 6},
@@ -45,7 +46,7 @@ func (c change) apply(ctx context.Context, crew *crew) (string, error) {
 	case join:
 		act, done = crew.start, "joined"
 	case kill:
-		act, done = crew.kill, "killed by SIGKILL"
+		act, done = crew.kill, fmt.Sprintf("killed by SIGKILL, which Kafka notices after %s", crew.job.SessionTimeout)
 	case leave:
 		act, done = crew.dismiss, "asked to leave"
 	}

@@ -32,8 +32,8 @@ type job struct {
 	Topic          string        `json:"topic"`
 	Group          string        `json:"group"`
 	SessionTimeout time.Duration `json:"session_timeout"`
+	Consumer       string        `json:"consumer"`
 	BatchSize      int           `json:"batch_size"`
-	Guarded        bool          `json:"guarded"`
 	BreakGuard     bool          `json:"break_guard"` // for a test: each record is an event of its own
 }
 
@@ -78,9 +78,9 @@ func (j job) consume(ctx context.Context) error {
 	}
 	defer pool.Close()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	if j.Guarded {
-		return consumeGuarded(ctx, j, pool, log)
+	if j.Consumer == naiveConsumer {
+		return consumeNaively(ctx, j, pool, log)
 	}
 
-	return consumeNaively(ctx, j, pool, log)
+	return consumeGuarded(ctx, j, pool, log)
 }
