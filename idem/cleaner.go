@@ -35,7 +35,7 @@ type CleanerConfig struct {
 	Retry RetryPolicy
 
 	// Hook watches each pass. Default: none.
-	Hook Hook[CleanupEnd]
+	Hook Hook[Op, CleanupEnd]
 
 	// Progress is called after each batch, from the goroutine of the pass. Optional.
 	Progress func(CleanupProgress)

@@ -20,7 +20,7 @@ func ExampleHooks() {
 	guard, err := idem.New(pool, idem.Config{
 		Consumer: "payments",
 		Hooks: idem.Hooks{
-			Process: idem.Hook[idem.ProcessEnd]{
+			Process: idem.Hook[idem.Op, idem.ProcessEnd]{
 				Begin: func(ctx context.Context, _ idem.Op) context.Context {
 					return context.WithValue(ctx, startKey{}, time.Now())
 				},
@@ -29,7 +29,7 @@ func ExampleHooks() {
 					fmt.Println(op.Kind, op.EventID, end.Outcome, end.Err, ok && time.Since(start) > 0)
 				},
 			},
-			Handler: idem.Hook[idem.HandlerEnd]{
+			Handler: idem.Hook[idem.Op, idem.HandlerEnd]{
 				End: func(_ context.Context, op idem.Op, end idem.HandlerEnd) {
 					fmt.Println("handler of", op.EventID, end.Err)
 				},

@@ -6,56 +6,58 @@ import (
 )
 
 // Hooks watch what a Guard does, for traces and metrics. They are called in the goroutine of the call
-// that they watch, by many at the same time, and the call waits for them. Unset ones cost nothing. Calls that
-// are refused before any I/O call none.
+// that they watch, by many at the same time, and the call waits for them. A panic of theirs is the call's: the
+// transaction is rolled back, unless it is committed already. Unset ones cost nothing. Calls that are refused
+// before any I/O call none.
 type Hooks struct {
 	// Process watches one call for one event, with all its attempts: ProcessIfNew, ExecIfNew and
 	// MarkProcessed of the Guard, Process, StoreDeadLetter and Replay of an Owner.
-	Process Hook[ProcessEnd]
+	Process Hook[Op, ProcessEnd]
 
 	// Batch watches a ProcessBatch, with all its attempts and parts.
-	Batch Hook[BatchEnd]
+	Batch Hook[Op, BatchEnd]
 
 	// Claim watches BEGIN and the claim of one attempt, which wait for other transactions that claim
 	// the same events. ExecIfNew and MarkProcessed have none, since they send all at once.
-	Claim Hook[ClaimEnd]
+	Claim Hook[Op, ClaimEnd]
 
 	// Handler watches one run of a Handler or BatchHandler.
-	Handler Hook[HandlerEnd]
+	Handler Hook[Op, HandlerEnd]
 
 	// Commit watches the COMMIT behind it.
-	Commit Hook[CommitEnd]
+	Commit Hook[Op, CommitEnd]
 
 	// Cleanup watches a pass of CleanupOldEvents.
-	Cleanup Hook[CleanupEnd]
+	Cleanup Hook[Op, CleanupEnd]
 }
 
-// Hook is called when something begins and when it ends. Either function may be nil.
-type Hook[R any] struct {
+// Hook is called when something begins, with what is known of it then (B), and when it ends, with what came
+// of it (E). Either function may be nil.
+type Hook[B, E any] struct {
 	// Begin returns the context with which the call goes on, as a rule one made of ctx. What it
 	// carries, a span for instance, is there for the hooks within, for the handler, for the tracer of
 	// pgx and for End. nil stands for ctx itself.
-	Begin func(ctx context.Context, op Op) context.Context
+	Begin func(ctx context.Context, begin B) context.Context
 
-	// End is called with the context that Begin has returned, always, even if a handler has panicked. The
-	// context may have ended.
-	End func(ctx context.Context, op Op, result R)
+	// End is called with the context that Begin has returned and with what Begin got, always, even if a
+	// handler has panicked. The context may have ended.
+	End func(ctx context.Context, begin B, end E)
 }
 
-func (h Hook[R]) begin(ctx context.Context, op Op) context.Context {
+func (h Hook[B, E]) begin(ctx context.Context, begin B) context.Context {
 	if h.Begin == nil {
 		return ctx
 	}
-	if begun := h.Begin(ctx, op); begun != nil {
+	if begun := h.Begin(ctx, begin); begun != nil {
 		return begun
 	}
 
 	return ctx
 }
 
-func (h Hook[R]) end(ctx context.Context, op Op, result R) {
+func (h Hook[B, E]) end(ctx context.Context, begin B, end E) {
 	if h.End != nil {
-		h.End(ctx, op, result)
+		h.End(ctx, begin, end)
 	}
 }
 

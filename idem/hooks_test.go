@@ -46,8 +46,8 @@ func (w *watcher) take() []string {
 }
 
 // watched is a hook that notes its begin and its end, and puts its name into the context.
-func watched[R any](w *watcher, name string, say func(R) string) idem.Hook[R] {
-	return idem.Hook[R]{
+func watched[R any](w *watcher, name string, say func(R) string) idem.Hook[idem.Op, R] {
+	return idem.Hook[idem.Op, R]{
 		Begin: func(ctx context.Context, op idem.Op) context.Context {
 			w.add(fmt.Sprintf("%s< %v %s %d", name, op.Kind, op.EventID, op.Events))
 
@@ -230,8 +230,8 @@ func TestHooksLeaveTheContext(t *testing.T) {
 	type key struct{}
 	called := 0
 	guard := newGuard(t, b.pool, idem.Config{Consumer: "orders", Hooks: idem.Hooks{
-		Process: idem.Hook[idem.ProcessEnd]{Begin: func(context.Context, idem.Op) context.Context { return nil }},
-		Handler: idem.Hook[idem.HandlerEnd]{End: func(context.Context, idem.Op, idem.HandlerEnd) { called++ }},
+		Process: idem.Hook[idem.Op, idem.ProcessEnd]{Begin: func(context.Context, idem.Op) context.Context { return nil }},
+		Handler: idem.Hook[idem.Op, idem.HandlerEnd]{End: func(context.Context, idem.Op, idem.HandlerEnd) { called++ }},
 	}})
 	ctx := context.WithValue(t.Context(), key{}, "mine")
 	outcome, err := guard.ProcessIfNew(ctx, "a", func(ctx context.Context, _ pgx.Tx) error {

@@ -195,7 +195,7 @@ func (g *Guard) handle(ctx context.Context, tx pgx.Tx, c call, fn Handler) error
 func (g *Guard) watchHandler(ctx context.Context, tx pgx.Tx, c call, fn Handler) (err error) {
 	op, hook := g.op(c), g.config.Hooks.Handler
 	if c.kind == OpStoreDeadLetter {
-		hook = Hook[HandlerEnd]{} // It is no handler's business.
+		hook = Hook[Op, HandlerEnd]{} // It is no handler's business.
 	}
 	hooked := hook.begin(ctx, op)
 	err = errNoReturn
