@@ -161,10 +161,8 @@ func (f *feed) run(ctx context.Context, config consume.Config) error {
 	if err != nil {
 		return fmt.Errorf("make a guard: %w", err)
 	}
-	config.Observe = func(e consume.Event) {
-		if e.Kind == consume.EventProcessed {
-			f.did(e.Partition, int64(e.Records))
-		}
+	config.Hooks.Process.End = func(_ context.Context, begin consume.ProcessBegin, end consume.ProcessEnd) {
+		f.did(begin.Messages[0].Partition, int64(end.Processed))
 	}
 	c, err := kafkaadapter.New(guard, kafkaadapter.Config{Brokers: f.brokers, Group: f.group, Topics: []string{f.topic}}, config)
 	if err == nil {

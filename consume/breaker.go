@@ -23,7 +23,7 @@ import (
 // partition share its breaker: each holds its own record, and when one of them succeeds the others get
 // their attempts anew. A new owner of the partition begins with a closed breaker.
 //
-// EventBreakerOpened and EventBreakerClosed tell, and while it is open one line a minute in the log.
+// A pause of the kind PauseBreaker (Hooks.Pause) lasts as long as it is open, with one line a minute in the log.
 // Zero fields have their defaults. A breaker goes with the Policy StoreDeadLetter only.
 type BreakerPolicy struct {
 	// Failures is how many records in a row open the breaker. Default 10: an outage makes 9 dead

@@ -37,7 +37,7 @@ type Config struct {
 
 	// HandleBatch processes several records of a partition in one transaction, which is many
 	// times faster. It gets what has come while the batch before was processed, within the limits of
-	// Batch. It needs a Mode with checkpoints. Context is not called.
+	// Batch. It needs a Mode with checkpoints.
 	HandleBatch BatchHandler
 
 	// Batch bounds how many records share a transaction.
@@ -100,19 +100,12 @@ type Config struct {
 	// and the bounds are the adapter's.
 	DrainTimeout time.Duration
 
-	// Context returns the context of a record's handler, made of ctx, to carry what the record's
-	// headers say: with OpenTelemetry
-	// otel.GetTextMapPropagator().Extract(ctx, consume.HeaderCarrier(r.Headers)).
-	// Default: ctx itself.
-	Context func(ctx context.Context, r Record) context.Context
-
-	// Observe is called at every Event, for metrics. It must be quick and safe for concurrent
-	// use. Default: nobody is told.
-	Observe func(Event)
+	// Hooks watch what the consumer does, for traces and metrics. Default: none.
+	Hooks Hooks
 
 	// LetPanic lets a panic end the process, as Go does by default. Without it, a panic of the handler
-	// or of Context is a failed attempt (*PanicError), one of EventID fails the record, and one
-	// of Observe is only logged.
+	// is a failed attempt (*PanicError), one of EventID fails the record, and one of Hooks is only
+	// logged.
 	LetPanic bool
 
 	// Logger is told about rebalances (info), what goes wrong and is tried again (warn), and what
@@ -210,7 +203,7 @@ func (c Config) Complete(severalTopics bool) (Config, error) {
 			return tx.SendBatch(ctx, &statements).Close()
 		}
 	}
-	c.Observe = c.observeSafely()
+	c.Hooks = c.Hooks.safely(c)
 
 	return c, nil
 }
@@ -227,12 +220,6 @@ func (c Config) withDefaults() Config {
 	c.Failure.MaxStarts = cmp.Or(c.Failure.MaxStarts, 5)
 	c.Failure.ReplayInterval = cmp.Or(c.Failure.ReplayInterval, 5*time.Second)
 	c.CommitInterval = cmp.Or(c.CommitInterval, time.Second)
-	if c.Observe == nil {
-		c.Observe = func(Event) {}
-	}
-	if c.Context == nil {
-		c.Context = func(ctx context.Context, _ Record) context.Context { return ctx }
-	}
 	c.Logger = boundedlog.New(c.Logger)
 
 	return c

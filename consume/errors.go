@@ -17,7 +17,7 @@ var (
 	// ErrHandlerTimeout is wrapped by the error of an attempt that Config.HandlerTimeout has ended.
 	ErrHandlerTimeout = fmt.Errorf("consume: the handler took longer than Config.HandlerTimeout: %w", context.DeadlineExceeded)
 
-	// ErrOpenTransaction is Event.Err of an EventPaused where the log goes on, but behind a transaction
+	// ErrOpenTransaction is PauseBegin.Err of a PauseProducer: the log goes on, but behind a transaction
 	// that its producer has not ended: records behind it are delivered once it has. A producer that
 	// died is given up by the broker after its transaction.timeout.ms; "kafka-transactions.sh
 	// find-hanging" finds those that the broker does not know of.

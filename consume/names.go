@@ -14,8 +14,13 @@ func nameOf(i uint8, names ...string) string {
 // String returns the kind in words, as "dead letter".
 func (k EventKind) String() string {
 	return nameOf(uint8(k),
-		"none", "assigned", "revoked", "fetched", "processed", "duplicate", "attempt failed", "paused", "resumed", "dead letter", "parked", "replayed", "committed", "fenced", "skipped", "rewound", "collision", "throttled", "breaker opened", "breaker closed", "handler slow", "pool wait",
+		"none", "retry", "dead letter", "parked", "skipped", "rewound", "collision", "handler slow", "pool wait",
 	)
+}
+
+// String returns the kind in words, as "former owner".
+func (k PauseKind) String() string {
+	return nameOf(uint8(k), "none", "transient", "Kafka", "producer", "former owner", "breaker")
 }
 
 // String returns the name of the constant.

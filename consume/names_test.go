@@ -10,7 +10,7 @@ import (
 func TestNames(t *testing.T) {
 	t.Parallel()
 	for want, value := range map[string]fmt.Stringer{
-		"assigned": consume.EventAssigned, "dead letter": consume.EventDeadLetter, "pool wait": consume.EventPoolWait, "none": consume.EventKind(0), "99": consume.EventKind(99),
+		"retry": consume.EventRetry, "former owner": consume.PauseFormerOwner, "breaker": consume.PauseBreaker, "dead letter": consume.EventDeadLetter, "pool wait": consume.EventPoolWait, "none": consume.EventKind(0), "99": consume.EventKind(99),
 		"ByCheckpoint": consume.ByCheckpoint, "FromLatest": consume.FromLatest, "StopOnFailure": consume.StopOnFailure, "SkipToLatest": consume.SkipToLatest,
 		"FailOnRewind": consume.FailOnRewind, "SkipUnreadable": consume.SkipUnreadable, "IgnoreCollision": consume.IgnoreCollision, "3": consume.Mode(3),
 	} {

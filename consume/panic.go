@@ -36,20 +36,3 @@ func (e *PanicError) Unwrap() error {
 
 	return err
 }
-
-// observeSafely returns Config.Observe with its panics made lines in the log: what is only watched goes on.
-func (c Config) observeSafely() func(Event) {
-	observe, log := c.Observe, c.Logger
-	if c.LetPanic {
-		return observe
-	}
-
-	return func(e Event) {
-		defer func() {
-			if value := recover(); value != nil {
-				log.Error("consume: Config.Observe panicked", "error", value, "stack", string(NewPanicError(value).Stack))
-			}
-		}()
-		observe(e)
-	}
-}

@@ -36,7 +36,7 @@ func (r Record) Lag() int64 { return max(0, r.HighWatermark-r.Offset-1) }
 
 // HeaderCarrier gives access to a record's headers in the way of OpenTelemetry's
 // propagation.TextMapCarrier, so that a propagator can extract traceparent, tracestate and
-// baggage (Config.Context).
+// baggage (Hooks.Handler, Hooks.Process).
 type HeaderCarrier []RecordHeader
 
 // Get returns the value of the last header of that name, or "".

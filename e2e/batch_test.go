@@ -90,12 +90,14 @@ func TestLinger(t *testing.T) {
 	assigned, batches := make(chan struct{}), make(chan int, 100)
 	m := s.start(t, func(c *settings) {
 		c.Handle, c.HandleBatch, c.Batch.Linger, c.SessionTimeout = nil, eachOf(record), linger, 30*time.Second
-		c.Observe = func(e consume.Event) {
-			if e.Kind == consume.EventAssigned {
-				close(assigned)
-			}
-			if e.Kind == consume.EventProcessed {
-				batches <- e.Records
+		c.Hooks.Assignment.Begin = func(ctx context.Context, _ consume.AssignmentBegin) context.Context {
+			close(assigned)
+
+			return ctx
+		}
+		c.Hooks.Process.End = func(_ context.Context, _ consume.ProcessBegin, end consume.ProcessEnd) {
+			if end.Processed > 0 {
+				batches <- end.Processed
 			}
 		}
 	})

@@ -34,26 +34,44 @@ func (s *service) handle(ctx context.Context, tx pgx.Tx, m consume.Message) erro
 	return record(ctx, tx, m)
 }
 
-// counter counts events by their kinds.
+// counter counts what is tried again, and pauses.
 type counter struct {
-	mu     sync.Mutex
-	counts map[consume.EventKind]int
+	mu           sync.Mutex
+	retried      int
+	began, ended map[consume.PauseKind]int
 }
 
-func (c *counter) observe(e consume.Event) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.counts == nil {
-		c.counts = map[consume.EventKind]int{}
+func (c *counter) watch(s *settings) {
+	c.began, c.ended = map[consume.PauseKind]int{}, map[consume.PauseKind]int{}
+	s.Hooks.Event = func(_ context.Context, e consume.Event) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if e.Kind == consume.EventRetry {
+			c.retried++
+		}
 	}
-	c.counts[e.Kind]++
+	s.Hooks.Pause.Begin = func(ctx context.Context, why consume.PauseBegin) context.Context {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.began[why.Kind]++
+
+		return ctx
+	}
+	s.Hooks.Pause.End = func(_ context.Context, why consume.PauseBegin, end consume.PauseEnd) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if end.GoesOn {
+			c.ended[why.Kind]++
+		}
+	}
 }
 
-func (c *counter) of(kind consume.EventKind) int {
+// pauses returns how many of a kind began, and how many of them ended because the partition went on.
+func (c *counter) pauses(kind consume.PauseKind) (began, ended int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 
-	return c.counts[kind]
+	return c.began[kind], c.ended[kind]
 }
 
 // Another service is away for five seconds: no record of the four partitions becomes a dead letter.
@@ -93,7 +111,8 @@ func TestTransientErrorOfTheHandler(t *testing.T) {
 			var failures atomic.Int64
 			var seen counter
 			m := s.start(t, func(c *settings) {
-				c.Failure.Retry.MaxAttempts, c.Observe = 1, seen.observe
+				c.Failure.Retry.MaxAttempts = 1
+				seen.watch(c)
 				use(c, func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 					if m.Attempt != 1 {
 						t.Errorf("attempt %d", m.Attempt)
@@ -108,8 +127,8 @@ func TestTransientErrorOfTheHandler(t *testing.T) {
 			s.awaitCommitted(t, 20)
 			m.leave(t)
 			s.verifyOnce(t, 20)
-			if failed, paused, resumed := seen.of(consume.EventAttemptFailed), seen.of(consume.EventPaused), seen.of(consume.EventResumed); failed > 0 || paused != 1 || resumed != 1 || failures.Load() != 4 {
-				t.Errorf("%d attempts failed, %d pauses, %d ends of one, %d calls for the record; want 0, 1, 1 and 4", failed, paused, resumed, failures.Load())
+			if began, ended := seen.pauses(consume.PauseTransient); seen.retried > 0 || began != 1 || ended != 1 || failures.Load() != 4 {
+				t.Errorf("%d attempts failed, %d pauses, %d ends of one, %d calls for the record; want 0, 1, 1 and 4", seen.retried, began, ended, failures.Load())
 			}
 			if got := s.letters(t); len(got) > 0 {
 				t.Errorf("letters %q", got)
@@ -141,9 +160,13 @@ func TestBreakerKeepsAnOutageFromFillingDeadLetters(t *testing.T) {
 			m := s.start(t, func(c *settings) {
 				breaking(c)
 				use(c, other.handle)
-				c.Observe = seen.observe
+				seen.watch(c)
 			})
-			until(t, "the breaker to open", func() bool { return seen.of(consume.EventBreakerOpened) == 1 })
+			until(t, "the breaker to open", func() bool {
+				opened, _ := seen.pauses(consume.PauseBreaker)
+
+				return opened == 1
+			})
 			calls := other.calls.Load()
 			until(t, "probes", func() bool { return other.calls.Load() > calls+50 })
 			if got := s.letters(t); len(got) != 2 {
@@ -156,7 +179,7 @@ func TestBreakerKeepsAnOutageFromFillingDeadLetters(t *testing.T) {
 			if got := s.letters(t); len(got) != 2 {
 				t.Errorf("%d dead letters, want 2: %q", len(got), got)
 			}
-			if opened, closed := seen.of(consume.EventBreakerOpened), seen.of(consume.EventBreakerClosed); opened != 1 || closed != 1 {
+			if opened, closed := seen.pauses(consume.PauseBreaker); opened != 1 || closed != 1 {
 				t.Errorf("the breaker opened %d times and closed %d times", opened, closed)
 			}
 		})
@@ -196,7 +219,8 @@ func TestRunOfBadRecordsPassesTheBreaker(t *testing.T) {
 					m := s.start(t, func(c *settings) {
 						breaking(c)
 						use(c, (&refuser{}).handle)
-						c.Failure.Breaker.Failures, c.Failure.Breaker.Patience, c.Observe = test.failures, 200*time.Millisecond, seen.observe
+						c.Failure.Breaker.Failures, c.Failure.Breaker.Patience = test.failures, 200*time.Millisecond
+						seen.watch(c)
 					})
 					s.awaitCommitted(t, 40)
 					took := time.Since(began)
@@ -205,8 +229,8 @@ func TestRunOfBadRecordsPassesTheBreaker(t *testing.T) {
 					if got := s.letters(t); len(got) != 8 || !strings.HasPrefix(got[7], "17 open") {
 						t.Errorf("dead letters %q", got)
 					}
-					if opened, closed := seen.of(consume.EventBreakerOpened), seen.of(consume.EventBreakerClosed); opened != test.opened || closed != test.opened {
-						t.Errorf("the breaker opened %d times and closed %d times, want %d; %d assignments", opened, closed, test.opened, seen.of(consume.EventAssigned))
+					if opened, closed := seen.pauses(consume.PauseBreaker); opened != test.opened || closed != test.opened {
+						t.Errorf("the breaker opened %d times and closed %d times, want %d", opened, closed, test.opened)
 					}
 					if held := 6 * 200 * time.Millisecond; test.opened > 0 && took < held {
 						t.Errorf("it took %v, want six records held for %v", took, held)

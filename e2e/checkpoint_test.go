@@ -162,7 +162,7 @@ func TestRecreatedTopic(t *testing.T) {
 			var skipped atomic.Int64
 			m = s.start(t, func(c *settings) {
 				c.OnOutOfRange = policy.OutOfRangePolicy
-				c.Observe = func(e consume.Event) {
+				c.Hooks.Event = func(_ context.Context, e consume.Event) {
 					if e.Kind == consume.EventSkipped {
 						skipped.Store(e.Offset + 1)
 					}

@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -229,56 +228,4 @@ func TestDeadLetterTopic(t *testing.T) {
 			}
 		}
 	})
-}
-
-// The context of a handler carries what Config.Context makes of the headers, and every step is
-// told to the observer.
-func TestContextAndObserver(t *testing.T) {
-	t.Parallel()
-	s := setup(t, broker.InProcess(t), 1)
-	records := append(events(0, 10, 1), events(0, 1, 1)...)
-	records[1].Value = []byte("poison")
-	for i := range records {
-		records[i].Headers = append(records[i].Headers, kafka.Header{Key: "traceparent", Value: []byte(fmt.Sprint("trace-", i))})
-	}
-	s.broker.Write(t, s.topic, records...)
-	type key struct{}
-	var (
-		mu     sync.Mutex
-		counts = map[consume.EventKind]int{}
-		refuse refuser
-	)
-	m := s.start(t, func(c *settings) {
-		c.Failure.Retry.MaxAttempts, c.OwnTransactions = 2, true
-		c.Context = func(ctx context.Context, record consume.Record) context.Context {
-			return context.WithValue(ctx, key{}, consume.HeaderCarrier(record.Headers).Get("traceparent"))
-		}
-		c.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
-			if got := ctx.Value(key{}); got != fmt.Sprint("trace-", m.Offset) {
-				t.Errorf("the context of record %d carries %v", m.Offset, got)
-			}
-
-			return refuse.handle(ctx, tx, m)
-		}
-		c.Observe = func(e consume.Event) {
-			mu.Lock()
-			defer mu.Unlock()
-			counts[e.Kind]++
-		}
-	})
-	s.awaitCommitted(t, 11)
-	m.leave(t)
-	mu.Lock()
-	defer mu.Unlock()
-	for kind, want := range map[consume.EventKind]int{
-		consume.EventAssigned: 1, consume.EventProcessed: 9, consume.EventDuplicate: 1,
-		consume.EventAttemptFailed: 1, consume.EventDeadLetter: 1, consume.EventRevoked: 1, consume.EventPaused: 0,
-	} {
-		if counts[kind] != want {
-			t.Errorf("%d events of kind %d, want %d", counts[kind], kind, want)
-		}
-	}
-	if counts[consume.EventFetched] == 0 || counts[consume.EventCommitted] == 0 {
-		t.Errorf("events by kind: %v", counts)
-	}
 }

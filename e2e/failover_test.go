@@ -351,7 +351,7 @@ func TestLossIsSuspectedWithoutCheckpoints(t *testing.T) {
 		}
 		m := served.start(t, keyed(&h))
 		served.awaitCommitted(t, 10)
-		until(t, "the member to have its partition", func() bool { return len(h.of(consume.EventAssigned)) == 1 })
+		until(t, "the member to have its partition", func() bool { return h.assignments() == 1 })
 		m.leave(t)
 		if h.logged("may be lost") != lose {
 			t.Errorf("after a loss %v it said\n%s", lose, h.log.String())

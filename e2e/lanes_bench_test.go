@@ -45,8 +45,8 @@ func rateOfLanes(b *testing.B, lanes, records int) float64 {
 
 			return record(ctx, tx, m)
 		}
-		c.Observe = func(e consume.Event) {
-			if e.Kind == consume.EventProcessed {
+		c.Hooks.Process.End = func(_ context.Context, _ consume.ProcessBegin, end consume.ProcessEnd) {
+			if end.Processed > 0 {
 				processed <- time.Now()
 			}
 		}

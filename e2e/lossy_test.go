@@ -64,7 +64,7 @@ func (l *lossy) start(t *testing.T, change func(*settings)) *member {
 	return served.start(t, func(c *settings) {
 		c.Failure.ReplayInterval = 50 * time.Millisecond
 		change(c)
-		c.Observe = func(e consume.Event) {
+		c.Hooks.Event = func(_ context.Context, e consume.Event) {
 			if e.Kind == consume.EventRewound {
 				l.mu.Lock()
 				defer l.mu.Unlock()

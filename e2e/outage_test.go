@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"context"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -32,10 +33,10 @@ func TestLongPostgresOutage(t *testing.T) {
 		m := through.start(t, func(c *settings) {
 			c.SessionTimeout = 6 * time.Second // A busy machine can be late by more than the shortest one.
 			c.Failure.Retry.MaxAttempts = 1
-			c.Observe = func(e consume.Event) {
-				if e.Kind == consume.EventAssigned {
-					assigned.Add(1)
-				}
+			c.Hooks.Assignment.Begin = func(ctx context.Context, _ consume.AssignmentBegin) context.Context {
+				assigned.Add(1)
+
+				return ctx
 			}
 		})
 		s.awaitEffects(t, n/4)

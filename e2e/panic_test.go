@@ -66,7 +66,7 @@ func TestHandlerThatPanics(t *testing.T) {
 
 					return nil
 				})
-				c.Observe = func(e consume.Event) {
+				c.Hooks.Event = func(_ context.Context, e consume.Event) {
 					if e.Kind == consume.EventDeadLetter {
 						failure.Store(e.Err)
 					}
@@ -139,8 +139,10 @@ func TestHooksThatPanic(t *testing.T) {
 	t.Parallel()
 	s := setup(t, broker.InProcess(t), 1)
 	s.broker.Write(t, s.topic, events(0, 20, 1)...)
-	var observed atomic.Int64
+	var w watcher
+	var h heard
 	m := s.start(t, func(c *settings) {
+		h.config(c)
 		c.OwnTransactions = true
 		c.Failure.Retry.MaxAttempts, c.Failure.ReplayInterval = 2, 50*time.Millisecond
 		c.EventID = func(record consume.Record) (string, error) {
@@ -150,28 +152,24 @@ func TestHooksThatPanic(t *testing.T) {
 
 			return consume.Header(consume.DefaultEventIDHeader)(record)
 		}
-		c.Context = func(ctx context.Context, record consume.Record) context.Context {
-			if record.Offset == 5 {
-				panic("no context")
-			}
-
-			return ctx
-		}
-		c.Observe = func(consume.Event) {
-			observed.Add(1)
-			panic("no metrics")
-		}
+		w.panics = true
+		w.watch(c)
 	})
 	s.awaitCommitted(t, 20)
 	m.leave(t)
-	s.verify(t, 18)
-	if got := s.letters(t); !slices.Equal(got, []string{"3 open 0", "5 open 2"}) {
+	s.verify(t, 19)
+	if got := s.letters(t); !slices.Equal(got, []string{"3 open 0"}) {
 		t.Errorf("letters %q", got)
 	}
-	if got := s.letterErrors(t); !strings.Contains(got[0], "panic: no event id") || !strings.Contains(got[1], "panic: no context") {
+	if got := s.letterErrors(t); !strings.Contains(got[0], "panic: no event id") {
 		t.Errorf("they say %q", got)
 	}
-	if observed.Load() < 20 {
-		t.Errorf("%d events were observed", observed.Load())
+	w.verify(t)
+	for _, hook := range []string{
+		"Assignment.Begin", "Assignment.End", "Fetch.Begin", "Fetch.End", "Process.Begin", "Process.End", "Handler.Begin", "Handler.End", "OffsetCommit.Begin", "OffsetCommit.End", "Event",
+	} {
+		if !h.logged("a hook panicked\" hook=" + hook + " ") {
+			t.Errorf("the log does not name %s", hook)
+		}
 	}
 }

@@ -70,7 +70,7 @@ func TestHandlersThatWaitForThePoolAreTold(t *testing.T) {
 
 			return record(ctx, tx, m)
 		}
-		c.Observe = func(e consume.Event) {
+		c.Hooks.Event = func(_ context.Context, e consume.Event) {
 			if e.Kind == consume.EventPoolWait {
 				told <- e
 			}

@@ -75,7 +75,7 @@ func TestCheckpointThatIsSetBackStaysThere(t *testing.T) {
 				c.OnOutOfRange, c.CommitInterval = consume.SkipToEarliest, 10*time.Millisecond
 				h.config(c)
 			})
-			until(t, "the partition to be assigned", func() bool { return len(h.of(consume.EventAssigned)) == 1 })
+			until(t, "the partition to be assigned", func() bool { return h.assignments() == 1 })
 			fetched := s.shorten(15)
 			until(t, "the member to wait at the new end", func() bool { return fetched.Load() >= 50 })
 			m.leave(t)

@@ -44,16 +44,24 @@ func (s *bench) goBack(t *testing.T, next int) {
 
 // heard keeps what a consumer says.
 type heard struct {
-	mu     sync.Mutex
-	events []consume.Event
-	log    bytes.Buffer
+	mu       sync.Mutex
+	events   []consume.Event
+	assigned int // how often a partition was
+	log      bytes.Buffer
 }
 
 func (h *heard) config(c *settings) {
-	c.Observe = func(e consume.Event) {
+	c.Hooks.Event = func(_ context.Context, e consume.Event) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.events = append(h.events, e)
+	}
+	c.Hooks.Assignment.Begin = func(ctx context.Context, _ consume.AssignmentBegin) context.Context {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.assigned++
+
+		return ctx
 	}
 	c.Logger = slog.New(slog.NewTextHandler(h, nil))
 }
@@ -70,6 +78,14 @@ func (h *heard) logged(text string) bool {
 	defer h.mu.Unlock()
 
 	return strings.Contains(h.log.String(), text)
+}
+
+// assignments returns how often a partition was assigned.
+func (h *heard) assignments() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+
+	return h.assigned
 }
 
 // of returns the events of a kind.
@@ -141,7 +157,7 @@ func TestDatabaseWentBackBeforeTheStart(t *testing.T) {
 
 			var again heard
 			m = s.start(t, func(c *settings) { form(c); again.config(c) })
-			until(t, "the next member to have its partition", func() bool { return len(again.of(consume.EventAssigned)) == 1 })
+			until(t, "the next member to have its partition", func() bool { return again.assignments() == 1 })
 			m.leave(t)
 			if told := again.of(consume.EventRewound); len(told) != 0 {
 				t.Errorf("the next member said it again: %+v", told)
@@ -273,7 +289,7 @@ func TestOperatorMovesGroupOrCheckpoint(t *testing.T) {
 		}
 		var h heard
 		m = s.start(t, func(c *settings) { c.Mode = consume.ByCheckpoint; h.config(c) })
-		until(t, "the member to have its partition", func() bool { return len(h.of(consume.EventAssigned)) == 1 })
+		until(t, "the member to have its partition", func() bool { return h.assignments() == 1 })
 		s.awaitCommitted(t, 40)
 		until(t, fmt.Sprintf("%s: %d effects", move.name, move.effects), func() bool {
 			var lines int

@@ -109,6 +109,8 @@ type member struct {
 type settings struct {
 	kafkaConfig
 	consumeConfig
+
+	guardHooks idem.Hooks
 }
 
 type (
@@ -119,10 +121,6 @@ type (
 // start starts a member of the group. change may be nil.
 func (s *bench) start(t testing.TB, change func(*settings)) *member {
 	t.Helper()
-	guard, err := idem.New(s.pool, idem.Config{Consumer: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := settings{
 		kafkaConfig: kafkaConfig{
 			Brokers: s.broker.Addrs, Group: s.group, Topics: []string{s.topic},
@@ -132,6 +130,10 @@ func (s *bench) start(t testing.TB, change func(*settings)) *member {
 	}
 	if change != nil {
 		change(&c)
+	}
+	guard, err := idem.New(s.pool, idem.Config{Consumer: "test", Hooks: c.guardHooks})
+	if err != nil {
+		t.Fatal(err)
 	}
 	consumer, err := newConsumer(guard, c.kafkaConfig, c.consumeConfig)
 	if err != nil {

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"log/slog"
 	"strings"
@@ -54,7 +55,7 @@ func TestThrottledFetchIsNoErrorAndNothingIsSentBefore(t *testing.T) {
 	}
 	m.leave(t)
 	told.verify(t, throttled)
-	if e := told.first(); e.Duration != wait || e.Topic != s.topic {
+	if e := told.first(); e.wait != wait || e.Topic != s.topic {
 		t.Errorf("told %+v", e)
 	}
 }
@@ -84,25 +85,32 @@ func TestConsumerOverItsQuotaGoesOn(t *testing.T) {
 	told.verify(t, 1)
 }
 
+// throttled is a fetch whose answer says that the client is to wait.
+type throttled struct {
+	consume.Place
+
+	wait time.Duration
+}
+
 // throttledEvents are what a member tells about quotas.
 type throttledEvents struct {
 	mu     sync.Mutex
-	events []consume.Event
+	events []throttled
 	log    bytes.Buffer
 }
 
 func (e *throttledEvents) watch(c *settings) {
 	c.Logger = slog.New(slog.NewTextHandler(&e.log, nil))
-	c.Observe = func(event consume.Event) {
-		if event.Kind == consume.EventThrottled {
+	c.Hooks.Fetch.End = func(_ context.Context, begin consume.FetchBegin, end consume.FetchEnd) {
+		if end.Throttle > 0 {
 			e.mu.Lock()
 			defer e.mu.Unlock()
-			e.events = append(e.events, event)
+			e.events = append(e.events, throttled{begin.Place, end.Throttle})
 		}
 	}
 }
 
-func (e *throttledEvents) first() (first consume.Event) {
+func (e *throttledEvents) first() (first throttled) {
 	for _, first = range e.events {
 		break
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/idem"
 )
 
 // A handler that takes longer than it may is a failed attempt, whether it waits in PostgreSQL or
@@ -72,13 +73,19 @@ func TestOpenTransactionIsTold(t *testing.T) {
 		b.Write(t, s.topic, events(3, 5, 1)...)
 		var paused, resumed atomic.Int32
 		s.start(t, func(c *settings) {
-			c.Observe = func(e consume.Event) {
-				switch {
-				case e.Kind == consume.EventPaused && errors.Is(e.Err, consume.ErrOpenTransaction) && e.Offset == 0:
-					paused.Add(1)
-				case e.Kind == consume.EventResumed:
-					resumed.Add(1)
-				}
+			c.Hooks.Pause = idem.Hook[consume.PauseBegin, consume.PauseEnd]{
+				Begin: func(ctx context.Context, why consume.PauseBegin) context.Context {
+					if why.Kind == consume.PauseProducer && errors.Is(why.Err, consume.ErrOpenTransaction) && why.Offset == 0 {
+						paused.Add(1)
+					}
+
+					return ctx
+				},
+				End: func(_ context.Context, why consume.PauseBegin, end consume.PauseEnd) {
+					if why.Kind == consume.PauseProducer && end.GoesOn {
+						resumed.Add(1)
+					}
+				},
 			}
 		})
 		until(t, "the open transaction to be told", func() bool { return paused.Load() == 1 })

@@ -153,7 +153,7 @@ func TestUnreadableBatchIsStoredOrSkipped(t *testing.T) {
 				var told []consume.Event
 				m := s.start(t, func(c *settings) {
 					c.OnUnreadable = policy
-					c.Observe = func(e consume.Event) {
+					c.Hooks.Event = func(_ context.Context, e consume.Event) {
 						if e.Kind == consume.EventSkipped || e.Kind == consume.EventDeadLetter {
 							mu.Lock()
 							defer mu.Unlock()
@@ -165,9 +165,9 @@ func TestUnreadableBatchIsStoredOrSkipped(t *testing.T) {
 				s.awaitCommitted(t, 26)
 				m.leave(t)
 				s.verifyOnce(t, 25)
-				want := consume.Event{Kind: consume.EventSkipped, Offset: 4}
+				want := consume.Event{Kind: consume.EventSkipped, Place: consume.Place{Offset: 4}}
 				if policy == consume.StoreUnreadable {
-					want = consume.Event{Kind: consume.EventDeadLetter, Offset: 3}
+					want = consume.Event{Kind: consume.EventDeadLetter, Place: consume.Place{Offset: 3}}
 				}
 				if len(told) != 1 || told[0].Kind != want.Kind || told[0].Offset != want.Offset || told[0].Err == nil {
 					t.Errorf("told %+v", told)

@@ -119,11 +119,8 @@ func (c *commits) flush(ctx context.Context) {
 	if len(places) == 0 {
 		return
 	}
-	started := time.Now()
 	err := c.send(context.WithoutCancel(ctx), request, places)
 	if err == nil {
-		c.member.consumer.consume.Observe(consume.Event{Kind: consume.EventCommitted, Duration: time.Since(started)})
-
 		return
 	}
 	if err := fatal(err); err != nil {
@@ -176,12 +173,30 @@ func (c *commits) send(ctx context.Context, request *kmsg.OffsetCommitRequest, p
 	if len(request.Topics) == 0 {
 		return errForgotten
 	}
-	wal := c.member.consumer.engine.WALPosition(ctx)
+	e := c.member.consumer.engine
+	wal := e.WALPosition(ctx)
 	for _, t := range request.Topics {
 		for i := range t.Partitions {
 			t.Partitions[i].Metadata = new(places[partition{t.Topic, t.Partitions[i].Partition}].Metadata(wal))
 		}
 	}
+
+	return e.WatchCommit(ctx, func() []consume.Place { return placesOf(request) }, func(ctx context.Context) error { return c.ask(ctx, request) })
+}
+
+// placesOf returns what hooks are told of a request.
+func placesOf(request *kmsg.OffsetCommitRequest) (all []consume.Place) {
+	for _, t := range request.Topics {
+		for _, p := range t.Partitions {
+			all = append(all, consume.Place{Topic: t.Topic, Partition: p.Partition, Offset: p.Offset})
+		}
+	}
+
+	return all
+}
+
+// ask makes a request.
+func (c *commits) ask(ctx context.Context, request *kmsg.OffsetCommitRequest) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	response, err := request.RequestWith(ctx, c.member.client)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
@@ -17,9 +16,8 @@ import (
 type commits struct {
 	generation *group.Generation
 	log        *slog.Logger
-	observe    func(consume.Event)
+	engine     *engine.Engine
 	fail       func(error)
-	wal        func(context.Context) string // engine.Engine.WALPosition
 
 	sending sync.Mutex // One request at a time, so that none overtakes another.
 
@@ -75,11 +73,8 @@ func (c *commits) flush(ctx context.Context) {
 	if len(places) == 0 {
 		return
 	}
-	started := time.Now()
 	err := c.send(context.WithoutCancel(ctx), places)
 	if err == nil {
-		c.observe(consume.Event{Kind: consume.EventCommitted, Duration: time.Since(started)})
-
 		return
 	}
 	if err := fatal(err); err != nil {
@@ -99,7 +94,7 @@ func (c *commits) flush(ctx context.Context) {
 
 // send is one request.
 func (c *commits) send(ctx context.Context, places map[string]map[int]engine.Place) error {
-	wal := c.wal(ctx)
+	wal := c.engine.WALPosition(ctx)
 	offsets := make(map[string]map[int]group.Offset, len(places))
 	for topic, partitions := range places {
 		offsets[topic] = make(map[int]group.Offset, len(partitions))
@@ -108,5 +103,18 @@ func (c *commits) send(ctx context.Context, places map[string]map[int]engine.Pla
 		}
 	}
 
-	return c.generation.Commit(ctx, offsets)
+	return c.engine.WatchCommit(ctx, func() []consume.Place { return placesOf(places) }, func(ctx context.Context) error {
+		return c.generation.Commit(ctx, offsets)
+	})
+}
+
+// placesOf returns what hooks are told of a commit.
+func placesOf(places map[string]map[int]engine.Place) (all []consume.Place) {
+	for topic, partitions := range places {
+		for number, p := range partitions {
+			all = append(all, consume.Place{Topic: topic, Partition: int32(number), Offset: p.Offset}) //nolint:gosec // Kafka's partitions have 32 bits.
+		}
+	}
+
+	return all
 }

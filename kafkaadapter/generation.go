@@ -44,7 +44,7 @@ func newGeneration(c *Consumer, g *group.Generation, member *membership, client 
 		committed: &committed{generation: g, topics: topics},
 	}
 	next.commits = &commits{
-		generation: g, log: next.log, observe: c.consume.Observe, fail: next.fail, wal: c.engine.WALPosition,
+		generation: g, log: next.log, engine: c.engine, fail: next.fail,
 		pending: make(map[string]map[int]engine.Place),
 	}
 

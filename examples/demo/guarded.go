@@ -33,7 +33,7 @@ func consumeGuarded(ctx context.Context, j job, pool *pgxpool.Pool, log *slog.Lo
 	config := consume.Config{
 		Logger:         log,
 		CommitInterval: pollInterval, // So that the progress is seen.
-		Observe:        tellRewinds,
+		Hooks:          consume.Hooks{Event: tellRewinds},
 	}
 	if j.Consumer == batchConsumer {
 		config.Batch.Size = j.BatchSize
@@ -55,7 +55,7 @@ func consumeGuarded(ctx context.Context, j job, pool *pgxpool.Pool, log *slog.Lo
 
 // tellRewinds tells the demo, line by line, that PostgreSQL has lost commits and where the consumer
 // reads again.
-func tellRewinds(e consume.Event) {
+func tellRewinds(_ context.Context, e consume.Event) {
 	if e.Kind == consume.EventRewound {
 		fmt.Printf("partition %d rewound to %d\n", e.Partition, e.Offset)
 	}

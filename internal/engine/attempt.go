@@ -74,6 +74,7 @@ type trial struct {
 // try makes attempts until there is a verdict: none of waiting and again.
 func (w *worker) try(revoked, work context.Context, t *trial) (v verdict, outcome idem.Outcome, took time.Duration, err error) {
 	var p wait
+	defer p.giveUp()
 	for {
 		ran := errors.As(t.prior, new(*idem.HandlerError))
 		t.m.Attempt++
@@ -88,7 +89,7 @@ func (w *worker) try(revoked, work context.Context, t *trial) (v verdict, outcom
 		}
 		switch v {
 		case waiting:
-			if !w.pause(revoked, &p, consume.Event{Offset: t.m.Offset, Err: err}, "not processed for now, trying again", t.told...) {
+			if !w.pause(revoked, &p, w.stands(consume.PauseTransient, t.m.Offset, err), "not processed for now, trying again", t.told...) {
 				return abandoned, outcome, took, err
 			}
 
@@ -102,11 +103,11 @@ func (w *worker) try(revoked, work context.Context, t *trial) (v verdict, outcom
 			if !backoff.Sleep(revoked, pause) {
 				return abandoned, outcome, took, err
 			}
-		case settled, lost, abandoned, collided, refused, failed:
-			if v == settled {
-				w.resume(revoked, &p, t.m.Offset)
-			}
+		case settled, collided, failed:
+			w.resume(revoked, &p, t.m.Offset)
 
+			return v, outcome, took, err
+		case lost, abandoned, refused:
 			return v, outcome, took, err
 		}
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -36,6 +37,7 @@ func (w *worker) processSome(revoked, work context.Context, records []consume.Re
 	}
 
 	var p wait
+	defer p.giveUp()
 	for {
 		done, prior, err := w.processBatch(work, records, batch, several)
 		if done > 0 || err == nil {
@@ -55,7 +57,7 @@ func (w *worker) processSome(revoked, work context.Context, records []consume.Re
 
 				return 0, nil
 			}
-			if !w.pause(revoked, &p, consume.Event{Offset: batch[0].Offset, Err: err}, "batch not processed, trying again", "records", len(batch)) {
+			if !w.pause(revoked, &p, w.stands(consume.PauseTransient, batch[0].Offset, err), "batch not processed, trying again", "records", len(batch)) {
 				return 0, nil
 			}
 		case settled, abandoned: // The next owner of the partition takes care of them.
@@ -112,20 +114,24 @@ func (w *worker) limit() int {
 // one at fault, whose error is prior if it was tried alone. It commits at least what it returns.
 func (w *worker) processBatch(work context.Context, records []consume.Record, batch []idem.Event, handler idem.BatchHandler) (done int, prior, err error) {
 	started := time.Now()
-	results, err := w.owner.ProcessBatch(work, batch, handler, w.once)
 	processed := 0
-	for done < len(results) && results[done].Outcome != 0 {
-		if results[done].Outcome == idem.Processed {
-			processed++
+	w.watchProcess(work, idem.OpBatch, func() []consume.Message { return fetchedMessages(batch) }, func(work context.Context) consume.ProcessEnd {
+		var results []idem.BatchResult
+		results, err = w.owner.ProcessBatch(work, batch, handler, w.once)
+		for done < len(results) && results[done].Outcome != 0 {
+			if results[done].Outcome == idem.Processed {
+				processed++
+			}
+			done++
 		}
-		done++
-	}
+		if done < len(results) {
+			prior = ofRecord(results[done].Err)
+		}
+
+		return consume.ProcessEnd{Processed: processed, Duplicates: done - processed, Err: cmp.Or(err, prior)}
+	})
 	if done > 0 {
 		w.settle(consume.Message{Record: records[done-1]}, processed, done-processed, time.Since(started))
-	}
-
-	if done < len(results) {
-		prior = ofRecord(results[done].Err)
 	}
 
 	return done, prior, err

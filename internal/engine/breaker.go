@@ -15,23 +15,33 @@ const breakerLine = time.Minute
 // breaker is that of one partition. Its lanes share it.
 type breaker struct {
 	policy consume.BreakerPolicy
+	hook   idem.Hook[consume.PauseBegin, consume.PauseEnd]
 
 	mu       sync.Mutex
-	failures int       // records in a row
-	opened   time.Time // zero while it is closed
-	told     time.Time // the last line in the log
+	failures int        // records in a row
+	opened   time.Time  // zero while it is closed
+	told     time.Time  // the last line in the log
+	pause    standstill // while it is open; its hooks are called with mu, so that the one lane's End follows the other's Begin
 }
 
-// fail counts a record and reports whether the breaker is open, and whether it was opened just now.
-func (b *breaker) fail(now time.Time) (open, opened bool) {
+// fail counts a record and reports whether the breaker is open.
+func (b *breaker) fail(ctx context.Context, now time.Time, why consume.PauseBegin) (open bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.failures++
 	if b.opened.IsZero() && b.policy.Failures != idem.Unlimited && b.failures >= b.policy.Failures {
-		b.opened, opened = now, true
+		b.opened = now
+		b.pause.begin(ctx, b.hook, why)
 	}
 
-	return !b.opened.IsZero(), opened
+	return !b.opened.IsZero()
+}
+
+// giveUp ends the pause of a breaker that is open: the partition is not this owner's any more.
+func (b *breaker) giveUp() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.pause.end(false)
 }
 
 // succeed notes that a record took effect, and returns how long the breaker was open that this has
@@ -43,6 +53,7 @@ func (b *breaker) succeed(now time.Time) time.Duration {
 	if !b.opened.IsZero() {
 		open = max(now.Sub(b.opened), 1)
 	}
+	b.pause.end(true)
 	b.failures, b.opened, b.told = 0, time.Time{}, time.Time{}
 
 	return open
@@ -77,7 +88,7 @@ func (w *worker) tryAgain(ctx context.Context, a *attempts, m consume.Message, t
 	if !again {
 		return 0, false
 	}
-	w.observe(consume.Event{Kind: consume.EventAttemptFailed, Offset: m.Offset, Err: err})
+	w.tell(ctx, m.Offset, consume.Event{Kind: consume.EventRetry, Duration: pause, Err: err})
 	if !a.held {
 		w.log.WarnContext(ctx, "consume: record not processed, trying again", append(firstStack(a, err),
 			"offset", m.Offset, "event_id", m.EventID, "attempt", m.Attempt, "pause", pause, "error", err)...)
@@ -109,11 +120,7 @@ func (w *worker) hold(ctx context.Context, a *attempts, m consume.Message, err e
 	case a.held && now.Sub(a.began) >= w.config.Failure.Breaker.Patience:
 		return false
 	case !a.held:
-		open, opened := w.breaker.fail(now)
-		if opened {
-			w.observe(consume.Event{Kind: consume.EventBreakerOpened, Offset: m.Offset, Err: err})
-		}
-		if a.held = open; !open {
+		if a.held = w.breaker.fail(ctx, now, w.stands(consume.PauseBreaker, m.Offset, err)); !a.held {
 			return false
 		}
 	}
@@ -128,7 +135,6 @@ func (w *worker) hold(ctx context.Context, a *attempts, m consume.Message, err e
 // closeBreaker notes that a record took effect.
 func (w *worker) closeBreaker(offset int64) {
 	if open := w.breaker.succeed(time.Now()); open > 0 {
-		w.observe(consume.Event{Kind: consume.EventBreakerClosed, Offset: offset, Duration: open})
 		w.log.Info("consume: records take effect again, the partition goes on", "offset", offset, "open", open)
 	}
 }

@@ -16,7 +16,7 @@ func (w *worker) fingerprints() bool {
 // collided does with a record whose event id was processed with another value what
 // Config.OnCollision says.
 func (w *worker) collided(revoked, work context.Context, m consume.Message, took time.Duration, collision error) error {
-	w.observe(consume.Event{Kind: consume.EventCollision, Offset: m.Offset, Err: collision})
+	w.tell(work, m.Offset, consume.Event{Kind: consume.EventCollision, Err: collision})
 	if w.config.OnCollision == consume.FailOnCollision {
 		m.EventID = "" // It is another event's.
 

@@ -50,7 +50,9 @@ func (w *worker) store(revoked, work context.Context, m consume.Message, letter 
 	var outcome idem.Outcome
 	err := w.persist(revoked, "store a dead letter", func() error {
 		var err error
-		outcome, err = w.owner.StoreDeadLetter(work, letter)
+		outcome, err = w.watchOne(work, idem.OpStoreDeadLetter, m, func(work context.Context) (idem.Outcome, error) {
+			return w.owner.StoreDeadLetter(work, letter)
+		})
 
 		return err
 	})
@@ -77,7 +79,7 @@ func (w *worker) store(revoked, work context.Context, m consume.Message, letter 
 	}
 	w.suspect.settle(letter.State == idem.DeadLetterOpen)
 	w.done(m.Offset + 1)
-	w.observe(consume.Event{Kind: kind, Offset: m.Offset, Err: reason})
+	w.tell(work, m.Offset, consume.Event{Kind: kind, Err: reason})
 
 	return nil
 }

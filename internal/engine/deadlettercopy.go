@@ -25,7 +25,7 @@ func (w *worker) copyDeadLetter(revoked context.Context, m consume.Message, reas
 	copied := m.Record
 	copied.Headers = slices.Concat(m.Headers, deadLetterHeaders(w.engine.group, m, reason))
 	final := func(err error) bool { return fatal(err) || errors.Is(err, ErrNeverCopied) }
-	err := w.repeat(revoked, m.Offset, "dead letter not copied, trying again", final, func() error {
+	err := w.repeat(revoked, consume.PauseKafka, m.Offset, "dead letter not copied, trying again", final, func() error {
 		return w.source.Copy(revoked, w.partition.Topic+w.config.Failure.DeadLetterSuffix, copied)
 	})
 	switch {

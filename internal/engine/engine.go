@@ -99,7 +99,6 @@ func (w *worker) rejoins(revoked context.Context, err error) (bool, error) {
 		return false, err
 	}
 	w.log.WarnContext(revoked, "consume: joining the group again", "error", err)
-	w.observe(consume.Event{Kind: consume.EventFenced, Err: err})
 	backoff.Sleep(revoked, rejoinPause) // Two that fence each other by mistake are not to do it all the time.
 
 	return true, nil

@@ -46,21 +46,28 @@ func newFetcher(w *worker, offset int64) *fetcher {
 func (f *fetcher) run(ctx context.Context) {
 	defer close(f.ended)
 	defer close(f.batches)
+	f.err = consume.ErrHandlerExited // unless readAhead returns
+	f.err = f.readAhead(ctx)
+}
+
+func (f *fetcher) readAhead(ctx context.Context) error {
 	var p wait
+	defer p.giveUp()
+	defer f.open.giveUp()
 	for ctx.Err() == nil {
 		batch, err := f.next(ctx)
 		if err != nil {
-			if f.err = f.judge(ctx, err); f.err != nil || ctx.Err() != nil {
-				return
+			if err := f.judge(ctx, err); err != nil || ctx.Err() != nil {
+				return err
 			}
-			f.pause(ctx, &p, consume.Event{Offset: f.offset, Err: err}, "fetch failed, trying again")
+			f.pause(ctx, &p, f.stands(consume.PauseKafka, f.offset, err), "fetch failed, trying again")
 
 			continue
 		}
 		f.unreadable = 0
 		f.resume(ctx, &p, f.offset)
 		if batch.Throttle > 0 {
-			f.tellThrottled(ctx, batch.Throttle)
+			f.logThrottled(ctx, batch.Throttle)
 		}
 		f.watchTransaction(ctx, batch)
 		if batch.Next == f.offset {
@@ -70,13 +77,15 @@ func (f *fetcher) run(ctx context.Context) {
 		}
 		arrived := time.Now()
 		if !f.handOver(ctx, batch) {
-			return
+			return nil
 		}
 		readToEnd := batch.Next >= batch.LastStable && len(batch.Records) > 0
 		if wait := f.config.Batch.Linger - time.Since(arrived); wait > 0 && readToEnd {
 			backoff.Sleep(ctx, wait)
 		}
 	}
+
+	return nil
 }
 
 // handOver gives a response to the worker, and reports whether ctx is still alive then.
@@ -137,7 +146,7 @@ var errNotNoted = errors.New("consume: note the start")
 
 // next fetches once.
 func (f *fetcher) next(ctx context.Context) (*Batch, error) {
-	return f.source.Fetch(ctx, Request{
+	return f.fetch(ctx, Request{
 		Offset: f.offset, After: f.processing, Before: func() (Care, error) { return f.before(ctx) },
 	})
 }
@@ -154,15 +163,14 @@ func (f *fetcher) watchTransaction(ctx context.Context, batch *Batch) {
 	case f.held.IsZero():
 		f.held = time.Now()
 	case time.Since(f.held) >= transactionPatience:
-		f.stand(ctx, &f.open, consume.Event{Offset: f.offset, Err: consume.ErrOpenTransaction}, "waiting for a producer to end its transaction",
+		f.stand(ctx, &f.open, f.stands(consume.PauseProducer, f.offset, consume.ErrOpenTransaction), "waiting for a producer to end its transaction",
 			"records", batch.HighWatermark-f.offset)
 	}
 }
 
-// tellThrottled tells that the broker wants this client to wait, which the source does. A client
+// logThrottled tells that the broker wants this client to wait, which the source does. A client
 // over its quota is told so again and again: one line a minute says it.
-func (f *fetcher) tellThrottled(ctx context.Context, wait time.Duration) {
-	f.observe(consume.Event{Kind: consume.EventThrottled, Offset: f.offset, Duration: wait})
+func (f *fetcher) logThrottled(ctx context.Context, wait time.Duration) {
 	if f.engine.throttled.Due(time.Minute) {
 		f.log.WarnContext(ctx, "consume: the broker throttles this client, which is over its quota", "wait", wait)
 	}

@@ -17,7 +17,7 @@ func (w *worker) handler(m consume.Message, ran *bool) idem.Handler {
 		w.busy.begin(m.Offset)
 		defer w.busy.end()
 
-		return w.safely(m, func() error {
+		return w.call(ctx, m, func() []consume.Message { return []consume.Message{m} }, func(ctx context.Context) error {
 			m := m
 			m.Record = copyOf(m.Record)
 
@@ -28,7 +28,7 @@ func (w *worker) handler(m consume.Message, ran *bool) idem.Handler {
 
 // handle calls Config.Handle, which may do with the record what it likes.
 func (w *worker) handle(ctx context.Context, tx pgx.Tx, m consume.Message) error {
-	return w.limited(ctx, func(ctx context.Context) error { return w.config.Handle(w.config.Context(ctx, m.Record), tx, m) })
+	return w.limited(ctx, func(ctx context.Context) error { return w.config.Handle(ctx, tx, m) })
 }
 
 // limited calls a handler with Config.HandlerTimeout.
@@ -72,9 +72,19 @@ func (w *worker) batchHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Event
 	w.busy.begin(batch[0].Offset)
 	defer w.busy.end()
 
-	return w.safely(batch[0], func() error {
+	return w.call(ctx, batch[0], func() []consume.Message { return fetchedMessages(fresh) }, func(ctx context.Context) error {
 		return w.limited(ctx, func(ctx context.Context) error { return w.config.HandleBatch(ctx, tx, batch) })
 	})
+}
+
+// fetchedMessages returns the records that are the Data of events, as they were fetched.
+func fetchedMessages(events []idem.Event) []consume.Message {
+	messages := make([]consume.Message, len(events))
+	for i, e := range events {
+		messages[i] = consume.Message{Record: *e.Data.(*consume.Record), EventID: e.ID, Attempt: 1} //nolint:forcetypeassert // gather set it.
+	}
+
+	return messages
 }
 
 // messagesOf returns the records that are the Data of events, as handlers get them.

@@ -55,7 +55,11 @@ func (w *worker) skip(revoked context.Context, away *outOfRangeError) (int64, er
 			earliest = w.owner.Next()
 		}
 	default: // The log has moved on meanwhile.
-		w.pause(revoked, new(wait), consume.Event{Offset: away.offset, Err: away}, "the offset is in the log, trying again")
+		var p wait
+		defer p.giveUp()
+		if w.pause(revoked, &p, w.stands(consume.PauseKafka, away.offset, away), "the offset is in the log, trying again") {
+			w.resume(revoked, &p, away.offset)
+		}
 
 		return away.offset, nil
 	}
@@ -110,7 +114,7 @@ func (w *worker) moveTo(revoked context.Context, to int64, reset bool) error {
 	case err != nil && revoked.Err() == nil:
 		return fmt.Errorf("consume: go on at offset %d of %v: %w", to, w.partition, err)
 	case err == nil:
-		w.observe(consume.Event{Kind: consume.EventSkipped, Offset: to})
+		w.tell(revoked, to, consume.Event{Kind: consume.EventSkipped})
 	}
 
 	return nil

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/idem"
 )
 
 // With LetPanic a panic goes on to where nobody stops it.
@@ -16,17 +17,25 @@ func TestLetPanic(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("boom")
 	for _, let := range []bool{false, true} {
-		config, err := consume.Config{LetPanic: let, DrainTimeout: time.Second, Handle: func(context.Context, pgx.Tx, consume.Message) error { return nil }, Observe: func(consume.Event) { panic(cause) }}.Complete(false)
+		config, err := consume.Config{LetPanic: let, DrainTimeout: time.Second, Handle: func(context.Context, pgx.Tx, consume.Message) error { return nil }, Hooks: consume.Hooks{
+			Event:   func(context.Context, consume.Event) { panic(cause) },
+			Process: idem.Hook[consume.ProcessBegin, consume.ProcessEnd]{Begin: func(context.Context, consume.ProcessBegin) context.Context { panic(cause) }},
+		}}.Complete(false)
 		if err != nil {
 			t.Fatal(err)
 		}
 		w := &worker{config: &config}
 		for name, call := range map[string]func() error{
 			"handler": func() error { return w.safely(consume.Message{}, func() error { panic(cause) }) },
-			"Observe": func() error {
-				w.config.Observe(consume.Event{})
+			"an event": func() error {
+				w.tell(t.Context(), 0, consume.Event{})
 
 				return nil
+			},
+			"a hook": func() error {
+				_, err := w.watchOne(t.Context(), idem.OpProcess, consume.Message{}, func(context.Context) (idem.Outcome, error) { return 0, nil })
+
+				return err
 			},
 		} {
 			var err error

@@ -44,7 +44,7 @@ func newWorker(e *Engine, a Assignment) *worker {
 		log:     a.Logger.With("topic", a.Partition.Topic, "partition", a.Partition.Number),
 		once:    idem.WithRetry(idem.RetryPolicy{MaxAttempts: 1, ResolveTimeout: e.config.DrainTimeout}),
 		suspect: newSuspicion(), look: make(chan struct{}, 1),
-		breaker: &breaker{policy: e.config.Failure.Breaker},
+		breaker: &breaker{policy: e.config.Failure.Breaker, hook: e.config.Hooks.Pause},
 	}
 	w.done = w.reach
 
@@ -58,14 +58,18 @@ func (w *worker) checkpoints() bool { return w.config.Mode != consume.ByEventID 
 // or an error that must end the consumer. Handlers run with the context work: they finish what
 // they have begun after the revocation.
 func (w *worker) run(revoked, work context.Context) error {
+	end := consume.AssignmentEnd{Err: errNoReturn}
 	offset, err := w.acquire(revoked)
 	assigned, going := false, true
 	for going && revoked.Err() == nil {
 		if err == nil {
 			if !assigned {
 				assigned = true
-				w.observe(consume.Event{Kind: consume.EventAssigned, Offset: offset})
-				defer w.observe(consume.Event{Kind: consume.EventRevoked})
+				_, assignment := watch(work, w.config.Hooks.Assignment, consume.AssignmentBegin{Place: w.at(offset)})
+				defer func() {
+					w.breaker.giveUp()
+					assignment.end(end)
+				}()
 			}
 			err = w.consume(revoked, work, offset)
 			going = err != nil
@@ -76,8 +80,9 @@ func (w *worker) run(revoked, work context.Context) error {
 	// Not deferred: a panic must leave it as it is.
 	w.endInOrder(revoked)
 	if going {
-		return nil // It was revoked: whatever kept this owner from going on, the next one finds it too.
+		err = nil // It was revoked: whatever kept this owner from going on, the next one finds it too.
 	}
+	end.Err = err
 
 	return err
 }
@@ -182,7 +187,6 @@ func (w *worker) processAll(revoked, work context.Context, batch fetched) error 
 	if batch.note != noNote {
 		w.suspect.note = batch.note
 	}
-	w.observe(consume.Event{Kind: consume.EventFetched, Offset: batch.Next, Records: len(batch.Records), Lag: max(0, batch.HighWatermark-batch.Next)})
 	w.owner.SetLeaderEpoch(batch.LeaderEpoch)
 	for records := batch.Records; len(records) > 0 && revoked.Err() == nil; {
 		n, err := w.processSome(revoked, work, records)
@@ -280,9 +284,4 @@ func (w *worker) verify(ctx context.Context) error {
 	}
 
 	return nil // If it was not to be found out, the next time will do.
-}
-
-func (w *worker) observe(e consume.Event) {
-	e.Topic, e.Partition = w.partition.Topic, w.partition.Number
-	w.config.Observe(e)
 }

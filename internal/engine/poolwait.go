@@ -115,7 +115,7 @@ func (p *poolWatch) run(ctx context.Context, e *Engine) {
 func (p *poolWatch) tellSlow(ctx context.Context, now time.Time) {
 	for _, w := range p.all() {
 		if running, offset := w.busy.slow(now); running > 0 {
-			w.observe(consume.Event{Kind: consume.EventHandlerSlow, Offset: offset, Duration: running})
+			w.tell(ctx, offset, consume.Event{Kind: consume.EventHandlerSlow, Duration: running})
 			w.log.WarnContext(ctx, "consume: a handler has not returned yet", "offset", offset, "running", running)
 		}
 	}
@@ -145,11 +145,11 @@ func (p *poolWatch) tell(ctx context.Context, e *Engine, stat *pgxpool.Stat, now
 		if running := now.Sub(time.Unix(0, since)); since > 0 && running >= poolWaitAfter {
 			offset := w.busy.offset.Load()
 			handlers = append(handlers, fmt.Sprintf("%v at offset %d", w.partition, offset))
-			w.observe(consume.Event{Kind: consume.EventPoolWait, Offset: offset, Duration: running, Err: reason})
+			w.tell(ctx, offset, consume.Event{Kind: consume.EventPoolWait, Duration: running, Err: reason})
 		}
 	}
-	if len(handlers) == 0 {
-		e.config.Observe(consume.Event{Kind: consume.EventPoolWait, Partition: None, Offset: None, Err: reason})
+	if tell := e.config.Hooks.Event; tell != nil && len(handlers) == 0 {
+		tell(ctx, consume.Event{Place: consume.Place{Partition: None, Offset: None}, Kind: consume.EventPoolWait, Err: reason})
 	}
 	slices.Sort(handlers)
 	e.config.Logger.WarnContext(ctx, "consume: the guard's pool has no connection to give",

@@ -44,12 +44,17 @@ func (w *worker) acquire(revoked context.Context) (int64, error) {
 // is said if the partition is revoked meanwhile.
 func (w *worker) own(revoked context.Context, start func() (int64, error)) error {
 	err := w.persist(revoked, "acquire the partition", func() error {
+		var former standstill
+		defer former.end(false)
 		owner, err := w.guard.Acquire(revoked, w.partition, idem.AcquireOptions{
 			Patience: w.config.DrainTimeout,
 			Start:    func(context.Context) (int64, error) { return start() },
-			Waiting:  func(reason error) { w.observe(consume.Event{Kind: consume.EventPaused, Offset: None, Err: reason}) },
+			Waiting: func(reason error) {
+				former.begin(revoked, w.config.Hooks.Pause, w.stands(consume.PauseFormerOwner, None, reason))
+			},
 		})
 		if err == nil {
+			former.end(true)
 			w.owner = owner
 		}
 
@@ -102,7 +107,7 @@ func (w *worker) rewound(revoked context.Context, last int64, err error) error {
 		return fmt.Errorf("consume: %w (%w); find out which commits are lost, then let Config.OnDatabaseRewind read the records again or move the checkpoint (idemctl checkpoint reset)", err, errFinal)
 	}
 	w.log.ErrorContext(revoked, "consume: the database went back in time, reading again from the checkpoint", "checkpoint", next, "was", last, "error", err)
-	w.observe(consume.Event{Kind: consume.EventRewound, Offset: next, Records: int(max(0, last-next)), Err: err})
+	w.tell(revoked, next, consume.Event{Kind: consume.EventRewound, Records: int(max(0, last-next)), Err: err})
 	w.done(next)
 
 	return nil

@@ -73,7 +73,9 @@ func (w *worker) processOnce(work context.Context, m consume.Message, handler id
 		event.Fingerprint = idem.FingerprintOf(m.Value)
 	}
 
-	return w.owner.Process(work, event, handler, w.once)
+	return w.watchOne(work, idem.OpProcess, m, func(work context.Context) (idem.Outcome, error) {
+		return w.owner.Process(work, event, handler, w.once)
+	})
 }
 
 func (w *worker) metadata(m consume.Message) *idem.Metadata {
@@ -105,10 +107,6 @@ func (w *worker) settle(m consume.Message, processed, duplicates int, took time.
 	w.done(m.Offset + 1)
 	if processed > 0 {
 		w.closeBreaker(m.Offset)
-		w.observe(consume.Event{Kind: consume.EventProcessed, Offset: m.Offset, Records: processed, Lag: m.Lag(), Duration: took})
-	}
-	if duplicates > 0 {
-		w.observe(consume.Event{Kind: consume.EventDuplicate, Offset: m.Offset, Records: duplicates, Lag: m.Lag(), Duration: took})
 	}
 }
 

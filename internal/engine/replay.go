@@ -63,33 +63,31 @@ func (w *worker) replayOne(revoked, work context.Context, letter idem.DeadLetter
 	t := &trial{
 		m: m, told: []any{"dead_letter", letter.ID},
 		run: func(m consume.Message, handler idem.Handler) (idem.Outcome, error) {
-			return w.owner.Replay(work, letter, handler, w.replayOptions(m)...)
+			return w.watchOne(work, idem.OpReplay, m, func(work context.Context) (idem.Outcome, error) {
+				return w.owner.Replay(work, letter, handler, w.replayOptions(m)...)
+			})
 		},
 		another: func(m consume.Message, _ time.Duration, err error) (time.Duration, bool) {
 			failures++
 			pause, ok := RetryPauses.Pause(failures), m.Attempt < replayAttempts(w.config.Failure.Retry)
 			if ok {
-				w.observe(consume.Event{Kind: consume.EventAttemptFailed, Offset: m.Offset, Err: err})
+				w.tell(work, m.Offset, consume.Event{Kind: consume.EventRetry, Duration: pause, Err: err})
 				w.log.WarnContext(work, "consume: dead letter not processed, trying again", "dead_letter", letter.ID, "offset", m.Offset, "attempt", m.Attempt, "pause", pause, "error", err)
 			}
 
 			return pause, ok
 		},
 	}
-	verdict, outcome, took, err := w.try(revoked, work, t)
+	verdict, _, _, err := w.try(revoked, work, t)
 	switch verdict {
-	case settled:
-		if outcome == idem.Processed { // Else its event was processed otherwise.
-			w.observe(consume.Event{Kind: consume.EventReplayed, Offset: m.Offset, Duration: took})
-		}
-
+	case settled: // Its event may have been processed otherwise.
 		return nil
 	case lost:
 		w.putBack(revoked, letter)
 
 		return err
 	case collided:
-		w.observe(consume.Event{Kind: consume.EventCollision, Offset: m.Offset, Err: err})
+		w.tell(work, m.Offset, consume.Event{Kind: consume.EventCollision, Err: err})
 
 		return w.reopen(revoked, work, letter, t.m.Attempt, err)
 	case refused:
@@ -129,7 +127,7 @@ func (w *worker) reopen(revoked, work context.Context, letter idem.DeadLetter, a
 		letter.Copied = copied
 	}
 	w.log.ErrorContext(work, "consume: replay of a dead letter failed", "dead_letter", letter.ID, "offset", letter.Offset, "error", reason)
-	w.observe(consume.Event{Kind: consume.EventDeadLetter, Offset: letter.Offset, Err: reason})
+	w.tell(work, letter.Offset, consume.Event{Kind: consume.EventDeadLetter, Err: reason})
 
 	return w.endOf(revoked, m, w.persist(revoked, "open a dead letter again", func() error {
 		return w.owner.ReopenDeadLetter(work, letter, attempts, errors.New(textOf(reason)))

@@ -46,7 +46,7 @@ func (w *worker) fetchRequested(revoked, work context.Context, letter idem.DeadL
 
 // fetchOne reads the record at an offset.
 func (w *worker) fetchOne(ctx context.Context, offset int64) (consume.Record, error) {
-	batch, err := w.source.Fetch(ctx, Request{Offset: offset, Uncounted: true})
+	batch, err := w.fetch(ctx, Request{Offset: offset, Uncounted: true})
 	switch {
 	case errors.Is(err, ErrOutOfRange):
 		return consume.Record{}, errNotInLog

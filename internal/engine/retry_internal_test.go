@@ -55,11 +55,22 @@ func TestAttemptsEnd(t *testing.T) {
 // The breaker opens at the n-th record in a row, tells once a minute, and a success closes it.
 func TestBreaker(t *testing.T) {
 	t.Parallel()
-	b := breaker{policy: consume.BreakerPolicy{Failures: 3}}
+	var began, ended int
+	b := breaker{policy: consume.BreakerPolicy{Failures: 3}, hook: idem.Hook[consume.PauseBegin, consume.PauseEnd]{
+		Begin: func(ctx context.Context, _ consume.PauseBegin) context.Context {
+			began++
+
+			return ctx
+		},
+		End: func(context.Context, consume.PauseBegin, consume.PauseEnd) { ended++ },
+	}}
 	now := time.Now()
-	for i, want := range []struct{ open, opened bool }{{false, false}, {false, false}, {true, true}, {true, false}} {
-		if open, opened := b.fail(now); open != want.open || opened != want.opened {
-			t.Errorf("record %d: open %t, opened just now %t", i+1, open, opened)
+	for i, want := range []struct {
+		open  bool
+		began int
+	}{{false, 0}, {false, 0}, {true, 1}, {true, 1}} {
+		if open := b.fail(t.Context(), now, consume.PauseBegin{}); open != want.open || began != want.began {
+			t.Errorf("record %d: open %t, %d pauses", i+1, open, began)
 		}
 	}
 	for second, want := range map[int]bool{0: true, 59: false, 60: true} {
@@ -71,10 +82,10 @@ func TestBreaker(t *testing.T) {
 			t.Errorf("after %d s a line is due: %t, %d failures", second, due, failures)
 		}
 	}
-	if open := b.succeed(now.Add(time.Hour)); open != time.Hour || b.isOpen() {
-		t.Errorf("it was open for %v, and is still: %t", open, b.isOpen())
+	if open := b.succeed(now.Add(time.Hour)); open != time.Hour || b.isOpen() || ended != 1 {
+		t.Errorf("it was open for %v, and is still: %t; %d pauses have ended", open, b.isOpen(), ended)
 	}
-	if open, _ := b.fail(now); open || b.succeed(now) != 0 {
+	if open := b.fail(t.Context(), now, consume.PauseBegin{}); open || b.succeed(now) != 0 {
 		t.Error("one more failure opened it again")
 	}
 }

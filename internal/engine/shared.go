@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
 )
 
@@ -44,7 +45,9 @@ func (w *worker) sharedHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Even
 	defer w.busy.end()
 	for i, m := range messagesOf(fresh) {
 		w.busy.begin(m.Offset)
-		err := w.safely(m, func() error { return w.handle(ctx, tx, m) })
+		err := w.call(ctx, m, func() []consume.Message { return fetchedMessages(fresh[i : i+1]) }, func(ctx context.Context) error {
+			return w.handle(ctx, tx, m)
+		})
 		if err == nil {
 			err = endOfTurn(tx)
 		}
@@ -77,7 +80,10 @@ func (w *worker) queueHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Event
 	record := -1 // whose statement's answer is read
 	for i, m := range messages {
 		before := queue.Len()
-		if err := w.safely(m, func() error { return w.config.HandleQueue(w.config.Context(ctx, m.Record), &queue, m) }); err != nil {
+		err := w.call(ctx, m, func() []consume.Message { return fetchedMessages(fresh[i : i+1]) }, func(ctx context.Context) error {
+			return w.config.HandleQueue(ctx, &queue, m)
+		})
+		if err != nil {
 			return &idem.EventError{Index: i, Err: err}
 		}
 		for _, statement := range queue.QueuedQueries[before:] {

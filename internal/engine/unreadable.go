@@ -51,12 +51,12 @@ func (w *worker) passUnreadable(revoked, work context.Context, bad *UnreadableEr
 
 	w.suspect.settle(false)
 	w.done(next)
-	event, message := consume.Event{Kind: consume.EventSkipped, Offset: next, Err: bad}, "consume: unreadable batch skipped, its records are lost to this consumer"
+	kind, offset, message := consume.EventSkipped, next, "consume: unreadable batch skipped, its records are lost to this consumer"
 	if w.config.OnUnreadable == consume.StoreUnreadable {
-		event, message = consume.Event{Kind: consume.EventDeadLetter, Offset: bad.First, Err: bad}, "consume: unreadable batch stored as a dead letter"
+		kind, offset, message = consume.EventDeadLetter, bad.First, "consume: unreadable batch stored as a dead letter"
 	}
 	w.log.ErrorContext(work, message, "first", bad.First, "last", bad.Last, "bytes", bad.Size, "error", bad.Err)
-	w.observe(event)
+	w.tell(work, offset, consume.Event{Kind: kind, Err: bad})
 
 	return next, nil
 }

@@ -10,34 +10,64 @@ import (
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
 )
 
-// waitLine is how often the log, and EventPaused, tell of a wait that lasts.
+// waitLine is how often the log tells of a wait that lasts.
 const waitLine = time.Minute
 
 // wait is for what has failed and is tried again. The zero value is for what has not failed yet.
 type wait struct {
 	failed      int
 	since, told time.Time
+	pause       standstill
+}
+
+// giveUp is deferred where a wait can end without going on.
+func (p *wait) giveUp() { p.pause.end(false) }
+
+// standstill is a pause of the partition, for its hooks. The zero value has not begun.
+type standstill struct {
+	hook  watched[consume.PauseBegin, consume.PauseEnd]
+	begun bool
+}
+
+// begin begins unless it has begun.
+func (s *standstill) begin(ctx context.Context, hook idem.Hook[consume.PauseBegin, consume.PauseEnd], why consume.PauseBegin) {
+	if !s.begun {
+		s.begun = true
+		_, s.hook = watch(ctx, hook, why)
+	}
+}
+
+// end ends what has begun.
+func (s *standstill) end(goesOn bool) {
+	if s.begun {
+		s.begun = false
+		s.hook.end(consume.PauseEnd{GoesOn: goesOn})
+	}
+}
+
+// stands says where and why the partition stands still.
+func (w *worker) stands(kind consume.PauseKind, offset int64, err error) consume.PauseBegin {
+	return consume.PauseBegin{Place: w.at(offset), Kind: kind, Err: err}
 }
 
 // pause tells why something is tried again, waits as long as befits the number of failed tries, and
 // reports whether ctx is still alive then.
-func (w *worker) pause(ctx context.Context, p *wait, why consume.Event, message string, details ...any) bool {
+func (w *worker) pause(ctx context.Context, p *wait, why consume.PauseBegin, message string, details ...any) bool {
 	w.stand(ctx, p, why, message, details...)
 
 	return backoff.Sleep(ctx, RetryPauses.Pause(p.failed))
 }
 
 // stand tells why the partition stands still, at first and once a minute.
-func (w *worker) stand(ctx context.Context, p *wait, why consume.Event, message string, details ...any) {
+func (w *worker) stand(ctx context.Context, p *wait, why consume.PauseBegin, message string, details ...any) {
 	now := time.Now()
 	if p.failed++; p.failed == 1 {
 		p.since = now
+		p.pause.begin(ctx, w.config.Hooks.Pause, why)
 	}
 	if now.Sub(p.told) >= waitLine {
 		p.told = now
-		why.Kind, why.Duration = consume.EventPaused, now.Sub(p.since)
-		w.observe(why)
-		w.log.WarnContext(ctx, "consume: "+message, append(details, "offset", why.Offset, "since", why.Duration, "error", why.Err)...)
+		w.log.WarnContext(ctx, "consume: "+message, append(details, "offset", why.Offset, "since", now.Sub(p.since), "error", why.Err)...)
 	}
 }
 
@@ -47,15 +77,16 @@ func (w *worker) resume(ctx context.Context, p *wait, offset int64) {
 		return
 	}
 	waited := time.Since(p.since)
+	p.pause.end(true)
 	*p = wait{}
-	w.observe(consume.Event{Kind: consume.EventResumed, Offset: offset, Duration: waited})
 	w.log.InfoContext(ctx, "consume: going on", "offset", offset, "waited", waited)
 }
 
 // repeat repeats what must succeed before the partition can go on, until it does, the error is
 // final, or ctx ends.
-func (w *worker) repeat(ctx context.Context, offset int64, message string, final func(error) bool, try func() error) error {
+func (w *worker) repeat(ctx context.Context, kind consume.PauseKind, offset int64, message string, final func(error) bool, try func() error) error {
 	var p wait
+	defer p.giveUp()
 	for {
 		err := try()
 		switch {
@@ -63,7 +94,7 @@ func (w *worker) repeat(ctx context.Context, offset int64, message string, final
 			w.resume(ctx, &p, offset)
 
 			return nil
-		case ctx.Err() != nil, final(err), !w.pause(ctx, &p, consume.Event{Offset: offset, Err: err}, message):
+		case ctx.Err() != nil, final(err), !w.pause(ctx, &p, w.stands(kind, offset, err), message):
 			return err
 		}
 	}
@@ -74,14 +105,14 @@ func (w *worker) repeat(ctx context.Context, offset int64, message string, final
 func (w *worker) persist(ctx context.Context, what string, try func() error) error {
 	final := func(err error) bool { return !idem.IsTransient(err) || disowned(err) }
 
-	return w.repeat(ctx, None, "waiting for PostgreSQL to "+what, final, try)
+	return w.repeat(ctx, consume.PauseTransient, None, "waiting for PostgreSQL to "+what, final, try)
 }
 
 // askBroker repeats a request until it is answered, refused for good or no longer wanted: then it
 // returns nil, and the caller looks at the context.
 func (w *worker) askBroker(revoked context.Context, what string, request func() error) error {
 	final := func(err error) bool { return errors.Is(err, ErrOtherTopic) || fatal(err) }
-	err := w.repeat(revoked, None, "waiting for Kafka to "+what, final, request)
+	err := w.repeat(revoked, consume.PauseKafka, None, "waiting for Kafka to "+what, final, request)
 	if revoked.Err() != nil {
 		return nil //nolint:nilerr // See above.
 	}
