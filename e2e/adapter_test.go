@@ -28,6 +28,7 @@ const envAdapter = "IDEM_TEST_ADAPTER"
 // runner is a consumer of any adapter.
 type runner interface {
 	Run(ctx context.Context) error
+	Health() consume.Health
 }
 
 // adapters make the same consumer with each adapter and group protocol.

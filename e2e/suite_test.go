@@ -101,6 +101,8 @@ func events(first, n, partitions int) []kafka.Message {
 
 // member is a running consumer.
 type member struct {
+	runner
+
 	stop  context.CancelFunc
 	ended chan error
 }
@@ -140,7 +142,7 @@ func (s *bench) start(t testing.TB, change func(*settings)) *member {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	m := &member{stop: cancel, ended: make(chan error, 1)}
+	m := &member{runner: consumer, stop: cancel, ended: make(chan error, 1)}
 	go func() { m.ended <- consumer.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()

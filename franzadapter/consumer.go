@@ -70,7 +70,17 @@ func (c *Consumer) Run(ctx context.Context) error {
 		return consume.ErrRunning
 	}
 	defer c.running.Store(false)
+	c.engine.Become(consume.Starting, nil)
+	err := c.run(ctx)
+	c.engine.Become(consume.NotRunning, err)
 
+	return err
+}
+
+// Health returns what the consumer is doing, at once and at any time.
+func (c *Consumer) Health() consume.Health { return c.engine.Health() }
+
+func (c *Consumer) run(ctx context.Context) error {
 	if err := c.engine.Register(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
@@ -79,6 +89,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	defer beside.Wait()
 	defer stop()
 	beside.Go(func() { c.engine.Watch(ctx) })
+	defer context.AfterFunc(ctx, func() { c.engine.Become(consume.Leaving, nil) })()
 
 	m, connected, cut, err := c.connect(ctx, stop)
 	if err != nil {
@@ -130,6 +141,7 @@ func (m *member) runGroup(ctx, connected context.Context, all []topic) {
 	for i, t := range all {
 		names[i] = t.name
 	}
+	m.consumer.engine.Become(consume.Joining, nil)
 	m.client.AddConsumeTopics(names...)
 	var beside sync.WaitGroup
 	beside.Go(func() { m.watch(ctx) })

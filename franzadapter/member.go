@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/engine"
 	"github.com/nova-events/idempotent-consumer/internal/onceper"
@@ -70,6 +71,7 @@ func (m *member) assigned(ctx context.Context, _ *kgo.Client, added map[string][
 		}
 	}
 	id, generation := m.client.GroupMetadata()
+	m.consumer.engine.Joined(id, generation)
 	m.log.InfoContext(ctx, "franzadapter: partitions assigned", "partitions", len(m.assignments), "new", begun, "member", id, "generation", generation)
 }
 
@@ -168,6 +170,9 @@ func (m *member) remove(all []*assignment) {
 		if m.assignments[a.partition] == a {
 			delete(m.assignments, a.partition)
 		}
+	}
+	if len(m.assignments) == 0 {
+		m.consumer.engine.Become(consume.Joining, nil)
 	}
 }
 
@@ -269,6 +274,7 @@ func (m *member) fail(err error) {
 
 // OnGroupManageError implements kgo.HookGroupManageError: franz-go tries again.
 func (m *member) OnGroupManageError(err error) {
+	m.consumer.engine.Because(err)
 	if err := fatal(err); err != nil {
 		m.fail(err)
 	}

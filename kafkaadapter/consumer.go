@@ -65,7 +65,18 @@ func (c *Consumer) Run(ctx context.Context) error {
 		return consume.ErrRunning
 	}
 	defer c.running.Store(false)
+	c.engine.Become(consume.Starting, nil)
+	err := c.run(ctx)
+	c.engine.Become(consume.NotRunning, err)
 
+	return err
+}
+
+// Health returns what the consumer is doing, at once and at any time.
+func (c *Consumer) Health() consume.Health { return c.engine.Health() }
+
+func (c *Consumer) run(ctx context.Context) error {
+	defer context.AfterFunc(ctx, func() { c.engine.Become(consume.Leaving, nil) })()
 	if err := c.engine.Register(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
@@ -103,6 +114,7 @@ func (c *Consumer) runGroup(ctx context.Context, member *membership, topics []fe
 	client := &kafka.Client{Addr: c.brokers, Transport: transport, Timeout: requestTimeout}
 
 	for {
+		c.engine.Become(consume.Joining, nil)
 		generation, err := member.Join(ctx, names)
 		switch {
 		case ctx.Err() != nil:
@@ -110,6 +122,7 @@ func (c *Consumer) runGroup(ctx context.Context, member *membership, topics []fe
 		case err != nil:
 			return fatal(err)
 		}
+		c.engine.Joined(generation.MemberID, generation.ID)
 		if err := newGeneration(c, generation, member, client, topics).run(ctx); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package kafkaadapter
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
@@ -32,6 +33,11 @@ func newMembership(ctx context.Context, c *Consumer, connections *connections) *
 			return c.partitionsOf(ctx, connections, topics)
 		},
 		Log: func(level slog.Level, message string, args ...any) {
+			var reason error
+			if level >= slog.LevelWarn {
+				reason = fmt.Errorf("%s: %v", message, args[len(args)-1])
+			}
+			c.engine.Because(reason)
 			c.consume.Logger.Log(quiet, level, "kafkaadapter: "+message, args...)
 		},
 	})}

@@ -44,6 +44,7 @@ func (c *Consumer) awaitTopics(ctx context.Context, connections *connections) (f
 			}
 			deadline = time.Now().Add(c.config.TopicGrace) // Nobody has said that it is missing.
 		}
+		c.engine.Become(consume.Starting, c.config.explained(err))
 		if told.Due(time.Minute) {
 			c.consume.Logger.WarnContext(ctx, "kafkaadapter: waiting for the topics", "error", c.config.explained(err))
 		}

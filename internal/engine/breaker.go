@@ -15,7 +15,6 @@ const breakerLine = time.Minute
 // breaker is that of one partition. Its lanes share it.
 type breaker struct {
 	policy consume.BreakerPolicy
-	hook   idem.Hook[consume.PauseBegin, consume.PauseEnd]
 
 	mu       sync.Mutex
 	failures int        // records in a row
@@ -25,13 +24,13 @@ type breaker struct {
 }
 
 // fail counts a record and reports whether the breaker is open.
-func (b *breaker) fail(ctx context.Context, now time.Time, why consume.PauseBegin) (open bool) {
+func (b *breaker) fail(ctx context.Context, now time.Time, w *worker, why consume.PauseBegin) (open bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.failures++
 	if b.opened.IsZero() && b.policy.Failures != idem.Unlimited && b.failures >= b.policy.Failures {
 		b.opened = now
-		b.pause.begin(ctx, b.hook, why)
+		b.pause.begin(ctx, w, why)
 	}
 
 	return !b.opened.IsZero()
@@ -120,7 +119,7 @@ func (w *worker) hold(ctx context.Context, a *attempts, m consume.Message, err e
 	case a.held && now.Sub(a.began) >= w.config.Failure.Breaker.Patience:
 		return false
 	case !a.held:
-		if a.held = w.breaker.fail(ctx, now, w.stands(consume.PauseBreaker, m.Offset, err)); !a.held {
+		if a.held = w.breaker.fail(ctx, now, w, w.stands(consume.PauseBreaker, m.Offset, err)); !a.held {
 			return false
 		}
 	}

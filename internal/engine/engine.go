@@ -33,11 +33,12 @@ type Engine struct {
 	suspected  onceper.Limit // when it was, that the database has lost commits
 	pool       poolWatch
 	lookout    lookout
+	place      place
 }
 
 // New returns an engine for a group. The configuration is complete (consume.Config.Complete).
 func New(guard *idem.Guard, config consume.Config, group string) *Engine {
-	return &Engine{guard: guard, config: config, group: group}
+	return &Engine{guard: guard, config: config, group: group, place: place{since: time.Now(), generation: None}}
 }
 
 // Register finds mistakes before the first record does, and waits for PostgreSQL to come up.
@@ -60,6 +61,7 @@ func (e *Engine) await(ctx context.Context, try func() error) error {
 		case err == nil || !idem.IsTransient(err):
 			return err
 		}
+		e.Become(consume.Starting, err)
 		e.config.Logger.WarnContext(ctx, "consume: waiting for PostgreSQL", "error", err)
 		backoff.Sleep(ctx, RetryPauses.Pause(failed))
 	}

@@ -57,6 +57,7 @@ func (w *worker) fetch(ctx context.Context, request Request) (batch *Batch, err 
 	defer func() { fetch.end(end) }()
 	batch, err = w.source.Fetch(ctx, request)
 	if end = (consume.FetchEnd{Err: err}); err == nil {
+		w.condition.learn(batch.HighWatermark)
 		end = consume.FetchEnd{
 			Records: len(batch.Records), Next: batch.Next, Lag: max(0, batch.HighWatermark-batch.Next), Throttle: batch.Throttle,
 		}

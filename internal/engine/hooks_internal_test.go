@@ -24,7 +24,7 @@ func (s *still) Fetch(context.Context, Request) (*Batch, error) { return &s.batc
 
 // Hooks that are not set cost no allocation, on the way of a record, a batch or a commit.
 func TestUnsetHooksAllocateNothing(t *testing.T) { //nolint:paralleltest // Others would allocate meanwhile.
-	w := &worker{config: hooked(t, consume.Hooks{}), source: &still{}, breaker: &breaker{policy: consume.BreakerPolicy{Failures: 1}}}
+	w := &worker{config: hooked(t, consume.Hooks{}), source: &still{}, breaker: &breaker{policy: consume.BreakerPolicy{Failures: 1}}, condition: newCondition()}
 	e := &Engine{config: *w.config}
 	ctx, m := t.Context(), consume.Message{EventID: "e"}
 	fresh := []idem.Event{{ID: "e", Data: &consume.Record{}}}
@@ -42,9 +42,9 @@ func TestUnsetHooksAllocateNothing(t *testing.T) { //nolint:paralleltest // Othe
 		assignment.end(consume.AssignmentEnd{})
 		w.tell(ctx, 1, consume.Event{Kind: consume.EventRetry})
 		var p wait
-		p.pause.begin(ctx, w.config.Hooks.Pause, w.stands(consume.PauseKafka, 1, consume.ErrUnreadable))
+		p.pause.begin(ctx, w, w.stands(consume.PauseKafka, 1, consume.ErrUnreadable))
 		p.giveUp()
-		w.breaker.fail(ctx, time.Time{}, w.stands(consume.PauseBreaker, 1, consume.ErrUnreadable))
+		w.breaker.fail(ctx, time.Time{}, w, w.stands(consume.PauseBreaker, 1, consume.ErrUnreadable))
 		w.breaker.succeed(time.Time{})
 	})
 	if allocations != 0 {
@@ -70,7 +70,7 @@ func TestHookThatEndsTheFetcher(t *testing.T) {
 	config := hooked(t, consume.Hooks{Fetch: idem.Hook[consume.FetchBegin, consume.FetchEnd]{
 		Begin: func(context.Context, consume.FetchBegin) context.Context { runtime.Goexit(); return nil }, //nolint:nlreturn // It does not.
 	}})
-	f := newFetcher(&worker{config: config}, 0)
+	f := newFetcher(&worker{config: config, condition: newCondition()}, 0)
 	go f.run(t.Context())
 	<-f.ended
 	if !errors.Is(f.err, consume.ErrHandlerExited) {

@@ -82,9 +82,11 @@ func (l *lanes) run(work context.Context, w *worker, queue <-chan *inFlight) {
 		if l.lost.Err() != nil {
 			continue // The next owner of the partition takes care of it.
 		}
+		w.condition.work(w)
 		if err := w.process(l.lost, work, current.record, nil); err != nil {
 			l.fail(err)
 		}
+		w.condition.rest(w)
 	}
 	returned = true
 }
@@ -229,13 +231,14 @@ func (w *worker) laneOwners(revoked context.Context) (owners []*idem.Owner, err 
 func (w *worker) lane(owner *idem.Owner) *worker {
 	return &worker{
 		engine: w.engine, source: w.source, config: w.config, guard: w.guard, partition: w.partition, owner: owner,
-		log: w.log, once: w.once, suspect: suspicion{note: noNote, lifted: true}, breaker: w.breaker,
+		log: w.log, once: w.once, suspect: suspicion{note: noNote, lifted: true}, breaker: w.breaker, condition: w.condition,
 	}
 }
 
 // prefixDone commits the prefix to Kafka where there is no checkpoint. Else settleLanes does, once the
 // checkpoint is there.
 func (w *worker) prefixDone(next int64) {
+	w.condition.reach(next)
 	if !w.checkpoints() {
 		w.commit(next)
 	}

@@ -20,18 +20,19 @@ type worker struct {
 	start     int64 // where the partition began, if this owner is the first; or None
 	log       *slog.Logger
 
-	once     idem.BatchOption // Repeating is up to the worker, which knows of the revocation.
-	owner    *idem.Owner      // of the partition, or of a lane; unfenced until it is acquired, and in mode ByEventID
-	reached  int64            // all records before it are done with; the checkpoint is behind over duplicates and holes in the log
-	suspect  suspicion
-	pace     pace
-	parked   idem.ParkedKeys // record keys with unresolved dead letters
-	lanes    *lanes          // nil without Config.Lanes
-	look     chan struct{}   // told by the engine's lookout
-	settling *time.Ticker    // when the checkpoint is to be taken along (settleAll)
-	breaker  *breaker        // the lanes share it
-	busy     busy
-	exited   error // why a function of the user's has ended the goroutine
+	once      idem.BatchOption // Repeating is up to the worker, which knows of the revocation.
+	owner     *idem.Owner      // of the partition, or of a lane; unfenced until it is acquired, and in mode ByEventID
+	reached   int64            // all records before it are done with; the checkpoint is behind over duplicates and holes in the log
+	suspect   suspicion
+	pace      pace
+	parked    idem.ParkedKeys // record keys with unresolved dead letters
+	lanes     *lanes          // nil without Config.Lanes
+	look      chan struct{}   // told by the engine's lookout
+	settling  *time.Ticker    // when the checkpoint is to be taken along (settleAll)
+	breaker   *breaker        // the lanes share it
+	busy      busy
+	condition *condition // its lanes share it
+	exited    error      // why a function of the user's has ended the goroutine
 
 	// done says that the record before an offset is done with, and all before it.
 	done func(next int64)
@@ -44,7 +45,7 @@ func newWorker(e *Engine, a Assignment) *worker {
 		log:     a.Logger.With("topic", a.Partition.Topic, "partition", a.Partition.Number),
 		once:    idem.WithRetry(idem.RetryPolicy{MaxAttempts: 1, ResolveTimeout: e.config.DrainTimeout}),
 		suspect: newSuspicion(), look: make(chan struct{}, 1),
-		breaker: &breaker{policy: e.config.Failure.Breaker, hook: e.config.Hooks.Pause},
+		breaker: &breaker{policy: e.config.Failure.Breaker}, condition: newCondition(),
 	}
 	w.done = w.reach
 
@@ -65,6 +66,7 @@ func (w *worker) run(revoked, work context.Context) error {
 		if err == nil {
 			if !assigned {
 				assigned = true
+				w.condition.acquire(offset)
 				_, assignment := watch(work, w.config.Hooks.Assignment, consume.AssignmentBegin{Place: w.at(offset)})
 				defer func() {
 					w.breaker.giveUp()
@@ -184,11 +186,13 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 func (w *worker) processAll(revoked, work context.Context, batch fetched) error {
 	release := batch.Release
 	defer func() { release() }()
+	defer w.condition.rest(w)
 	if batch.note != noNote {
 		w.suspect.note = batch.note
 	}
 	w.owner.SetLeaderEpoch(batch.LeaderEpoch)
 	for records := batch.Records; len(records) > 0 && revoked.Err() == nil; {
+		w.condition.work(w)
 		n, err := w.processSome(revoked, work, records)
 		if err != nil {
 			return err
@@ -220,6 +224,7 @@ func (w *worker) processAll(revoked, work context.Context, batch fetched) error 
 // checkpoint: where it does, the database has lost commits.
 func (w *worker) reach(next int64) {
 	w.reached = next
+	w.condition.reach(next)
 	if !w.checkpoints() || w.owner.Next() >= next {
 		w.commit(next)
 	}

@@ -50,7 +50,7 @@ func (w *worker) own(revoked context.Context, start func() (int64, error)) error
 			Patience: w.config.DrainTimeout,
 			Start:    func(context.Context) (int64, error) { return start() },
 			Waiting: func(reason error) {
-				former.begin(revoked, w.config.Hooks.Pause, w.stands(consume.PauseFormerOwner, None, reason))
+				former.begin(revoked, w, w.stands(consume.PauseFormerOwner, None, reason))
 			},
 		})
 		if err == nil {

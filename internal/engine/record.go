@@ -103,6 +103,7 @@ func (w *worker) settleOne(ctx context.Context, m consume.Message, outcome idem.
 // settle notes that the records up to m are done with.
 func (w *worker) settle(m consume.Message, processed, duplicates int, took time.Duration) {
 	w.suspect.settle(processed > 0)
+	w.condition.succeed()
 	w.pace.took(processed+duplicates, took)
 	w.done(m.Offset + 1)
 	if processed > 0 {

@@ -12,6 +12,7 @@ import (
 
 // replay processes the dead letters of the partition that are due.
 func (w *worker) replay(revoked, work context.Context) error {
+	defer w.condition.rest(w)
 	for revoked.Err() == nil {
 		// Not with revoked: its end would leave behind a start that nothing takes back.
 		letter, err := w.owner.NextDeadLetter(work)
@@ -21,15 +22,16 @@ func (w *worker) replay(revoked, work context.Context) error {
 		case err == nil && revoked.Err() != nil:
 			w.putBack(revoked, letter)
 
-			return nil //nolint:nilerr // There is none.
+			return nil
 		case idem.IsTransient(err), revoked.Err() != nil:
 			w.log.WarnContext(revoked, "consume: dead letters not read, trying again later", "error", err)
 
-			return nil //nolint:nilerr // They stay where they are.
+			return nil // They stay where they are.
 		case err != nil:
 			return fmt.Errorf("consume: read dead letters: %w", err)
 		}
 		due := true
+		w.condition.work(w)
 		switch {
 		case isRawBatch(letter):
 			err = w.reopen(revoked, work, letter, 0, errRawBatch)

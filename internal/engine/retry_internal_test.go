@@ -56,20 +56,21 @@ func TestAttemptsEnd(t *testing.T) {
 func TestBreaker(t *testing.T) {
 	t.Parallel()
 	var began, ended int
-	b := breaker{policy: consume.BreakerPolicy{Failures: 3}, hook: idem.Hook[consume.PauseBegin, consume.PauseEnd]{
+	w := &worker{condition: newCondition(), config: &consume.Config{Hooks: consume.Hooks{Pause: idem.Hook[consume.PauseBegin, consume.PauseEnd]{
 		Begin: func(ctx context.Context, _ consume.PauseBegin) context.Context {
 			began++
 
 			return ctx
 		},
 		End: func(context.Context, consume.PauseBegin, consume.PauseEnd) { ended++ },
-	}}
+	}}}}
+	b := breaker{policy: consume.BreakerPolicy{Failures: 3}}
 	now := time.Now()
 	for i, want := range []struct {
 		open  bool
 		began int
 	}{{false, 0}, {false, 0}, {true, 1}, {true, 1}} {
-		if open := b.fail(t.Context(), now, consume.PauseBegin{}); open != want.open || began != want.began {
+		if open := b.fail(t.Context(), now, w, consume.PauseBegin{}); open != want.open || began != want.began {
 			t.Errorf("record %d: open %t, %d pauses", i+1, open, began)
 		}
 	}
@@ -85,7 +86,7 @@ func TestBreaker(t *testing.T) {
 	if open := b.succeed(now.Add(time.Hour)); open != time.Hour || b.isOpen() || ended != 1 {
 		t.Errorf("it was open for %v, and is still: %t; %d pauses have ended", open, b.isOpen(), ended)
 	}
-	if open := b.fail(t.Context(), now, consume.PauseBegin{}); open || b.succeed(now) != 0 {
+	if open := b.fail(t.Context(), now, w, consume.PauseBegin{}); open || b.succeed(now) != 0 {
 		t.Error("one more failure opened it again")
 	}
 }

@@ -25,22 +25,25 @@ func (p *wait) giveUp() { p.pause.end(false) }
 
 // standstill is a pause of the partition, for its hooks. The zero value has not begun.
 type standstill struct {
-	hook  watched[consume.PauseBegin, consume.PauseEnd]
-	begun bool
+	hook      watched[consume.PauseBegin, consume.PauseEnd]
+	condition *condition // that is paused; nil if it has not begun
+	number    int        // of the pause
 }
 
 // begin begins unless it has begun.
-func (s *standstill) begin(ctx context.Context, hook idem.Hook[consume.PauseBegin, consume.PauseEnd], why consume.PauseBegin) {
-	if !s.begun {
-		s.begun = true
-		_, s.hook = watch(ctx, hook, why)
+func (s *standstill) begin(ctx context.Context, w *worker, why consume.PauseBegin) {
+	if s.condition == nil {
+		s.condition = w.condition
+		s.number = s.condition.pause(why.Err)
+		_, s.hook = watch(ctx, w.config.Hooks.Pause, why)
 	}
 }
 
 // end ends what has begun.
 func (s *standstill) end(goesOn bool) {
-	if s.begun {
-		s.begun = false
+	if s.condition != nil {
+		s.condition.resume(s.number)
+		s.condition = nil
 		s.hook.end(consume.PauseEnd{GoesOn: goesOn})
 	}
 }
@@ -63,7 +66,7 @@ func (w *worker) stand(ctx context.Context, p *wait, why consume.PauseBegin, mes
 	now := time.Now()
 	if p.failed++; p.failed == 1 {
 		p.since = now
-		p.pause.begin(ctx, w.config.Hooks.Pause, why)
+		p.pause.begin(ctx, w, why)
 	}
 	if now.Sub(p.told) >= waitLine {
 		p.told = now

@@ -31,6 +31,15 @@ var inherited = map[string][]string{
 		"golang.org/x/sync",
 		"golang.org/x/text",
 	},
+	"./health": {
+		"github.com/google/uuid",
+		"github.com/jackc/pgpassfile",
+		"github.com/jackc/pgservicefile",
+		"github.com/jackc/pgx/v5",
+		"github.com/jackc/puddle/v2",
+		"golang.org/x/sync",
+		"golang.org/x/text",
+	},
 	"./internal/engine": {
 		"github.com/google/uuid",
 		"github.com/jackc/pgpassfile",
@@ -108,6 +117,7 @@ func TestImports(t *testing.T) {
 // besides them only what is internal and in no room.
 var rooms = [][]string{
 	{"schema", "db", "idem", "consume", "internal/engine", "kafkaadapter"},
+	{"schema", "db", "idem", "consume", "health"},
 	{"schema", "schema/migrate", "db", "idem", "ops", "cmd/idemctl"},
 }
 

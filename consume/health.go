@@ -1,0 +1,85 @@
+package consume
+
+import "time"
+
+// Health is what a consumer is doing at one moment. It is read from memory alone, so that it is there at
+// once while Kafka or PostgreSQL hang. Package health makes HTTP probes of it.
+type Health struct {
+	At         time.Time         `json:"at"`
+	State      MemberState       `json:"state"`
+	Since      time.Time         `json:"since"`            // when State began
+	Reason     string            `json:"reason,omitempty"` // why it is in State, if an error is
+	Group      string            `json:"group"`
+	Member     string            `json:"member,omitempty"` // as the broker names it; empty outside of the group
+	Generation int32             `json:"generation"`       // the latest; -1 before the first
+	Partitions []PartitionHealth `json:"partitions"`       // those assigned, by topic and number; never nil
+}
+
+// PartitionHealth is what an assigned partition is doing.
+type PartitionHealth struct {
+	Topic     string         `json:"topic"`
+	Partition int32          `json:"partition"`
+	State     PartitionState `json:"state"`
+	Since     time.Time      `json:"since"`            // when State began; for Processing, when the records did that are under way
+	Reason    string         `json:"reason,omitempty"` // why it stands still, if it is Paused
+	Position  int64          `json:"position"`         // all records before it are done with; -1 while it is Acquiring
+	Lag       int64          `json:"lag"`              // records that were there to come when it was last fetched; -1 if not known
+	// Handler is when the oldest handler began that runs now; zero if none does.
+	Handler time.Time `json:"handler,omitzero"`
+	// LastSuccess is when a transaction was committed last, or the partition acquired; zero before.
+	LastSuccess time.Time `json:"last_success,omitzero"`
+}
+
+// MemberState says how far a consumer is on its way into its group.
+type MemberState uint8
+
+const (
+	// NotRunning is before Run and after it.
+	NotRunning MemberState = iota
+
+	// Starting is while PostgreSQL, Kafka or the topics are waited for.
+	Starting
+
+	// Joining is while the group shares out its partitions, at the start and at each rebalance.
+	Joining
+
+	// Joined is as long as the member has its partitions, or is told that there are none for it.
+	Joined
+
+	// Leaving is while what has begun is finished, because Run is to end.
+	Leaving
+)
+
+// PartitionState says what an assigned partition is doing.
+type PartitionState uint8
+
+const (
+	// Acquiring is until the partition's checkpoint is this member's.
+	Acquiring PartitionState = iota
+
+	// Idle is while no record is there to process.
+	Idle
+
+	// Processing is while records are processed.
+	Processing
+
+	// Paused is while the partition stands still though there may be records: something failed and is tried
+	// again, or is waited for. Hooks.Pause tells of the same.
+	Paused
+)
+
+// String returns the state in a word.
+func (s MemberState) String() string {
+	return nameOf(uint8(s), "not running", "starting", "joining", "joined", "leaving")
+}
+
+// MarshalText returns String.
+func (s MemberState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// String returns the state in a word.
+func (s PartitionState) String() string {
+	return nameOf(uint8(s), "acquiring", "idle", "processing", "paused")
+}
+
+// MarshalText returns String.
+func (s PartitionState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

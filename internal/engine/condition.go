@@ -1,0 +1,200 @@
+package engine
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+// condition is what a partition is doing, for Engine.Health. Its fetcher and its lanes share it.
+type condition struct {
+	mu       sync.Mutex
+	acquired bool
+	calm     time.Time // since when it has nothing to do, or is acquired
+	busy     map[*worker]time.Time
+	pauses   map[int]paused // by the numbers that pause gives them
+	paused   int            // how many there were
+	position int64
+	end      int64 // of the log when it was last fetched; None if that is not known
+	success  time.Time
+}
+
+// paused is why a partition stands still, and since when.
+type paused struct {
+	since time.Time
+	err   error
+}
+
+func newCondition() *condition {
+	return &condition{calm: time.Now(), busy: make(map[*worker]time.Time), pauses: make(map[int]paused), position: None, end: None}
+}
+
+// acquire notes where the partition goes on now that it is this member's.
+func (c *condition) acquire(offset int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	c.acquired, c.position, c.calm, c.success = true, offset, now, now
+}
+
+// work notes that a worker begins with its next records. It has some until rest is called.
+func (c *condition) work(w *worker) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy[w] = time.Now()
+}
+
+// rest ends what work has begun.
+func (c *condition) rest(w *worker) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.busy, w)
+	c.calm = time.Now()
+}
+
+// succeed notes that records are done with.
+func (c *condition) succeed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.success = time.Now()
+}
+
+// pause notes why the partition stands still, until resume is called with what it returns.
+func (c *condition) pause(err error) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.paused++
+	c.pauses[c.paused] = paused{time.Now(), err}
+
+	return c.paused
+}
+
+func (c *condition) resume(pause int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.pauses, pause)
+	c.calm = time.Now()
+}
+
+// reach notes that the records before an offset are done with.
+func (c *condition) reach(offset int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.position = offset
+}
+
+// learn notes where the log ends.
+func (c *condition) learn(end int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if end >= c.position { // Else the broker has not said.
+		c.end = end
+	}
+}
+
+// health returns what the partition is doing. A pause counts for more than what goes on beside it.
+func (c *condition) health() consume.PartitionHealth {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := consume.PartitionHealth{State: consume.Acquiring, Since: c.calm, Position: c.position, Lag: None, LastSuccess: c.success}
+	if c.acquired {
+		h.State = consume.Idle
+	}
+	if c.acquired && c.end != None {
+		h.Lag = max(0, c.end-c.position)
+	}
+	first := true
+	for _, since := range c.busy {
+		if first || since.Before(h.Since) {
+			h.State, h.Since, first = consume.Processing, since, false
+		}
+	}
+	first = true
+	for _, p := range c.pauses {
+		if first || p.since.Before(h.Since) {
+			h.State, h.Since, h.Reason, first = consume.Paused, p.since, "", false
+			if p.err != nil {
+				h.Reason = p.err.Error()
+			}
+		}
+	}
+
+	return h
+}
+
+// place is the member's place in its group.
+type place struct {
+	mu         sync.Mutex
+	state      consume.MemberState
+	since      time.Time
+	reason     string
+	member     string
+	generation int32
+}
+
+// Become notes the member's state, and why it is in it if an error is the reason. In the same state
+// only the reason is new. Who is leaving comes to nothing else.
+func (e *Engine) Become(state consume.MemberState, reason error) {
+	e.place.mu.Lock()
+	defer e.place.mu.Unlock()
+	if e.place.state == consume.Leaving && state != consume.NotRunning || e.place.state == consume.NotRunning && state == consume.Leaving {
+		return
+	}
+	if e.place.state != state {
+		e.place.state, e.place.since = state, time.Now()
+	}
+	e.place.reason = ""
+	if reason != nil {
+		e.place.reason = reason.Error()
+	}
+}
+
+// Because notes why the member is in its state; nil if nothing is wrong.
+func (e *Engine) Because(reason error) {
+	e.place.mu.Lock()
+	state := e.place.state
+	e.place.mu.Unlock()
+	e.Become(state, reason)
+}
+
+// Joined notes that the member has its place.
+func (e *Engine) Joined(member string, generation int32) {
+	e.Become(consume.Joined, nil)
+	e.place.mu.Lock()
+	defer e.place.mu.Unlock()
+	e.place.member, e.place.generation = member, generation
+}
+
+// Health returns what the consumer is doing.
+func (e *Engine) Health() consume.Health {
+	e.place.mu.Lock()
+	h := consume.Health{
+		State: e.place.state, Since: e.place.since, Reason: e.place.reason, Group: e.group,
+		Member: e.place.member, Generation: e.place.generation, Partitions: []consume.PartitionHealth{},
+	}
+	e.place.mu.Unlock()
+	handlers := make(map[*condition]time.Time) // when the oldest that runs began
+	partitions := make(map[*condition]idem.Partition)
+	for _, w := range e.pool.all() { // A partition's and those of its lanes.
+		partitions[w.condition] = w.partition
+		since := w.busy.since.Load()
+		if oldest := handlers[w.condition]; since != 0 && (oldest.IsZero() || since < oldest.UnixNano()) {
+			handlers[w.condition] = time.Unix(0, since)
+		}
+	}
+	for c, partition := range partitions {
+		p := c.health()
+		p.Topic, p.Partition, p.Handler = partition.Topic, partition.Number, handlers[c]
+		h.Partitions = append(h.Partitions, p)
+	}
+	slices.SortFunc(h.Partitions, func(a, b consume.PartitionHealth) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	})
+	h.At = time.Now()
+
+	return h
+}
