@@ -162,7 +162,9 @@ func (f *feed) run(ctx context.Context, config consume.Config) error {
 		return fmt.Errorf("make a guard: %w", err)
 	}
 	config.Hooks.Process.End = func(_ context.Context, begin consume.ProcessBegin, end consume.ProcessEnd) {
-		f.did(begin.Messages[0].Partition, int64(end.Processed))
+		if end.Processed > 0 {
+			f.did(begin.Messages[0].Partition, int64(end.Processed))
+		}
 	}
 	c, err := kafkaadapter.New(guard, kafkaadapter.Config{Brokers: f.brokers, Group: f.group, Topics: []string{f.topic}}, config)
 	if err == nil {
