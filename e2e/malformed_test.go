@@ -15,8 +15,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 )
 
-// An answer that makes no sense must not end the process: kafka-go decodes answers in goroutines
-// of its own, where a panic cannot be caught.
+// An answer that makes no sense must not end the process, or take up memory for what it only claims to hold.
 
 // liar stands between a member and a broker, and changes some of the answers.
 type liar struct {

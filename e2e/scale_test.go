@@ -51,10 +51,10 @@ func TestManyTopics(t *testing.T) { //nolint:paralleltest // It measures.
 	w.dismiss(t)
 }
 
-// One member owns 1,000 partitions, over few connections and with few goroutines: two fetch, and the
-// others ask, commit, and beat in the group; each partition has a worker and reads ahead.
+// One member owns 1,000 partitions, over few connections and with few goroutines: two connections fetch, and one
+// does all else; each partition has a worker and reads ahead.
 func TestManyPartitions(t *testing.T) { //nolint:paralleltest // It measures.
-	const partitions, maxConnections, maxGoroutines = 1_000, 8, 2*1_000 + 100
+	const partitions, maxConnections, maxGoroutines = 1_000, 3, 2*1_000 + 100
 	b, wire := broker.Watched(t)
 	db := pgtest.NewDB(t)
 	s := setupIn(t, b, partitions, db.Pool(t))

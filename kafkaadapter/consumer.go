@@ -3,18 +3,15 @@ package kafkaadapter
 import (
 	"context"
 	"fmt"
-	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
-
-	"github.com/segmentio/kafka-go"
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/engine"
 	"github.com/nova-events/idempotent-consumer/internal/unverified"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/cluster"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 )
 
@@ -24,7 +21,6 @@ type Consumer struct {
 	config  Config
 	consume consume.Config
 	engine  *engine.Engine
-	brokers net.Addr
 	running atomic.Bool
 }
 
@@ -50,7 +46,7 @@ func New(guard *idem.Guard, source Config, config consume.Config) (*Consumer, er
 	unverified.WarnOfBrokers(config.Logger, source.Brokers, source.TLS, source.SASL)
 
 	return &Consumer{
-		config: source, consume: config, engine: engine.New(guard, config, source.Group), brokers: kafka.TCP(source.Brokers...),
+		config: source, consume: config, engine: engine.New(guard, config, source.Group),
 	}, nil
 }
 
@@ -85,33 +81,31 @@ func (c *Consumer) run(ctx context.Context) error {
 	watch.Go(func() { c.engine.Watch(watching) })
 	defer watch.Wait()
 	defer stop()
-	connections := newConnections(c.config, c.consume.Logger)
-	defer func() { connections.cut(time.Now()) }() // Fetches under way would end only after MaxWait.
+	connections := newConnections(c.config)
+	defer connections.Close()
 	member := newMembership(ctx, c, connections)
 	defer member.Leave(ctx)
 	for {
-		cluster, err := c.awaitTopics(ctx, connections)
+		found, err := c.awaitTopics(ctx, connections)
 		if err != nil || ctx.Err() != nil {
 			return err
 		}
-		if err := c.engine.Bind(ctx, cluster.ID); err != nil || ctx.Err() != nil {
+		if err := c.engine.Bind(ctx, found.ID); err != nil || ctx.Err() != nil {
 			return err
 		}
-		if err := c.runGroup(ctx, member, cluster.Topics); err != nil || ctx.Err() != nil {
+		if err := c.runGroup(ctx, member, found.Topics); err != nil || ctx.Err() != nil {
 			return err
 		}
 	}
 }
 
 // runGroup takes part in the group for these topics until there are others, or ctx ends.
-func (c *Consumer) runGroup(ctx context.Context, member *membership, topics []fetch.Topic) error {
+func (c *Consumer) runGroup(ctx context.Context, member *membership, topics []cluster.Topic) error {
 	names := topicNames(topics)
-	transport := member.connections.transport(c.config, slices.Concat(names, c.deadLetterTopics(names)))
-	defer transport.CloseIdleConnections()
 	connections := member.connections
-	connections.fetcher = fetch.New(transport, c.brokers, c.config.ClientID, &connections.quota)
+	connections.Follow(slices.Concat(names, c.deadLetterTopics(names)))
+	connections.fetcher = fetch.New(connections.Client, c.config.ClientID, &connections.quota)
 	defer connections.fetcher.Close() //nolint:contextcheck // What it fetches for has ended.
-	client := &kafka.Client{Addr: c.brokers, Transport: transport, Timeout: requestTimeout}
 
 	for {
 		c.engine.Become(consume.Joining, nil)
@@ -123,13 +117,13 @@ func (c *Consumer) runGroup(ctx context.Context, member *membership, topics []fe
 			return fatal(err)
 		}
 		c.engine.Joined(generation.MemberID, generation.ID)
-		if err := newGeneration(c, generation, member, client, topics).run(ctx); err != nil {
+		if err := newGeneration(c, generation, member, topics).run(ctx); err != nil {
 			return err
 		}
-		cluster, err := c.awaitTopics(ctx, member.connections)
-		if err != nil || ctx.Err() != nil || !slices.Equal(names, topicNames(cluster.Topics)) {
+		found, err := c.awaitTopics(ctx, connections)
+		if err != nil || ctx.Err() != nil || !slices.Equal(names, topicNames(found.Topics)) {
 			return err
 		}
-		topics = cluster.Topics
+		topics = found.Topics
 	}
 }

@@ -9,5 +9,5 @@
 // Reader commits late acknowledgements under whatever generation is current, which sets
 // committed offsets back without an error, delivers the records of aborted transactions, and
 // stops for ever at batches that compaction has thinned out. This package takes part in the group
-// and fetches by itself, over kafka-go's Transport.
+// and fetches by itself.
 package kafkaadapter

@@ -6,11 +6,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/segmentio/kafka-go"
-
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/engine"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/cluster"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/group"
 )
 
@@ -23,9 +21,8 @@ type generation struct {
 	consumer *Consumer
 	group    *group.Generation
 	member   *membership
-	client   *kafka.Client
 	log      *slog.Logger
-	topics   []fetch.Topic
+	topics   []cluster.Topic
 
 	workers sync.WaitGroup
 
@@ -36,9 +33,9 @@ type generation struct {
 	failure error // why Run must end, if it must
 }
 
-func newGeneration(c *Consumer, g *group.Generation, member *membership, client *kafka.Client, topics []fetch.Topic) *generation {
+func newGeneration(c *Consumer, g *group.Generation, member *membership, topics []cluster.Topic) *generation {
 	next := &generation{
-		consumer: c, group: g, member: member, client: client,
+		consumer: c, group: g, member: member,
 		log:       c.consume.Logger.With("generation", g.ID),
 		topics:    topics,
 		committed: &committed{generation: g, topics: topics},
@@ -120,15 +117,6 @@ func (g *generation) assignment(topic string, partition int) engine.Assignment {
 		Source:    s,
 		Logger:    g.log,
 	}
-}
-
-// metadata asks for a topic.
-func (g *generation) metadata(ctx context.Context, topic string) (fetch.Cluster, error) {
-	return fetch.Metadata(ctx, g.transport(), g.consumer.brokers, g.consumer.config.ClientID, topic)
-}
-
-func (g *generation) transport() *kafka.Transport {
-	return g.client.Transport.(*kafka.Transport) //nolint:forcetypeassert // consume made it.
 }
 
 // fail makes Run end with err. The other partitions finish their records in progress.

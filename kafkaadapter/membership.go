@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 
-	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/group"
 )
 
@@ -26,11 +25,10 @@ func newMembership(ctx context.Context, c *Consumer, connections *connections) *
 	quiet := context.WithoutCancel(ctx)
 
 	return &membership{connections: connections, Member: group.New(group.Config{
-		Brokers: c.brokers, ClientID: c.config.ClientID, Group: c.config.Group, InstanceID: c.config.InstanceID,
+		Brokers: connections.Client, Group: c.config.Group, InstanceID: c.config.InstanceID,
 		SessionTimeout: c.config.SessionTimeout, RebalanceTimeout: c.config.RebalanceTimeout, HeartbeatInterval: c.config.HeartbeatInterval,
-		Dial: connections.dial, SASL: c.config.SASL,
 		Partitions: func(ctx context.Context, topics []string) (map[string]int, error) {
-			return c.partitionsOf(ctx, connections, topics)
+			return partitionsOf(ctx, connections, topics)
 		},
 		Log: func(level slog.Level, message string, args ...any) {
 			var reason error
@@ -45,18 +43,16 @@ func newMembership(ctx context.Context, c *Consumer, connections *connections) *
 
 // partitionsOf returns how many partitions topics have. Other members may subscribe to topics that do not
 // exist, or that this one may not see: those are left out.
-func (c *Consumer) partitionsOf(ctx context.Context, connections *connections, topics []string) (map[string]int, error) {
+func partitionsOf(ctx context.Context, connections *connections, topics []string) (map[string]int, error) {
 	counts := make(map[string]int, len(topics))
 	if len(topics) == 0 {
 		return counts, nil // To ask for no names is to ask for all.
 	}
-	transport := connections.transport(c.config, []string{})
-	defer transport.CloseIdleConnections()
-	cluster, err := fetch.Metadata(ctx, transport, c.brokers, c.config.ClientID, topics...)
+	metadata, err := connections.Metadata(ctx, topics...)
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range cluster.Topics {
+	for _, t := range metadata.Topics {
 		switch {
 		case t.Err == nil:
 			counts[t.Name] = t.Partitions

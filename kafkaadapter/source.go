@@ -12,14 +12,14 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/internal/engine"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/cluster"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/wire"
 )
 
 // source is a partition that a generation has assigned to this member.
 type source struct {
 	generation *generation
-	topic      fetch.Topic
+	topic      cluster.Topic
 	partition  int
 
 	missing time.Time // since when the topic is; only Fetch uses it
@@ -34,7 +34,7 @@ func (s *source) Fetch(ctx context.Context, request engine.Request) (*engine.Bat
 	if request.Uncounted {
 		memory = nil
 	}
-	response, err := s.generation.member.connections.fetcher.Fetch(ctx, fetch.Request{
+	response, err := s.connections().fetcher.Fetch(ctx, fetch.Request{
 		Topic: s.topic.Name, Partition: s.partition, Offset: request.Offset,
 		MaxBytes: config.MaxBytes, MaxWait: config.MaxWait, Memory: memory, After: request.After, Before: request.Before,
 	})
@@ -49,6 +49,8 @@ func (s *source) Fetch(ctx context.Context, request engine.Request) (*engine.Bat
 		Throttle: response.Throttle, Release: response.Release, Released: response.Released(),
 	}, nil
 }
+
+func (s *source) connections() *connections { return s.generation.member.connections }
 
 // judge says what a fetch's error means.
 func (s *source) judge(err error) error {
@@ -104,11 +106,11 @@ func (s *source) Partitions() int { return s.topic.Partitions }
 
 // CheckTopic implements engine.Source.
 func (s *source) CheckTopic(ctx context.Context) error {
-	cluster, err := s.generation.metadata(ctx, s.topic.Name)
+	metadata, err := s.connections().Metadata(ctx, s.topic.Name)
 	switch {
 	case err != nil:
 		return classified(err)
-	case len(cluster.Topics) == 1 && cluster.Topics[0].Err == nil && cluster.Topics[0].ID != s.topic.ID:
+	case len(metadata.Topics) == 1 && metadata.Topics[0].Err == nil && metadata.Topics[0].ID != s.topic.ID:
 		return engine.ErrOtherTopic
 	default:
 		return nil
@@ -117,13 +119,7 @@ func (s *source) CheckTopic(ctx context.Context) error {
 
 // EpochEnd implements engine.Source.
 func (s *source) EpochEnd(ctx context.Context, epoch int32) (latest int32, end int64, err error) {
-	g := s.generation
-	pass, err := s.generation.member.connections.asking.take(ctx)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer pass()
-	latest, end, err = fetch.EndOffsetForLeaderEpoch(ctx, g.transport(), g.consumer.brokers, g.consumer.config.ClientID, s.topic.Name, s.partition, engine.None, epoch)
+	latest, end, err = s.connections().EndOffsetForLeaderEpoch(ctx, s.topic.Name, s.partition, engine.None, epoch)
 
 	return latest, end, classified(err)
 }
@@ -131,45 +127,20 @@ func (s *source) EpochEnd(ctx context.Context, epoch int32) (latest int32, end i
 // Ends implements engine.Source.
 func (s *source) Ends(ctx context.Context, partitions ...int32) (map[int32]engine.Ends, error) {
 	topic := s.topic.Name
-	request := make([]kafka.OffsetRequest, 0, 2*len(partitions))
-	for _, number := range partitions {
-		request = append(request, kafka.FirstOffsetOf(int(number)), kafka.LastOffsetOf(int(number)))
-	}
-	pass, err := s.generation.member.connections.asking.take(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer pass()
-	response, err := listOffsets(ctx, s.generation.client, map[string][]kafka.OffsetRequest{topic: request})
+	first, last, err := s.connections().Ends(ctx, topic, partitions...)
 	if err != nil {
 		return nil, classified(fmt.Errorf("read the ends of the log: %w", err))
 	}
 	all := make(map[int32]engine.Ends, len(partitions))
-	for _, p := range response.Topics[topic] {
-		if p.Error != nil {
-			return nil, classified(fmt.Errorf("read the ends of the log: %s/%d: %w", topic, p.Partition, p.Error))
-		}
-		all[int32(p.Partition)] = engine.Ends{First: p.FirstOffset, Last: p.LastOffset} //nolint:gosec // Kafka's partitions have 32 bits.
-	}
 	for _, number := range partitions {
-		if p, ok := all[number]; !ok || p.First < 0 || p.Last < p.First {
+		ends := engine.Ends{First: first[number], Last: last[number]}
+		if ends.First < 0 || ends.Last < ends.First {
 			return nil, fmt.Errorf("read the ends of the log: %s/%d: %w", topic, number, kafka.UnknownTopicOrPartition)
 		}
+		all[number] = ends
 	}
 
 	return all, nil
-}
-
-// listOffsets asks for offsets. kafka-go panics, in this goroutine, if the answer is about a
-// partition that nobody has asked for.
-func listOffsets(ctx context.Context, client *kafka.Client, topics map[string][]kafka.OffsetRequest) (response *kafka.ListOffsetsResponse, err error) {
-	defer func() {
-		if reason := recover(); reason != nil {
-			err = fmt.Errorf("%w: the answer is about other partitions: %v", wire.ErrMalformed, reason)
-		}
-	}()
-
-	return client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: topics})
 }
 
 // Copy implements engine.Source.
@@ -178,23 +149,9 @@ func (s *source) Copy(ctx context.Context, topic string, record consume.Record) 
 	for i, h := range record.Headers {
 		headers[i] = kafka.Header(h)
 	}
-	pass, err := s.generation.member.connections.copying.take(ctx)
-	if err != nil {
-		return err
-	}
-	defer pass()
-	response, err := s.generation.client.Produce(ctx, &kafka.ProduceRequest{
-		Topic: topic, Partition: s.partition, RequiredAcks: kafka.RequireAll, Compression: kafka.Gzip,
-		Records: kafka.NewRecordReader(kafka.Record{
-			Time: record.Time, Key: nullableBytes(record.Key), Value: nullableBytes(record.Value), Headers: headers,
-		}),
+	err := s.connections().Produce(ctx, topic, s.partition, kafka.Record{
+		Time: record.Time, Key: nullableBytes(record.Key), Value: nullableBytes(record.Value), Headers: headers,
 	})
-	if err == nil {
-		err = errors.Join(response.Error)
-		for _, recordErr := range response.RecordErrors {
-			err = errors.Join(err, recordErr)
-		}
-	}
 	if err == nil {
 		return nil
 	}
@@ -217,9 +174,9 @@ func (s *source) neverCopied(ctx context.Context, topic string, err error) bool 
 	if !errors.Is(err, protocol.ErrNoPartition) {
 		return false
 	}
-	cluster, err := s.generation.metadata(ctx, topic)
+	metadata, err := s.connections().Metadata(ctx, topic)
 
-	return err == nil && len(cluster.Topics) == 1 && cluster.Topics[0].Err == nil && cluster.Topics[0].Partitions <= s.partition
+	return err == nil && len(metadata.Topics) == 1 && metadata.Topics[0].Err == nil && metadata.Topics[0].Partitions <= s.partition
 }
 
 func nullableBytes(b []byte) protocol.Bytes { //nolint:ireturn // kafka-go's interface.

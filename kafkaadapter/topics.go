@@ -14,7 +14,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
 	"github.com/nova-events/idempotent-consumer/internal/engine"
 	"github.com/nova-events/idempotent-consumer/internal/onceper"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/cluster"
 )
 
 const (
@@ -26,21 +26,19 @@ const (
 
 // awaitTopics returns the topics to consume once all exist, or one at least that matches
 // Config.TopicPattern.
-func (c *Consumer) awaitTopics(ctx context.Context, connections *connections) (fetch.Cluster, error) {
-	transport := connections.transport(c.config, []string{})
-	defer transport.CloseIdleConnections()
+func (c *Consumer) awaitTopics(ctx context.Context, connections *connections) (cluster.Metadata, error) {
 	deadline := time.Now().Add(c.config.TopicGrace)
 	var told onceper.Limit
 	for failed := 1; ; failed++ {
-		cluster, err := c.findTopics(ctx, transport)
+		found, err := c.findTopics(ctx, connections)
 		switch {
 		case err == nil || ctx.Err() != nil:
-			return cluster, nil // All is there, or it was told to stop.
+			return found, nil //nolint:nilerr // All is there, or it was told to stop.
 		case unknownTopic(err) && time.Now().After(deadline):
-			return fetch.Cluster{}, fmt.Errorf("%w: %w; create it or correct Config.Topics or TopicPattern", consume.ErrUnknownTopic, err)
+			return cluster.Metadata{}, fmt.Errorf("%w: %w; create it or correct Config.Topics or TopicPattern", consume.ErrUnknownTopic, err)
 		case !unknownTopic(err):
 			if err := fatal(err); err != nil {
-				return fetch.Cluster{}, err
+				return cluster.Metadata{}, err
 			}
 			deadline = time.Now().Add(c.config.TopicGrace) // Nobody has said that it is missing.
 		}
@@ -53,43 +51,43 @@ func (c *Consumer) awaitTopics(ctx context.Context, connections *connections) (f
 }
 
 // findTopics returns the topics in the order of their names.
-func (c *Consumer) findTopics(ctx context.Context, transport *kafka.Transport) (fetch.Cluster, error) {
-	cluster, err := fetch.Metadata(ctx, transport, c.brokers, c.config.ClientID, c.config.Topics...)
+func (c *Consumer) findTopics(ctx context.Context, connections *connections) (cluster.Metadata, error) {
+	found, err := connections.Metadata(ctx, c.config.Topics...)
 	if err != nil {
-		return fetch.Cluster{}, err
+		return cluster.Metadata{}, err
 	}
-	topics := cluster.Topics
+	topics := found.Topics
 	if pattern := c.config.TopicPattern; pattern != nil {
 		dead := c.consume.Failure.DeadLetterSuffix
-		topics = slices.DeleteFunc(topics, func(t fetch.Topic) bool {
+		topics = slices.DeleteFunc(topics, func(t cluster.Topic) bool {
 			return t.Internal || !pattern.MatchString(t.Name) || dead != "" && strings.HasSuffix(t.Name, dead)
 		})
 	}
-	if topics, err = c.withDeadLetterTopics(ctx, transport, topics); err != nil {
-		return fetch.Cluster{}, err
+	if topics, err = c.withDeadLetterTopics(ctx, connections, topics); err != nil {
+		return cluster.Metadata{}, err
 	}
 	if len(topics) == 0 {
-		return fetch.Cluster{}, fmt.Errorf("%w: none matches %v", kafka.UnknownTopicOrPartition, c.config.TopicPattern)
+		return cluster.Metadata{}, fmt.Errorf("%w: none matches %v", kafka.UnknownTopicOrPartition, c.config.TopicPattern)
 	}
 	for _, t := range topics {
 		if t.Err != nil {
-			return fetch.Cluster{}, fmt.Errorf("topic %q: %w", t.Name, t.Err)
+			return cluster.Metadata{}, fmt.Errorf("topic %q: %w", t.Name, t.Err)
 		}
 	}
-	slices.SortFunc(topics, func(a, b fetch.Topic) int { return strings.Compare(a.Name, b.Name) })
-	cluster.Topics = topics
+	slices.SortFunc(topics, func(a, b cluster.Topic) int { return strings.Compare(a.Name, b.Name) })
+	found.Topics = topics
 
-	return cluster, nil
+	return found, nil
 }
 
 // withDeadLetterTopics checks that topics have one for their dead letters. One that was found by
 // a pattern and has none is left out.
-func (c *Consumer) withDeadLetterTopics(ctx context.Context, transport *kafka.Transport, topics []fetch.Topic) ([]fetch.Topic, error) {
+func (c *Consumer) withDeadLetterTopics(ctx context.Context, connections *connections, topics []cluster.Topic) ([]cluster.Topic, error) {
 	names := c.deadLetterTopics(topicNames(topics))
 	if len(names) == 0 {
 		return topics, nil
 	}
-	found, err := fetch.Metadata(ctx, transport, c.brokers, c.config.ClientID, names...)
+	found, err := connections.Metadata(ctx, names...)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +98,7 @@ func (c *Consumer) withDeadLetterTopics(ctx context.Context, transport *kafka.Tr
 		}
 	}
 
-	topics = slices.DeleteFunc(topics, func(t fetch.Topic) bool {
+	topics = slices.DeleteFunc(topics, func(t cluster.Topic) bool {
 		deadLetters := t.Name + c.consume.Failure.DeadLetterSuffix
 		reason := missing[deadLetters]
 		switch {
@@ -135,16 +133,16 @@ func (c *Consumer) deadLetterTopics(topics []string) []string {
 // Then the members must join again.
 func (g *generation) watchTopics(ctx context.Context) {
 	for interval := firstTopicWatch; backoff.Sleep(ctx, interval); interval = topicWatchInterval {
-		cluster, err := g.consumer.findTopics(ctx, g.transport())
+		found, err := g.consumer.findTopics(ctx, g.member.connections)
 		if err != nil {
 			continue
 		}
-		if !slices.Equal(g.topics, cluster.Topics) {
+		if !slices.Equal(g.topics, found.Topics) {
 			return
 		}
-		counts := partitionCounts(cluster.Topics)
+		counts := partitionCounts(found.Topics)
 		others := slices.DeleteFunc(slices.Clone(g.group.Topics()), func(topic string) bool { return counts[topic] > 0 })
-		more, err := g.consumer.partitionsOf(ctx, g.member.connections, others)
+		more, err := partitionsOf(ctx, g.member.connections, others)
 		if err != nil {
 			continue
 		}
@@ -158,7 +156,7 @@ func (g *generation) watchTopics(ctx context.Context) {
 }
 
 // partitionCounts are how many partitions topics have.
-func partitionCounts(topics []fetch.Topic) map[string]int {
+func partitionCounts(topics []cluster.Topic) map[string]int {
 	counts := make(map[string]int, len(topics))
 	for _, t := range topics {
 		counts[t.Name] = t.Partitions
@@ -167,7 +165,7 @@ func partitionCounts(topics []fetch.Topic) map[string]int {
 	return counts
 }
 
-func topicNames(topics []fetch.Topic) []string {
+func topicNames(topics []cluster.Topic) []string {
 	names := make([]string, len(topics))
 	for i, t := range topics {
 		names[i] = t.Name
@@ -177,12 +175,12 @@ func topicNames(topics []fetch.Topic) []string {
 }
 
 // topicOf returns the topic of that name, or nothing.
-func topicOf(topics []fetch.Topic, name string) fetch.Topic {
+func topicOf(topics []cluster.Topic, name string) cluster.Topic {
 	for _, t := range topics {
 		if t.Name == name {
 			return t
 		}
 	}
 
-	return fetch.Topic{}
+	return cluster.Topic{}
 }

@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"context"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/cluster"
 )
 
 // BenchmarkConsume consumes a topic as a member of a group, as package kafkaadapter does but
@@ -46,9 +49,10 @@ func consumeAll(b *testing.B, brokers []string, topic, group string, records int
 	if err != nil {
 		b.Fatal(err)
 	}
-	transport := &kafka.Transport{ClientID: group, MetadataTTL: 2 * time.Second, MetadataTopics: []string{topic}}
-	defer transport.CloseIdleConnections()
-	fetcher := New(transport, kafka.TCP(brokers...), group, nil)
+	client := cluster.New(cluster.Config{Brokers: brokers, ClientID: group, Dial: new(net.Dialer).DialContext})
+	defer client.Close()
+	client.Follow([]string{topic})
+	fetcher := New(client, group, nil)
 
 	responses := make(chan *Response)
 	var fetchers sync.WaitGroup

@@ -150,3 +150,5 @@ func encodeAll(t testing.TB, batches ...testBatch) []byte {
 
 	return all
 }
+
+func appendInt32(b []byte, n int32) []byte { return binary.BigEndian.AppendUint32(b, uint32(n)) }

@@ -1,7 +1,7 @@
 package fetch
 
 import (
-	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -9,6 +9,8 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	protocolfetch "github.com/segmentio/kafka-go/protocol/fetch"
+
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/wire"
 )
 
 // maxRequestBytes is how much a request for many partitions asks for in all: more would keep its
@@ -42,19 +44,15 @@ func (x *exchange) maxHold() time.Duration {
 // roundTrip sends the request and reads the answer. Calls get theirs as soon as it is
 // read. After an error the connection is of no use.
 func (x *exchange) roundTrip(connection io.ReadWriter, from *stream, version int16) error {
-	if err := protocol.WriteRequest(connection, version, correlation, x.source.fetcher.clientID, x.encode()); err != nil {
+	if err := protocol.WriteRequest(connection, version, wire.Correlation, x.source.fetcher.clientID, x.encode()); err != nil {
 		return err
 	}
-	var header [8]byte
-	if _, err := io.ReadFull(connection, header[:]); err != nil {
+	size, err := wire.ReadHeader(connection)
+	switch {
+	case errors.Is(err, wire.ErrMalformed):
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	case err != nil:
 		return err
-	}
-	size := int64(binary.BigEndian.Uint32(header[:])) - 4
-	switch got := binary.BigEndian.Uint32(header[4:]); {
-	case got != correlation:
-		return fmt.Errorf("%w: it answers request %d, not %d", ErrMalformed, got, correlation)
-	case size < 0:
-		return fmt.Errorf("%w: its length is negative", ErrMalformed)
 	}
 	from.reset(size)
 

@@ -3,35 +3,31 @@ package fetch
 import (
 	"context"
 	"errors"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol"
-	protocolfetch "github.com/segmentio/kafka-go/protocol/fetch"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/cluster"
 )
 
 // Fetcher fetches for all partitions of a client. Partitions that have the same leader share its
 // requests and connections (source).
 type Fetcher struct {
-	transport *kafka.Transport
-	brokers   net.Addr
-	clientID  string
-	quota     *Quota
-	closed    atomic.Bool
+	client   *cluster.Client
+	clientID string
+	quota    *Quota
+	closed   atomic.Bool
 
 	mu      sync.Mutex
 	sources map[int32]*source // by the broker's id
 }
 
-// New returns a Fetcher. The transport must know the topics (MetadataTopics). clientID names the client
+// New returns a Fetcher. The client must know the topics' leaders (cluster.Client.Follow). clientID names the client
 // in the brokers' logs, metrics and quotas. A quota is shared by all that use the client id; if it is nil, what
 // brokers say of quotas is not heeded. A Fetcher that is not closed lets go of its connections once nobody has
 // fetched for a second.
-func New(transport *kafka.Transport, brokers net.Addr, clientID string, quota *Quota) *Fetcher {
-	return &Fetcher{transport: transport, brokers: brokers, clientID: clientID, quota: quota, sources: make(map[int32]*source)}
+func New(client *cluster.Client, clientID string, quota *Quota) *Fetcher {
+	return &Fetcher{client: client, clientID: clientID, quota: quota, sources: make(map[int32]*source)}
 }
 
 // Close lets go of the connections that are not in use, and of the others when their answer has come.
@@ -102,12 +98,21 @@ func (f *Fetcher) answerTo(ctx context.Context, c *call) (*Response, error) {
 	source.add(c) //nolint:contextcheck // Its requests are those of other partitions, too.
 	select {
 	case a := <-c.answered:
+		if !isOwn(a.err) {
+			f.client.Moved(c.Topic, c.Partition, source.broker, a.err)
+		}
+
 		return a.decode(c)
 	case <-ctx.Done():
 		c.abandoned.Store(true)
 
 		return nil, ctx.Err()
 	}
+}
+
+// isOwn reports whether an error is about an answer, and not what the broker or the network says.
+func isOwn(err error) bool {
+	return errors.As(err, new(*shortError)) || errors.Is(err, ErrMalformed) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrUnsupported)
 }
 
 // call is a Request that waits for its answer.
@@ -132,51 +137,17 @@ func (c *call) maxBytes() int64 { return min(int64(c.MaxBytes), c.account.limit(
 
 // sourceOf returns the leader of a partition.
 func (f *Fetcher) sourceOf(ctx context.Context, topic string, partition int) (*source, error) {
-	which := leaderRequest{topic: topic, partition: partition}
-	if _, err := f.transport.RoundTrip(ctx, f.brokers, &which); !errors.Is(err, errLeaderKnown) {
+	leader, err := f.client.Leader(ctx, topic, partition)
+	if err != nil {
 		return nil, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := f.sources[which.leader]
+	s := f.sources[leader]
 	if s == nil {
-		s = newSource(f, which.leader)
-		f.sources[which.leader] = s
+		s = newSource(f, leader)
+		f.sources[leader] = s
 	}
 
 	return s, nil
-}
-
-// leaderRequest asks the transport, and nobody else, which broker leads a partition: to choose where
-// it would send a request, the transport shows it what it knows of the cluster.
-type leaderRequest struct {
-	topic     string
-	partition int
-	leader    int32
-}
-
-// errLeaderKnown keeps a leaderRequest from being sent.
-var errLeaderKnown = errors.New("the leader is known")
-
-// ApiKey implements protocol.Message.
-func (*leaderRequest) ApiKey() protocol.ApiKey { return protocol.Fetch } //nolint:revive // kafka-go's spelling.
-
-// Broker implements protocol.BrokerMessage.
-func (r *leaderRequest) Broker(cluster protocol.Cluster) (protocol.Broker, error) {
-	broker, err := leaderOf(cluster, r.topic, r.partition)
-	if err != nil {
-		return broker, err
-	}
-	r.leader = broker.ID
-
-	return broker, errLeaderKnown
-}
-
-// leaderOf returns the broker that leads a partition.
-func leaderOf(cluster protocol.Cluster, topic string, partition int) (protocol.Broker, error) {
-	request := protocolfetch.Request{Topics: []protocolfetch.RequestTopic{{
-		Topic: topic, Partitions: []protocolfetch.RequestPartition{{Partition: int32(partition)}}, //nolint:gosec // The broker has assigned it.
-	}}}
-
-	return request.Broker(cluster)
 }

@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"errors"
+	"net"
 	"os"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"github.com/nova-events/idempotent-consumer/internal/apachekafka"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/cluster"
 )
 
 // startKafka starts an Apache Kafka for one test.
@@ -34,11 +36,12 @@ func startKafka(t *testing.T) *apachekafka.Cluster {
 func TestLeaderEpochs(t *testing.T) {
 	t.Parallel()
 	const topic, client = "t", "test"
-	cluster := startKafka(t)
-	transport := &kafka.Transport{MetadataTTL: 100 * time.Millisecond, MetadataTopics: []string{topic}}
-	defer transport.CloseIdleConnections()
-	addr := kafka.TCP(cluster.Addrs()...)
-	fetcher := New(transport, addr, client, nil)
+	started := startKafka(t)
+	addr := kafka.TCP(started.Addrs()...)
+	brokers := cluster.New(cluster.Config{Brokers: started.Addrs(), ClientID: client, Dial: new(net.Dialer).DialContext})
+	defer brokers.Close()
+	brokers.Follow([]string{topic})
+	fetcher := New(brokers, client, nil)
 	created, err := (&kafka.Client{Addr: addr}).CreateTopics(t.Context(), &kafka.CreateTopicsRequest{
 		Topics: []kafka.TopicConfig{{Topic: topic, NumPartitions: 1, ReplicationFactor: 1}},
 	})
@@ -80,7 +83,7 @@ func TestLeaderEpochs(t *testing.T) {
 
 	write(3)
 	former := epochAt(0)
-	if err := cluster.Restart(t.Context()); err != nil {
+	if err := started.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	write(2)
@@ -95,7 +98,7 @@ func TestLeaderEpochs(t *testing.T) {
 		var epoch int32
 		var end int64
 		retry(func() (err error) {
-			epoch, end, err = EndOffsetForLeaderEpoch(t.Context(), transport, addr, client, topic, 0, present, test.of)
+			epoch, end, err = brokers.EndOffsetForLeaderEpoch(t.Context(), topic, 0, present, test.of)
 
 			return err
 		})
@@ -103,11 +106,11 @@ func TestLeaderEpochs(t *testing.T) {
 			t.Errorf("epoch %d: told %d, which ends at %d; want %+v", test.of, epoch, end, test)
 		}
 	}
-	_, _, err = EndOffsetForLeaderEpoch(t.Context(), transport, addr, client, topic, 0, former, former)
+	_, _, err = brokers.EndOffsetForLeaderEpoch(t.Context(), topic, 0, former, former)
 	if !errors.Is(err, kafka.FencedLeaderEpoch) {
 		t.Errorf("asked with a former epoch: %v", err)
 	}
-	_, _, err = EndOffsetForLeaderEpoch(t.Context(), transport, addr, client, topic, 7, -1, former)
+	_, _, err = brokers.EndOffsetForLeaderEpoch(t.Context(), topic, 7, -1, former)
 	if err == nil {
 		t.Error("partition 7 was found")
 	}

@@ -1,5 +1,4 @@
-// Package fetch reads records from the partitions of Kafka topics over kafka-go's Transport,
-// which gives it connections, TLS, SASL and the way to the partitions' leaders. Partitions ask
+// Package fetch reads records from the partitions of Kafka topics. Partitions ask
 // one by one (Fetcher.Fetch); those with the same leader share requests and two connections.
 //
 // It decodes responses itself, because kafka-go's readers deliver the records of aborted
@@ -17,8 +16,9 @@ import (
 )
 
 const (
-	// minVersion is the first version of the request that knows transactions (Kafka 0.11).
-	minVersion = 4
+	// oldestVersion is the first version of the request that knows transactions (Kafka 0.11), newestVersion the last
+	// that names topics as read expects it and kafka-go can write.
+	oldestVersion, newestVersion = 4, 11
 
 	// netTimeout is how long a fetch may take beyond MaxWait.
 	netTimeout = 10 * time.Second

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,13 +17,17 @@ import (
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/apiversions"
 	protocolfetch "github.com/segmentio/kafka-go/protocol/fetch"
-	protocolmetadata "github.com/segmentio/kafka-go/protocol/metadata"
+
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/cluster"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/wire"
 )
 
 // script is a broker with one topic, "t", whose answers to fetches a test makes.
 type script struct {
 	fetcher *Fetcher
 	asked   chan *asked // requests for records, in the order in which they come
+
+	leaders atomic.Int32 // how often they were asked for
 
 	mu          sync.Mutex
 	connections map[net.Conn]struct{}
@@ -74,14 +80,15 @@ func startScript(t *testing.T, partitions int) *script {
 			})
 		}
 	})
-	transport := &kafka.Transport{MetadataTopics: []string{"t"}}
+	client := cluster.New(cluster.Config{Brokers: []string{listener.Addr().String()}, ClientID: "test", Dial: new(net.Dialer).DialContext})
+	client.Follow([]string{"t"})
 	t.Cleanup(func() {
-		transport.CloseIdleConnections()
+		client.Close()
 		stop()
 		_ = listener.Close() // It makes Accept return.
 		all.Wait()
 	})
-	s.fetcher = New(transport, kafka.TCP(listener.Addr().String()), "test", new(Quota))
+	s.fetcher = New(client, "test", new(Quota))
 
 	return s
 }
@@ -94,24 +101,27 @@ func (s *script) serve(ctx context.Context, connection net.Conn, port, partition
 		s.mu.Unlock()
 	}()
 	for {
-		version, id, _, message, err := protocol.ReadRequest(connection)
+		frame, err := readFrame(connection)
+		if err != nil {
+			return err
+		}
+		if key := protocol.ApiKey(binary.BigEndian.Uint16(frame[4:])); key == protocol.Metadata {
+			s.leaders.Add(1)
+			if _, err := connection.Write(metadata(port, partitions)); err != nil {
+				return err
+			}
+
+			continue
+		}
+		version, id, _, message, err := protocol.ReadRequest(bytes.NewReader(frame))
 		if err != nil {
 			return err
 		}
 		switch request := message.(type) {
 		case *apiversions.Request:
 			err = protocol.WriteResponse(connection, version, id, &apiversions.Response{ApiKeys: []apiversions.ApiKeyResponse{
-				{ApiKey: int16(protocol.Fetch), MinVersion: 4, MaxVersion: 11}, {ApiKey: int16(protocol.Metadata), MinVersion: 1, MaxVersion: 8},
+				{ApiKey: int16(protocol.Fetch), MinVersion: 4, MaxVersion: 11}, {ApiKey: int16(protocol.Metadata), MinVersion: 1, MaxVersion: 10},
 			}})
-		case *protocolmetadata.Request:
-			response := &protocolmetadata.Response{
-				Brokers: []protocolmetadata.ResponseBroker{{NodeID: 1, Host: "127.0.0.1", Port: int32(port)}},
-				Topics:  []protocolmetadata.ResponseTopic{{Name: "t"}},
-			}
-			for i := range partitions {
-				response.Topics[0].Partitions = append(response.Topics[0].Partitions, protocolmetadata.ResponsePartition{PartitionIndex: int32(i), LeaderID: 1})
-			}
-			err = protocol.WriteResponse(connection, version, id, response)
 		case *protocolfetch.Request:
 			if !fetches {
 				fetches = true
@@ -139,6 +149,57 @@ func (s *script) serve(ctx context.Context, connection net.Conn, port, partition
 			return err
 		}
 	}
+}
+
+// readFrame reads a request with its length.
+func readFrame(from io.Reader) ([]byte, error) {
+	var length [4]byte
+	if _, err := io.ReadFull(from, length[:]); err != nil {
+		return nil, err
+	}
+	frame := append(length[:], make([]byte, binary.BigEndian.Uint32(length[:]))...)
+	_, err := io.ReadFull(from, frame[4:])
+
+	return frame, err
+}
+
+// metadata is an answer, version 10, which kafka-go does not know: broker 1 leads all partitions of topic "t".
+func metadata(port, partitions int) []byte {
+	w := &wire.Writer{Data: make([]byte, 4)}
+	w.Int32(wire.Correlation)
+	w.NoTags()
+	w.Int32(0) // throttle time
+	w.CompactCount(1)
+	w.Int32(1) // broker
+	w.CompactString("127.0.0.1")
+	w.Int32(int32(port))
+	w.CompactNullable("") // rack
+	w.NoTags()
+	w.CompactString("cluster")
+	w.Int32(1) // controller
+	w.CompactCount(1)
+	w.Int16(0)
+	w.CompactString("t")
+	w.Bytes(make([]byte, 16)...) // id
+	w.Bytes(0)                   // not internal
+	w.CompactCount(partitions)
+	for i := range partitions {
+		w.Int16(0)
+		w.Int32(int32(i))
+		w.Int32(1) // leader
+		w.Int32(0) // its epoch
+		for range 3 {
+			w.CompactCount(0)
+		}
+		w.NoTags()
+	}
+	w.Int32(0) // rights
+	w.NoTags()
+	w.Int32(0) // rights
+	w.NoTags()
+	binary.BigEndian.PutUint32(w.Data, uint32(len(w.Data)-4))
+
+	return w.Data
 }
 
 // next returns the next request that comes.

@@ -374,3 +374,30 @@ func TestThrottledBrokerIsLeftAlone(t *testing.T) {
 		t.Errorf("asked again after %v", passed)
 	}
 }
+
+// The fetch after one that has found another leader asks for it, and no other does.
+func TestLeaderThatHasMovedIsAskedFor(t *testing.T) {
+	t.Parallel()
+	s := startScript(t, 2)
+	for i, test := range []struct {
+		answer  []byte // nil: the connection is closed
+		leaders int32  // how often they have been asked for by the next fetch
+	}{
+		{answerOf(0, part{partition: 0, records: testBatch{values: []string{"a"}}.encode(t)}), 1},
+		{answerOf(0, part{partition: 0, code: kafka.OffsetOutOfRange}), 1},
+		{answerOf(0, part{partition: 0, code: kafka.NotLeaderForPartition}), 2},
+		{answerOf(0, part{partition: 0, code: kafka.UnknownLeaderEpoch}), 3},
+		{nil, 4},
+		{answerOf(0, part{partition: 0, records: testBatch{values: []string{"a"}}.encode(t)}), 4},
+	} {
+		got := s.fetch(t.Context(), Request{MaxBytes: 1 << 20, MaxWait: long}, 0)
+		s.next(t).answer(test.answer)
+		<-got[0]
+		time.Sleep(100 * time.Millisecond) // The leaders are not asked for more often.
+		next := s.fetch(t.Context(), Request{MaxBytes: 1 << 20, MaxWait: long}, 0)
+		s.next(t).answer(answerOf(0, part{partition: 0, records: testBatch{values: []string{"a"}}.encode(t)}))
+		if r := <-next[0]; r.err != nil || s.leaders.Load() != test.leaders {
+			t.Errorf("%d: %v, the leaders were asked for %d times, want %d", i, r.err, s.leaders.Load(), test.leaders)
+		}
+	}
+}

@@ -1,46 +1,42 @@
 package group
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
-	"io"
 	"log/slog"
-	"net"
 	"testing"
 	"time"
 
-	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
+
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/wire"
 )
 
 // sayer answers each request with the same bytes.
 type sayer struct{ body []byte }
 
-func (sayer) CloseIdleConnections() {}
+func (sayer) Cut(string) {}
 
-func (s sayer) RoundTrip(_ context.Context, _ net.Addr, message kafka.Request) (kafka.Response, error) { //nolint:ireturn // kafka-go's interface.
-	e := message.(*exchange) //nolint:forcetypeassert // There are no others here.
-	e.oldest = e.newest      // Its versions are not asked for.
-	said := binary.BigEndian.AppendUint32(nil, uint32(4+len(s.body)))
-	said = append(binary.BigEndian.AppendUint32(said, correlation), s.body...)
+func (s sayer) AskAny(ctx context.Context, r wire.Request) (*wire.Answer, error) {
+	return s.Ask(ctx, "", 0, r)
+}
 
-	return e.RawExchange(struct {
-		io.Reader
-		io.Writer
-	}{bytes.NewReader(said), io.Discard})
+func (s sayer) Ask(_ context.Context, _ string, _ time.Duration, r wire.Request) (*wire.Answer, error) {
+	r.Encode(new(wire.Writer), r.Newest)
+	a := &wire.Answer{Reader: wire.Reader{Data: s.body}, Version: r.Newest}
+	a.Tags()
+
+	return a, nil
 }
 
 // saying is a member whose coordinator says always the same.
 func saying(body []byte) *Member {
 	m := New(Config{
-		Group: "g", ClientID: "c", SessionTimeout: time.Hour, HeartbeatInterval: time.Hour, RebalanceTimeout: time.Hour,
+		Group: "g", SessionTimeout: time.Hour, HeartbeatInterval: time.Hour, RebalanceTimeout: time.Hour,
 		Log:        func(slog.Level, string, ...any) {},
 		Partitions: func(context.Context, []string) (map[string]int, error) { return map[string]int{"t": 3}, nil },
 	})
-	m.coordinator.transport = sayer{body}
-	m.coordinator.address = kafka.TCP("broker:1")
+	m.coordinator.brokers, m.coordinator.address = sayer{body}, "broker:1"
 
 	return m
 }
@@ -48,22 +44,22 @@ func saying(body []byte) *Member {
 // "Nothing is committed" would let a partition start anywhere.
 func TestPartitionMissingInTheAnswerIsAnError(t *testing.T) {
 	t.Parallel()
-	var w writer
-	w.noTags()
-	w.int32(0) // throttle time
-	w.compactCount(1)
-	w.compactString("t")
-	w.compactCount(1)
-	w.int32(0) // partition
-	w.int64(5)
-	w.int32(-1)
-	w.compactNullable("")
-	w.int16(0)
-	w.noTags()
-	w.noTags()
-	w.int16(0)
-	w.noTags()
-	g := &Generation{member: saying(w.data)}
+	var w wire.Writer
+	w.NoTags()
+	w.Int32(0) // throttle time
+	w.CompactCount(1)
+	w.CompactString("t")
+	w.CompactCount(1)
+	w.Int32(0) // partition
+	w.Int64(5)
+	w.Int32(-1)
+	w.CompactNullable("")
+	w.Int16(0)
+	w.NoTags()
+	w.NoTags()
+	w.Int16(0)
+	w.NoTags()
+	g := &Generation{member: saying(w.Data)}
 	got, err := g.Committed(t.Context(), map[string]int{"t": 1})
 	if err != nil || got["t"][0].Next != 5 {
 		t.Errorf("%+v, %v", got, err)
@@ -91,25 +87,25 @@ func TestMemberWithGarbageForASubscription(t *testing.T) {
 // Whatever a coordinator answers, nothing panics and little is allocated.
 func FuzzAnswer(f *testing.F) {
 	for _, key := range []protocol.ApiKey{protocol.JoinGroup, protocol.SyncGroup} {
-		var w writer
-		w.noTags()
-		w.int32(0)
-		w.int16(0)
+		var w wire.Writer
+		w.NoTags()
+		w.Int32(0)
+		w.Int16(0)
 		if key == protocol.JoinGroup {
-			w.int32(1)
+			w.Int32(1)
 		}
-		w.compactString(protocolType)
-		w.compactString(assignorName)
-		w.compactString("m")
-		w.bytes(0)
-		w.compactString("m")
-		w.compactCount(1)
-		w.compactString("m")
-		w.compactNullable("")
-		w.compactBytes(Subscription{Topics: []string{"t"}}.encode())
-		w.noTags()
-		w.noTags()
-		f.Add(w.data)
+		w.CompactString(protocolType)
+		w.CompactString(assignorName)
+		w.CompactString("m")
+		w.Bytes(0)
+		w.CompactString("m")
+		w.CompactCount(1)
+		w.CompactString("m")
+		w.CompactNullable("")
+		w.CompactBytes(Subscription{Topics: []string{"t"}}.encode())
+		w.NoTags()
+		w.NoTags()
+		f.Add(w.Data)
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		bound := uint64(1<<20 + 500*len(body))
@@ -123,7 +119,7 @@ func FuzzAnswer(f *testing.F) {
 			_ = g.Commit(t.Context(), map[string]map[int]Offset{"t": {0: {}}})
 			_, _ = g.committed(t.Context(), map[string]int{"t": 2})
 			_ = m.leave(t.Context())
-			m.coordinator.address = nil
+			m.coordinator.address = ""
 			_, _ = m.coordinator.find(t.Context())
 		}); n > bound {
 			t.Errorf("%d bytes take up %d", len(body), n)

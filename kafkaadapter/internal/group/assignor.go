@@ -6,6 +6,8 @@ import (
 	"hash/fnv"
 	"maps"
 	"slices"
+
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/wire"
 )
 
 // assignorName is how all clients call the range assignor.
@@ -83,10 +85,10 @@ func topicsOf(members []groupMember) []string {
 func digest(topics []string, counts map[string]int) []byte {
 	h := fnv.New64a()
 	for _, topic := range topics {
-		var w writer
-		w.string(topic)
-		w.count(counts[topic])
-		_, _ = h.Write(w.data) // It returns no errors.
+		var w wire.Writer
+		w.Text(topic)
+		w.Count(counts[topic])
+		_, _ = h.Write(w.Data) // It returns no errors.
 	}
 
 	return binary.BigEndian.AppendUint64([]byte(digestMark), h.Sum64())

@@ -3,17 +3,15 @@ package group
 import (
 	"context"
 	"log/slog"
-	"net"
 	"time"
 
-	"github.com/segmentio/kafka-go/sasl"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/cluster"
 )
 
-// Config describes a member. All but InstanceID and SASL is required.
+// Config describes a member. All but InstanceID is required.
 type Config struct {
-	Brokers  net.Addr // some of the cluster, as kafka.TCP makes it
-	ClientID string
-	Group    string
+	Brokers *cluster.Client
+	Group   string
 
 	// InstanceID makes the member a static one: it does not leave when it ends, and if it is back
 	// within SessionTimeout it has the same partitions, and nobody was interrupted.
@@ -22,10 +20,6 @@ type Config struct {
 	SessionTimeout    time.Duration
 	RebalanceTimeout  time.Duration
 	HeartbeatInterval time.Duration
-
-	// Dial opens a connection. It must check the answers that kafka-go decodes (package wire).
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	SASL sasl.Mechanism
 
 	// Partitions returns how many partitions the topics have. It is called when this member is the
 	// group's leader, with the topics of all members. Topics that do not exist are left out.

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/wire"
 )
 
 // Generation is the time between two rebalances, in which each partition belongs to one member.
@@ -25,6 +27,10 @@ type Generation struct {
 	over  context.CancelCauseFunc
 	mute  context.CancelFunc // ends the heartbeats
 	muted chan struct{}
+
+	// syncing is locked by who sends a heartbeat, or waits for the assignment. A coordinator that holds back the
+	// answer for the assignment takes the request for a heartbeat, and one behind it on the connection would wait.
+	syncing sync.Mutex
 
 	topics []string // of all members; known to the leader
 	digest []byte   // of what was dealt out; nil if it is not known
@@ -126,26 +132,37 @@ func (g *Generation) beat(ctx context.Context) {
 // minHeartbeatTimeout is longer than a busy machine makes an answer wait.
 const minHeartbeatTimeout = 2 * time.Second
 
-// heartbeat leaves time for others before the session runs out.
+// heartbeat leaves time for others before the session runs out. The time includes that of waiting for requests before
+// it: whoever takes it all, the connection is of no use, and the next heartbeat has another one.
 func (g *Generation) heartbeat(ctx context.Context) error {
-	return g.member.coordinator.do(ctx, request{
-		key: protocol.Heartbeat, oldest: 4, newest: 4, timeout: max(minHeartbeatTimeout, g.member.config.SessionTimeout/3),
-		encode: func(w *writer, _ int16) {
+	g.syncing.Lock()
+	defer g.syncing.Unlock()
+	timeout := max(minHeartbeatTimeout, g.member.config.SessionTimeout/3)
+	bounded, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	err := g.member.coordinator.do(bounded, request{
+		key: protocol.Heartbeat, oldest: 4, newest: 4, timeout: timeout,
+		encode: func(w *wire.Writer, _ int16) {
 			g.identify(w)
-			w.noTags()
+			w.NoTags()
 		},
-		decode: func(a *answer) kafka.Error {
-			a.int32() // throttle time
+		decode: func(a *wire.Answer) kafka.Error {
+			a.Int32() // throttle time
 
-			return kafka.Error(a.int16())
+			return kafka.Error(a.Int16())
 		},
 	})
+	if bounded.Err() != nil && ctx.Err() == nil {
+		g.member.coordinator.abandon()
+	}
+
+	return err
 }
 
 // identify writes the fields that each request of a member begins with.
-func (g *Generation) identify(w *writer) {
-	w.compactString(g.member.config.Group)
-	w.int32(g.ID)
-	w.compactString(g.MemberID)
-	w.compactNullable(g.member.config.InstanceID)
+func (g *Generation) identify(w *wire.Writer) {
+	w.CompactString(g.member.config.Group)
+	w.Int32(g.ID)
+	w.CompactString(g.MemberID)
+	w.CompactNullable(g.member.config.InstanceID)
 }

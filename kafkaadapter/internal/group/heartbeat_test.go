@@ -14,7 +14,6 @@ import (
 	"github.com/segmentio/kafka-go/protocol"
 
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 )
 
 // beats are the times of the heartbeats that are sent on all connections.
@@ -68,19 +67,16 @@ func TestHeartbeatsAreOnTimeWithManyTopics(t *testing.T) {
 	s.create(t, create...)
 
 	m, heard := s.member(t, "", 1), new(beats)
-	dial := m.config.Dial
-	m.config.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(ctx, network, address)
+	m.config.Brokers = s.connect(t, func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := m.dial(ctx, network, address)
 
 		return heardConn{conn, heard}, err
-	}
+	})
 	m.coordinator = newCoordinator(m.config)
-	transport := &kafka.Transport{MetadataTTL: time.Second, MetadataTopics: topics}
-	defer transport.CloseIdleConnections()
 	read := func(ctx context.Context) (map[string]int, error) {
-		cluster, err := fetch.Metadata(ctx, transport, s.brokers, "test", topics...)
+		metadata, err := m.config.Brokers.Metadata(ctx, topics...)
 		counts := make(map[string]int)
-		for _, topic := range cluster.Topics {
+		for _, topic := range metadata.Topics {
 			counts[topic.Name] = topic.Partitions
 		}
 

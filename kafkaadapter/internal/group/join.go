@@ -12,6 +12,7 @@ import (
 	"github.com/segmentio/kafka-go/protocol"
 
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/wire"
 )
 
 // protocolType is that of consumers.
@@ -68,35 +69,35 @@ func (m *Member) askToJoin(ctx context.Context, subscription []byte) (joined, er
 	err := m.coordinator.do(ctx, request{
 		// Since version 9 a static leader that is back is told that it is the leader.
 		key: protocol.JoinGroup, oldest: 7, newest: 9, timeout: m.config.RebalanceTimeout + requestTimeout,
-		encode: func(w *writer, version int16) {
-			w.compactString(m.config.Group)
-			w.int32(int32(m.config.SessionTimeout.Milliseconds()))   //nolint:gosec // The caller has checked it.
-			w.int32(int32(m.config.RebalanceTimeout.Milliseconds())) //nolint:gosec // The caller has checked it.
-			w.compactString(m.id)
-			w.compactNullable(m.config.InstanceID)
-			w.compactString(protocolType)
-			w.compactCount(1)
-			w.compactString(assignorName)
-			w.compactBytes(subscription)
-			w.noTags()
+		encode: func(w *wire.Writer, version int16) {
+			w.CompactString(m.config.Group)
+			w.Int32(int32(m.config.SessionTimeout.Milliseconds()))   //nolint:gosec // The caller has checked it.
+			w.Int32(int32(m.config.RebalanceTimeout.Milliseconds())) //nolint:gosec // The caller has checked it.
+			w.CompactString(m.id)
+			w.CompactNullable(m.config.InstanceID)
+			w.CompactString(protocolType)
+			w.CompactCount(1)
+			w.CompactString(assignorName)
+			w.CompactBytes(subscription)
+			w.NoTags()
 			if version >= 8 {
-				w.compactNullable("") // reason
+				w.CompactNullable("") // reason
 			}
-			w.noTags()
+			w.NoTags()
 		},
-		decode: func(a *answer) kafka.Error {
-			a.int32() // throttle time
-			code := a.int16()
-			j.generation = a.int32()
-			a.compactBytes() // type of protocol
-			j.protocol, j.leader = a.compactString(), a.compactString()
-			j.assigned = a.version >= 9 && a.bool()
-			j.member = a.compactString()
+		decode: func(a *wire.Answer) kafka.Error {
+			a.Int32() // throttle time
+			code := a.Int16()
+			j.generation = a.Int32()
+			a.CompactBytes() // type of protocol
+			j.protocol, j.leader = a.CompactString(), a.CompactString()
+			j.assigned = a.Version >= 9 && a.Bool()
+			j.member = a.CompactString()
 			const leastMember = 4
-			j.members = make([]joinedMember, a.compactCount(leastMember))
+			j.members = make([]joinedMember, a.CompactCount(leastMember))
 			for i := range j.members {
-				j.members[i] = joinedMember{a.compactString(), a.compactString(), a.compactBytes()}
-				a.tags()
+				j.members[i] = joinedMember{a.CompactString(), a.CompactString(), a.CompactBytes()}
+				a.Tags()
 			}
 
 			return kafka.Error(code)
@@ -124,26 +125,28 @@ func (g *Generation) sync(ctx context.Context, j joined) error {
 		}
 	}
 	var data []byte
+	g.syncing.Lock()
+	defer g.syncing.Unlock()
 	err := g.member.coordinator.do(ctx, request{
 		key: protocol.SyncGroup, oldest: 5, newest: 5, timeout: g.member.config.RebalanceTimeout + requestTimeout,
-		encode: func(w *writer, _ int16) {
+		encode: func(w *wire.Writer, _ int16) {
 			g.identify(w)
-			w.compactString(protocolType)
-			w.compactString(assignorName)
-			w.compactCount(len(dealt))
+			w.CompactString(protocolType)
+			w.CompactString(assignorName)
+			w.CompactCount(len(dealt))
 			for _, d := range dealt {
-				w.compactString(d.member)
-				w.compactBytes(d.assignment)
-				w.noTags()
+				w.CompactString(d.member)
+				w.CompactBytes(d.assignment)
+				w.NoTags()
 			}
-			w.noTags()
+			w.NoTags()
 		},
-		decode: func(a *answer) kafka.Error {
-			a.int32() // throttle time
-			code := a.int16()
-			a.compactBytes() // type of protocol
-			a.compactBytes() // protocol
-			data = a.compactBytes()
+		decode: func(a *wire.Answer) kafka.Error {
+			a.Int32() // throttle time
+			code := a.Int16()
+			a.CompactBytes() // type of protocol
+			a.CompactBytes() // protocol
+			data = a.CompactBytes()
 
 			return kafka.Error(code)
 		},

@@ -10,6 +10,7 @@ import (
 	"github.com/segmentio/kafka-go/protocol"
 
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/wire"
 )
 
 // leaveTimeout bounds an orderly leave. A member that could not tell is missed after its session.
@@ -68,11 +69,10 @@ func (m *Member) Join(ctx context.Context, topics []string) (*Generation, error)
 	}
 }
 
-// Leave leaves the group, unless the member is a static one, and closes all connections. It takes a
+// Leave leaves the group, unless the member is a static one. It takes a
 // second at most, whether ctx lives or not.
 func (m *Member) Leave(ctx context.Context) {
 	m.quiet()
-	defer m.coordinator.transport.CloseIdleConnections()
 	if m.id == "" || m.config.InstanceID != "" {
 		return
 	}
@@ -92,24 +92,24 @@ func (m *Member) Leave(ctx context.Context) {
 func (m *Member) leave(ctx context.Context) error {
 	return m.coordinator.do(ctx, request{
 		key: protocol.LeaveGroup, oldest: 4, newest: 4, timeout: leaveTimeout,
-		encode: func(w *writer, _ int16) {
-			w.compactString(m.config.Group)
-			w.compactCount(1)
-			w.compactString(m.id)
-			w.compactNullable("") // instance
-			w.noTags()
-			w.noTags()
+		encode: func(w *wire.Writer, _ int16) {
+			w.CompactString(m.config.Group)
+			w.CompactCount(1)
+			w.CompactString(m.id)
+			w.CompactNullable("") // instance
+			w.NoTags()
+			w.NoTags()
 		},
-		decode: func(a *answer) kafka.Error {
-			a.int32() // throttle time
-			code := a.int16()
-			for range a.compactCount(1) {
-				a.compactBytes() // member
-				a.compactBytes() // instance
-				if own := a.int16(); code == 0 {
+		decode: func(a *wire.Answer) kafka.Error {
+			a.Int32() // throttle time
+			code := a.Int16()
+			for range a.CompactCount(1) {
+				a.CompactBytes() // member
+				a.CompactBytes() // instance
+				if own := a.Int16(); code == 0 {
 					code = own
 				}
-				a.tags()
+				a.Tags()
 			}
 
 			return kafka.Error(code)

@@ -9,6 +9,7 @@ import (
 	"github.com/segmentio/kafka-go/protocol"
 
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/wire"
 )
 
 // Offset is how far the group has come in a partition.
@@ -34,27 +35,27 @@ func (g *Generation) Commit(ctx context.Context, offsets map[string]map[int]Offs
 	where := ""
 	err := g.member.coordinator.do(ctx, request{
 		key: protocol.OffsetCommit, oldest: 8, newest: 8, timeout: requestTimeout,
-		encode: func(w *writer, _ int16) {
+		encode: func(w *wire.Writer, _ int16) {
 			g.identify(w)
-			w.compactCount(len(offsets))
+			w.CompactCount(len(offsets))
 			for topic, partitions := range offsets {
-				w.compactString(topic)
-				w.compactCount(len(partitions))
+				w.CompactString(topic)
+				w.CompactCount(len(partitions))
 				for number, o := range partitions {
-					w.int32(int32(number)) //nolint:gosec // Kafka's partitions have 32 bits.
-					w.int64(o.Next)
-					w.int32(o.LeaderEpoch)
-					w.compactString(o.Metadata)
-					w.noTags()
+					w.Int32(int32(number)) //nolint:gosec // Kafka's partitions have 32 bits.
+					w.Int64(o.Next)
+					w.Int32(o.LeaderEpoch)
+					w.CompactString(o.Metadata)
+					w.NoTags()
 				}
-				w.noTags()
+				w.NoTags()
 			}
-			w.noTags()
+			w.NoTags()
 		},
-		decode: func(a *answer) (code kafka.Error) {
-			a.int32() // throttle time
-			a.eachPartition(func(topic string, number int) {
-				if own := kafka.Error(a.int16()); own != 0 && code == 0 {
+		decode: func(a *wire.Answer) (code kafka.Error) {
+			a.Int32() // throttle time
+			eachPartition(a, func(topic string, number int) {
+				if own := kafka.Error(a.Int16()); own != 0 && code == 0 {
 					code, where = own, fmt.Sprintf(" of %s/%d", topic, number)
 				}
 				missing.remove(topic, number)
@@ -105,32 +106,32 @@ func (g *Generation) committed(ctx context.Context, counts map[string]int) (map[
 	where := ""
 	err := g.member.coordinator.do(ctx, request{
 		key: protocol.OffsetFetch, oldest: 7, newest: 7, timeout: requestTimeout,
-		encode: func(w *writer, _ int16) {
-			w.compactString(g.member.config.Group)
-			w.compactCount(len(counts))
+		encode: func(w *wire.Writer, _ int16) {
+			w.CompactString(g.member.config.Group)
+			w.CompactCount(len(counts))
 			for topic, n := range counts {
-				w.compactString(topic)
-				w.compactCount(n)
+				w.CompactString(topic)
+				w.CompactCount(n)
 				for number := range n {
-					w.int32(int32(number))
+					w.Int32(int32(number))
 				}
-				w.noTags()
+				w.NoTags()
 			}
-			w.bytes(1) // stable offsets only
-			w.noTags()
+			w.Bytes(1) // stable offsets only
+			w.NoTags()
 		},
-		decode: func(a *answer) (code kafka.Error) {
-			a.int32() // throttle time
-			a.eachPartition(func(topic string, number int) {
-				o := Offset{max(-1, a.int64()), a.int32(), a.compactString()}
-				if own := kafka.Error(a.int16()); own != 0 && code == 0 {
+		decode: func(a *wire.Answer) (code kafka.Error) {
+			a.Int32() // throttle time
+			eachPartition(a, func(topic string, number int) {
+				o := Offset{max(-1, a.Int64()), a.Int32(), a.CompactString()}
+				if own := kafka.Error(a.Int16()); own != 0 && code == 0 {
 					code, where = own, fmt.Sprintf(" of %s/%d", topic, number)
 				}
 				if missing.remove(topic, number) {
 					committed[topic][number] = o
 				}
 			})
-			if whole := kafka.Error(a.int16()); whole != 0 {
+			if whole := kafka.Error(a.Int16()); whole != 0 {
 				code = whole
 			}
 
@@ -149,17 +150,17 @@ func (g *Generation) committed(ctx context.Context, counts map[string]int) (map[
 
 // eachPartition goes through topics and their partitions. read reads what stands behind a partition's
 // number.
-func (a *answer) eachPartition(read func(topic string, number int)) {
+func eachPartition(a *wire.Answer, read func(topic string, number int)) {
 	const leastTopic, leastPartition = 3, 7
-	for range a.compactCount(leastTopic) {
-		topic := a.compactString()
-		for range a.compactCount(leastPartition) {
-			number := int(a.int32())
+	for range a.CompactCount(leastTopic) {
+		topic := a.CompactString()
+		for range a.CompactCount(leastPartition) {
+			number := int(a.Int32())
 			read(topic, number)
-			a.tags()
+			a.Tags()
 		}
-		a.tags()
-		if a.bad {
+		a.Tags()
+		if a.Bad {
 			return
 		}
 	}

@@ -3,6 +3,8 @@ package group
 import (
 	"errors"
 	"slices"
+
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/wire"
 )
 
 // errUnreadable says that another member's bytes are not what they should be.
@@ -27,42 +29,42 @@ type TopicPartitions struct {
 // encode makes version 0, which all clients read. What later versions have is of no use to an
 // eager member.
 func (s Subscription) encode() []byte {
-	var w writer
-	w.int16(0)
-	w.count(len(s.Topics))
+	var w wire.Writer
+	w.Int16(0)
+	w.Count(len(s.Topics))
 	for _, topic := range s.Topics {
-		w.string(topic)
+		w.Text(topic)
 	}
-	w.longBytes(s.UserData)
+	w.LongBytes(s.UserData)
 
-	return w.data
+	return w.Data
 }
 
 // DecodeSubscription reads a subscription of any version. Of those that are not known yet it reads
 // what the highest known one has: new fields come at the end. Fields that are missing at the end
 // are taken for unset: kafka-go's ConsumerGroup claims version 1 and leaves them out.
 func DecodeSubscription(data []byte) (Subscription, error) {
-	r := &reader{data: data}
-	version := r.int16()
+	r := &wire.Reader{Data: data}
+	version := r.Int16()
 	if version < 0 {
-		r.fail()
+		r.Fail()
 	}
 	const leastName = 2
-	s := Subscription{Generation: -1, Topics: make([]string, r.count(leastName))}
+	s := Subscription{Generation: -1, Topics: make([]string, r.Count(leastName))}
 	for i := range s.Topics {
-		s.Topics[i] = r.string()
+		s.Topics[i] = r.Text()
 	}
-	s.UserData = slices.Clone(r.longBytes())
-	if version >= 1 && len(r.data) > 0 {
-		s.Owned = r.topicPartitions()
+	s.UserData = slices.Clone(r.LongBytes())
+	if version >= 1 && len(r.Data) > 0 {
+		s.Owned = readTopicPartitions(r)
 	}
-	if version >= 2 && len(r.data) > 0 {
-		s.Generation = r.int32()
+	if version >= 2 && len(r.Data) > 0 {
+		s.Generation = r.Int32()
 	}
-	if version >= 3 && len(r.data) > 0 {
-		s.Rack = r.string()
+	if version >= 3 && len(r.Data) > 0 {
+		s.Rack = r.Text()
 	}
-	if r.bad {
+	if r.Bad {
 		return Subscription{}, errUnreadable
 	}
 
@@ -77,19 +79,19 @@ type Assignment struct {
 
 // encode makes version 0. Later ones have the same fields.
 func (a Assignment) encode() []byte {
-	var w writer
-	w.int16(0)
-	w.count(len(a.Partitions))
+	var w wire.Writer
+	w.Int16(0)
+	w.Count(len(a.Partitions))
 	for _, t := range a.Partitions {
-		w.string(t.Topic)
-		w.count(len(t.Partitions))
+		w.Text(t.Topic)
+		w.Count(len(t.Partitions))
 		for _, p := range t.Partitions {
-			w.int32(int32(p)) //nolint:gosec // Kafka's partitions have 32 bits.
+			w.Int32(int32(p)) //nolint:gosec // Kafka's partitions have 32 bits.
 		}
 	}
-	w.longBytes(a.UserData)
+	w.LongBytes(a.UserData)
 
-	return w.data
+	return w.Data
 }
 
 // DecodeAssignment reads an assignment of any version. No bytes at all mean no partitions.
@@ -97,34 +99,34 @@ func DecodeAssignment(data []byte) (Assignment, error) {
 	if len(data) == 0 {
 		return Assignment{}, nil
 	}
-	r := &reader{data: data}
-	if r.int16() < 0 {
-		r.fail()
+	r := &wire.Reader{Data: data}
+	if r.Int16() < 0 {
+		r.Fail()
 	}
-	a := Assignment{Partitions: r.topicPartitions()}
-	if len(r.data) > 0 {
-		a.UserData = slices.Clone(r.longBytes())
+	a := Assignment{Partitions: readTopicPartitions(r)}
+	if len(r.Data) > 0 {
+		a.UserData = slices.Clone(r.LongBytes())
 	}
-	if r.bad {
+	if r.Bad {
 		return Assignment{}, errUnreadable
 	}
 
 	return a, nil
 }
 
-func (r *reader) topicPartitions() []TopicPartitions {
+func readTopicPartitions(r *wire.Reader) []TopicPartitions {
 	const leastTopic, leastPartition = 6, 4
-	all := make([]TopicPartitions, 0, r.count(leastTopic))
+	all := make([]TopicPartitions, 0, r.Count(leastTopic))
 	for range cap(all) {
-		t := TopicPartitions{Topic: r.string(), Partitions: make([]int, r.count(leastPartition))}
+		t := TopicPartitions{Topic: r.Text(), Partitions: make([]int, r.Count(leastPartition))}
 		for i := range t.Partitions {
-			p := r.int32()
+			p := r.Int32()
 			if p < 0 {
-				r.fail()
+				r.Fail()
 			}
 			t.Partitions[i] = int(p)
 		}
-		if r.bad {
+		if r.Bad {
 			return nil
 		}
 		all = append(all, t)

@@ -20,7 +20,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/internal/apachekafka"
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/wire"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/cluster"
 )
 
 // patience is how long to wait for what must happen.
@@ -32,7 +32,7 @@ const session = 6 * time.Second
 // started is the Apache Kafka that the tests share.
 var started *apachekafka.Cluster
 
-var cluster = sync.OnceValues(func() (c *apachekafka.Cluster, err error) {
+var kafkaCluster = sync.OnceValues(func() (c *apachekafka.Cluster, err error) {
 	started, err = apachekafka.Start(context.Background(), apachekafka.Config{})
 
 	return started, err
@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 
 // suite is a topic and a group of Apache Kafka.
 type suite struct {
-	brokers net.Addr
+	brokers []string
 	client  *kafka.Client
 	group   string
 	topic   string
@@ -56,7 +56,7 @@ type suite struct {
 
 func setup(t *testing.T, partitions int) *suite {
 	t.Helper()
-	c, err := cluster()
+	c, err := kafkaCluster()
 	if (errors.Is(err, apachekafka.ErrNoJava) || errors.Is(err, apachekafka.ErrNoMaven)) && os.Getenv("CI") != "true" {
 		t.Skip(err)
 	}
@@ -65,9 +65,8 @@ func setup(t *testing.T, partitions int) *suite {
 	}
 	transport := &kafka.Transport{MetadataTTL: 100 * time.Millisecond}
 	t.Cleanup(transport.CloseIdleConnections)
-	brokers := kafka.TCP(c.Addrs()...)
 	s := &suite{
-		brokers: brokers, client: &kafka.Client{Addr: brokers, Transport: transport, Timeout: 30 * time.Second},
+		brokers: c.Addrs(), client: &kafka.Client{Addr: kafka.TCP(c.Addrs()...), Transport: transport, Timeout: 30 * time.Second},
 		group: strings.ToLower(rand.Text()[:8]), topic: strings.ToLower(rand.Text()[:8]),
 	}
 	s.create(t, kafka.TopicConfig{Topic: s.topic, NumPartitions: partitions, ReplicationFactor: 1})
@@ -126,13 +125,22 @@ func (c *testConn) Close() error {
 	return c.Conn.Close()
 }
 
+// connect returns a client, which is closed after the test.
+func (s *suite) connect(t *testing.T, dial func(ctx context.Context, network, address string) (net.Conn, error)) *cluster.Client {
+	t.Helper()
+	client := cluster.New(cluster.Config{Brokers: s.brokers, ClientID: "test", Dial: dial})
+	t.Cleanup(client.Close)
+
+	return client
+}
+
 func (s *suite) member(t *testing.T, instance string, partitions int) *tester {
 	t.Helper()
 	m := &tester{t: t, suite: s, conns: make(map[net.Conn]struct{}), closed: make(chan struct{}, 1), counts: map[string]int{s.topic: partitions}}
 	m.Member = New(Config{
-		Brokers: s.brokers, ClientID: "test", Group: s.group, InstanceID: instance,
+		Brokers: s.connect(t, m.dial), Group: s.group, InstanceID: instance,
 		SessionTimeout: session, RebalanceTimeout: 30 * time.Second, HeartbeatInterval: 50 * time.Millisecond,
-		Dial: m.dial, Log: m.tell,
+		Log:        m.tell,
 		Partitions: func(context.Context, []string) (map[string]int, error) { return m.counts, nil },
 	})
 	t.Cleanup(func() { m.Leave(context.Background()) })
@@ -150,7 +158,7 @@ func (m *tester) dial(ctx context.Context, network, address string) (net.Conn, e
 	defer m.mu.Unlock()
 	m.conns[conn] = struct{}{}
 
-	return wire.Check(conn, func(err error) { m.t.Error(err) }), nil
+	return conn, nil
 }
 
 func (m *tester) tell(level slog.Level, message string, args ...any) {
@@ -204,7 +212,6 @@ func (m *tester) awaitEnd(g *Generation) error {
 func (m *tester) die() {
 	m.quiet()
 	m.id = ""
-	m.coordinator.transport.CloseIdleConnections()
 	m.mu.Lock()
 	conns := slices.Collect(maps.Keys(m.conns))
 	m.mu.Unlock()

@@ -1,4 +1,4 @@
-package fetch
+package cluster
 
 import (
 	"errors"
@@ -7,12 +7,13 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/segmentio/kafka-go"
+
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/wire"
 )
 
 // metadata is an answer with one broker and two topics, the second of which is missing.
 func metadata(id uuid.UUID) []byte {
-	b := []byte{1, 7, 2, 'x', 'y'}                               // a tagged field
-	b = append(b, 0, 0, 0, 0)                                    // throttle time
+	b := []byte{0, 0, 0, 0}                                      // throttle time
 	b = append(b, 2, 0, 0, 0, 1, 2, 'h', 0, 0, 0x23, 0x84, 0, 0) // a broker, without a rack
 	b = append(b, 3, 'i', 'd', 0, 0, 0, 1)                       // cluster and controller
 	b = append(b, 3)
@@ -32,13 +33,13 @@ func metadata(id uuid.UUID) []byte {
 func TestDecodeTopics(t *testing.T) {
 	t.Parallel()
 	id := uuid.New()
-	got, err := decodeCluster(&cursor{data: metadata(id)})
+	got, err := decodeMetadata(&wire.Reader{Data: metadata(id)})
 	want := []Topic{{Name: "orders", ID: id, Internal: true, Partitions: 1}, {Name: "gone", Err: kafka.UnknownTopicOrPartition}}
-	if err != nil || got.ID != "id" || !slices.Equal(got.Topics, want) {
+	if err != nil || got.ID != "id" || got.brokers[1] != "h:9092" || !slices.Equal(got.leaders["orders"], []int32{1}) || !slices.Equal(got.Topics, want) {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
 	for n := range len(metadata(id)) {
-		if _, err := decodeCluster(&cursor{data: metadata(id)[:n]}); !errors.Is(err, ErrMalformed) {
+		if _, err := decodeMetadata(&wire.Reader{Data: metadata(id)[:n]}); !errors.Is(err, wire.ErrMalformed) {
 			t.Errorf("cut to %d bytes: %v", n, err)
 		}
 	}
@@ -47,7 +48,7 @@ func TestDecodeTopics(t *testing.T) {
 func FuzzTopics(f *testing.F) {
 	f.Add(metadata(uuid.New()))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		cluster, err := decodeCluster(&cursor{data: body})
+		cluster, err := decodeMetadata(&wire.Reader{Data: body})
 		if err == nil && len(cluster.Topics) > len(body) {
 			t.Errorf("%d topics out of %d bytes", len(cluster.Topics), len(body))
 		}
