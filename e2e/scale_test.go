@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,10 +17,11 @@ import (
 // idle is for how long it is measured what a worker takes that has nothing to do.
 const idle = 10 * time.Second
 
-// A pattern matches 2,000 topics. They are consumed soon, and the member stays in its generation with little
-// to do when nothing comes.
+// A pattern matches 2,000 topics. They are consumed soon (the goal: within 10 s on a quiet machine), and the
+// member stays in its generation with little to do when nothing comes (5 % of a core). The test fails only where it
+// is out of all proportion, because the machine may be busy: requests one after the other, or a busy loop.
 func TestManyTopics(t *testing.T) { //nolint:paralleltest // It measures.
-	const topics, soon, maxCPU = 2_000, 10 * time.Second, 0.05
+	const topics, bearable, maxCPU = 2_000, 30 * time.Second, 0.20
 	b, wire := broker.Watched(t)
 	db := pgtest.NewDB(t)
 	s := setupIn(t, b, 1, db.Pool(t))
@@ -36,19 +38,41 @@ func TestManyTopics(t *testing.T) { //nolint:paralleltest // It measures.
 	began := time.Now()
 	w := s.startMeasured(t, program, job{DSN: db.DSN, Pattern: "^" + prefix, Patient: true})
 	s.awaitLines(t, topics)
-	if took := time.Since(began); took > soon {
-		t.Errorf("the records of %d topics took effect after %v, want %v", topics, took, soon)
-	} else {
-		t.Logf("the records of %d topics took effect after %v", topics, took)
+	took := time.Since(began)
+	t.Logf("the records of %d topics took effect after %v", topics, took)
+	if took > bearable {
+		t.Errorf("the records of %d topics took effect after %v, want %v", topics, took, bearable)
 	}
-	used := s.whileIdle(t, w)
-	if share := float64(used) / float64(idle); share > maxCPU {
+	share := float64(s.whileIdle(t, w)) / float64(idle)
+	t.Logf("the idle worker takes %.1f %% of a core", 100*share)
+	if share > maxCPU {
 		t.Errorf("the idle worker takes %.1f %% of a core, want at most %.0f %%", 100*share, 100*maxCPU)
-	} else {
-		t.Logf("the idle worker takes %.1f %% of a core", 100*share)
 	}
 	s.verifyHeartbeats(t, wire)
 	w.dismiss(t)
+}
+
+// A member with more idle partitions than may answer at once asks for all of them in one request: a record of one
+// that is left out would be noticed only after the others have had nothing for a while.
+func TestIdlePartitionsAreAllAskedFor(t *testing.T) {
+	t.Parallel()
+	const partitions = 100
+	s := setup(t, broker.InProcess(t), partitions)
+	var most atomic.Int64
+	s.broker.Fake.ControlKey(int16(kmsg.Fetch), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		s.broker.Fake.KeepControl()
+		asked := int64(0)
+		for _, topic := range request.(*kmsg.FetchRequest).Topics { //nolint:forcetypeassert // It is a fetch.
+			asked += int64(len(topic.Partitions))
+		}
+		most.Store(max(most.Load(), asked)) // Answers are made one at a time.
+
+		return nil, nil, false //nolint:nilnil // The broker is to answer as ever.
+	})
+	m := s.start(t, nil)
+	defer func() { t.Logf("at most %d partitions were asked for at once", most.Load()) }()
+	until(t, "a request for all partitions", func() bool { return most.Load() == partitions })
+	m.leave(t)
 }
 
 // One member owns 1,000 partitions, over few connections and with few goroutines: two connections fetch, and one

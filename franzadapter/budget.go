@@ -26,6 +26,14 @@ func (b *budget) reserve(n int64, ahead bool) int64 {
 	return n
 }
 
+// isScarce reports whether nothing is left for answers ahead of what is processed.
+func (b *budget) isScarce() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	return b.used >= b.limit/2
+}
+
 // add changes what is taken by what it turned out to be, more or less.
 func (b *budget) add(n int64) {
 	b.mu.Lock()

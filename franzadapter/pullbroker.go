@@ -78,16 +78,16 @@ func (b *brokerPuller) run(ctx context.Context) {
 	}
 }
 
-// next returns what is to be asked for now, and how many bytes are reserved for it.
+// next returns what is to be asked for now, and how many bytes are reserved for all of it together. Whatever
+// may have some is asked for, however many there are: one that is left out would not be heard of before
+// the answer has come.
 func (b *brokerPuller) next() (wants []*want, reserved int64, grown bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	most := int64(b.puller.config.MaxBytes)
 	for _, w := range b.wants { // in random order, so that none is always the last
-		if len(wants) > 0 && reserved >= maxAnswer {
-			break
-		}
-		if got := b.puller.budget.reserve(min(most, maxAnswer-reserved), w.ahead()); got > 0 {
+		got := b.puller.budget.reserve(min(most, maxAnswer-reserved), w.ahead())
+		if got > 0 || reserved > 0 && (!w.ahead() || !b.puller.budget.isScarce()) {
 			wants, reserved = append(wants, w), reserved+got
 		}
 	}
