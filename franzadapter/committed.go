@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -14,43 +15,70 @@ import (
 )
 
 // committed are the offsets that the group has committed, as those find them who are assigned partitions
-// together: of all partitions of a topic, not only of those that this member is assigned. They are read
-// once.
+// together: of all partitions of their topics, not only of those that this member is assigned. They are read
+// once, all with one request: a member may be assigned thousands of topics.
 type committed struct {
 	member *member
+	names  []string // the topics that were assigned together
 
 	mu     sync.Mutex
-	topics map[[16]byte][]engine.Committed // by partition
+	topics map[[16]byte]topicOffsets
 }
 
-func newCommitted(m *member) *committed {
-	return &committed{member: m, topics: make(map[[16]byte][]engine.Committed)}
+// topicOffsets are what is committed for the partitions of a topic, or why that is not known.
+type topicOffsets struct {
+	places []engine.Committed // by partition
+	err    error
+}
+
+func newCommitted(m *member, names ...string) *committed {
+	return &committed{member: m, names: names, topics: make(map[[16]byte]topicOffsets)}
 }
 
 // of returns what is committed for a partition.
 func (c *committed) of(ctx context.Context, t topic, number int32) (engine.Committed, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	places, ok := c.topics[t.id]
-	if !ok {
-		var err error
-		if places, err = c.member.readCommitted(ctx, t); err != nil {
+	if int(number) >= len(c.topics[t.id].places) { // Nor does it help to know what its other partitions had before.
+		if err := c.read(ctx, t); err != nil {
 			return engine.Committed{}, err
 		}
-		c.topics[t.id] = places
 	}
-	found := engine.Committed{Offset: engine.None}
-	if int(number) < len(places) {
-		found = places[number]
+	known := c.topics[t.id]
+	if known.err != nil {
+		return engine.Committed{}, known.err
 	}
-	found.Any = slices.ContainsFunc(places, func(p engine.Committed) bool { return p.Offset != engine.None })
+	found := known.places[number]
+	found.Any = slices.ContainsFunc(known.places, func(p engine.Committed) bool { return p.Offset != engine.None })
 
 	return found, nil
 }
 
-// readCommitted asks for the stable offsets of a topic's partitions. With ServerSideBalancer the broker
+// read reads what is not known yet of a topic and of those that were assigned with it.
+func (c *committed) read(ctx context.Context, t topic) error {
+	unknown := map[[16]byte]topic{t.id: t}
+	latest := c.member.view.latest.Load()
+	for _, name := range c.names {
+		other, ok := latest.byName[name]
+		if _, known := c.topics[other.id]; ok && !known && other.err == nil && name != t.name {
+			unknown[other.id] = other
+		}
+	}
+	all := slices.Collect(maps.Values(unknown))
+	found, err := c.member.readCommitted(ctx, all)
+	if err != nil {
+		return fmt.Errorf("read the group's offsets: %w", err)
+	}
+	for _, asked := range all {
+		c.topics[asked.id] = offsetsOf(asked, found)
+	}
+
+	return nil
+}
+
+// readCommitted asks for the stable offsets of the partitions of topics. With ServerSideBalancer the broker
 // refuses it to a member that has lost its place.
-func (m *member) readCommitted(ctx context.Context, t topic) ([]engine.Committed, error) {
+func (m *member) readCommitted(ctx context.Context, all []topic) ([]kmsg.OffsetFetchResponseGroupTopic, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	request := kmsg.NewPtrOffsetFetchRequest()
@@ -60,36 +88,43 @@ func (m *member) readCommitted(ctx context.Context, t topic) ([]engine.Committed
 	if id, epoch := m.client.GroupMetadata(); id != "" && m.consumer.config.ServerSideBalancer {
 		group.MemberID, group.MemberEpoch = &id, epoch
 	}
-	asked := kmsg.NewOffsetFetchRequestGroupTopic()
-	asked.Topic, asked.TopicID = t.name, t.id
-	for number := range t.leaders {
-		asked.Partitions = append(asked.Partitions, int32(number))
+	for _, t := range all {
+		asked := kmsg.NewOffsetFetchRequestGroupTopic()
+		asked.Topic, asked.TopicID = t.name, t.id
+		for number := range t.leaders {
+			asked.Partitions = append(asked.Partitions, int32(number))
+		}
+		group.Topics = append(group.Topics, asked)
 	}
-	group.Topics = append(group.Topics, asked)
 	request.Groups = append(request.Groups, group)
 	response, err := request.RequestWith(ctx, m.client)
-	if err == nil {
-		err = kerr.ErrorForCode(response.ErrorCode)
+	switch {
+	case err != nil:
+		return nil, err
+	case response.ErrorCode != 0:
+		return nil, kerr.ErrorForCode(response.ErrorCode)
+	case len(response.Groups) != 1:
+		return nil, errLeftOut
+	default:
+		return response.Groups[0].Topics, kerr.ErrorForCode(response.Groups[0].ErrorCode)
 	}
-	if err == nil && len(response.Groups) != 1 {
-		err = errLeftOut
-	}
-	if err == nil {
-		err = kerr.ErrorForCode(response.Groups[0].ErrorCode)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the group's offsets: %w", err)
-	}
+}
+
+// offsetsOf picks what an answer says of a topic. Some brokers name it, others tell its id.
+func offsetsOf(t topic, answer []kmsg.OffsetFetchResponseGroupTopic) topicOffsets {
 	places := make([]engine.Committed, len(t.leaders))
 	answered := 0
-	for _, found := range response.Groups[0].Topics {
+	for _, found := range answer {
+		if found.TopicID != t.id && found.Topic != t.name {
+			continue
+		}
 		for _, p := range found.Partitions {
 			err := kerr.ErrorForCode(p.ErrorCode)
 			if errors.Is(err, kerr.UnstableOffsetCommit) {
 				err = fmt.Errorf("a transaction that commits offsets of the group is open: %w", err)
 			}
 			if err != nil {
-				return nil, fmt.Errorf("read the group's offset of %s/%d: %w", t.name, p.Partition, err)
+				return topicOffsets{err: fmt.Errorf("read the group's offset of %s/%d: %w", t.name, p.Partition, err)}
 			}
 			if p.Partition < 0 || int(p.Partition) >= len(places) {
 				continue
@@ -103,8 +138,8 @@ func (m *member) readCommitted(ctx context.Context, t topic) ([]engine.Committed
 	}
 	if answered != len(places) {
 		// Taking it for "nothing is committed" would start the partition anywhere.
-		return nil, fmt.Errorf("read the group's offsets: %w", errLeftOut)
+		return topicOffsets{err: fmt.Errorf("read the group's offsets of %s: %w", t.name, errLeftOut)}
 	}
 
-	return places, nil
+	return topicOffsets{places: places}
 }

@@ -3,6 +3,8 @@ package franzadapter
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -59,7 +61,7 @@ func (m *member) assigned(ctx context.Context, _ *kgo.Client, added map[string][
 	if m.closed {
 		return
 	}
-	offsets, begun := newCommitted(m), 0
+	offsets, begun := newCommitted(m, slices.Collect(maps.Keys(added))...), 0
 	for topic, numbers := range added {
 		for _, number := range numbers {
 			p := partition{topic, number}

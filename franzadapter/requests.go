@@ -23,12 +23,14 @@ const (
 func (s *source) Ends(ctx context.Context, partitions ...int32) (map[int32]engine.Ends, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	var last map[int32]int64
 	first, err := s.offsets(ctx, firstOffset, partitions)
-	if err != nil {
-		return nil, classified(err)
+	if err == nil {
+		last, err = s.offsets(ctx, lastOffset, partitions)
 	}
-	last, err := s.offsets(ctx, lastOffset, partitions)
 	if err != nil {
+		s.member.view.stale()
+
 		return nil, classified(err)
 	}
 	all := make(map[int32]engine.Ends, len(partitions))
@@ -43,28 +45,39 @@ func (s *source) Ends(ctx context.Context, partitions ...int32) (map[int32]engin
 	return all, nil
 }
 
-// offsets returns the offset of a time for each partition.
+// offsets returns the offset of a time for each partition, from their leaders. franz-go would have to find
+// those out for each topic.
 func (s *source) offsets(ctx context.Context, at int64, partitions []int32) (map[int32]int64, error) {
-	request := kmsg.NewPtrListOffsetsRequest()
-	t := kmsg.NewListOffsetsRequestTopic()
-	t.Topic = s.topic.name
+	led := make(map[int32][]int32) // by broker
 	for _, number := range partitions {
-		p := kmsg.NewListOffsetsRequestTopicPartition()
-		p.Partition, p.Timestamp = number, at
-		t.Partitions = append(t.Partitions, p)
-	}
-	request.Topics = append(request.Topics, t)
-	response, err := request.RequestWith(ctx, s.member.client)
-	if err != nil {
-		return nil, fmt.Errorf("read the ends of the log: %w", err)
+		leader, err := s.member.view.leader(partition{s.topic.name, number})
+		if err != nil {
+			return nil, fmt.Errorf("read the ends of the log: %s/%d: %w", s.topic.name, number, err)
+		}
+		led[leader] = append(led[leader], number)
 	}
 	found := make(map[int32]int64, len(partitions))
-	for _, t := range response.Topics {
-		for _, p := range t.Partitions {
-			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return nil, fmt.Errorf("read the ends of the log: %s/%d: %w", t.Topic, p.Partition, err)
+	for leader, numbers := range led {
+		request := kmsg.NewPtrListOffsetsRequest()
+		t := kmsg.NewListOffsetsRequestTopic()
+		t.Topic = s.topic.name
+		for _, number := range numbers {
+			p := kmsg.NewListOffsetsRequestTopicPartition()
+			p.Partition, p.Timestamp = number, at
+			t.Partitions = append(t.Partitions, p)
+		}
+		request.Topics = append(request.Topics, t)
+		response, err := request.RequestWith(ctx, s.broker(leader))
+		if err != nil {
+			return nil, fmt.Errorf("read the ends of the log: %w", err)
+		}
+		for _, t := range response.Topics {
+			for _, p := range t.Partitions {
+				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+					return nil, fmt.Errorf("read the ends of the log: %s/%d: %w", t.Topic, p.Partition, err)
+				}
+				found[p.Partition] = p.Offset
 			}
-			found[p.Partition] = p.Offset
 		}
 	}
 	for _, number := range partitions {
@@ -74,6 +87,16 @@ func (s *source) offsets(ctx context.Context, at int64, partitions []int32) (map
 	}
 
 	return found, nil
+}
+
+// broker is one to ask. A connection that it has closed meanwhile is no failure.
+func (s *source) broker(id int32) kmsg.Requestor { return retrying{s.member.client.Broker(int(id))} } //nolint:ireturn // It is what requests want.
+
+type retrying struct{ *kgo.Broker }
+
+// Request implements kmsg.Requestor.
+func (r retrying) Request(ctx context.Context, request kmsg.Request) (kmsg.Response, error) { //nolint:ireturn // It is the interface's.
+	return r.RetriableRequest(ctx, request)
 }
 
 // EpochEnd implements engine.Source.
@@ -88,7 +111,11 @@ func (s *source) EpochEnd(ctx context.Context, epoch int32) (latest int32, end i
 	p.Partition, p.CurrentLeaderEpoch, p.LeaderEpoch = s.partition.number, engine.None, epoch
 	t.Partitions = append(t.Partitions, p)
 	request.Topics = append(request.Topics, t)
-	response, err := request.RequestWith(ctx, s.member.client)
+	var response *kmsg.OffsetForLeaderEpochResponse
+	leader, err := s.member.view.leader(s.partition)
+	if err == nil {
+		response, err = request.RequestWith(ctx, s.broker(leader))
+	}
 	if err == nil && (len(response.Topics) != 1 || len(response.Topics[0].Partitions) != 1) {
 		err = errLeftOut
 	}
@@ -97,6 +124,8 @@ func (s *source) EpochEnd(ctx context.Context, epoch int32) (latest int32, end i
 		latest, end, err = found.LeaderEpoch, found.EndOffset, kerr.ErrorForCode(found.ErrorCode)
 	}
 	if err != nil {
+		s.member.view.stale()
+
 		return 0, 0, classified(fmt.Errorf("ask for the end of leader epoch %d: %w", epoch, err))
 	}
 
