@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -60,36 +61,71 @@ func TestEncryptedAndAuthenticatedConnections(t *testing.T) {
 	s.verify(t, 10)
 }
 
-// A broker that closes connections without a word may want what the configuration lacks: one line says
-// so.
+// A broker that closes connections without a word may want what the configuration lacks, or not have what it
+// asks for: one line says so.
 func TestMissingTLSOrSASLIsExplained(t *testing.T) {
 	t.Parallel()
 	server, client := certificate(t)
 	for name, test := range map[string]struct {
-		options []kfake.Opt
+		brokers func(t *testing.T) []string
 		tls     *tls.Config
 		want    string
 	}{
-		"TLS":  {[]kfake.Opt{kfake.TLS(server)}, nil, "wants TLS (Config.TLS) or SASL"},
-		"SASL": {[]kfake.Opt{kfake.TLS(server), kfake.EnableSASL(), kfake.Superuser("PLAIN", "alice", "secret")}, client, "wants SASL"},
+		"TLS":    {fakeBrokers(kfake.TLS(server)), nil, "wants TLS (Config.TLS) or SASL"},
+		"SASL":   {fakeBrokers(kfake.TLS(server), kfake.EnableSASL(), kfake.Superuser("PLAIN", "alice", "secret")), client, "wants SASL"},
+		"no TLS": {closingBrokers, client, "is one without TLS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cluster, err := kfake.NewCluster(append(test.options, kfake.NumBrokers(1))...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(cluster.Close)
 			s := setup(t, broker.InProcess(t), 1)
 			var log lines
 			s.start(t, func(c *settings) {
-				c.Brokers, c.TLS = cluster.ListenAddrs(), test.tls
+				c.Brokers, c.TLS = test.brokers(t), test.tls
 				c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 			})
-			until(t, "the missing setting to be explained", func() bool { return len(log.having(test.want)) > 0 })
+			until(t, "the setting to be explained", func() bool { return len(log.having(test.want)) > 0 })
 			if told := log.having("waiting for the topics"); len(told) != 1 {
 				t.Errorf("told %q", told)
 			}
 		})
 	}
+}
+
+// fakeBrokers starts an in-process broker with those options.
+func fakeBrokers(options ...kfake.Opt) func(t *testing.T) []string {
+	return func(t *testing.T) []string {
+		t.Helper()
+		cluster, err := kfake.NewCluster(append(options, kfake.NumBrokers(1))...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(cluster.Close)
+
+		return cluster.ListenAddrs()
+	}
+}
+
+// closingBrokers starts what closes a connection once it has read something, as Apache Kafka does if it takes what it
+// reads for a request that is too large.
+func closingBrokers(t *testing.T) []string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // It takes no time.
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return // It is closed.
+			}
+			_, _ = conn.Read(make([]byte, 1<<10))
+			_ = conn.Close()
+		}
+	})
+	t.Cleanup(serving.Wait)
+	t.Cleanup(func() { _ = listener.Close() })
+
+	return []string{listener.Addr().String()}
 }

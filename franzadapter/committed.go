@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/nova-events/idempotent-consumer/internal/engine"
+	"github.com/nova-events/idempotent-consumer/internal/topics"
 )
 
 // committed are the offsets that the group has committed, as those find them who are assigned partitions
@@ -36,15 +37,15 @@ func newCommitted(m *member, names ...string) *committed {
 }
 
 // of returns what is committed for a partition.
-func (c *committed) of(ctx context.Context, t topic, number int32) (engine.Committed, error) {
+func (c *committed) of(ctx context.Context, t topics.Topic, number int32) (engine.Committed, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if int(number) >= len(c.topics[t.id].places) { // Nor does it help to know what its other partitions had before.
+	if int(number) >= len(c.topics[t.ID].places) { // Nor does it help to know what its other partitions had before.
 		if err := c.read(ctx, t); err != nil {
 			return engine.Committed{}, err
 		}
 	}
-	known := c.topics[t.id]
+	known := c.topics[t.ID]
 	if known.err != nil {
 		return engine.Committed{}, known.err
 	}
@@ -55,13 +56,13 @@ func (c *committed) of(ctx context.Context, t topic, number int32) (engine.Commi
 }
 
 // read reads what is not known yet of a topic and of those that were assigned with it.
-func (c *committed) read(ctx context.Context, t topic) error {
-	unknown := map[[16]byte]topic{t.id: t}
+func (c *committed) read(ctx context.Context, t topics.Topic) error {
+	unknown := map[[16]byte]topics.Topic{t.ID: t}
 	latest := c.member.view.latest.Load()
 	for _, name := range c.names {
 		other, ok := latest.byName[name]
-		if _, known := c.topics[other.id]; ok && !known && other.err == nil && name != t.name {
-			unknown[other.id] = other
+		if _, known := c.topics[other.ID]; ok && !known && other.Err == nil && name != t.Name {
+			unknown[other.ID] = other
 		}
 	}
 	all := slices.Collect(maps.Values(unknown))
@@ -70,7 +71,7 @@ func (c *committed) read(ctx context.Context, t topic) error {
 		return fmt.Errorf("read the group's offsets: %w", err)
 	}
 	for _, asked := range all {
-		c.topics[asked.id] = offsetsOf(asked, found)
+		c.topics[asked.ID] = offsetsOf(asked, found)
 	}
 
 	return nil
@@ -78,7 +79,7 @@ func (c *committed) read(ctx context.Context, t topic) error {
 
 // readCommitted asks for the stable offsets of the partitions of topics. With ServerSideBalancer the broker
 // refuses it to a member that has lost its place.
-func (m *member) readCommitted(ctx context.Context, all []topic) ([]kmsg.OffsetFetchResponseGroupTopic, error) {
+func (m *member) readCommitted(ctx context.Context, all []topics.Topic) ([]kmsg.OffsetFetchResponseGroupTopic, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	request := kmsg.NewPtrOffsetFetchRequest()
@@ -90,8 +91,8 @@ func (m *member) readCommitted(ctx context.Context, all []topic) ([]kmsg.OffsetF
 	}
 	for _, t := range all {
 		asked := kmsg.NewOffsetFetchRequestGroupTopic()
-		asked.Topic, asked.TopicID = t.name, t.id
-		for number := range t.leaders {
+		asked.Topic, asked.TopicID = t.Name, t.ID
+		for number := range t.Leaders {
 			asked.Partitions = append(asked.Partitions, int32(number))
 		}
 		group.Topics = append(group.Topics, asked)
@@ -111,11 +112,11 @@ func (m *member) readCommitted(ctx context.Context, all []topic) ([]kmsg.OffsetF
 }
 
 // offsetsOf picks what an answer says of a topic. Some brokers name it, others tell its id.
-func offsetsOf(t topic, answer []kmsg.OffsetFetchResponseGroupTopic) topicOffsets {
-	places := make([]engine.Committed, len(t.leaders))
+func offsetsOf(t topics.Topic, answer []kmsg.OffsetFetchResponseGroupTopic) topicOffsets {
+	places := make([]engine.Committed, len(t.Leaders))
 	answered := 0
 	for _, found := range answer {
-		if found.TopicID != t.id && found.Topic != t.name {
+		if found.TopicID != t.ID && found.Topic != t.Name {
 			continue
 		}
 		for _, p := range found.Partitions {
@@ -124,7 +125,7 @@ func offsetsOf(t topic, answer []kmsg.OffsetFetchResponseGroupTopic) topicOffset
 				err = fmt.Errorf("a transaction that commits offsets of the group is open: %w", err)
 			}
 			if err != nil {
-				return topicOffsets{err: fmt.Errorf("read the group's offset of %s/%d: %w", t.name, p.Partition, err)}
+				return topicOffsets{err: fmt.Errorf("read the group's offset of %s/%d: %w", t.Name, p.Partition, err)}
 			}
 			if p.Partition < 0 || int(p.Partition) >= len(places) {
 				continue
@@ -138,7 +139,7 @@ func offsetsOf(t topic, answer []kmsg.OffsetFetchResponseGroupTopic) topicOffset
 	}
 	if answered != len(places) {
 		// Taking it for "nothing is committed" would start the partition anywhere.
-		return topicOffsets{err: fmt.Errorf("read the group's offsets of %s: %w", t.name, errLeftOut)}
+		return topicOffsets{err: fmt.Errorf("read the group's offsets of %s: %w", t.Name, errLeftOut)}
 	}
 
 	return topicOffsets{places: places}

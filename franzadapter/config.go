@@ -33,9 +33,10 @@ type Config struct {
 	// each other.
 	Group string
 
-	// InstanceID makes the member a static one: it keeps its partitions if it is started again with
-	// the same id within SessionTimeout, and does not leave the group when it stops. Each member
-	// needs its own. Default: none.
+	// InstanceID makes this a static member of the group (KIP-345), under that name: letters, digits,
+	// dots, underscores and hyphens, unique in the group. It keeps its partitions if it is started again with
+	// the same id within SessionTimeout, and does not leave the group when it stops. With a second process of
+	// the same name Run ends with an error. Default: a dynamic member, which leaves.
 	InstanceID string
 
 	// Balancers are what members offer to share the partitions by, the preferred one first. All members
@@ -132,7 +133,7 @@ func (c Config) validate() error {
 // settings is what all adapters have in common.
 func (c Config) settings() settings.Source {
 	return settings.Source{
-		Brokers: c.Brokers, Group: c.Group, Topics: c.Topics, TopicPattern: c.TopicPattern, MaxBytes: c.MaxBytes,
+		Brokers: c.Brokers, Group: c.Group, Topics: c.Topics, TopicPattern: c.TopicPattern, MaxBytes: c.MaxBytes, InstanceID: c.InstanceID,
 		TopicGrace: c.TopicGrace, SessionTimeout: c.SessionTimeout, HeartbeatInterval: c.HeartbeatInterval,
 		RebalanceTimeout: c.RebalanceTimeout, MaxWait: c.MaxWait,
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/engine"
-	"github.com/nova-events/idempotent-consumer/internal/onceper"
+	"github.com/nova-events/idempotent-consumer/internal/topics"
 	"github.com/nova-events/idempotent-consumer/internal/unverified"
 )
 
@@ -28,7 +28,7 @@ type Consumer struct {
 	consume consume.Config
 	engine  *engine.Engine
 	running atomic.Bool
-	leftOut onceper.Limit // when it was last told that a topic is left out
+	topics  *topics.Finder
 }
 
 // New returns a Consumer of the records from source, with which config says what to do, in
@@ -52,6 +52,7 @@ func New(guard *idem.Guard, source Config, config consume.Config) (*Consumer, er
 	config.Logger = config.Logger.With("group", source.Group)
 	unverified.WarnOfBrokers(config.Logger, source.Brokers, source.TLS, source.SASL)
 	c := &Consumer{config: source, consume: config, engine: engine.New(guard, config, source.Group)}
+	c.topics = topics.NewFinder(source.settings(), config.Failure.DeadLetterSuffix, client, config.Logger, c.engine.Starts)
 	if err := kgo.ValidateOpts(source.options(context.Background(), &member{}, config.Logger)...); err != nil {
 		return nil, fmt.Errorf("%w: %w", consume.ErrInvalidConfig, err)
 	}
@@ -98,17 +99,17 @@ func (c *Consumer) run(ctx context.Context) error {
 	defer m.puller.requests.Wait()
 	defer m.client.Close()
 	defer cut() // Requests under way would end only after MaxWait.
-	found, err := c.awaitTopics(ctx, m.client)
+	found, err := c.topics.Await(ctx, m.ask)
 	if err == nil && ctx.Err() == nil {
 		err = c.checkBroker(ctx, m.client)
 	}
 	if err == nil && ctx.Err() == nil {
-		err = c.engine.Bind(ctx, found.id)
+		err = c.engine.Bind(ctx, found.ID)
 	}
 	if err != nil || ctx.Err() != nil {
 		return err
 	}
-	m.runGroup(ctx, connected, found.topics)
+	m.runGroup(ctx, connected, found.Topics)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 
@@ -135,14 +136,10 @@ func (c *Consumer) connect(ctx context.Context, stop context.CancelFunc) (m *mem
 }
 
 // runGroup is a member of the group until ctx ends.
-func (m *member) runGroup(ctx, connected context.Context, all []topic) {
-	m.view.latest.Store(newTopics(all))
-	names := make([]string, len(all))
-	for i, t := range all {
-		names[i] = t.name
-	}
+func (m *member) runGroup(ctx, connected context.Context, all []topics.Topic) {
+	m.view.latest.Store(newLook(all))
 	m.consumer.engine.Become(consume.Joining, nil)
-	m.client.AddConsumeTopics(names...)
+	m.client.AddConsumeTopics(topics.Names(all)...)
 	var beside sync.WaitGroup
 	beside.Go(func() { m.watch(ctx) })
 	beside.Go(func() { m.commitUntil(ctx) })

@@ -1,11 +1,17 @@
 package franzadapter
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
 
+	"github.com/nova-events/idempotent-consumer/internal/dial"
 	"github.com/nova-events/idempotent-consumer/internal/engine"
 )
 
@@ -52,4 +58,21 @@ func classified(err error) error {
 // unknownTopic reports whether err says that a topic or a partition does not exist.
 func unknownTopic(err error) bool {
 	return errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID)
+}
+
+// explained adds to a connection's error what it may mean. TLS and SASL may be among Config.Options.
+func (m *member) explained(err error) error {
+	config, _ := m.client.OptValue(kgo.DialTLSConfig).(*tls.Config)
+	mechanisms, _ := m.client.OptValue(kgo.SASL).([]sasl.Mechanism)
+	if err != nil && config != nil && m.unshaken.Load() {
+		err = fmt.Errorf("%w: %w", dial.ErrHandshake, err)
+	}
+
+	return dial.Explain(err, config != nil, len(mechanisms) > 0)
+}
+
+// OnBrokerConnect implements kgo.HookBrokerConnect. Without the handshake of TLS there is no connection.
+func (m *member) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, conn net.Conn, err error) {
+	failed, ok := errors.AsType[*net.OpError](err)
+	m.unshaken.Store(conn == nil && (!ok || failed.Op != "dial"))
 }

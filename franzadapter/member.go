@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -14,6 +15,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/engine"
 	"github.com/nova-events/idempotent-consumer/internal/onceper"
+	"github.com/nova-events/idempotent-consumer/internal/topics"
 )
 
 // member is this process's place in the consumer group. franz-go calls it with what it is assigned and
@@ -27,7 +29,8 @@ type member struct {
 	view         *view
 	puller       *puller
 	commits      *commits
-	untold       onceper.Limit // when it was last told that nothing is known of the topics
+	unseen       onceper.Trouble // that topics cannot be looked at
+	unshaken     atomic.Bool     // the latest connection failed after it had reached the broker, in the handshake of TLS
 
 	stop    context.CancelFunc // ends Run
 	workers sync.WaitGroup
@@ -214,15 +217,15 @@ func (m *member) run(revoked, work context.Context, a *assignment) {
 }
 
 // process runs the engine for a partition, as one of a topic. A handler may end the goroutine meanwhile.
-func (m *member) process(revoked, work context.Context, a *assignment, t topic) (rejoin, failed bool) {
+func (m *member) process(revoked, work context.Context, a *assignment, t topics.Topic) (rejoin, failed bool) {
 	running, stop := context.WithCancel(revoked)
 	defer stop()
 	m.mu.Lock()
-	a.topicID, a.restart = t.id, stop
+	a.topicID, a.restart = t.ID, stop
 	m.mu.Unlock()
-	m.commits.accept(a.partition, t.id)
+	m.commits.accept(a.partition, t.ID)
 	m.consumer.engine.Run(running, work, engine.Assignment{
-		Partition: idem.Partition{Topic: a.partition.topic, Number: a.partition.number, TopicID: t.id},
+		Partition: idem.Partition{Topic: a.partition.topic, Number: a.partition.number, TopicID: t.ID},
 		Source:    &source{member: m, partition: a.partition, topic: t, committed: a.committed},
 		Logger:    m.log,
 	}, func(again bool, err error) {
@@ -252,12 +255,12 @@ func (m *member) confirm(revoked context.Context) {
 }
 
 // restartRecreated has workers begin anew whose topic has become another one.
-func (m *member) restartRecreated(latest *topics) {
+func (m *member) restartRecreated(latest *look) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for p, a := range m.assignments {
 		t, ok := latest.byName[p.topic]
-		if ok && a.restart != nil && t.id != a.topicID {
+		if ok && a.restart != nil && t.ID != a.topicID {
 			m.log.Warn("franzadapter: the topic was deleted and created again, beginning anew", "topic", p.topic, "partition", p.number)
 			a.restart()
 		}

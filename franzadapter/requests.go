@@ -37,7 +37,7 @@ func (s *source) Ends(ctx context.Context, partitions ...int32) (map[int32]engin
 	for _, number := range partitions {
 		ends := engine.Ends{First: first[number], Last: last[number]}
 		if ends.First < 0 || ends.Last < ends.First {
-			return nil, fmt.Errorf("read the ends of the log: %s/%d: %w", s.topic.name, number, kerr.UnknownTopicOrPartition)
+			return nil, fmt.Errorf("read the ends of the log: %s/%d: %w", s.topic.Name, number, kerr.UnknownTopicOrPartition)
 		}
 		all[number] = ends
 	}
@@ -50,9 +50,9 @@ func (s *source) Ends(ctx context.Context, partitions ...int32) (map[int32]engin
 func (s *source) offsets(ctx context.Context, at int64, partitions []int32) (map[int32]int64, error) {
 	led := make(map[int32][]int32) // by broker
 	for _, number := range partitions {
-		leader, err := s.member.view.leader(partition{s.topic.name, number})
+		leader, err := s.member.view.leader(partition{s.topic.Name, number})
 		if err != nil {
-			return nil, fmt.Errorf("read the ends of the log: %s/%d: %w", s.topic.name, number, err)
+			return nil, fmt.Errorf("read the ends of the log: %s/%d: %w", s.topic.Name, number, err)
 		}
 		led[leader] = append(led[leader], number)
 	}
@@ -60,7 +60,7 @@ func (s *source) offsets(ctx context.Context, at int64, partitions []int32) (map
 	for leader, numbers := range led {
 		request := kmsg.NewPtrListOffsetsRequest()
 		t := kmsg.NewListOffsetsRequestTopic()
-		t.Topic = s.topic.name
+		t.Topic = s.topic.Name
 		for _, number := range numbers {
 			p := kmsg.NewListOffsetsRequestTopicPartition()
 			p.Partition, p.Timestamp = number, at
@@ -82,7 +82,7 @@ func (s *source) offsets(ctx context.Context, at int64, partitions []int32) (map
 	}
 	for _, number := range partitions {
 		if _, ok := found[number]; !ok {
-			return nil, fmt.Errorf("read the ends of the log: %s/%d: %w", s.topic.name, number, errLeftOut)
+			return nil, fmt.Errorf("read the ends of the log: %s/%d: %w", s.topic.Name, number, errLeftOut)
 		}
 	}
 
@@ -106,7 +106,7 @@ func (s *source) EpochEnd(ctx context.Context, epoch int32) (latest int32, end i
 	request := kmsg.NewPtrOffsetForLeaderEpochRequest()
 	request.ReplicaID = -1
 	t := kmsg.NewOffsetForLeaderEpochRequestTopic()
-	t.Topic = s.topic.name
+	t.Topic = s.topic.Name
 	p := kmsg.NewOffsetForLeaderEpochRequestTopicPartition()
 	p.Partition, p.CurrentLeaderEpoch, p.LeaderEpoch = s.partition.number, engine.None, epoch
 	t.Partitions = append(t.Partitions, p)
@@ -158,5 +158,5 @@ func (s *source) neverCopied(ctx context.Context, topic string, err error) bool 
 	}
 	found, err := ask(ctx, s.member.client, topic)
 
-	return err == nil && len(found.topics) == 1 && found.topics[0].err == nil && len(found.topics[0].leaders) <= int(s.partition.number)
+	return err == nil && len(found.Topics) == 1 && found.Topics[0].Err == nil && len(found.Topics[0].Leaders) <= int(s.partition.number)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/internal/engine"
+	"github.com/nova-events/idempotent-consumer/internal/topics"
 )
 
 // partition is one of a topic.
@@ -23,7 +24,7 @@ type partition struct {
 type source struct {
 	member    *member
 	partition partition
-	topic     topic
+	topic     topics.Topic
 	committed *committed
 
 	failed  bool      // the latest fetch has; only Fetch uses it and what follows
@@ -48,7 +49,7 @@ func (s *source) Fetch(ctx context.Context, request engine.Request) (*engine.Bat
 
 func (s *source) fetch(ctx context.Context, request engine.Request) (*engine.Batch, error) {
 	w := &want{
-		partition: s.partition, topicID: s.topic.id, offset: request.Offset, after: request.After, empty: s.failed || request.Uncounted, answer: make(chan answer, 1),
+		partition: s.partition, topicID: s.topic.ID, offset: request.Offset, after: request.After, empty: s.failed || request.Uncounted, answer: make(chan answer, 1),
 	}
 	fetch := s.member.puller.fetch
 	if request.Uncounted {
@@ -126,24 +127,24 @@ func (s *source) Committed(ctx context.Context) (engine.Committed, error) {
 
 // CommitSoon implements engine.Source.
 func (s *source) CommitSoon(at engine.Place) {
-	s.member.commits.done(s.partition, place{at, s.topic.id})
+	s.member.commits.done(s.partition, place{at, s.topic.ID})
 }
 
 // Commit implements engine.Source.
 func (s *source) Commit(ctx context.Context, at engine.Place) error {
-	return s.member.commits.now(ctx, s.partition, place{at, s.topic.id})
+	return s.member.commits.now(ctx, s.partition, place{at, s.topic.ID})
 }
 
 // Partitions implements engine.Source.
-func (s *source) Partitions() int { return len(s.topic.leaders) }
+func (s *source) Partitions() int { return len(s.topic.Leaders) }
 
 // CheckTopic implements engine.Source.
 func (s *source) CheckTopic(ctx context.Context) error {
-	found, err := ask(ctx, s.member.client, s.topic.name)
+	found, err := ask(ctx, s.member.client, s.topic.Name)
 	switch {
 	case err != nil:
 		return classified(err)
-	case len(found.topics) == 1 && found.topics[0].err == nil && found.topics[0].id != s.topic.id:
+	case len(found.Topics) == 1 && found.Topics[0].Err == nil && found.Topics[0].ID != s.topic.ID:
 		return engine.ErrOtherTopic
 	default:
 		return nil

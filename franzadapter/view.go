@@ -9,35 +9,36 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
 	"github.com/nova-events/idempotent-consumer/internal/engine"
+	"github.com/nova-events/idempotent-consumer/internal/topics"
 )
 
 // view is what this member knows of its topics. It looks again every few seconds, and when somebody
 // has found it to be out of date.
 type view struct {
-	latest atomic.Pointer[topics]
+	latest atomic.Pointer[look]
 	wake   chan struct{}
 }
 
-// topics are those of one look. superseded is closed when there is a newer one.
-type topics struct {
-	byName     map[string]topic
+// look is what was found at one time. superseded is closed when there is a newer one.
+type look struct {
+	byName     map[string]topics.Topic
 	superseded chan struct{}
 }
 
-func newView(all []topic) *view {
+func newView(all []topics.Topic) *view {
 	v := &view{wake: make(chan struct{}, 1)}
-	v.latest.Store(newTopics(all))
+	v.latest.Store(newLook(all))
 
 	return v
 }
 
-func newTopics(all []topic) *topics {
-	t := &topics{byName: make(map[string]topic, len(all)), superseded: make(chan struct{})}
+func newLook(all []topics.Topic) *look {
+	l := &look{byName: make(map[string]topics.Topic, len(all)), superseded: make(chan struct{})}
 	for _, one := range all {
-		t.byName[one.name] = one
+		l.byName[one.Name] = one
 	}
 
-	return t
+	return l
 }
 
 // stale has the view look again, soon.
@@ -49,10 +50,10 @@ func (v *view) stale() {
 }
 
 // topic returns the topic of an assigned partition once it is known. With renewed it is looked at anew.
-func (v *view) topic(ctx context.Context, p partition, renewed bool) (topic, bool) {
+func (v *view) topic(ctx context.Context, p partition, renewed bool) (topics.Topic, bool) {
 	for {
 		latest := v.latest.Load()
-		if t, ok := latest.byName[p.topic]; ok && !renewed && int(p.number) < len(t.leaders) {
+		if t, ok := latest.byName[p.topic]; ok && !renewed && int(p.number) < len(t.Leaders) {
 			return t, true
 		}
 		v.stale()
@@ -60,7 +61,7 @@ func (v *view) topic(ctx context.Context, p partition, renewed bool) (topic, boo
 		case <-latest.superseded:
 			renewed = false
 		case <-ctx.Done():
-			return topic{}, false
+			return topics.Topic{}, false
 		}
 	}
 }
@@ -69,12 +70,12 @@ func (v *view) topic(ctx context.Context, p partition, renewed bool) (topic, boo
 func (v *view) leader(p partition) (int32, error) {
 	t, ok := v.latest.Load().byName[p.topic]
 	switch {
-	case !ok || int(p.number) >= len(t.leaders):
+	case !ok || int(p.number) >= len(t.Leaders):
 		return 0, kerr.UnknownTopicOrPartition
-	case t.leaders[p.number] < 0:
+	case t.Leaders[p.number] < 0:
 		return 0, kerr.LeaderNotAvailable
 	default:
-		return t.leaders[p.number], nil
+		return t.Leaders[p.number], nil
 	}
 }
 
@@ -89,11 +90,11 @@ func (m *member) watch(ctx context.Context) {
 		case <-timer.C:
 		case <-m.view.wake:
 		}
-		found, err := m.consumer.lookup(ctx, m.client)
+		found, err := m.consumer.topics.Look(ctx, m.ask)
 		if err != nil {
 			failed++
-			if m.untold.Due(time.Minute) && ctx.Err() == nil {
-				m.log.WarnContext(ctx, "franzadapter: topics not looked at, trying again", "error", err)
+			if since, due := m.unseen.Lasts(time.Minute); due && ctx.Err() == nil {
+				m.log.WarnContext(ctx, "franzadapter: topics not looked at, trying again", "since", since, "error", err)
 			}
 			backoff.Sleep(ctx, engine.RetryPauses.Pause(failed))
 			m.view.stale()
@@ -101,7 +102,10 @@ func (m *member) watch(ctx context.Context) {
 			continue
 		}
 		failed = 0
-		m.update(found.topics)
+		if lasted, told := m.unseen.Passed(); told {
+			m.log.InfoContext(ctx, "franzadapter: topics looked at again", "after", lasted)
+		}
+		m.update(found.Topics)
 		backoff.Sleep(ctx, metadataMinAge) // However many find it out of date.
 		timer.Reset(topicWatchInterval)
 	}
@@ -109,10 +113,10 @@ func (m *member) watch(ctx context.Context) {
 
 // update makes a look the latest one. A topic that is named and missing stays what it was: whoever
 // fetches from it finds out.
-func (m *member) update(all []topic) {
-	former, latest := m.view.latest.Load(), newTopics(all)
+func (m *member) update(all []topics.Topic) {
+	former, latest := m.view.latest.Load(), newLook(all)
 	for name, t := range latest.byName {
-		if before, ok := former.byName[name]; ok && t.err != nil {
+		if before, ok := former.byName[name]; ok && t.Err != nil {
 			latest.byName[name] = before
 		}
 	}
@@ -123,7 +127,7 @@ func (m *member) update(all []topic) {
 		if !ok {
 			added = append(added, name)
 		}
-		changed = changed || len(before.leaders) != len(t.leaders)
+		changed = changed || len(before.Leaders) != len(t.Leaders)
 	}
 	for name := range former.byName {
 		if _, ok := latest.byName[name]; !ok {

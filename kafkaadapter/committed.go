@@ -6,7 +6,7 @@ import (
 	"sync"
 
 	"github.com/nova-events/idempotent-consumer/internal/engine"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/cluster"
+	"github.com/nova-events/idempotent-consumer/internal/topics"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/group"
 )
 
@@ -14,7 +14,7 @@ import (
 // partitions of its topics, not only of those that this member is assigned.
 type committed struct {
 	generation *group.Generation
-	topics     []cluster.Topic
+	topics     []topics.Topic
 
 	mu     sync.Mutex
 	places map[string][]engine.Committed // by topic, then by partition

@@ -94,21 +94,10 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// validInstance is what Kafka's own clients allow.
-var validInstance = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
-
-func (c Config) validate() error {
-	if c.InstanceID != "" && !validInstance.MatchString(c.InstanceID) {
-		return fmt.Errorf("%w: InstanceID has others than letters, digits, dots, underscores and hyphens, or more than 249 of them", consume.ErrInvalidConfig)
-	}
-
-	return c.settings().Validate()
-}
-
 // settings is what all adapters have in common.
 func (c Config) settings() settings.Source {
 	return settings.Source{
-		Brokers: c.Brokers, Group: c.Group, Topics: c.Topics, TopicPattern: c.TopicPattern, MaxBytes: c.MaxBytes,
+		Brokers: c.Brokers, Group: c.Group, Topics: c.Topics, TopicPattern: c.TopicPattern, MaxBytes: c.MaxBytes, InstanceID: c.InstanceID,
 		TopicGrace: c.TopicGrace, SessionTimeout: c.SessionTimeout, HeartbeatInterval: c.HeartbeatInterval,
 		RebalanceTimeout: c.RebalanceTimeout, MaxWait: c.MaxWait,
 	}

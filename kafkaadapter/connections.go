@@ -3,16 +3,12 @@ package kafkaadapter
 import (
 	"context"
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"net"
 
+	"github.com/nova-events/idempotent-consumer/internal/dial"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/cluster"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 )
-
-// errHandshake is that of a connection which does not become one of TLS.
-var errHandshake = errors.New("TLS handshake")
 
 // connections are those of a consumer.
 type connections struct {
@@ -37,33 +33,11 @@ func (c *connections) dial(ctx context.Context, network, address string) (net.Co
 	if err != nil {
 		return nil, err
 	}
-	encrypted, err := c.encrypt(ctx, plain, address)
+	encrypted, err := dial.Encrypt(ctx, plain, c.tls, address)
 	if err != nil {
 		_ = plain.Close() // What has failed says more.
 
 		return nil, err
-	}
-
-	return encrypted, nil
-}
-
-// encrypt makes a connection one of TLS, if that is wanted.
-func (c *connections) encrypt(ctx context.Context, conn net.Conn, address string) (net.Conn, error) {
-	if c.tls == nil {
-		return conn, nil
-	}
-	config := c.tls
-	if config.ServerName == "" {
-		host, _, err := net.SplitHostPort(address)
-		if err != nil {
-			return nil, err
-		}
-		config = config.Clone()
-		config.ServerName = host
-	}
-	encrypted := tls.Client(conn, config)
-	if err := encrypted.HandshakeContext(ctx); err != nil {
-		return nil, fmt.Errorf("%w with %s: %w", errHandshake, address, err)
 	}
 
 	return encrypted, nil

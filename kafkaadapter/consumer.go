@@ -10,8 +10,8 @@ import (
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/engine"
+	"github.com/nova-events/idempotent-consumer/internal/topics"
 	"github.com/nova-events/idempotent-consumer/internal/unverified"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/cluster"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 )
 
@@ -21,6 +21,7 @@ type Consumer struct {
 	config  Config
 	consume consume.Config
 	engine  *engine.Engine
+	topics  *topics.Finder
 	running atomic.Bool
 }
 
@@ -32,7 +33,7 @@ func New(guard *idem.Guard, source Config, config consume.Config) (*Consumer, er
 		return nil, fmt.Errorf("%w: the guard is nil; make one with idem.New", consume.ErrInvalidConfig)
 	}
 	source = source.withDefaults()
-	if err := source.validate(); err != nil {
+	if err := source.settings().Validate(); err != nil {
 		return nil, err
 	}
 	config, err := source.complete(config)
@@ -45,9 +46,10 @@ func New(guard *idem.Guard, source Config, config consume.Config) (*Consumer, er
 	config.Logger = config.Logger.With("group", source.Group)
 	unverified.WarnOfBrokers(config.Logger, source.Brokers, source.TLS, source.SASL)
 
-	return &Consumer{
-		config: source, consume: config, engine: engine.New(guard, config, source.Group),
-	}, nil
+	c := &Consumer{config: source, consume: config, engine: engine.New(guard, config, source.Group)}
+	c.topics = topics.NewFinder(source.settings(), config.Failure.DeadLetterSuffix, client, config.Logger, c.engine.Starts)
+
+	return c, nil
 }
 
 // Run consumes until ctx ends, and then returns nil: it finishes the records in progress
@@ -86,7 +88,7 @@ func (c *Consumer) run(ctx context.Context) error {
 	member := newMembership(ctx, c, connections)
 	defer member.Leave(ctx)
 	for {
-		found, err := c.awaitTopics(ctx, connections)
+		found, err := c.topics.Await(ctx, c.ask(connections))
 		if err != nil || ctx.Err() != nil {
 			return err
 		}
@@ -100,10 +102,10 @@ func (c *Consumer) run(ctx context.Context) error {
 }
 
 // runGroup takes part in the group for these topics until there are others, or ctx ends.
-func (c *Consumer) runGroup(ctx context.Context, member *membership, topics []cluster.Topic) error {
-	names := topicNames(topics)
+func (c *Consumer) runGroup(ctx context.Context, member *membership, all []topics.Topic) error {
+	names := topics.Names(all)
 	connections := member.connections
-	connections.Follow(slices.Concat(names, c.deadLetterTopics(names)))
+	connections.Follow(slices.Concat(names, c.topics.DeadLetterTopics(names)))
 	connections.fetcher = fetch.New(connections.Client, c.config.ClientID, &connections.quota)
 	defer connections.fetcher.Close() //nolint:contextcheck // What it fetches for has ended.
 
@@ -117,13 +119,13 @@ func (c *Consumer) runGroup(ctx context.Context, member *membership, topics []cl
 			return fatal(err)
 		}
 		c.engine.Joined(generation.MemberID, generation.ID)
-		if err := newGeneration(c, generation, member, topics).run(ctx); err != nil {
+		if err := newGeneration(c, generation, member, all).run(ctx); err != nil {
 			return err
 		}
-		found, err := c.awaitTopics(ctx, connections)
-		if err != nil || ctx.Err() != nil || !slices.Equal(names, topicNames(found.Topics)) {
+		found, err := c.topics.Await(ctx, c.ask(connections))
+		if err != nil || ctx.Err() != nil || !slices.Equal(names, topics.Names(found.Topics)) {
 			return err
 		}
-		topics = found.Topics
+		all = found.Topics
 	}
 }

@@ -1,15 +1,13 @@
 package kafkaadapter
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"syscall"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 
+	"github.com/nova-events/idempotent-consumer/internal/dial"
 	"github.com/nova-events/idempotent-consumer/internal/engine"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/group"
@@ -53,20 +51,5 @@ func unreadable(err error) bool {
 	return errors.Is(err, fetch.ErrMalformed) || errors.Is(err, fetch.ErrTooLarge) || errors.Is(err, fetch.ErrUnsupported) || errors.Is(err, engine.ErrDeadly)
 }
 
-// explained adds to a connection's error what it may mean: a broker closes a connection without a word
-// that lacks the TLS or the SASL which its port wants.
-func (c Config) explained(err error) error {
-	closed := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
-	switch {
-	case errors.Is(err, errHandshake) && !errors.As(err, new(*tls.CertificateVerificationError)):
-		return fmt.Errorf("%w; perhaps the broker's port is one without TLS: use the other port, or no Config.TLS", err)
-	case closed && c.TLS == nil && c.SASL == nil:
-		return fmt.Errorf("%w; perhaps the broker's port wants TLS (Config.TLS) or SASL (Config.SASL)", err)
-	case closed && c.TLS == nil:
-		return fmt.Errorf("%w; perhaps the broker's port wants TLS (Config.TLS)", err)
-	case closed && c.SASL == nil:
-		return fmt.Errorf("%w; perhaps the broker's port wants SASL (Config.SASL)", err)
-	default:
-		return err
-	}
-}
+// explained adds to a connection's error what it may mean.
+func (c Config) explained(err error) error { return dial.Explain(err, c.TLS != nil, c.SASL != nil) }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/engine"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/cluster"
+	"github.com/nova-events/idempotent-consumer/internal/topics"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/group"
 )
 
@@ -22,7 +22,7 @@ type generation struct {
 	group    *group.Generation
 	member   *membership
 	log      *slog.Logger
-	topics   []cluster.Topic
+	topics   []topics.Topic
 
 	workers sync.WaitGroup
 
@@ -33,12 +33,12 @@ type generation struct {
 	failure error // why Run must end, if it must
 }
 
-func newGeneration(c *Consumer, g *group.Generation, member *membership, topics []cluster.Topic) *generation {
+func newGeneration(c *Consumer, g *group.Generation, member *membership, all []topics.Topic) *generation {
 	next := &generation{
 		consumer: c, group: g, member: member,
 		log:       c.consume.Logger.With("generation", g.ID),
-		topics:    topics,
-		committed: &committed{generation: g, topics: topics},
+		topics:    all,
+		committed: &committed{generation: g, topics: all},
 	}
 	next.commits = &commits{
 		generation: g, log: next.log, engine: c.engine, fail: next.fail,

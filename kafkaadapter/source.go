@@ -12,14 +12,14 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/internal/engine"
-	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/cluster"
+	"github.com/nova-events/idempotent-consumer/internal/topics"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 )
 
 // source is a partition that a generation has assigned to this member.
 type source struct {
 	generation *generation
-	topic      cluster.Topic
+	topic      topics.Topic
 	partition  int
 
 	missing time.Time // since when the topic is; only Fetch uses it

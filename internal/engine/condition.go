@@ -153,6 +153,9 @@ func (e *Engine) Become(state consume.MemberState, reason error) {
 	}
 }
 
+// Starts notes why the member has not got further yet.
+func (e *Engine) Starts(reason error) { e.Become(consume.Starting, reason) }
+
 // Because notes why the member is in its state; nil if nothing is wrong.
 func (e *Engine) Because(reason error) {
 	e.place.mu.Lock()

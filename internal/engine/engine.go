@@ -61,7 +61,7 @@ func (e *Engine) await(ctx context.Context, try func() error) error {
 		case err == nil || !idem.IsTransient(err):
 			return err
 		}
-		e.Become(consume.Starting, err)
+		e.Starts(err)
 		e.config.Logger.WarnContext(ctx, "consume: waiting for PostgreSQL", "error", err)
 		backoff.Sleep(ctx, RetryPauses.Pause(failed))
 	}

@@ -18,9 +18,13 @@ type Source struct {
 	Topics       []string
 	TopicPattern *regexp.Regexp
 	MaxBytes     int
+	InstanceID   string
 
 	TopicGrace, SessionTimeout, HeartbeatInterval, RebalanceTimeout, MaxWait time.Duration
 }
+
+// validInstance is what Kafka's own clients allow.
+var validInstance = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 
 // Validate returns an error that wraps consume.ErrInvalidConfig and says what makes no sense.
 func (s Source) Validate() error {
@@ -33,6 +37,8 @@ func (s Source) Validate() error {
 		return fmt.Errorf("%w: give either Topics, without empty names, or a TopicPattern", consume.ErrInvalidConfig)
 	case len(slices.Compact(slices.Sorted(slices.Values(s.Topics)))) != len(s.Topics):
 		return fmt.Errorf("%w: Topics names a topic twice", consume.ErrInvalidConfig)
+	case s.InstanceID != "" && !validInstance.MatchString(s.InstanceID):
+		return fmt.Errorf("%w: InstanceID has others than letters, digits, dots, underscores and hyphens, or more than 249 of them", consume.ErrInvalidConfig)
 	case s.MaxBytes < 0 || s.MaxBytes > math.MaxInt32:
 		return fmt.Errorf("%w: MaxBytes is %d; use 1 to %d", consume.ErrInvalidConfig, s.MaxBytes, math.MaxInt32)
 	case s.HeartbeatInterval >= s.SessionTimeout:

@@ -10,6 +10,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 
+	"github.com/nova-events/idempotent-consumer/internal/topics"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/wire"
 )
 
@@ -17,20 +18,9 @@ import (
 // (Kafka 2.8, KIP-516).
 const metadataVersion = 10
 
-// Topic is what a broker says of a topic.
-type Topic struct {
-	Name     string
-	ID       uuid.UUID // tells it from another topic of that name, before or after
-	Internal bool      // one of Kafka's own
-	Err      error     // why nothing more is known
-
-	Partitions int // how many it has
-}
-
 // Metadata is what a broker says of its cluster.
 type Metadata struct {
-	ID     string
-	Topics []Topic
+	topics.Cluster
 
 	brokers map[int32]string   // addresses
 	leaders map[string][]int32 // by topic and partition; noLeader: none is known
@@ -84,7 +74,7 @@ func decodeMetadata(r *wire.Reader) (Metadata, error) {
 	m.ID = r.CompactString()
 	r.Int32() // controller
 	for range r.CompactCount(leastTopic) {
-		var t Topic
+		var t topics.Topic
 		if code := r.Int16(); code != 0 {
 			t.Err = kafka.Error(code)
 		}

@@ -2,12 +2,14 @@ package cluster
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 	"testing"
 
 	"github.com/google/uuid"
 	"github.com/segmentio/kafka-go"
 
+	"github.com/nova-events/idempotent-consumer/internal/topics"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/wire"
 )
 
@@ -34,8 +36,8 @@ func TestDecodeTopics(t *testing.T) {
 	t.Parallel()
 	id := uuid.New()
 	got, err := decodeMetadata(&wire.Reader{Data: metadata(id)})
-	want := []Topic{{Name: "orders", ID: id, Internal: true, Partitions: 1}, {Name: "gone", Err: kafka.UnknownTopicOrPartition}}
-	if err != nil || got.ID != "id" || got.brokers[1] != "h:9092" || !slices.Equal(got.leaders["orders"], []int32{1}) || !slices.Equal(got.Topics, want) {
+	want := []topics.Topic{{Name: "orders", ID: id, Internal: true, Partitions: 1}, {Name: "gone", Err: kafka.UnknownTopicOrPartition}}
+	if err != nil || got.ID != "id" || got.brokers[1] != "h:9092" || !slices.Equal(got.leaders["orders"], []int32{1}) || !reflect.DeepEqual(got.Topics, want) {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
 	for n := range len(metadata(id)) {
