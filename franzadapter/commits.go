@@ -22,7 +22,7 @@ import (
 type commits struct {
 	member *member
 	log    *slog.Logger
-	late   onceper.Limit // when it was last told that some were refused
+	late   onceper.Trouble // that commits fail
 
 	sending sync.Mutex // One request at a time, so that none overtakes another.
 
@@ -91,14 +91,15 @@ func (c *commits) now(revoked context.Context, p partition, at place) error {
 		c.sending.Unlock()
 		if err == nil {
 			c.done(p, at)
+			c.passed(revoked)
 
 			return nil
 		}
 		if fatalErr := fatal(err); fatalErr != nil {
 			return fatalErr
 		}
-		if c.late.Due(time.Minute) {
-			c.log.WarnContext(revoked, "franzadapter: offset not committed, trying again", "topic", p.topic, "partition", p.number, "error", err)
+		if since, due := c.late.Lasts(time.Minute); due {
+			c.log.WarnContext(revoked, "franzadapter: offset not committed, trying again", "topic", p.topic, "partition", p.number, "since", since, "error", err)
 		}
 		if !backoff.Sleep(revoked, engine.RetryPauses.Pause(failed)) {
 			return err
@@ -121,13 +122,15 @@ func (c *commits) flush(ctx context.Context) {
 	}
 	err := c.send(context.WithoutCancel(ctx), request, places)
 	if err == nil {
+		c.passed(ctx)
+
 		return
 	}
 	if err := fatal(err); err != nil {
 		c.member.fail(err)
 	}
-	if c.late.Due(time.Minute) {
-		c.log.WarnContext(ctx, "franzadapter: offsets not committed; if others take over before they are, records will be delivered again", "error", err)
+	if since, due := c.late.Lasts(time.Minute); due {
+		c.log.WarnContext(ctx, "franzadapter: offsets not committed; if others take over before they are, records will be delivered again", "since", since, "error", err)
 	}
 
 	c.mu.Lock()
@@ -136,6 +139,13 @@ func (c *commits) flush(ctx context.Context) {
 		if _, newer := c.pending[p]; !newer && c.isOpen(p, at) {
 			c.pending[p] = at
 		}
+	}
+}
+
+// passed tells that commits succeed again.
+func (c *commits) passed(ctx context.Context) {
+	if lasted, told := c.late.Passed(); told {
+		c.log.InfoContext(ctx, "franzadapter: offsets are committed again", "after", lasted)
 	}
 }
 
@@ -207,7 +217,7 @@ func (c *commits) ask(ctx context.Context, request *kmsg.OffsetCommitRequest) er
 	for _, t := range response.Topics {
 		for _, p := range t.Partitions {
 			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return fmt.Errorf("commit offsets: %s/%d: %w", t.Topic, p.Partition, err)
+				return fmt.Errorf("commit offsets: %s/%d: %w", nameOf(t, request), p.Partition, err)
 			}
 			answered++
 		}
@@ -220,4 +230,15 @@ func (c *commits) ask(ctx context.Context, request *kmsg.OffsetCommitRequest) er
 	}
 
 	return nil
+}
+
+// nameOf is the name of a topic in an answer, which may tell only its id.
+func nameOf(t kmsg.OffsetCommitResponseTopic, request *kmsg.OffsetCommitRequest) string {
+	for _, asked := range request.Topics {
+		if t.Topic == "" && t.TopicID == asked.TopicID {
+			return asked.Topic
+		}
+	}
+
+	return t.Topic
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
 	"github.com/nova-events/idempotent-consumer/internal/engine"
+	"github.com/nova-events/idempotent-consumer/internal/onceper"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/group"
 )
 
@@ -17,6 +19,7 @@ type commits struct {
 	generation *group.Generation
 	log        *slog.Logger
 	engine     *engine.Engine
+	late       *onceper.Trouble // that commits fail; of all generations
 	fail       func(error)
 
 	sending sync.Mutex // One request at a time, so that none overtakes another.
@@ -48,13 +51,16 @@ func (c *commits) now(revoked context.Context, topic string, partition int, p en
 		c.sending.Unlock()
 		if err == nil {
 			c.done(topic, partition, p)
+			c.passed(revoked)
 
 			return nil
 		}
 		if fatalErr := fatal(err); fatalErr != nil {
 			return fatalErr
 		}
-		c.log.WarnContext(revoked, "kafkaadapter: offset not committed, trying again", "topic", topic, "partition", partition, "error", err)
+		if since, due := c.late.Lasts(time.Minute); due {
+			c.log.WarnContext(revoked, "kafkaadapter: offset not committed, trying again", "topic", topic, "partition", partition, "since", since, "error", err)
+		}
 		if !backoff.Sleep(revoked, engine.RetryPauses.Pause(failed)) {
 			return err
 		}
@@ -75,12 +81,16 @@ func (c *commits) flush(ctx context.Context) {
 	}
 	err := c.send(context.WithoutCancel(ctx), places)
 	if err == nil {
+		c.passed(ctx)
+
 		return
 	}
 	if err := fatal(err); err != nil {
 		c.fail(err)
 	}
-	c.log.WarnContext(ctx, "kafkaadapter: offsets not committed; if others take over before they are, records will be delivered again", "error", err)
+	if since, due := c.late.Lasts(time.Minute); due {
+		c.log.WarnContext(ctx, "kafkaadapter: offsets not committed; if others take over before they are, records will be delivered again", "since", since, "error", err)
+	}
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -90,6 +100,13 @@ func (c *commits) flush(ctx context.Context) {
 		}
 	}
 	c.pending = places
+}
+
+// passed tells that commits succeed again.
+func (c *commits) passed(ctx context.Context) {
+	if lasted, told := c.late.Passed(); told {
+		c.log.InfoContext(ctx, "kafkaadapter: offsets are committed again", "after", lasted)
+	}
 }
 
 // send is one request.

@@ -41,7 +41,7 @@ func newGeneration(c *Consumer, g *group.Generation, member *membership, all []t
 		committed: &committed{generation: g, topics: all},
 	}
 	next.commits = &commits{
-		generation: g, log: next.log, engine: c.engine, fail: next.fail,
+		generation: g, log: next.log, engine: c.engine, late: &member.late, fail: next.fail,
 		pending: make(map[string]map[int]engine.Place),
 	}
 

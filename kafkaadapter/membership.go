@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/nova-events/idempotent-consumer/internal/onceper"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/group"
 )
 
@@ -19,6 +20,7 @@ type membership struct {
 	*group.Member
 
 	connections *connections
+	late        onceper.Trouble // that commits fail
 }
 
 func newMembership(ctx context.Context, c *Consumer, connections *connections) *membership {
