@@ -117,6 +117,17 @@ func kafkaGoOnly(t *testing.T, why string) {
 	}
 }
 
+// isCooperative reports whether our members offer the cooperative sticky assignor, in place of range.
+func isCooperative() bool { return os.Getenv(envAdapter) == "franz" }
+
+// eagerOnly skips a test of a group in which each rebalance takes all partitions from their members.
+func eagerOnly(t *testing.T, why string) {
+	t.Helper()
+	if name := os.Getenv(envAdapter); name == "franz" || name == "franz-server" {
+		t.Skipf("not with %s: %s", name, why)
+	}
+}
+
 // classicOnly skips a test in which the members share the partitions.
 func classicOnly(t *testing.T) {
 	t.Helper()

@@ -81,7 +81,7 @@ func TestCheckpointAheadOfTheGroup(t *testing.T) {
 // A member whose handler hangs and pays no heed to its context: the group gives its partition to
 // another one, which ends its transaction. What it does later has no effect.
 func TestHangingMemberIsFenced(t *testing.T) {
-	kafkaGoOnly(t, "the partition stays with the member that hangs")
+	eagerOnly(t, "the partition stays with the member that hangs")
 	t.Parallel()
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
 		for name, mode := range map[string]consume.Mode{"keys and offsets": consume.ByEventIDAndCheckpoint, "offsets": consume.ByCheckpoint} {

@@ -349,7 +349,7 @@ func TestLanesProcessWhatTheyHaveBeforeSkipping(t *testing.T) {
 // A handler hangs in the transaction of a lane when another member joins: that one ends the transaction
 // and processes everything, as it does with one lane.
 func TestHangingLaneIsFenced(t *testing.T) {
-	kafkaGoOnly(t, "the partition stays with the member that hangs")
+	eagerOnly(t, "the partition stays with the member that hangs")
 	t.Parallel()
 	s := setup(t, broker.InProcess(t), 2)
 	const n = 100

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 	"github.com/nova-events/idempotent-consumer/e2e/foreign"
@@ -27,14 +28,19 @@ const (
 )
 
 // A group moves from another client to ours, one member after the other; or to another client and back. All
-// partitions are consumed meanwhile, and what our members handle takes effect once.
+// partitions are consumed meanwhile, and what our members handle takes effect once. Members that offer another
+// assignor could not join at all.
 func TestRollingMigration(t *testing.T) { //nolint:tparallel // Each client has several processes.
 	t.Parallel()
+	java, assignor, balancer := foreign.JavaRange, "range", kgo.RangeBalancer()
+	if isCooperative() {
+		java, assignor, balancer = foreign.JavaCooperativeSticky, "cooperative-sticky", kgo.CooperativeStickyBalancer()
+	}
 	for name, ofClient := range map[string]func(t testing.TB) foreign.Client{ //nolint:paralleltest // Each client has several processes.
-		"java range":   func(t testing.TB) foreign.Client { return foreign.Java(t, foreign.JavaRange) }, //nolint:thelper // It is none.
-		"java default": func(t testing.TB) foreign.Client { return foreign.Java(t) },                    //nolint:thelper // It is none.
-		"librdkafka":   func(t testing.TB) foreign.Client { return foreign.Librdkafka(t, "range") },     //nolint:thelper // It is none.
-		"franz-go":     func(testing.TB) foreign.Client { return foreign.Franz },
+		"java":         func(t testing.TB) foreign.Client { return foreign.Java(t, java) },           //nolint:thelper // It is none.
+		"java default": func(t testing.TB) foreign.Client { return foreign.Java(t) },                 //nolint:thelper // It is none.
+		"librdkafka":   func(t testing.TB) foreign.Client { return foreign.Librdkafka(t, assignor) }, //nolint:thelper // It is none.
+		"franz-go":     func(testing.TB) foreign.Client { return foreign.Franz(balancer) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := ofClient(t)

@@ -84,7 +84,7 @@ func (s *bench) watchOffsets(t *testing.T, stopped <-chan struct{}) {
 // that its successor is far ahead: right away, or later, as a member of the next generation.
 // The group must not go back.
 func TestLateCommitIsRefused(t *testing.T) {
-	kafkaGoOnly(t, "the partition stays with the member that is stuck")
+	kafkaGoOnly(t, "the member that is stuck goes on with its heartbeats, and may have the partition again")
 	t.Parallel()
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
 		s := setup(t, b, 1)
@@ -163,7 +163,7 @@ func TestStopFinishesTheRecordInProgress(t *testing.T) {
 
 // A member that is stopped while it joins does not wait for a group that waits for others.
 func TestStopWhileJoining(t *testing.T) {
-	kafkaGoOnly(t, "the group is occupied by a member of kafka-go's")
+	eagerOnly(t, "the group is occupied by an eager member")
 	t.Parallel()
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
 		s := setup(t, b, 1)
@@ -180,7 +180,7 @@ func TestStopWhileJoining(t *testing.T) {
 
 // The same for one that is stopped just before it joins, and connects only then.
 func TestStopBeforeJoining(t *testing.T) {
-	kafkaGoOnly(t, "the group is occupied by a member of kafka-go's")
+	eagerOnly(t, "the group is occupied by an eager member")
 	t.Parallel()
 	s := setup(t, broker.InProcess(t), 1)
 	s.occupy(t)

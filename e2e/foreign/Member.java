@@ -1,9 +1,12 @@
 import java.io.IOException;
 import java.time.Duration;
+import java.util.Collection;
 import java.util.List;
 import java.util.Properties;
+import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.WakeupException;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
@@ -40,7 +43,7 @@ public final class Member {
             });
             listener.setDaemon(true);
             listener.start();
-            consumer.subscribe(List.of(args[2]));
+            consumer.subscribe(List.of(args[2]), new CommitWhenRevoked(consumer));
             while (true) {
                 for (ConsumerRecord<byte[], byte[]> record : consumer.poll(POLL)) {
                     System.out.println(record.partition() + " " + record.offset());
@@ -48,6 +51,27 @@ public final class Member {
             }
         } catch (WakeupException e) {
             // It is to leave, and has.
+        }
+    }
+
+    /**
+     * Commits what was consumed up to the revocation. The client by itself does so when a rebalance begins, and
+     * a cooperative member goes on consuming after that.
+     */
+    private record CommitWhenRevoked(KafkaConsumer<?, ?> consumer) implements ConsumerRebalanceListener {
+        @Override
+        public void onPartitionsAssigned(Collection<TopicPartition> partitions) {
+            // They begin where they are committed.
+        }
+
+        @Override
+        public void onPartitionsRevoked(Collection<TopicPartition> partitions) {
+            consumer.commitSync();
+        }
+
+        @Override
+        public void onPartitionsLost(Collection<TopicPartition> partitions) {
+            // Others have them.
         }
     }
 

@@ -10,13 +10,21 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Franz starts a member on franz-go with the range assignor, in this process.
-func Franz(t testing.TB, config Config) Member { //nolint:ireturn // It is one of several kinds.
+// Franz returns a client on franz-go with that assignor, in this process.
+func Franz(assignor kgo.GroupBalancer) Client {
+	return func(t testing.TB, config Config) Member {
+		t.Helper()
+
+		return startFranz(t, config, assignor)
+	}
+}
+
+func startFranz(t testing.TB, config Config, assignor kgo.GroupBalancer) Member { //nolint:ireturn // It is one of several kinds.
 	t.Helper()
 	m := &franz{ended: make(chan struct{})}
 	options := []kgo.Opt{
 		kgo.SeedBrokers(config.Brokers...), kgo.ConsumerGroup(config.Group), kgo.ConsumeTopics(config.Topic), kgo.ClientID("franz"),
-		kgo.Balancers(kgo.RangeBalancer()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.Balancers(assignor), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.SessionTimeout(config.SessionTimeout), kgo.HeartbeatInterval(config.HeartbeatInterval),
 		kgo.BlockRebalanceOnPoll(), kgo.DisableAutoCommit(),
 		kgo.WithLogger(kgo.BasicLogger(m, kgo.LogLevelWarn, nil)),

@@ -13,7 +13,7 @@ import (
 
 var errNoCompiler = errors.New("no C compiler, which librdkafka needs: install gcc")
 
-// Librdkafka returns a client with those assignors ("range", "roundrobin"). It ends with the test.
+// Librdkafka returns a client with those assignors ("range", "cooperative-sticky"). It ends with the test.
 func Librdkafka(t testing.TB, assignors ...string) Client {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "librdkafkamember")
