@@ -120,7 +120,7 @@ func (c *Consumer) run(ctx context.Context) error {
 // after ctx has ended.
 func (c *Consumer) connect(ctx context.Context, stop context.CancelFunc) (m *member, connected context.Context, cut context.CancelFunc, err error) {
 	m = &member{
-		consumer: c, log: c.consume.Logger, stop: stop, view: newView(nil), assignments: make(map[partition]*assignment), session: make(chan struct{}),
+		consumer: c, log: c.consume.Logger, stop: stop, view: newView(nil), asking: newTurns(), assignments: make(map[partition]*assignment), session: make(chan struct{}),
 	}
 	connected, cut = context.WithCancel(context.WithoutCancel(ctx))
 	m.client, err = kgo.NewClient(c.config.options(connected, m, m.log)...)

@@ -28,6 +28,7 @@ type member struct {
 	log          *slog.Logger
 	view         *view
 	puller       *puller
+	asking       turns // of partitions that ask for something when they start
 	commits      *commits
 	unseen       onceper.Trouble // that topics cannot be looked at
 	unshaken     atomic.Bool     // the latest connection failed after it had reached the broker, in the handshake of TLS

@@ -19,8 +19,34 @@ const (
 	lastOffset  = -1
 )
 
+// turns has requests wait for each other. franz-go sends them over the connection of the heartbeats, which
+// would wait behind those of thousands of partitions that begin at the same time.
+type turns chan struct{}
+
+// newTurns allows some requests at once.
+func newTurns() turns {
+	const atOnce = 8
+
+	return make(turns, atOnce)
+}
+
+// take waits for a turn, until ctx ends.
+func (t turns) take(ctx context.Context) (pass func(), err error) {
+	select {
+	case t <- struct{}{}:
+		return func() { <-t }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // Ends implements engine.Source.
 func (s *source) Ends(ctx context.Context, partitions ...int32) (map[int32]engine.Ends, error) {
+	pass, err := s.member.asking.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer pass()
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	var last map[int32]int64
@@ -101,6 +127,11 @@ func (r retrying) Request(ctx context.Context, request kmsg.Request) (kmsg.Respo
 
 // EpochEnd implements engine.Source.
 func (s *source) EpochEnd(ctx context.Context, epoch int32) (latest int32, end int64, err error) {
+	pass, err := s.member.asking.take(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer pass()
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	request := kmsg.NewPtrOffsetForLeaderEpochRequest()
