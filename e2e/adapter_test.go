@@ -120,18 +120,21 @@ func kafkaGoOnly(t *testing.T, why string) {
 // isCooperative reports whether our members offer the cooperative sticky assignor, in place of range.
 func isCooperative() bool { return os.Getenv(envAdapter) == "franz" }
 
+// brokerShares reports whether the broker shares the partitions, in place of a member.
+func brokerShares() bool { return os.Getenv(envAdapter) == "franz-server" }
+
 // eagerOnly skips a test of a group in which each rebalance takes all partitions from their members.
 func eagerOnly(t *testing.T, why string) {
 	t.Helper()
-	if name := os.Getenv(envAdapter); name == "franz" || name == "franz-server" {
-		t.Skipf("not with %s: %s", name, why)
+	if isCooperative() || brokerShares() {
+		t.Skipf("not with %s: %s", os.Getenv(envAdapter), why)
 	}
 }
 
 // classicOnly skips a test in which the members share the partitions.
 func classicOnly(t *testing.T) {
 	t.Helper()
-	if name := os.Getenv(envAdapter); name == "franz-server" {
-		t.Skipf("not with %s: the broker shares the partitions", name)
+	if brokerShares() {
+		t.Skip("not with franz-server: the broker shares the partitions")
 	}
 }

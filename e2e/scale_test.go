@@ -144,12 +144,16 @@ func (s *bench) verifyHeartbeats(t *testing.T, wire *broker.Wire) {
 	if n := len(wire.Requests(int16(kmsg.JoinGroup))); n > joins {
 		t.Errorf("the member joined %d times: it has lost its generation", n)
 	}
-	heartbeats := append(wire.Requests(int16(kmsg.Heartbeat)), time.Now())
+	api, session := kmsg.Heartbeat, s.broker.MinSessionTimeout
+	if brokerShares() {
+		api, session = kmsg.ConsumerGroupHeartbeat, 45*time.Second // The broker's default.
+	}
+	heartbeats := append(wire.Requests(int16(api)), time.Now())
 	longest := time.Duration(0)
 	for i := range heartbeats[1:] {
 		longest = max(longest, heartbeats[i+1].Sub(heartbeats[i]))
 	}
-	if limit := s.broker.MinSessionTimeout / 3; len(heartbeats) < int(idle/limit) || longest > limit {
+	if limit := session / 3; len(heartbeats) < int(idle/limit) || longest > limit {
 		t.Errorf("%d heartbeats, up to %v apart, want at most %v", len(heartbeats)-1, longest, limit)
 	}
 }
