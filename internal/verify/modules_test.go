@@ -11,44 +11,23 @@ import (
 
 const module = "github.com/nova-events/idempotent-consumer"
 
+// pgx is what comes with package idem.
+var pgx = []string{
+	"github.com/google/uuid",
+	"github.com/jackc/pgpassfile",
+	"github.com/jackc/pgservicefile",
+	"github.com/jackc/pgx/v5",
+	"github.com/jackc/puddle/v2",
+	"golang.org/x/sync",
+	"golang.org/x/text",
+}
+
 // inherited are the modules that a service which imports a package of ours inherits.
 var inherited = map[string][]string{
-	"./idem": {
-		"github.com/google/uuid",
-		"github.com/jackc/pgpassfile",
-		"github.com/jackc/pgservicefile",
-		"github.com/jackc/pgx/v5",
-		"github.com/jackc/puddle/v2",
-		"golang.org/x/sync",
-		"golang.org/x/text",
-	},
-	"./consume": {
-		"github.com/google/uuid",
-		"github.com/jackc/pgpassfile",
-		"github.com/jackc/pgservicefile",
-		"github.com/jackc/pgx/v5",
-		"github.com/jackc/puddle/v2",
-		"golang.org/x/sync",
-		"golang.org/x/text",
-	},
-	"./health": {
-		"github.com/google/uuid",
-		"github.com/jackc/pgpassfile",
-		"github.com/jackc/pgservicefile",
-		"github.com/jackc/pgx/v5",
-		"github.com/jackc/puddle/v2",
-		"golang.org/x/sync",
-		"golang.org/x/text",
-	},
-	"./internal/engine": {
-		"github.com/google/uuid",
-		"github.com/jackc/pgpassfile",
-		"github.com/jackc/pgservicefile",
-		"github.com/jackc/pgx/v5",
-		"github.com/jackc/puddle/v2",
-		"golang.org/x/sync",
-		"golang.org/x/text",
-	},
+	"./idem":            pgx,
+	"./consume":         pgx,
+	"./health":          pgx,
+	"./internal/engine": pgx,
 	"./kafkaadapter": {
 		"github.com/google/uuid",
 		"github.com/jackc/pgpassfile",
