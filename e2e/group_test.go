@@ -111,6 +111,7 @@ func TestCoordinatorThatMoves(t *testing.T) {
 
 // Kafka 2.8 is the oldest that works. It does not know the latest version of the request to join.
 func TestOldestKafka(t *testing.T) {
+	classicOnly(t) // Brokers share partitions since Kafka 4.0.
 	t.Parallel()
 	s := setup(t, broker.InProcess(t, kfake.MaxVersions(kversion.V2_8_0())), 4)
 	a, b := s.start(t, nil), s.start(t, func(c *settings) { c.InstanceID = "one" })

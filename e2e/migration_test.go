@@ -31,6 +31,7 @@ const (
 // partitions are consumed meanwhile, and what our members handle takes effect once. Members that offer another
 // assignor could not join at all.
 func TestRollingMigration(t *testing.T) { //nolint:tparallel // Each client has several processes.
+	classicOnly(t) // The test describes groups by the request for classic ones.
 	t.Parallel()
 	java, assignor, balancer := foreign.JavaRange, "range", kgo.RangeBalancer()
 	if isCooperative() {
