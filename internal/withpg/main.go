@@ -1,10 +1,11 @@
 // Withpg runs a command with a temporary PostgreSQL server, whose URL the command finds in
-// IDEM_TEST_DATABASE_URL, and exits with the command's status:
+// IDEM_TEST_DATABASE_URL, as tests do, and in DATABASE_URL, as services do. It exits with the
+// command's status:
 //
 //	go run ./internal/withpg go test ./...
 //
-// So all test processes of one run share one server. If the variable is set already, the
-// command runs with that.
+// So all test processes of one run share one server. If IDEM_TEST_DATABASE_URL is set already, both
+// name that server.
 package main
 
 import (
@@ -20,7 +21,8 @@ import (
 )
 
 const (
-	envURL = "IDEM_TEST_DATABASE_URL"
+	envURL        = "IDEM_TEST_DATABASE_URL"
+	envServiceURL = "DATABASE_URL"
 
 	// statusUsage and statusSignal are the usual statuses of a wrong command line and, with
 	// the number of the signal added, of a command that a signal ended.
@@ -47,8 +49,8 @@ func run(ctx context.Context, command []string) (status int, err error) {
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer signal.Stop(signals)
 
-	if os.Getenv(envURL) != "" {
-		return runCommand(ctx, command, os.Environ(), signals)
+	if url := os.Getenv(envURL); url != "" {
+		return runCommand(ctx, command, withURL(url), signals)
 	}
 	server, err := pgserver.Start(ctx, pgserver.Config{})
 	if err != nil {
@@ -56,7 +58,13 @@ func run(ctx context.Context, command []string) (status int, err error) {
 	}
 	defer func() { err = errors.Join(err, server.Stop()) }()
 
-	return runCommand(ctx, command, append(os.Environ(), envURL+"="+server.DSN("postgres")), signals)
+	return runCommand(ctx, command, withURL(server.DSN("postgres")), signals)
+}
+
+// withURL is this program's environment in which both variables name the server. Of two values of a
+// variable the last one counts.
+func withURL(url string) []string {
+	return append(os.Environ(), envURL+"="+url, envServiceURL+"="+url)
 }
 
 // runCommand runs the command to its end and passes signals on to it. A terminal sends its

@@ -35,7 +35,7 @@ func withpg(t *testing.T, url, script string) *exec.Cmd {
 
 func TestCommandFindsServerAndItsStatusIsKept(t *testing.T) {
 	t.Parallel()
-	cmd := withpg(t, "", `echo "$IDEM_TEST_DATABASE_URL"; read -r _; exit 7`)
+	cmd := withpg(t, "", `echo "$DATABASE_URL"; read -r _; exit 7`)
 	stdin, stdout := pipes(t, cmd)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -86,7 +86,9 @@ func TestSignalIsPassedOn(t *testing.T) {
 
 func TestGivenServerIsUsed(t *testing.T) {
 	t.Parallel()
-	output, err := withpg(t, "postgres://given/", `echo "$IDEM_TEST_DATABASE_URL"`).Output()
+	cmd := withpg(t, "postgres://given/", `test "$IDEM_TEST_DATABASE_URL" = "$DATABASE_URL" && echo "$DATABASE_URL"`)
+	cmd.Env = append(cmd.Env, envServiceURL+"=postgres://production/")
+	output, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
