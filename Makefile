@@ -69,8 +69,9 @@ lint: ## Run golangci-lint
 	@failed=0; for module in $(MODULES); do echo "golangci-lint: $$module"; (cd $$module && $(LINT) run) || failed=1; done; exit $$failed
 
 .PHONY: generate
-generate: ## Generate db/ from queries/ and schema/
+generate: ## Generate db/ from queries/ and schema/, and that of examples/sqlc
 	$(SQLC) generate
+	$(SQLC) generate --file examples/sqlc/sqlc.yaml
 	CGO_ENABLED=0 go run -C internal/qualifysql . "$(CURDIR)/db"
 
 .PHONY: bench

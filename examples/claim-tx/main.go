@@ -1,4 +1,4 @@
-// Claim an event inside a transaction of one's own, for a service that begins and commits its
+// Claim-tx claims an event inside a transaction of one's own, for a service that begins and commits its
 // transactions itself.
 package main
 
@@ -6,31 +6,56 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/nova-events/idempotent-consumer/examples/internal/local"
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/schema"
+	"github.com/nova-events/idempotent-consumer/schema/migrate"
 )
 
-func main() { local.Main(run) }
+const usage = `set DATABASE_URL. For the PostgreSQL of examples/compose.yaml:
+  docker compose up --detach --wait
+  export DATABASE_URL=postgres://postgres:example@localhost:5432/postgres`
 
-func run(ctx context.Context, pool *pgxpool.Pool) error {
+func main() {
+	if err := run(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	databaseURL := os.Getenv("DATABASE_URL")
+	if databaseURL == "" {
+		return errors.New(usage)
+	}
+	// The guard's tables. Who should create them, and when: see migrate-at-start.
+	if err := migrate.Up(ctx, databaseURL, schema.DefaultName); err != nil {
+		return err
+	}
+	pool, err := pgxpool.New(ctx, databaseURL)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	// The service's own table. A real service has migrations for it.
+	if _, err := pool.Exec(ctx, `CREATE TABLE IF NOT EXISTS public.deposits (account text, cents bigint)`); err != nil {
+		return err
+	}
 	guard, err := idem.New(pool, idem.Config{Consumer: "deposits"})
 	if err != nil {
 		return err
 	}
-	if err := guard.Register(ctx); err != nil { // ClaimTx asks for it.
+	if err := guard.Register(ctx); err != nil { // Saves ClaimTx a look.
 		return err
-	}
-	if _, err := pool.Exec(ctx, `CREATE TABLE IF NOT EXISTS public.deposits (account text, cents bigint)`); err != nil {
-		return fmt.Errorf("create a table: %w", err)
 	}
 
 	for _, eventID := range []string{"deposit-1", "deposit-2", "deposit-1"} {
 		outcome, err := deposit(ctx, pool, guard, eventID, "alice", 1_000)
 		if err != nil {
-			return fmt.Errorf("deposit %s: %w", eventID, err)
+			return fmt.Errorf("%s: %w", eventID, err)
 		}
 		fmt.Println(eventID, outcome)
 	}
@@ -46,6 +71,7 @@ func deposit(ctx context.Context, pool *pgxpool.Pool, guard *idem.Guard, eventID
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // After Commit it does nothing.
 
+	// The claim comes first. If another transaction has claimed the event, this waits for its end.
 	claim, err := guard.ClaimTx(ctx, tx, eventID)
 	if err != nil {
 		return 0, err

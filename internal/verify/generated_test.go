@@ -38,15 +38,35 @@ func TestGeneratedCode(t *testing.T) {
 	run(t, filepath.Join(root, "internal/qualifysql"), "Mend the query in queries/: its names need a schema.", withoutC,
 		"go", "run", ".", filepath.Join(clean, "db"))
 
-	want, got := contents(t, filepath.Join(clean, "db")), contents(t, filepath.Join(root, "db"))
+	compareFolders(t, filepath.Join(clean, "db"), filepath.Join(root, "db"))
+}
+
+// TestGeneratedExample is TestGeneratedCode for the example that shows sqlc.
+func TestGeneratedExample(t *testing.T) {
+	t.Parallel()
+	clean, example := t.TempDir(), filepath.Join(root, "examples", "sqlc")
+	for _, input := range []string{"sqlc.yaml", "schema.sql", "queries.sql"} {
+		if err := os.WriteFile(filepath.Join(clean, input), read(t, filepath.Join(example, input)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(t, root, "Mend what sqlc complains about in examples/sqlc.", withoutC,
+		"go", "tool", "-modfile=tools/sqlc/go.mod", "sqlc", "generate", "--file", filepath.Join(clean, "sqlc.yaml"))
+	compareFolders(t, filepath.Join(clean, "db"), filepath.Join(example, "db"))
+}
+
+// compareFolders compares what was generated just now with what is in the repository.
+func compareFolders(t *testing.T, generated, committed string) {
+	t.Helper()
+	want, got := contents(t, generated), contents(t, committed)
 	for name, code := range want {
 		if !bytes.Equal(got[name], code) {
-			t.Errorf("db/%s is not what is made of queries/ and schema/: run \"make generate\"", name)
+			t.Errorf("%s is not what is made of the queries and the schema: run \"make generate\"", filepath.Join(committed, name))
 		}
 	}
 	for name := range got {
 		if _, generated := want[name]; !generated && !handwritten[name] {
-			t.Errorf("db/%s is not generated from anything (any longer): delete it", name)
+			t.Errorf("%s is not generated from anything (any longer): delete it", filepath.Join(committed, name))
 		}
 	}
 }
