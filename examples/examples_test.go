@@ -21,6 +21,9 @@ import (
 
 const module = "github.com/nova-events/idempotent-consumer"
 
+// patience has room for a busy machine. Nothing takes a tenth of it on a quiet one.
+const patience = 2 * time.Minute
+
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // checks run the examples and look at what they did.
@@ -147,7 +150,6 @@ func (e example) run(t *testing.T, environment ...string) string {
 // until runs the example until something is true, and then asks it to stop.
 func (e example) until(t *testing.T, what string, isTrue func() bool, environment ...string) {
 	t.Helper()
-	const patience = 2 * time.Minute
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var output strings.Builder

@@ -105,11 +105,13 @@ func checkProduceOrders(t *testing.T, e example) {
 		t.Fatal(err)
 	}
 	defer client.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	var ids []string
 	for len(ids) < records {
-		fetches := client.PollFetches(t.Context())
+		fetches := client.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
-			t.Fatal(err)
+			t.Fatalf("found %q: %v", ids, err)
 		}
 		for record := range fetches.RecordsAll() {
 			ids = append(ids, string(record.Headers[0].Value))
