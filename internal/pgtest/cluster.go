@@ -62,6 +62,7 @@ type cluster struct {
 	databases atomic.Int64
 	empty     func() (string, error) // of hostile.sql alone
 	template  func() (string, error) // with the tables too
+	plain     func() (string, error) // with the tables, without hostile.sql
 }
 
 var (
@@ -89,6 +90,7 @@ func closeCluster() error {
 func newCluster(ctx context.Context, dsn string) (*cluster, error) {
 	c := &cluster{dsn: dsn}
 	c.empty, c.template = sync.OnceValues(c.createEmpty), sync.OnceValues(c.createTemplate)
+	c.plain = sync.OnceValues(func() (string, error) { return c.createMigrated("template0") })
 	if dsn == "" {
 		var err error
 		if c.server, err = pgserver.Start(ctx, pgserver.Config{}); err != nil {
@@ -217,9 +219,15 @@ func (c *cluster) createTemplate() (string, error) {
 	if err != nil {
 		return "", err
 	}
+
+	return c.createMigrated(empty)
+}
+
+// createMigrated creates a copy of a database and the tables in it.
+func (c *cluster) createMigrated(from string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), adminTimeout)
 	defer cancel()
-	name, dsn, err := c.createFrom(ctx, empty)
+	name, dsn, err := c.createFrom(ctx, from)
 	if err != nil {
 		return "", err
 	}

@@ -31,6 +31,18 @@ func NewDB(t testing.TB) *DB {
 	return newDB(t, c, template)
 }
 
+// NewServiceDB is NewDB as a service finds it: its schema public is empty.
+func NewServiceDB(t testing.TB) *DB {
+	t.Helper()
+	c := mustOpen(t)
+	plain, err := c.plain()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return newDB(t, c, plain)
+}
+
 // NewEmptyDB returns a fresh database without tables.
 func NewEmptyDB(t testing.TB) *DB {
 	t.Helper()
@@ -124,6 +136,26 @@ func (db *DB) Pool(t testing.TB, options ...PoolOption) *pgxpool.Pool {
 	t.Cleanup(pool.Close)
 
 	return pool
+}
+
+// Through returns the connection string that leads to the database by way of a Proxy.
+func (db *DB) Through(proxy *Proxy) (string, error) {
+	address := proxy.Addr()
+	if !strings.Contains(db.DSN, "://") {
+		return fmt.Sprintf("%s host=%s port=%d sslmode=disable", db.DSN, address.Addr(), address.Port()), nil // The last ones count.
+	}
+	parsed, err := url.Parse(db.DSN)
+	if err != nil {
+		return "", fmt.Errorf("%s is not a connection URL", envURL) // The cause may show a password.
+	}
+	parsed.Host = address.String()
+	query := parsed.Query()
+	query.Del("host")
+	query.Del("port")
+	query.Set("sslmode", "disable")
+	parsed.RawQuery = query.Encode()
+
+	return parsed.String(), nil
 }
 
 // withDatabase returns the connection string for another database of the same server. It

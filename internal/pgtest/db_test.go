@@ -2,6 +2,7 @@ package pgtest
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -39,6 +40,40 @@ func TestEachDatabaseIsFreshAndMigrated(t *testing.T) {
 			t.Errorf("%d rows in a fresh database", n)
 		}
 		mustExec(t, pool, insert)
+	}
+}
+
+// A service's connection string leads through the proxy, whatever it says of the server's address.
+func TestServiceDatabaseThroughProxy(t *testing.T) {
+	t.Parallel()
+	db := NewServiceDB(t)
+	cfg, err := pgx.ParseConfig(db.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := NewProxy(t, db)
+	keywords := &DB{DSN: fmt.Sprintf("host=%s port=%d user=%s password=%s dbname=%s", cfg.Host, cfg.Port, cfg.User, cfg.Password, cfg.Database)}
+	for _, db := range []*DB{db, keywords} {
+		dsn, err := db.Through(proxy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pool, err := pgxpool.New(t.Context(), dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(pool.Close)
+		if n := count(t, pool, "SELECT count(*) FROM idem.consumers"); n != 0 {
+			t.Errorf("%d rows in a fresh database", n)
+		}
+		if n := count(t, pool, "SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace"); n != 0 {
+			t.Errorf("%d functions in the schema public", n)
+		}
+		proxy.Refuse()
+		if err := pool.Ping(t.Context()); err == nil {
+			t.Error("the connection does not lead through the proxy")
+		}
+		proxy.Resume()
 	}
 }
 

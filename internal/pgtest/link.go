@@ -22,9 +22,10 @@ type link struct {
 	// asked counts what makes the server answer that it is ready: the startup, then the
 	// client's messages for which message.asks is true. answered counts these answers.
 	asked, answered int
-	// awaited is the number of the answer after which the connection is cut. While it is set,
-	// the client sees no answers.
+	// awaited is the number of the answer after which the connection is cut; 0: none. While it is set,
+	// the client sees no answers, unless they are shown.
 	awaited int
+	shown   bool
 }
 
 func newLink(client, server net.Conn) *link {
@@ -71,7 +72,7 @@ func (l *link) forward(take func(sql string) *cut) (made *cut) {
 				if made.mode == DropBeforeCommit {
 					return made
 				}
-				l.withhold()
+				l.await(made.mode == CutAfterCommit)
 			}
 		}
 		if m.asks() {
@@ -119,25 +120,22 @@ func (l *link) back() {
 			return
 		}
 		withheld, last := l.receive(m)
-		if last {
-			return
-		}
 		client := io.Writer(l.client)
 		if withheld {
 			client = io.Discard
 		}
-		if _, err := io.CopyN(client, stream, m.size); err != nil {
+		if _, err := io.CopyN(client, stream, m.size); err != nil || last {
 			return
 		}
 	}
 }
 
-// withhold makes the client see no more of the server's answers, up to that to the statement
-// which is about to be sent.
-func (l *link) withhold() {
+// await ends the connection after the answer to the statement which is about to be sent. The client
+// sees the answers up to that one only if they are shown.
+func (l *link) await(shown bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.awaited = l.asked + 1
+	l.awaited, l.shown = l.asked+1, shown
 }
 
 func (l *link) ask() {
@@ -155,5 +153,5 @@ func (l *link) receive(m message) (withheld, last bool) {
 		l.answered++
 	}
 
-	return l.awaited != 0, l.awaited != 0 && l.answered == l.awaited
+	return l.awaited != 0 && !l.shown, l.awaited != 0 && l.answered == l.awaited
 }

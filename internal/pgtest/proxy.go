@@ -5,11 +5,11 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
-	"strconv"
 	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // CutMode says when a Proxy cuts the connection that sends a COMMIT.
@@ -22,6 +22,9 @@ const (
 	// DropAfterCommit passes the COMMIT on, waits for the server's answer and keeps it from
 	// the client: it lands.
 	DropAfterCommit
+
+	// CutAfterCommit passes the COMMIT on, and the server's answer too, and cuts then.
+	CutAfterCommit
 
 	// ForwardCommitThenCut passes the COMMIT on and cuts at once: it lands or not.
 	ForwardCommitThenCut
@@ -37,6 +40,7 @@ func IsCommit(sql string) bool { return commit.MatchString(sql) }
 // client must not use TLS: connect with DB.Pool and the option Via.
 type Proxy struct {
 	listener net.Listener
+	network  string // of upstream: tcp or unix
 	upstream string
 	running  sync.WaitGroup
 
@@ -67,11 +71,8 @@ func NewProxy(t testing.TB, db *DB) *Proxy {
 		t.Fatal(err)
 	}
 
-	p := &Proxy{
-		listener: listener,
-		upstream: net.JoinHostPort(cfg.Host, strconv.Itoa(int(cfg.Port))),
-		links:    make(map[*link]struct{}),
-	}
+	p := &Proxy{listener: listener, links: make(map[*link]struct{})}
+	p.network, p.upstream = pgconn.NetworkAddress(cfg.Host, cfg.Port)
 	p.running.Go(func() { p.serve(t.Context()) })
 	t.Cleanup(p.close)
 
@@ -150,7 +151,7 @@ func (p *Proxy) serve(ctx context.Context) {
 // connect links a client with the server until one of them goes or the link is cut.
 func (p *Proxy) connect(ctx context.Context, client net.Conn) {
 	var dialer net.Dialer
-	server, err := dialer.DialContext(ctx, "tcp", p.upstream)
+	server, err := dialer.DialContext(ctx, p.network, p.upstream)
 	if err != nil {
 		_ = client.Close() // The client sees that the server is gone.
 

@@ -94,7 +94,7 @@ func TestCutCommit(t *testing.T) {
 				if err := insert(0); err != nil {
 					t.Fatalf("nothing was to be cut: %v", err)
 				}
-				for n := 1; n < 20; n += 3 {
+				for n := 1; n < 20; n += 4 {
 					done := proxy.CutNextCommit(DropBeforeCommit)
 					if err := insert(n); err == nil {
 						t.Error("before: no error")
@@ -118,6 +118,16 @@ func TestCutCommit(t *testing.T) {
 						t.Error("race: no error")
 					}
 					wait(t, done)
+
+					done = proxy.CutNextCommit(CutAfterCommit)
+					if err := insert(n + 3); err != nil {
+						t.Errorf("after the answer: %v", err)
+					}
+					wait(t, done)
+					if !landed(t, direct, n+3) {
+						t.Error("after the answer: it did not land")
+					}
+					through.Reset() // The pool has the connection still.
 				}
 				if err := insert(100); err != nil || !landed(t, direct, 100) {
 					t.Errorf("a cut happened more than once: %v", err)
