@@ -90,7 +90,7 @@ func closeCluster() error {
 func newCluster(ctx context.Context, dsn string) (*cluster, error) {
 	c := &cluster{dsn: dsn}
 	c.empty, c.template = sync.OnceValues(c.createEmpty), sync.OnceValues(c.createTemplate)
-	c.plain = sync.OnceValues(func() (string, error) { return c.createMigrated("template0") })
+	c.plain = sync.OnceValues(c.createPlain)
 	if dsn == "" {
 		var err error
 		if c.server, err = pgserver.Start(ctx, pgserver.Config{}); err != nil {
@@ -222,6 +222,9 @@ func (c *cluster) createTemplate() (string, error) {
 
 	return c.createMigrated(empty)
 }
+
+// createPlain creates the database of which those of services are copies.
+func (c *cluster) createPlain() (string, error) { return c.createMigrated("template0") }
 
 // createMigrated creates a copy of a database and the tables in it.
 func (c *cluster) createMigrated(from string) (string, error) {

@@ -28,6 +28,21 @@ var inherited = map[string][]string{
 	"./consume":         pgx,
 	"./health":          pgx,
 	"./internal/engine": pgx,
+	"./idem/idemtest": { // Those of a service's tests only.
+		"github.com/google/uuid",
+		"github.com/jackc/pgpassfile",
+		"github.com/jackc/pgservicefile",
+		"github.com/jackc/pgx/v5",
+		"github.com/jackc/puddle/v2",
+		"github.com/mfridman/interpolate",
+		"github.com/pressly/goose/v3",
+		"github.com/sethvargo/go-retry",
+		"go.uber.org/goleak",
+		"go.uber.org/multierr",
+		"golang.org/x/sync",
+		"golang.org/x/text",
+		"testing",
+	},
 	"./kafkaadapter": {
 		"github.com/google/uuid",
 		"github.com/jackc/pgpassfile",
@@ -98,6 +113,7 @@ var rooms = [][]string{
 	{"schema", "db", "idem", "consume", "internal/engine", "kafkaadapter"},
 	{"schema", "db", "idem", "consume", "health"},
 	{"schema", "schema/migrate", "db", "idem", "ops", "cmd/idemctl"},
+	{"schema", "schema/migrate", "db", "idem", "consume", "internal/engine", "ops", "idem/idemtest"},
 }
 
 func TestImportsPointDown(t *testing.T) {

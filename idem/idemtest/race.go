@@ -1,0 +1,33 @@
+package idemtest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+)
+
+// Race calls deliver n times at once, as n processes do that get the same event. An error fails the test:
+// one of them processes the event, and for the others that is no error.
+func Race(t testing.TB, n int, deliver func(ctx context.Context) error) {
+	t.Helper()
+	if err := atOnce(t.Context(), n, deliver); err != nil {
+		t.Errorf("idemtest: delivered %d times at once: %v", n, err)
+	}
+}
+
+func atOnce(ctx context.Context, n int, deliver func(ctx context.Context) error) error {
+	var group sync.WaitGroup
+	errs := make([]error, n)
+	start := make(chan struct{})
+	for i := range n {
+		group.Go(func() {
+			<-start
+			errs[i] = deliver(ctx)
+		})
+	}
+	close(start)
+	group.Wait()
+
+	return errors.Join(errs...)
+}
