@@ -94,8 +94,11 @@ func (c *check) try(name string, run func(s *scenario) error) (wrong string) {
 	defer cancel()
 	s := &scenario{ctx: ctx, db: databaseOf(tb, pool), probe: &probe{}, Subject: c.setup(pool)}
 	c.probes = append(c.probes, s.probe)
-	if s.err != nil || s.delivery == nil || s.guard == nil {
-		return fmt.Sprintf("the Subject is none: make it with Events or Records, and a guard: %v", s.err)
+	switch {
+	case s.err != nil:
+		return s.err.Error()
+	case s.guard == nil:
+		return "the Subject has no guard: make it with Events or Records"
 	}
 	if s.guard.Pool().Config().ConnString() != pool.Config().ConnString() {
 		return "the guard's pool is neither the one that setup was given, nor one with its ConnString"

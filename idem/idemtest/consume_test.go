@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -348,6 +350,54 @@ func TestPoolOfTheService(t *testing.T) {
 		})
 	})
 	wantSaid(t, said, []string{"the guard's pool is neither the one that setup was given"})
+}
+
+// Of the scenarios that Check makes, the third one is that of events that are delivered again.
+func TestCheckDeliversAgain(t *testing.T) {
+	t.Parallel()
+	for name, config := range map[string]consume.Config{
+		"offset lost":    {Mode: consume.ByEventID, EventID: consume.TopicPartitionOffset()},
+		"produced again": {},
+	} {
+		var (
+			duplicates [3]atomic.Int64
+			scenarios  atomic.Int64
+		)
+		idemtest.Check(t, func(pool *pgxpool.Pool) idemtest.Subject {
+			config := config
+			config.Handle = forms()["one by one"].Handle
+			if n := scenarios.Add(1) - 1; n < 3 {
+				config.Observe = func(e consume.Event) {
+					if e.Kind == consume.EventDuplicate {
+						duplicates[n].Add(int64(e.Records))
+					}
+				}
+			}
+
+			return idemtest.Records(newService(t, pool).guard, config, records("p-1", "p-2")...)
+		})
+		if n := duplicates[2].Load(); n != 2 {
+			t.Errorf("%s: %d records were seen to be duplicates, want 2", name, n)
+		}
+	}
+}
+
+func TestCheckFindsChangingEventIDs(t *testing.T) {
+	t.Parallel()
+	said := run(func(t testing.TB) {
+		idemtest.Check(t, func(pool *pgxpool.Pool) idemtest.Subject {
+			config := forms()["one by one"]
+			n := 0
+			config.EventID = func(consume.Record) (string, error) {
+				n++
+
+				return strconv.Itoa(n), nil
+			}
+
+			return idemtest.Records(newService(t, pool).guard, config, records("p-1")...)
+		})
+	})
+	wantSaid(t, said, []string{`Config.EventID gives record 1 another id each time: "1", "2"`})
 }
 
 func TestCheckAnyOrder(t *testing.T) {

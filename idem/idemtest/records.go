@@ -16,6 +16,9 @@ import (
 func Records(guard *idem.Guard, config consume.Config, records ...consume.Record) Subject {
 	d := &recordList{guard: guard, config: config, records: records, logs: newLogs(records)}
 	_, err := newMember(guard, config, d.logs)
+	if err == nil {
+		err = d.sameIDs()
+	}
 
 	return Subject{guard: guard, delivery: d, err: err}
 }
@@ -65,22 +68,41 @@ func (l *recordList) produced() []consume.Record {
 	if l.config.Mode == consume.ByCheckpoint {
 		return nil
 	}
-	eventID := l.config.EventID
-	if eventID == nil {
-		eventID = consume.Header(consume.DefaultEventIDHeader)
-	}
 	var same []consume.Record
 	for _, r := range l.records {
-		here, there := r, r
-		here.Offset, there.Offset = 1, 2
-		first, err := eventID(here)
-		second, errThere := eventID(there)
-		if errors.Join(err, errThere) == nil && first == second {
+		elsewhere := r
+		elsewhere.Offset++
+		first, err := l.eventID(r)
+		second, errElsewhere := l.eventID(elsewhere)
+		if errors.Join(err, errElsewhere) == nil && first == second {
 			same = append(same, r)
 		}
 	}
 
 	return same
+}
+
+// sameIDs returns an error if a record gets another event id each time.
+func (l *recordList) sameIDs() error {
+	if l.config.Mode == consume.ByCheckpoint {
+		return nil
+	}
+	for i, r := range l.records {
+		first, _ := l.eventID(r)
+		if second, _ := l.eventID(r); first != second {
+			return fmt.Errorf("Config.EventID gives record %d another id each time: %q, %q", i+1, first, second)
+		}
+	}
+
+	return nil
+}
+
+func (l *recordList) eventID(r consume.Record) (string, error) {
+	if l.config.EventID == nil {
+		return consume.Header(consume.DefaultEventIDHeader)(r)
+	}
+
+	return l.config.EventID(r)
 }
 
 // race has several members own the partitions one after the other, while the former ones still work.

@@ -13,7 +13,7 @@ type Subject struct {
 	guard    *idem.Guard
 	delivery delivery
 	outside  []outside
-	err      error // why it is none
+	err      error // why it cannot be delivered
 }
 
 // outside is something outside the database that handlers change.

@@ -142,20 +142,49 @@ func checkBinaries(ctx context.Context, folder string) error {
 // them, so that this module does not depend on what it takes to do so.
 func embedded(ctx context.Context, progress io.Writer, major ...string) (string, error) {
 	_, source, _, _ := runtime.Caller(0) //nolint:dogsled // Only the file is of interest.
-	module := filepath.Join(filepath.Dir(source), "..", "embeddedpg")
-	if _, err := os.Stat(module); err != nil {
-		return "", fmt.Errorf("PostgreSQL can be downloaded only where the source of this module is, and without -trimpath: %w", err)
+	folder, program := downloader(source)
+	environment := append(os.Environ(), "GOWORK=off")
+	if program != "." {
+		environment = append(environment, "GOFLAGS="+os.Getenv("GOFLAGS")+" -mod=mod") // A vendor folder does not have it.
+		// "go run" looks for it in this module only, once that is in the cache.
+		if _, err := goCommand(ctx, progress, folder, environment, "mod", "download", program); err != nil {
+			return "", err
+		}
 	}
+	output, err := goCommand(ctx, progress, folder, environment, append([]string{"run", program}, major...)...)
 
+	return strings.TrimSpace(output), err
+}
+
+// goCommand runs the go command in a folder and returns what it prints.
+func goCommand(ctx context.Context, progress io.Writer, folder string, environment []string, args ...string) (string, error) {
 	var messages bytes.Buffer
-	cmd := exec.CommandContext(ctx, "go", append([]string{"run", "."}, major...)...)
-	cmd.Dir = module
-	cmd.Env = append(os.Environ(), "GOWORK=off")
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = folder
+	cmd.Env = environment
 	cmd.Stderr = io.MultiWriter(progress, &messages)
 	output, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("download PostgreSQL: %w\n%s", err, messages.String())
 	}
 
-	return strings.TrimSpace(string(output)), nil
+	return string(output), nil
+}
+
+const module = "github.com/nova-events/idempotent-consumer"
+
+// downloader returns the program that downloads, and the folder in which to run it. In a checkout it stands beside the
+// package of the source file. A release of this module does not hold it, because it is another module, which is
+// released with the same version.
+func downloader(source string) (folder, program string) {
+	beside := filepath.Join(filepath.Dir(source), "..", "embeddedpg")
+	if _, err := os.Stat(beside); err == nil {
+		return beside, "."
+	}
+	version := "latest" // of what is vendored
+	if _, after, found := strings.Cut(filepath.ToSlash(source), module+"@"); found {
+		version, _, _ = strings.Cut(after, "/")
+	}
+
+	return os.TempDir(), module + "/internal/embeddedpg@" + version
 }

@@ -48,6 +48,46 @@ func TestInstall(t *testing.T) {
 	}
 }
 
+// TestServiceTestsItsHandlers runs a service's test that has nothing but a release of the root module: PostgreSQL is
+// downloaded by what is released beside it.
+func TestServiceTestsItsHandlers(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	environment := append(released(t), "IDEM_TEST_DATABASE_URL=", "IDEM_TEST_PG=embedded")
+	test := `package service
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"` + module + `/consume"
+	"` + module + `/idem"
+	"` + module + `/idem/idemtest"
+)
+
+func TestHandler(t *testing.T) {
+	guard, err := idem.New(idemtest.Pool(t), idem.Config{Consumer: "service"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	handle := func(ctx context.Context, tx pgx.Tx, m consume.Message) error { return nil }
+	idemtest.Consume(t, guard, consume.Config{Handle: handle, EventID: consume.TopicPartitionOffset()}, consume.Record{Topic: "orders"})
+	idemtest.Processed(t, guard, "orders-0-0")
+}
+`
+	if err := os.WriteFile(filepath.Join(home, "service_test.go"), []byte(test), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, home, "Mend the test.", environment, "go", "mod", "init", "example.com/service")
+	run(t, home, "Mend the test.", environment, "go", "get", module+"/idem@"+release)
+	run(t, home, "Mend the test.", environment, "go", "mod", "tidy")
+	run(t, home, "Mend what keeps a service from using idemtest.", environment, "go", "test", "./...")
+	run(t, home, "Mend what keeps a service from using idemtest.", environment, "go", "mod", "vendor")
+	run(t, home, "Mend what a vendored service needs.", append(environment, "GOFLAGS=-mod=vendor -modcacherw"), "go", "test", "-count=1", "-trimpath", "./...")
+}
+
 // usage returns the commands of the README's section "Use it", and its Go code as a program.
 func usage(t *testing.T) (commands []string, program string) {
 	t.Helper()
@@ -90,20 +130,9 @@ func main() { _ = run }
 func released(t *testing.T) []string {
 	t.Helper()
 	proxy := t.TempDir()
-	folder := filepath.Join(proxy, module, "@v")
-	if err := os.MkdirAll(folder, 0o750); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{".", "internal/embeddedpg"} { // The latter downloads PostgreSQL for a service's tests.
+		publish(t, proxy, name)
 	}
-	write := func(name string, content []byte) {
-		if err := os.WriteFile(filepath.Join(folder, name), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("list", []byte(release+"\n"))
-	write(release+".info", []byte(`{"Version":"`+release+`"}`))
-	write(release+".mod", read(t, filepath.Join(root, "go.mod")))
-	pack(t, filepath.Join(folder, release+".zip"))
-
 	known := strings.Fields(run(t, root, "Mend the Go installation.", nil, "go", "env", "GOMODCACHE", "GOPROXY"))
 	if len(known) != 2 {
 		t.Fatalf("go env says %q", known)
@@ -115,32 +144,51 @@ func released(t *testing.T) []string {
 	}
 }
 
-// pack writes the files of the root module as the go command wants them.
-func pack(t *testing.T, path string) {
+// publish has the proxy offer the module in a folder of the checkout.
+func publish(t *testing.T, proxy, name string) {
 	t.Helper()
-	file, err := os.Create(path)
+	path := filepath.Join(module, name)
+	folder := filepath.Join(proxy, path, "@v")
+	if err := os.MkdirAll(folder, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	write := func(file string, content []byte) {
+		if err := os.WriteFile(filepath.Join(folder, file), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("list", []byte(release+"\n"))
+	write(release+".info", []byte(`{"Version":"`+release+`"}`))
+	write(release+".mod", read(t, filepath.Join(root, name, "go.mod")))
+	pack(t, filepath.Join(folder, release+".zip"), name, path)
+}
+
+// pack writes the files of a module in a folder of the checkout as the go command wants them.
+func pack(t *testing.T, archivePath, folder, path string) {
+	t.Helper()
+	file, err := os.Create(archivePath)
 	if err != nil {
 		t.Fatal(err)
 	}
 	archive := zip.NewWriter(file)
-	names := strings.Fields(run(t, root, "Mend the checkout.", nil, "git", "ls-files", "--cached", "--others", "--exclude-standard"))
+	names := strings.Fields(run(t, filepath.Join(root, folder), "Mend the checkout.", nil, "git", "ls-files", "--cached", "--others", "--exclude-standard"))
 	var nested []string
 	for _, name := range names {
-		if folder, isModule := strings.CutSuffix(name, "go.mod"); isModule && folder != "" {
-			nested = append(nested, folder)
+		if inner, isModule := strings.CutSuffix(name, "go.mod"); isModule && inner != "" {
+			nested = append(nested, inner)
 		}
 	}
 	for _, name := range names {
-		content, err := os.ReadFile(filepath.Join(root, name))
+		content, err := os.ReadFile(filepath.Join(root, folder, name))
 		switch {
-		case slices.ContainsFunc(nested, func(folder string) bool { return strings.HasPrefix(name, folder) }):
+		case slices.ContainsFunc(nested, func(inner string) bool { return strings.HasPrefix(name, inner) }):
 			continue
 		case os.IsNotExist(err):
 			continue // Deleted and not committed.
 		case err != nil:
 			t.Fatal(err)
 		}
-		entry, err := archive.Create(module + "@" + release + "/" + name)
+		entry, err := archive.Create(path + "@" + release + "/" + name)
 		if err == nil {
 			_, err = entry.Write(content)
 		}
