@@ -41,15 +41,11 @@ func Consume(t testing.TB, guard *idem.Guard, config consume.Config, records ...
 		mu  sync.Mutex
 		did Consumption
 	)
-	observe := config.Observe
-	config.Observe = func(e consume.Event) {
-		if observe != nil {
-			observe(e)
-		}
+	config.Hooks = counting(config.Hooks, func(count func(*Consumption)) {
 		mu.Lock()
 		defer mu.Unlock()
-		did.count(e)
-	}
+		count(&did)
+	})
 	l := newLogs(records)
 	m, err := newMember(guard, config, l)
 	if err != nil {
@@ -69,20 +65,40 @@ func Consume(t testing.TB, guard *idem.Guard, config consume.Config, records ...
 	return did
 }
 
-func (c *Consumption) count(e consume.Event) {
-	switch e.Kind {
-	case consume.EventProcessed:
-		c.Processed += e.Records
-	case consume.EventDuplicate:
-		c.Duplicates += e.Records
-	case consume.EventDeadLetter:
-		c.DeadLetters++
-	case consume.EventParked:
-		c.Parked++
-	case consume.EventReplayed:
-		c.Replayed++
-	case consume.EventAttemptFailed:
-		c.FailedAttempts++
-	default: // The others say nothing of what became of records.
+// counting adds to hooks that they count what becomes of records.
+func counting(hooks consume.Hooks, do func(count func(*Consumption))) consume.Hooks {
+	tried, happened := hooks.Process.End, hooks.Event
+	hooks.Process.End = func(ctx context.Context, begin consume.ProcessBegin, end consume.ProcessEnd) {
+		if tried != nil {
+			tried(ctx, begin, end)
+		}
+		do(func(c *Consumption) {
+			switch begin.Kind {
+			case idem.OpProcess, idem.OpBatch:
+				c.Processed += end.Processed
+				c.Duplicates += end.Duplicates
+			case idem.OpReplay:
+				c.Replayed += end.Processed
+			default: // What is stored is an event, too.
+			}
+		})
 	}
+	hooks.Event = func(ctx context.Context, e consume.Event) {
+		if happened != nil {
+			happened(ctx, e)
+		}
+		do(func(c *Consumption) {
+			switch e.Kind {
+			case consume.EventDeadLetter:
+				c.DeadLetters++
+			case consume.EventParked:
+				c.Parked++
+			case consume.EventRetry:
+				c.FailedAttempts++
+			default: // The others say nothing of what became of records.
+			}
+		})
+	}
+
+	return hooks
 }

@@ -367,10 +367,8 @@ func TestCheckDeliversAgain(t *testing.T) {
 			config := config
 			config.Handle = forms()["one by one"].Handle
 			if n := scenarios.Add(1) - 1; n < 3 {
-				config.Observe = func(e consume.Event) {
-					if e.Kind == consume.EventDuplicate {
-						duplicates[n].Add(int64(e.Records))
-					}
+				config.Hooks.Process.End = func(_ context.Context, _ consume.ProcessBegin, end consume.ProcessEnd) {
+					duplicates[n].Add(int64(end.Duplicates))
 				}
 			}
 
