@@ -26,16 +26,18 @@ const (
 //     after they have returned
 //   - again: nothing may change, whether the offset was set back or the events are produced again
 //   - several times at once: eight calls for each event, or three members for each partition
-//   - with each statement of the handlers failing once: the handler must return an error, unless the statement
-//     was in a savepoint that it has rolled back
-//   - with a crash at each Point of each transaction, and delivered again
+//   - with one statement failing, each of the first twelve in its turn: the handler must return an error, unless
+//     the statement was in a savepoint that it has rolled back. Those of a consume.QueueHandler do not fail, since
+//     their answers are not the handler's to read
+//   - with a crash at each Point of each of the first four transactions, and delivered again
 //
 // After each of these the tables must hold what they hold after an undisturbed delivery, and what was done
 // Outside must have been done as often. Columns whose values differ between two undisturbed deliveries, such
 // as times, random ids and numbers from sequences, do not count.
 //
 // setup makes the service anew: its own tables, a guard on the pool, handlers with all that they use. It
-// may use t of the test around. A Subject should have few events; the tables are read whole.
+// may use t of the test around. Two or three events are enough; the tables are read whole. Handlers may run in
+// several goroutines.
 func Check(t testing.TB, setup func(pool *pgxpool.Pool) Subject) {
 	t.Helper()
 	c := &check{t: t, setup: setup}

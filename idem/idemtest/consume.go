@@ -29,8 +29,8 @@ type Consumption struct {
 
 // Consume has a consumer process records as in production, but for Kafka: its engine is that of the
 // adapters, with batches, retries, dead letters, replays and checkpoints. It returns when all records are
-// done with and no dead letter is to be replayed; without records it processes the replays. If the consumer ends with an error, or is not done within a minute, the
-// test fails.
+// done with and no dead letter is to be replayed; without records it processes the replays. If the consumer
+// ends with an error, or is not done within a minute, the test fails.
 //
 // Each record takes the next offset of its partition, in the order of the records: given again in another
 // call it is an event that was produced again. Topics that are empty are "events". Config is as in production;

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -377,6 +378,43 @@ func TestCheckDeliversAgain(t *testing.T) {
 		if n := duplicates[2].Load(); n != 2 {
 			t.Errorf("%s: %d records were seen to be duplicates, want 2", name, n)
 		}
+	}
+}
+
+// While Check looks for writes outside, it must not see what other handlers commit.
+func TestCheckLooksAtOneHandlerAtATime(t *testing.T) {
+	t.Parallel()
+	several := records("p-1", "p-2")
+	several[1].Partition = 1
+	for name, test := range map[string]struct {
+		config  consume.Config
+		records []consume.Record
+	}{
+		"lanes":      {consume.Config{Lanes: consume.LanesConfig{Count: 2}}, records("p-1", "p-2")},
+		"partitions": {consume.Config{}, several},
+	} {
+		var scenarios atomic.Int64
+		idemtest.Check(t, func(pool *pgxpool.Pool) idemtest.Subject {
+			var running atomic.Int64
+			first := scenarios.Add(1) == 1
+			test.config.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
+				running.Add(1)
+				defer running.Add(-1)
+				for range 30 {
+					if first && running.Load() > 1 {
+						t.Errorf("%s: another handler runs too", name)
+					}
+					if !first {
+						break
+					}
+					time.Sleep(10 * time.Millisecond) // Another one would begin meanwhile.
+				}
+
+				return plain(nil)(ctx, tx, string(m.Value))
+			}
+
+			return idemtest.Records(newService(t, pool).guard, test.config, test.records...)
+		})
 	}
 }
 

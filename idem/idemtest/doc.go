@@ -1,8 +1,8 @@
 // Package idemtest tests the handlers of a service: it delivers their events twice, at the same time, and
 // around crashes, as production does sooner or later, and says what they do wrong.
 //
-// Nothing is simulated but Kafka. The database is a PostgreSQL server (Pool), the guard is the service's own, connections are
-// really cut, and records go through the engine of the adapters (Consume).
+// Nothing is simulated but Kafka. The database is a PostgreSQL server (Pool), the guard is the service's own,
+// connections are really cut, and records go through the engine of the adapters (Consume).
 //
 // Begin with Check, which tries everything:
 //
@@ -32,6 +32,8 @@
 // # What it does not find
 //
 // Check reads the tables of one database. What a handler does elsewhere is seen only if Outside counts it. A wrong
-// result that is the same each time is not wrong to Check: test the business logic as any other. Guards have their tables in
-// the schema idem.
+// result that is the same each time is not wrong to Check: test the business logic as any other. Guards have
+// their tables in the schema idem.
+//
+// The package is for tests on Linux and macOS.
 package idemtest
