@@ -100,7 +100,7 @@ func (c *check) try(name string, run func(s *scenario) error) (wrong string) {
 	case s.err != nil:
 		return s.err.Error()
 	case s.guard == nil:
-		return "the Subject has no guard: make it with Events or Records"
+		return "the Subject has no guard: make it with Events, Records or Calls"
 	}
 	if s.guard.Pool().Config().ConnString() != pool.Config().ConnString() {
 		return "the guard's pool is neither the one that setup was given, nor one with its ConnString"

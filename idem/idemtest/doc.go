@@ -17,7 +17,8 @@
 //		})
 //	}
 //
-// Records in place of Events makes it a consumer, with a handler of any form. Check finds handlers that
+// Records in place of Events makes it a consumer, with a handler of any form, and Calls a service that claims
+// in other ways. Check finds handlers that
 //
 //   - write through the pool in place of tx, or otherwise outside their transaction
 //   - return nil after a failed statement, which has aborted the transaction

@@ -42,7 +42,7 @@ func TestDocsShowTheExamples(t *testing.T) {
 // unindented is a file's text without the blanks at the beginnings of lines.
 func unindented(t *testing.T, path string) string {
 	t.Helper()
-	content, err := os.ReadFile(path) //nolint:gosec // It is one of ours.
+	content, err := os.ReadFile(path) //nolint:gosec // The paths are above.
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,11 @@ import (
 	"testing"
 )
 
+const (
+	processes = 8 // that get an event at once, in Check
+	members   = 3 // of a group that take partitions from each other, in Check
+)
+
 // Race calls deliver n times at once, as n processes do that get the same event. An error fails the test:
 // one of them processes the event, and for the others that is no error.
 func Race(t testing.TB, n int, deliver func(ctx context.Context) error) {

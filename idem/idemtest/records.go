@@ -107,7 +107,7 @@ func (l *recordList) eventID(r consume.Record) (string, error) {
 
 // race has several members own the partitions one after the other, while the former ones still work.
 func (l *recordList) race(ctx context.Context, p *probe) error {
-	return atOnce(ctx, 3, func(ctx context.Context) error { return l.deliver(ctx, p) })
+	return atOnce(ctx, members, func(ctx context.Context) error { return l.deliver(ctx, p) })
 }
 
 func (l *recordList) count() int { return len(l.records) }

@@ -8,7 +8,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/idem"
 )
 
-// Subject is what Check tests: handlers, and what they are given. Events and Records make one.
+// Subject is what Check tests: handlers, and what they are given. Events, Records and Calls make one.
 type Subject struct {
 	guard    *idem.Guard
 	delivery delivery
@@ -87,5 +87,5 @@ func inOrder[E any](all []E, order []int) []E {
 }
 
 func (l *eventList) race(ctx context.Context, p *probe) error {
-	return atOnce(ctx, 8, func(ctx context.Context) error { return l.deliver(ctx, p) })
+	return atOnce(ctx, processes, func(ctx context.Context) error { return l.deliver(ctx, p) })
 }
