@@ -46,12 +46,13 @@ var checks = map[string]func(t *testing.T, e example){
 func TestExamples(t *testing.T) {
 	t.Parallel()
 	kafka := startKafka(t) // While the examples are built.
+	arguments := commands(t)
+	documented, checked := slices.Sorted(maps.Keys(arguments)), slices.Sorted(maps.Keys(checks))
+	if there := folders(t); !slices.Equal(documented, there) || !slices.Equal(checked, there) {
+		t.Fatalf("README.md has the examples %q, this test checks %q, there are %q", documented, checked, there)
+	}
 	bin := buildElsewhere(t)
 	orders := sync.OnceValues(func() (string, error) { return produceOrders(t.Context(), kafka, filepath.Join(bin, "produce-orders")) })
-	arguments := commands(t)
-	if documented, known := slices.Sorted(maps.Keys(arguments)), slices.Sorted(maps.Keys(checks)); !slices.Equal(documented, known) {
-		t.Fatalf("README.md has the examples %q, this test checks %q", documented, known)
-	}
 	for name, check := range checks {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -60,6 +61,23 @@ func TestExamples(t *testing.T) {
 			check(t, e)
 		})
 	}
+}
+
+// folders are those of the examples.
+func folders(t *testing.T) []string {
+	t.Helper()
+	entries, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, entry := range entries {
+		if name := entry.Name(); entry.IsDir() && name != "demo" && name != "internal" { // They are not for copying.
+			names = append(names, name)
+		}
+	}
+
+	return names
 }
 
 // buildElsewhere copies the examples into an empty module, where nothing internal of the repository can be

@@ -100,6 +100,7 @@ func handle(ctx context.Context, tx pgx.Tx, batch []consume.Message) error {
 		customers[i], cents[i] = o.Customer, o.Cents
 	}
 
+	fmt.Println(len(batch), "orders of partition", batch[0].Partition)
 	// Batches of other partitions update the same rows at the same time. ORDER BY has all of them lock
 	// the rows in one order; otherwise they can deadlock, which is tried again but takes time.
 	_, err := tx.Exec(ctx, `

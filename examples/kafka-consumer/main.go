@@ -97,6 +97,7 @@ func handle(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 		// deadletter list"). Other errors are tried again first.
 		return consume.Permanent(fmt.Errorf("decode the order: %w", err))
 	}
+	fmt.Println("order", m.EventID, o.Customer, o.Cents) // Outside of the transaction: can be printed again.
 	_, err := tx.Exec(ctx, `INSERT INTO public.orders VALUES ($1, $2, $3)`, m.EventID, o.Customer, o.Cents)
 
 	return err

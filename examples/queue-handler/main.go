@@ -94,6 +94,7 @@ func handle(_ context.Context, queue *pgx.Batch, m consume.Message) error {
 	if err := json.Unmarshal(m.Value, &o); err != nil {
 		return consume.Permanent(fmt.Errorf("decode the order: %w", err))
 	}
+	fmt.Println("order", m.EventID, o.Customer, o.Cents)
 	// What depends on an answer goes into such a function. Its error fails this record alone, and
 	// nothing of the record takes effect.
 	queue.Queue(`UPDATE public.accounts SET cents = cents - $2 WHERE customer = $1`, o.Customer, o.Cents).
