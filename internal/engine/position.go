@@ -7,6 +7,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/offsetmark"
 )
 
 // acquire makes this member the owner of the partition, also in PostgreSQL, and returns where to go
@@ -23,7 +24,7 @@ func (w *worker) acquire(revoked context.Context) (int64, error) {
 	if err != nil || revoked.Err() != nil {
 		return 0, err
 	}
-	if w.config.Mode == consume.ByEventID && !hasToken(group.Metadata) {
+	if w.config.Mode == consume.ByEventID && !offsetmark.HasToken(group.Metadata) {
 		return w.startWithoutCheckpoint(revoked, group)
 	}
 	if w.config.Mode == consume.ByEventID {
@@ -77,11 +78,11 @@ func (w *worker) reconcile(revoked context.Context, group Committed) (int64, err
 	case w.owner.IsNew():
 		w.start = next
 	case group.Offset == None, group.Offset == next:
-	case hasToken(group.Metadata) && group.Offset > next && w.owner.SetByOperator():
+	case offsetmark.HasToken(group.Metadata) && group.Offset > next && w.owner.SetByOperator():
 		w.log.InfoContext(revoked, "consume: an operator has set the checkpoint back", "checkpoint", next, "group", group.Offset)
-	case hasToken(group.Metadata) && group.Offset > next:
+	case offsetmark.HasToken(group.Metadata) && group.Offset > next:
 		return next, w.rewound(revoked, group.Offset, fmt.Errorf("%w: the checkpoint of %v was at %d and is at %d", idem.ErrRewound, w.partition, group.Offset, next))
-	case hasToken(group.Metadata): // The commit to Kafka comes later, and a crash can come between.
+	case offsetmark.HasToken(group.Metadata): // The commit to Kafka comes later, and a crash can come between.
 	case group.Offset > next:
 		w.log.WarnContext(revoked, "consume: the group was moved forward by others, an operator or another client that has processed the records: going on there", "checkpoint", next, "group", group.Offset)
 
@@ -127,7 +128,7 @@ func (w *worker) rewind(revoked context.Context, cause error) (int64, error) {
 // firstOffset returns where a partition begins that has no checkpoint.
 func (w *worker) firstOffset(revoked context.Context, group Committed) (int64, error) {
 	switch {
-	case group.Offset != None && hasToken(group.Metadata):
+	case group.Offset != None && offsetmark.HasToken(group.Metadata):
 		return 0, w.gone(group.Offset)
 	case group.Offset != None:
 		return group.Offset, nil

@@ -7,11 +7,12 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/offsetmark"
 )
 
 // walMark comes before the position of PostgreSQL's log in the metadata of an offset that was
 // committed without a checkpoint.
-const walMark = mark + " wal="
+const walMark = offsetmark.Mark + " wal="
 
 // walTimeout bounds the question where PostgreSQL's log ends. Offsets are committed without the answer, too.
 const walTimeout = time.Second
