@@ -2,6 +2,7 @@ package schema
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 )
 
@@ -44,6 +45,32 @@ func Grants(name, role string) (string, error) {
 	sql := strings.ReplaceAll(grants, "TO role;", "TO "+quote(role)+";")
 
 	return Qualify(strings.ReplaceAll(sql, "ON SCHEMA idem ", "ON SCHEMA "+quote(name)+" "), name), nil
+}
+
+// Right is one of those that Grants gives.
+type Right struct {
+	Privilege string // SELECT, for instance
+	Table     string // its name; empty: the schema itself
+	Column    string // empty: all of the table
+}
+
+var (
+	grantStatement = regexp.MustCompile(`GRANT ([^;]+) ON (?:SCHEMA idem|idem\.(\w+)) TO role;`)
+	grantPrivilege = regexp.MustCompile(`([A-Z]+)(?: \(([^)]+)\))?`)
+)
+
+// Rights are what Grants gives, one by one, in its order.
+func Rights() []Right {
+	var rights []Right
+	for _, statement := range grantStatement.FindAllStringSubmatch(grants, -1) {
+		for _, privilege := range grantPrivilege.FindAllStringSubmatch(statement[1], -1) {
+			for column := range strings.SplitSeq(privilege[2], ",") {
+				rights = append(rights, Right{Privilege: privilege[1], Table: statement[2], Column: strings.TrimSpace(column)})
+			}
+		}
+	}
+
+	return rights
 }
 
 func quote(identifier string) string {

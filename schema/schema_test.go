@@ -118,3 +118,26 @@ func TestGrantsRefuseNonsense(t *testing.T) {
 		t.Errorf("%s, %v", sql, err)
 	}
 }
+
+// Rights are read from the statements of Grants: those that are looked for, and none besides.
+func TestRightsAreThoseOfGrants(t *testing.T) {
+	t.Parallel()
+	count := make(map[schema.Right]int)
+	for _, right := range schema.Rights() {
+		count[right]++
+	}
+	for _, right := range []schema.Right{
+		{Privilege: "USAGE"}, {Privilege: "SELECT", Table: "consumers"}, {Privilege: "INSERT", Table: "consumers", Column: "retention"},
+		{Privilege: "UPDATE", Table: "consumers", Column: "bound_group"}, {Privilege: "DELETE", Table: "processed_events"},
+		{Privilege: "UPDATE", Table: "cleanup"}, {Privilege: "UPDATE", Table: "checkpoints"},
+		{Privilege: "UPDATE", Table: "dead_letters", Column: "claim_id"}, {Privilege: "UPDATE", Table: "dead_letters", Column: "header_values"},
+	} {
+		if count[right] != 1 {
+			t.Errorf("%+v is there %d times", right, count[right])
+		}
+	}
+	const wholes, columns = 13, 20
+	if len(count) != wholes+columns {
+		t.Errorf("%d rights, want %d of the schema and whole tables, and %d of columns", len(count), wholes, columns)
+	}
+}
