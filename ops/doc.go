@@ -3,7 +3,8 @@
 // it; a web console or a health check can be. Services use package idem.
 //
 // A Client works on one PostgreSQL schema of one database. It neither knows Kafka nor talks to services: what it
-// changes in the tables, the running consumers notice by themselves.
+// changes in the tables, the running consumers notice by themselves. Diagnose alone asks Kafka, through a function of
+// the caller.
 //
 // # Plan, then act
 //

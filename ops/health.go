@@ -69,29 +69,47 @@ func (h TableHealth) Vacuumed() (last time.Time) {
 // DeadPercent is the share of the dead rows in all.
 func (h TableHealth) DeadPercent() int64 { return 100 * h.DeadRows / max(h.LiveRows+h.DeadRows, 1) }
 
+// manyDead reports whether there are so many dead rows that somebody should look.
+func (h TableHealth) manyDead() bool { return h.DeadRows >= fewDeadRows && h.DeadPercent() >= 20 }
+
+// loose reports whether at least so many bytes, and two thirds of all, are unused.
+func (h TableHealth) loose(bytes int64) bool {
+	return h.UnusedBytes >= bytes && h.BytesPerEvent > 3*h.PackedBytesPerEvent
+}
+
+// overdue is for how long the consumer's oldest event should be forgotten, 0 if a Cleaner can still come in time.
+func (c ConsumerStatus) overdue(now time.Time) time.Duration {
+	if c.Expired == 0 {
+		return 0
+	}
+	by := now.Sub(*c.Oldest) - c.Retention.Duration()
+	if by <= overdue {
+		return 0
+	}
+
+	return by
+}
+
 // advise says what somebody should do. What heals by itself is not told.
 func (s Status) advise() []string {
 	advice := []string{}
 	late := false
 	for _, c := range s.Consumers {
-		if c.Expired == 0 {
-			continue
-		}
-		if by := s.ReadAt.Sub(*c.Oldest) - c.Retention.Duration(); by > overdue {
+		if by := c.overdue(s.ReadAt); by > 0 {
 			late = true
 			advice = append(advice, fmt.Sprintf("%s of %s should be forgotten, the oldest since %s: run a Cleaner in the service, or \"idemctl cleanup\".",
 				readable.Events(c.Expired), readable.Name(c.Consumer), readable.Rough(by)))
 		}
 	}
 	last := s.Vacuumed()
-	many := s.DeadRows >= fewDeadRows && s.DeadPercent() >= 20
+	many := s.manyDead()
 	switch {
 	case many && (last.IsZero() || s.ReadAt.Sub(last) > unvacuumed):
 		advice = append(advice, fmt.Sprintf("%d%% of the rows are dead, %s: see why autovacuum does not come, or run VACUUM.", s.DeadPercent(), sinceVacuum(last, s.ReadAt)))
 	case many && s.DeadPercent() >= 50:
 		advice = append(advice, fmt.Sprintf("%d%% of the rows are dead although a vacuum ended %s: look for long transactions and unused replication slots.",
 			s.DeadPercent(), readable.Ago(last, s.ReadAt)))
-	case !many && !late && s.UnusedBytes >= littleUnused && s.BytesPerEvent > 3*s.PackedBytesPerEvent:
+	case !many && !late && s.loose(littleUnused):
 		advice = append(advice, readable.Size(s.UnusedBytes)+" are unused. New events will use them; if there will not be so many again, rebuild the index and the table.")
 	}
 

@@ -32,6 +32,8 @@ func TestResultsKeepTheirJSON(t *testing.T) {
 		`{"consumer":"","events":0,"forgotten":0,"unknown":0,"complete":false}`:                                           ops.ForgetResult{},
 		`{"deleted":0,"consumers":null,"dead_letters":0,"batches":0,"elapsed_seconds":0,"complete":false}`:                ops.CleanupResult{},
 		`{"name":"","outside_transaction":false,"sql":""}`:                                                                ops.Script{},
+		`{"verdict":"","schema":"","checked_at":T,"findings":null}`:                                                       ops.Diagnosis{},
+		`{"id":"","severity":"","subject":"","seen":"","why":"","next":"","commands":null,"runbook":""}`:                  ops.Finding{},
 		`{"expired":0,"consumers":null}`:                                                                                  ops.CleanupPlan{},
 		`{"schema":"","from_version":0,"to_version":0,"reverts":null,"loses":null}`:                                       ops.MigrationPlan{},
 		`{"schema":"","version":0,"applied":null,"reverted":null}`:                                                        ops.MigrateResult{},

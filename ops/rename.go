@@ -18,6 +18,12 @@ type RenameResult struct {
 	Complete    bool   `json:"complete"`
 }
 
+// Why a consumer is closed that is being renamed. The other name follows.
+const (
+	renamedTo   = "renamed to "
+	renamedFrom = "renamed from "
+)
+
 // RenameConsumer gives a consumer another name: its events, checkpoints, dead letters, retention and binding.
 // The id in all tables follows from the name, so all rows are moved, in transactions of 5,000.
 //
@@ -53,7 +59,7 @@ func (c *Client) RenameConsumer(ctx context.Context, from, to string, opts Chang
 
 // openTarget closes both names, unless an earlier call did, and returns the new consumer.
 func (c *consumerChange) openTarget(ctx context.Context, to string) (Consumer, error) {
-	away, here := "renamed to "+readable.Name(to), "renamed from "+readable.Name(c.consumer.Name)
+	away, here := renamedTo+readable.Name(to), renamedFrom+readable.Name(c.consumer.Name)
 	target, found, err := c.lookUp(ctx, c.conn, to)
 	switch {
 	case err != nil:

@@ -15,3 +15,8 @@ func WithToken(token string) string { return Mark + " token=" + token }
 
 // HasToken reports whether the metadata of an offset say that a checkpoint stood there, too.
 func HasToken(metadata string) bool { return strings.HasPrefix(metadata, WithToken("")) }
+
+// HasNoToken reports whether the metadata of an offset say that this library has committed it without a checkpoint.
+func HasNoToken(metadata string) bool {
+	return strings.HasPrefix(metadata, Mark) && !HasToken(metadata)
+}

@@ -22,7 +22,7 @@ import (
 // ErrNoPgBouncer is returned when PgBouncer is not installed.
 var ErrNoPgBouncer = errors.New("PgBouncer is not installed: install the package pgbouncer")
 
-// PgBouncer is a connection pooler in front of a database, in transaction mode: each
+// PgBouncer is a connection pooler in front of a database. In transaction mode each
 // transaction may run on another connection to the server.
 type PgBouncer struct {
 	DSN  string         // connection URL of the database through PgBouncer
@@ -31,6 +31,8 @@ type PgBouncer struct {
 	// PreparedStatements tells whether clients may prepare statements, which version 1.21
 	// and later allow. pgx does so in its modes cache_statement and cache_describe.
 	PreparedStatements bool
+
+	mode string
 }
 
 // preparedSince is the first version with max_prepared_statements.
@@ -38,12 +40,19 @@ const preparedSince = 21
 
 var pgbouncerVersion = regexp.MustCompile(`PgBouncer 1\.(\d+)`)
 
-// StartPgBouncer starts a PgBouncer in front of a database. It is stopped when the test
+// StartPgBouncer starts a PgBouncer in transaction mode in front of a database. It is stopped when the test
 // ends. The error is ErrNoPgBouncer or nil; a PgBouncer that does not start fails the test.
 //
 // It gives every connection the search_path of Hostile, because it does not pass on the one that
 // a client asks for.
 func StartPgBouncer(t testing.TB, db *DB) (*PgBouncer, error) {
+	t.Helper()
+
+	return StartPgBouncerIn(t, db, "transaction")
+}
+
+// StartPgBouncerIn is StartPgBouncer for another pool_mode: session or statement.
+func StartPgBouncerIn(t testing.TB, db *DB, mode string) (*PgBouncer, error) {
 	t.Helper()
 	program, err := findPgBouncer()
 	if err != nil {
@@ -63,7 +72,7 @@ func StartPgBouncer(t testing.TB, db *DB) (*PgBouncer, error) {
 		}
 	})
 
-	b := &PgBouncer{PreparedStatements: preparesStatements(t, program)}
+	b := &PgBouncer{PreparedStatements: preparesStatements(t, program), mode: mode}
 	err = daemon.OnFreePort(t.Context(), func(port int) error {
 		process, err := b.start(t.Context(), home, program, target, port)
 		if err == nil {
@@ -150,11 +159,11 @@ listen_port = %d
 unix_socket_dir =
 auth_type = scram-sha-256
 auth_file = %s
-pool_mode = transaction
+pool_mode = %s
 max_client_conn = 300
 default_pool_size = 20
 ignore_startup_parameters = search_path
-`, target.Database, target.Host, target.Port, b.Addr.Port(), home.Path("users"))
+`, target.Database, target.Host, target.Port, b.Addr.Port(), home.Path("users"), b.mode)
 	if b.PreparedStatements {
 		ini.WriteString("max_prepared_statements = 200\n")
 	}

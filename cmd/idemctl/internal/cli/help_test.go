@@ -28,7 +28,7 @@ func TestEveryCommandHasHelp(t *testing.T) {
 func TestHelpTellsTheExitStatuses(t *testing.T) {
 	t.Parallel()
 	help := (&bundle{}).ok(t)
-	for _, status := range []int{0, exitFailure, exitUsage, exitNotFound, exitUnconfirmed, exitBusy, exitInterrupted} {
+	for _, status := range []int{0, exitFailure, exitUsage, exitNotFound, exitUnconfirmed, exitBusy, exitWarning, exitProblem, exitInterrupted} {
 		contains(t, help, fmt.Sprintf("\n%5d  ", status))
 	}
 	for _, variable := range []string{"IDEM_DATABASE_URL", "DATABASE_URL", "IDEM_SCHEMA"} {

@@ -95,6 +95,8 @@ const (
 	exitNotFound    = 3
 	exitUnconfirmed = 4
 	exitBusy        = 5
+	exitWarning     = 6
+	exitProblem     = 7
 	exitInterrupted = 130
 )
 

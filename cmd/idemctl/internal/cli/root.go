@@ -30,11 +30,14 @@ Exit status:
     3  show, reprocess, deadletter show: the event or the dead letter is not known
     4  not confirmed: the answer was no, or --yes is missing; nothing was changed
     5  cleanup: another process is cleaning up
+    6  doctor: warnings, or checks that could not be made
+    7  doctor: problems
   130  interrupted by a signal; what was done until then is reported and stays done`
 
 const rootExample = `  export IDEM_DATABASE_URL=postgres://me@db.example.com/shop
   idemctl migrate up                             create the tables
   idemctl status                                 what they hold
+  idemctl doctor                                 what is wrong, and what to do
   idemctl show 4711 --consumer orders            was this event processed?
   idemctl forget 4711 --consumer orders          let it be processed again when it is delivered again
   idemctl reprocess 4711 --consumer orders       process its record again now
@@ -70,6 +73,7 @@ func newRoot(a *app) *cobra.Command {
 	root.AddCommand(
 		newMigrate(a),
 		newStatus(a),
+		newDoctor(a),
 		newShow(a),
 		newMark(a),
 		newForget(a),
