@@ -64,6 +64,10 @@ test-versions: ## Run the tests of idem and schema on PostgreSQL 14, 15, 16, 17 
 verify: ## Check generated code, queries, imports, modules and format
 	go test -count=1 -tags=verify -v ./internal/verify
 
+.PHONY: mutate
+mutate: ## Switch mechanisms off, one by one, and see that a test notices (half an hour; ARGS=--help for more)
+	@$(WITHPG) go run ./internal/mutate $(ARGS)
+
 .PHONY: lint
 lint: ## Run golangci-lint
 	@failed=0; for module in $(MODULES); do echo "golangci-lint: $$module"; (cd $$module && $(LINT) run) || failed=1; done; exit $$failed

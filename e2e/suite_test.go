@@ -28,8 +28,24 @@ func TestMain(m *testing.M) {
 	broker.Main(m)
 }
 
-// patience is how long to wait for what must happen. It is no measure of speed.
-const patience = 90 * time.Second
+// patience is how long to wait for what must happen. It is no measure of speed. internal/mutate makes it
+// shorter for the code with a mechanism switched off, because there things often do not happen.
+var patience = patienceOr(90 * time.Second)
+
+const envPatience = "IDEM_TEST_PATIENCE"
+
+func patienceOr(usual time.Duration) time.Duration {
+	text := os.Getenv(envPatience)
+	if text == "" {
+		return usual
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		panic(envPatience + ": " + err.Error())
+	}
+
+	return d
+}
 
 // bench is what most tests need: a topic, a group, a database, and a table in which the
 // handlers leave a line for each record that takes effect.
