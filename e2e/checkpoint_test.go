@@ -32,17 +32,19 @@ func TestModes(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		mode                 consume.Mode
-		produced, redelivery int // how often the events take effect after the former, after the latter
+		alone                bool // each record has a transaction of its own, duplicates have none
+		produced, redelivery int  // how often the events take effect after the former, after the latter
 	}{
-		"keys and offsets": {consume.ByEventIDAndCheckpoint, 10, 10},
-		"keys":             {consume.ByEventID, 10, 20},
-		"offsets":          {consume.ByCheckpoint, 20, 20},
+		"keys and offsets":        {consume.ByEventIDAndCheckpoint, false, 10, 10},
+		"keys and offsets, alone": {consume.ByEventIDAndCheckpoint, true, 10, 10},
+		"keys":                    {consume.ByEventID, false, 10, 20},
+		"offsets":                 {consume.ByCheckpoint, false, 20, 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := setup(t, broker.InProcess(t), 1)
 			s.broker.Write(t, s.topic, append(events(0, 10, 1), events(0, 10, 1)...)...)
-			inMode := func(c *settings) { c.Mode = test.mode }
+			inMode := func(c *settings) { c.Mode, c.OwnTransactions = test.mode, test.alone }
 			m := s.start(t, inMode)
 			s.awaitCommitted(t, 20)
 			m.leave(t)

@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/idem"
 )
 
 // transactions returns how many records each of the transactions has processed that have, in the
@@ -81,7 +83,8 @@ func TestSlowRecordsHaveTheirOwnTransactions(t *testing.T) {
 	}
 }
 
-// One that fails takes no other with it, and has as many attempts as it would have alone.
+// One that fails takes no other with it, and has as many attempts as it would have alone. It is known at
+// once which one it is: its handler runs once more, in the shared transaction.
 func TestRecordThatFailsInASharedTransactionStandsAlone(t *testing.T) {
 	t.Parallel()
 	poison := errors.New("poison")
@@ -98,24 +101,24 @@ func TestRecordThatFailsInASharedTransactionStandsAlone(t *testing.T) {
 	for name, test := range map[string]struct {
 		fails    func(ctx context.Context, tx pgx.Tx) error
 		letter   string // what its dead letter says
-		attempts string
+		attempts int32
 	}{
-		"an error":            {func(context.Context, pgx.Tx) error { return poison }, "poison", "3"},
-		"for good":            {func(context.Context, pgx.Tx) error { return consume.Permanent(poison) }, "poison", "1"},
-		"a panic":             {func(context.Context, pgx.Tx) error { panic(poison) }, "poison", "3"},
-		"an error kept quiet": {aborts, "did not return its error", "3"},
-		"a ROLLBACK":          {rollsBack, "transaction", "3"},
+		"an error":            {func(context.Context, pgx.Tx) error { return poison }, "poison", 3},
+		"for good":            {func(context.Context, pgx.Tx) error { return consume.Permanent(poison) }, "poison", 1},
+		"a panic":             {func(context.Context, pgx.Tx) error { panic(poison) }, "poison", 3},
+		"an error kept quiet": {aborts, "did not return its error", 3},
+		"a ROLLBACK":          {rollsBack, "transaction", 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := setup(t, broker.InProcess(t), 1)
 			s.broker.Write(t, s.topic, events(0, 60, 1)...)
-			var shared atomic.Int32
+			var runs atomic.Int32
 			s.start(t, func(c *settings) {
 				c.Failure.Retry = consume.RetryPolicy{MaxAttempts: 3, FirstPause: time.Millisecond, LongestPause: time.Millisecond}
 				c.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 					if m.Offset == 50 {
-						shared.Add(1)
+						runs.Add(1)
 
 						return test.fails(ctx, tx)
 					}
@@ -125,11 +128,14 @@ func TestRecordThatFailsInASharedTransactionStandsAlone(t *testing.T) {
 			})
 			s.awaitCommitted(t, 60)
 			s.verify(t, 59)
-			if got, want := s.letters(t), "50 open "+test.attempts; !slices.Equal(got, []string{want}) {
+			if got, want := s.letters(t), fmt.Sprint("50 open ", test.attempts); !slices.Equal(got, []string{want}) {
 				t.Errorf("letters %q, want %s", got, want)
 			}
 			if texts := s.letterErrors(t); len(texts) == 1 && !strings.Contains(texts[0], test.letter) {
 				t.Errorf("the letter says %q", texts[0])
+			}
+			if n := runs.Load(); n > test.attempts+1 {
+				t.Errorf("its handler ran %d times, want %d at most", n, test.attempts+1)
 			}
 		})
 	}
@@ -166,11 +172,14 @@ func TestRecordWhoseQueuedStatementFailsStandsAlone(t *testing.T) {
 			t.Parallel()
 			s := setup(t, broker.InProcess(t), 1)
 			s.broker.Write(t, s.topic, events(0, 60, 1)...)
+			var runs atomic.Int32
 			s.start(t, func(c *settings) {
 				c.Failure.Retry = consume.RetryPolicy{MaxAttempts: 3, FirstPause: time.Millisecond, LongestPause: time.Millisecond}
 				c.Handle = nil
 				c.HandleQueue = func(ctx context.Context, batch *pgx.Batch, m consume.Message) error {
 					if m.Offset == 50 {
+						runs.Add(1)
+
 						return queue(batch)
 					}
 
@@ -181,8 +190,74 @@ func TestRecordWhoseQueuedStatementFailsStandsAlone(t *testing.T) {
 			if got := s.letters(t); !slices.Equal(got, []string{"50 open 3"}) {
 				t.Errorf("letters %q", got)
 			}
+			// What cannot be parsed fails before any statement is executed, so whose it is has to be searched for.
+			if n := runs.Load(); n > 4 && name != "syntax" {
+				t.Errorf("its handler ran %d times, want 4 at most", n)
+			}
 			s.verify(t, 59)
 		})
+	}
+}
+
+// A handler that ends the transaction by its connection, which nothing keeps it from, ends Run: the guard cannot
+// tell what has taken effect. Here nothing has, and no handler works behind it without a transaction.
+func TestHandlerThatEndsASharedTransactionEndsRun(t *testing.T) {
+	t.Parallel()
+	s := setup(t, broker.InProcess(t), 1)
+	s.broker.Write(t, s.topic, events(0, 60, 1)...)
+	err := s.start(t, func(c *settings) {
+		c.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
+			if m.Offset == 40 {
+				_, err := tx.Conn().Exec(ctx, `ROLLBACK`)
+
+				return err
+			}
+
+			return record(ctx, tx, m)
+		}
+	}).wait(t)
+	var failed *consume.RecordError
+	if !errors.Is(err, idem.ErrHandlerTx) || !errors.As(err, &failed) {
+		t.Errorf("Run returned %v", err)
+	}
+	m := s.start(t, nil)
+	s.awaitCommitted(t, 60)
+	m.leave(t)
+	s.verify(t, 60)
+}
+
+// After a conflict the records of the transaction are processed one by one, and then more again.
+func TestSharedTransactionBeginsWithOneRecordAfterAConflict(t *testing.T) {
+	t.Parallel()
+	s := setup(t, broker.InProcess(t), 1)
+	s.broker.Write(t, s.topic, events(0, 60, 1)...)
+	var (
+		current   pgx.Tx
+		first     int64 // record of the current transaction
+		conflict  atomic.Bool
+		conflicts atomic.Int64 // the first record of the transaction in which the conflict was
+	)
+	s.start(t, func(c *settings) {
+		c.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
+			if tx != current {
+				current, first = tx, m.Offset
+			}
+			if m.Offset == 40 && conflict.CompareAndSwap(false, true) {
+				conflicts.Store(first)
+
+				return &pgconn.PgError{Code: "40001", Message: "could not serialize access"}
+			}
+
+			return record(ctx, tx, m)
+		}
+	})
+	s.awaitCommitted(t, 60)
+	s.verify(t, 60)
+	var together int
+	err := s.pool.QueryRow(t.Context(), `SELECT count(*) FROM public.effects WHERE xmin::text = (SELECT xmin::text FROM public.effects WHERE "offset" = $1)`,
+		conflicts.Load()).Scan(&together)
+	if err != nil || together != 1 {
+		t.Errorf("after the conflict the first transaction had %d records, %v; want 1", together, err)
 	}
 }
 

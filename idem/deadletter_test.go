@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 )
 
 // letter is a dead letter that is as hostile as Kafka allows.
@@ -129,6 +130,22 @@ func TestDeadLetterCommitWithoutAnswer(t *testing.T) {
 				t.Errorf("%d dead letters and %d marked events, %v; want %d of each", letters, marked, err, rounds)
 			}
 		})
+	}
+}
+
+// A dead letter whose mark was not committed is not there either.
+func TestDeadLetterIsStoredWithItsMarkOnly(t *testing.T) {
+	t.Parallel()
+	c := setupCut(t, idem.RetryPolicy{MaxAttempts: 1})
+	w := acquire(t, c.through)
+	c.proxy.CutNextCommit(pgtest.DropBeforeCommit)
+	if outcome, err := w.StoreDeadLetter(t.Context(), letter("event", 0)); err == nil {
+		t.Errorf("store: %v although nothing was committed", outcome)
+	}
+	var letters, marked int
+	err := c.pool.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM idem.dead_letters), (SELECT count(*) FROM idem.processed_events)`).Scan(&letters, &marked)
+	if err != nil || letters != 0 || marked != 0 {
+		t.Errorf("%d dead letters and %d marked events, %v; want none", letters, marked, err)
 	}
 }
 

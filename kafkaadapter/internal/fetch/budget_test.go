@@ -256,3 +256,28 @@ func TestAbandonedFetchGivesItsMemoryBack(t *testing.T) {
 		t.Errorf("%d bytes are taken", now)
 	}
 }
+
+// Records that there is no memory for are passed over, and the next partition of the answer gets its own.
+func TestAnswerIsReadOnBehindWhatThereIsNoMemoryFor(t *testing.T) {
+	t.Parallel()
+	const total = 1 << 20
+	memory := NewMemory(total)
+	if !memory.take(total, total) {
+		t.Fatal("the memory is not empty")
+	}
+	short := newCall(Request{Topic: "t", Partition: 0, MaxWait: long}, newAccount(memory, 0, false))
+	other := newCall(Request{Topic: "t", Partition: 1, MaxWait: long}, nil)
+	body := answerOf(0,
+		part{partition: 0, records: testBatch{values: []string{strings.Repeat("l", total/2)}}.encode(t)},
+		part{partition: 1, records: testBatch{values: []string{"b"}}.encode(t)})
+	if err := exchangeOf(short, other).answerWith(bytes.NewReader(body), int64(len(body)), 11); err != nil {
+		t.Errorf("the connection is of no use any more: %v", err)
+	}
+	if _, err := (<-short.answered).decode(short); !errors.As(err, new(*shortError)) {
+		t.Errorf("the one without memory gets %v", err)
+	}
+	got, err := (<-other.answered).decode(other)
+	if err != nil || len(got.Messages) != 1 || string(got.Messages[0].Value) != "b" {
+		t.Errorf("the other one gets %+v, %v", got, err)
+	}
+}

@@ -144,10 +144,13 @@ func TestPartitionsTakeTurns(t *testing.T) {
 			}
 			x := exchangeOf(calls...)
 			body := answerOf(0, append([]part{{partition: 0, records: testBatch{values: []string{"a"}}.encode(t)}}, rest...)...)
-			if err := x.answerWith(bytes.NewReader(body), int64(len(body)), 11); err != nil {
+			from := newStream(bytes.NewReader(body))
+			from.reset(int64(len(body)))
+			if err := x.read(from, 11); err != nil {
 				t.Fatal(err)
 			}
-			x.source.add(newCall(Request{Topic: "t", Offset: 1}, nil))
+			x.source.add(newCall(Request{Topic: "t", Offset: 1}, nil)) // It has its records before the request has ended.
+			x.source.finish(&worker{}, x, nil)
 			var got []int
 			for _, c := range x.source.take(func(c *call) bool { return c.prompt }).calls {
 				got = append(got, c.Partition)
