@@ -53,6 +53,11 @@ var guard = []mutant{
 		checker: in("idem", "TestRecordWithoutEventIDHasOneDeadLetter"), says: "by the next owner: got processed, <nil>; want already processed",
 	},
 	{
+		id: "letter-with-its-mark", mechanism: "a dead letter is stored in the transaction that marks its event",
+		file: "idem/deadletter_store.go", find: "g.queries.DeadLetterInsert(ctx, conn, params)", put: "g.queries.DeadLetterInsert(ctx, g.names.on(g.pool), params)",
+		checker: in("idem", "TestDeadLetterIsStoredWithItsMarkOnly"), says: "1 dead letters and 0 marked events",
+	},
+	{
 		id: "one-dead-letter-of-a-record", mechanism: "a record has one unresolved dead letter",
 		file: "idem/deadletter.go", find: "Key: c.key, ClaimID: nullable(c.claimID)", put: "Key: uuid.New(), ClaimID: nullable(c.claimID)",
 		checker: in("idem", "TestRecordWithoutEventIDHasOneDeadLetter"), says: "want one dead letter",

@@ -17,8 +17,8 @@ not noticed in the words that are expected, and if a test fails without it.
 The time is that of the tests with their set-up, without the build, on a busy machine with two cores.
 `
 
-// row is a line of the tables.
-var row = regexp.MustCompile("(?m)^\\| `([^`]+)` \\|.*$")
+// rowOf is a line of the tables, and the id in it.
+var rowOf = regexp.MustCompile("(?m)^\\| `([^`]+)` \\|.*$")
 
 // readRows returns the lines of the proof by the ids of the mutants.
 func readRows(path string) (map[string]string, error) {
@@ -27,7 +27,7 @@ func readRows(path string) (map[string]string, error) {
 		return nil, err
 	}
 	rows := map[string]string{}
-	for _, match := range row.FindAllSubmatch(content, -1) {
+	for _, match := range rowOf.FindAllSubmatch(content, -1) {
 		rows[string(match[1])] = string(match[0])
 	}
 
@@ -37,15 +37,13 @@ func readRows(path string) (map[string]string, error) {
 // writeProof writes the lines of the mutants that were found, and keeps those of the others.
 func writeProof(path string, groups []group, results []result) error {
 	rows, err := readRows(path)
-	if err != nil && !os.IsNotExist(err) {
+	if err != nil {
 		return err
 	}
-	if rows == nil {
-		rows = map[string]string{}
-	}
+	found := map[string]result{}
 	for _, r := range results {
 		if r.Found {
-			rows[r.ID] = fmt.Sprintf("| `%s` | %s | %s | %s | %.1f s |", r.ID, cell(r.Mechanism), cell(r.Checker), quoted(r.Said), r.Seconds)
+			found[r.ID] = r
 		}
 	}
 	var text strings.Builder
@@ -53,6 +51,9 @@ func writeProof(path string, groups []group, results []result) error {
 	for _, g := range groups {
 		fmt.Fprintf(&text, "\n## %s\n\n| | switched off | tests | what they say | after |\n|---|---|---|---|---|\n", g.title)
 		for _, m := range g.mutants {
+			if r, ok := found[m.id]; ok {
+				rows[m.id] = fmt.Sprintf("%s %s | %.1f s |", m.row(), quoted(r.Said), r.Seconds)
+			}
 			if line, ok := rows[m.id]; ok {
 				text.WriteString(line + "\n")
 			}
@@ -60,6 +61,11 @@ func writeProof(path string, groups []group, results []result) error {
 	}
 
 	return os.WriteFile(path, []byte(text.String()), 0o600)
+}
+
+// row is how the mutant's line begins.
+func (m mutant) row() string {
+	return fmt.Sprintf("| `%s` | %s | %s |", m.id, cell(m.mechanism), cell(m.checker.String()))
 }
 
 // cell is text for a cell of a table.

@@ -22,6 +22,8 @@ const (
 
 	envAdapter = "IDEM_TEST_ADAPTER"
 
+	buildLimit = 10 * time.Minute
+
 	// grace is for a test that prints where it hangs, and for what a killed one leaves.
 	grace = 10 * time.Second
 )
@@ -40,7 +42,9 @@ func (r runner) build(ctx context.Context, c checker, program string, flags ...s
 	if c.tags != "" {
 		args = append(args, "-tags="+c.tags)
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, ".")...)
+	limited, cancel := context.WithTimeout(ctx, buildLimit)
+	defer cancel()
+	cmd := exec.CommandContext(limited, "go", append(args, ".")...)
 	cmd.Dir = filepath.Join(r.root, c.pkg)
 	output, err := inGroup(cmd)
 	if ctx.Err() != nil {
