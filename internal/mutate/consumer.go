@@ -77,7 +77,7 @@ var positions = []mutant{
 	},
 	{
 		id: "mode-changed", mechanism: "the checkpoint decides for the last time when the mode is changed to `ByEventID`",
-		file: "internal/engine/position.go", find: "if w.config.Mode == consume.ByEventID && !hasToken(group.Metadata) {", put: "if w.config.Mode == consume.ByEventID {",
+		file: "internal/engine/position.go", find: "if w.config.Mode == consume.ByEventID && !offsetmark.HasToken(group.Metadata) {", put: "if w.config.Mode == consume.ByEventID {",
 		checker: e2e("TestModeWithoutCheckpointsGoesOnAtTheCheckpoint"), says: "want 25 once",
 	},
 	{
