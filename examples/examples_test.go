@@ -40,24 +40,29 @@ var checks = map[string]func(t *testing.T, e example){
 	"queue-handler":    checkQueueHandler,
 	"sqlc":             checkSqlc,
 	"ten-consumers":    checkTenConsumers,
+	"testing":          checkTesting,
 	"tls-scram":        checkTLSScram,
 }
 
 func TestExamples(t *testing.T) {
 	t.Parallel()
 	kafka := startKafka(t) // While the examples are built.
-	arguments := commands(t)
-	documented, checked := slices.Sorted(maps.Keys(arguments)), slices.Sorted(maps.Keys(checks))
+	commands := commands(t)
+	documented, checked := slices.Sorted(maps.Keys(commands)), slices.Sorted(maps.Keys(checks))
 	if there := folders(t); !slices.Equal(documented, there) || !slices.Equal(checked, there) {
 		t.Fatalf("README.md has the examples %q, this test checks %q, there are %q", documented, checked, there)
 	}
-	bin := buildElsewhere(t)
-	orders := sync.OnceValues(func() (string, error) { return produceOrders(t.Context(), kafka, filepath.Join(bin, "produce-orders")) })
+	folder := buildElsewhere(t)
+	orders := sync.OnceValues(func() (string, error) {
+		return produceOrders(t.Context(), kafka, example{folder: folder, name: "produce-orders"})
+	})
 	for name, check := range checks {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e := example{program: filepath.Join(bin, name), args: arguments[name], orders: orders}
-			explainsItself(t, e)
+			e := example{folder: folder, name: name, words: commands[name], orders: orders}
+			if e.words[0] == "run" {
+				e.explainsItself(t)
+			}
 			check(t, e)
 		})
 	}
@@ -81,7 +86,7 @@ func folders(t *testing.T) []string {
 }
 
 // buildElsewhere copies the examples into an empty module, where nothing internal of the repository can be
-// imported, and returns the folder of the programs.
+// imported, and returns its folder. The programs are in bin.
 func buildElsewhere(t *testing.T) string {
 	t.Helper()
 	root, err := filepath.Abs("..")
@@ -106,22 +111,22 @@ func buildElsewhere(t *testing.T) string {
 	goCommand(t, folder, "vet", "./...")
 	goCommand(t, folder, "build", "-o", "bin/", "./...")
 
-	return filepath.Join(folder, "bin")
+	return folder
 }
 
 // row is one of README.md's table: the folder and its command.
-var row = regexp.MustCompile("(?m)^\\| \\[([\\w-]+)\\]\\(([\\w-]+)/main\\.go\\) \\|.*\\| `go run ([^`]+)` \\|$")
+var row = regexp.MustCompile("(?m)^\\| \\[([\\w-]+)\\]\\(([\\w-]+)/\\w+\\.go\\) \\|.*\\| `go ([^`]+)` \\|$")
 
-// commands returns the arguments of the commands in README.md's table, by example.
+// commands returns the commands of README.md's table, behind "go", by example.
 func commands(t *testing.T) map[string][]string {
 	t.Helper()
 	found := map[string][]string{}
 	for _, match := range row.FindAllStringSubmatch(readme(t), -1) {
 		words := strings.Fields(match[3])
-		if match[1] != match[2] || words[0] != "./"+match[1] {
+		if match[1] != match[2] || words[1] != "./"+match[1] {
 			t.Errorf("the row of README.md does not belong together: %s", match[0])
 		}
-		found[match[1]] = words[1:]
+		found[match[1]] = words
 	}
 
 	return found
@@ -147,11 +152,12 @@ func TestCommandsWithoutDocker(t *testing.T) {
 	}
 }
 
-// example is a program as its user runs it.
+// example is a copy of an example as its user runs it.
 type example struct {
-	program string
-	args    []string
-	orders  func() (brokers string, err error) // an Apache Kafka that has them
+	folder string                             // of the module
+	name   string                             // of the example's own folder
+	words  []string                           // of the command, behind "go"
+	orders func() (brokers string, err error) // an Apache Kafka that has them
 }
 
 // run runs the example to its end and returns what it printed.
@@ -197,7 +203,7 @@ func (e example) until(t *testing.T, what string, isTrue func() bool, environmen
 
 // command is the example without any of the variables that it may read, but those that are given.
 func (e example) command(ctx context.Context, environment ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, e.program, e.args...)
+	cmd := exec.CommandContext(ctx, filepath.Join(e.folder, "bin", e.name), e.args()...)
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(variable string) bool {
 		return strings.HasPrefix(variable, "DATABASE_URL=") || strings.HasPrefix(variable, "KAFKA_") || strings.HasPrefix(variable, "PG")
 	})
@@ -206,10 +212,13 @@ func (e example) command(ctx context.Context, environment ...string) *exec.Cmd {
 	return cmd
 }
 
+// args are those of the program in "go run PACKAGE ARGUMENT...".
+func (e example) args() []string { return e.words[min(2, len(e.words)):] }
+
 // explainsItself checks what an example says that does not know its servers.
-func explainsItself(t *testing.T, e example) {
+func (e example) explainsItself(t *testing.T) {
 	t.Helper()
-	source, err := os.ReadFile(filepath.Join(filepath.Base(e.program), "main.go"))
+	source, err := os.ReadFile(filepath.Join(e.name, "main.go"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,15 +48,14 @@ func startKafka(t *testing.T) func() (*apachekafka.Cluster, error) {
 }
 
 // produceOrders runs the example produce-orders, adds two records and returns the brokers that have them.
-func produceOrders(ctx context.Context, kafka func() (*apachekafka.Cluster, error), program string) (string, error) {
+func produceOrders(ctx context.Context, kafka func() (*apachekafka.Cluster, error), e example) (string, error) {
 	cluster, err := kafka()
 	if err != nil {
 		return "", err
 	}
 	brokers := strings.Join(cluster.Addrs(), ",")
-	e := example{program: program}
 	if output, err := e.command(ctx, "KAFKA_BROKERS="+brokers).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%s: %w\n%s", program, err, output)
+		return "", fmt.Errorf("%s: %w\n%s", e.name, err, output)
 	}
 
 	return brokers, errors.Join(

@@ -205,6 +205,12 @@ func checkCleanupJob(t *testing.T, e example) {
 	}, "DATABASE_URL="+db.DSN)
 }
 
+// The example is a test itself, and runs in the module of the copies.
+func checkTesting(t *testing.T, e example) {
+	t.Helper()
+	goCommand(t, e.folder, e.words...)
+}
+
 func guard(t *testing.T, pool *pgxpool.Pool, consumer string) *idem.Guard {
 	t.Helper()
 	guard, err := idem.New(pool, idem.Config{Consumer: consumer})
