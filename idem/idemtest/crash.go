@@ -77,15 +77,31 @@ func crash(ctx context.Context, db *database, pool *pgxpool.Pool, at Point, n in
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	var w wire
-	cut := db.proxy.CutNextStatement(at.mode(), func(sql string) bool {
+	reaches := func(sql string) bool {
 		claim, commit := w.sees(sql)
-		hit := at == BeforeClaim && claim == n || at != BeforeClaim && commit == n
-		if hit && at.ends() {
-			end() // Now, so that the guard does not try again. A COMMIT under way goes on.
-		}
 
-		return hit
-	})
+		return at == BeforeClaim && claim == n || at != BeforeClaim && commit == n
+	}
+	var cut <-chan struct{}
+	switch at {
+	case AfterCommit:
+		cut = db.proxy.CutAfterAnswer(reaches, end)
+	case CommitUnanswered:
+		cut = db.proxy.CutNextStatement(pgtest.DropAfterCommit, reaches)
+	case CommitLost:
+		cut = db.proxy.CutNextStatement(pgtest.DropBeforeCommit, reaches)
+	case BeforeClaim, AfterHandler:
+		cut = db.proxy.CutNextStatement(pgtest.DropBeforeCommit, func(sql string) bool {
+			reached := reaches(sql)
+			if reached {
+				end() // Now, so that the guard does not try again.
+			}
+
+			return reached
+		})
+	default:
+		return false, fmt.Errorf("%v is no point", at)
+	}
 	err = deliver(ctx)
 	if w.hit(at) < n {
 		db.proxy.CutNextStatement(pgtest.DropBeforeCommit, func(string) bool { return false }) // Not the next one.
@@ -105,18 +121,6 @@ func crash(ctx context.Context, db *database, pool *pgxpool.Pool, at Point, n in
 
 // ends reports whether the process ends at the point.
 func (p Point) ends() bool { return p != CommitLost && p != CommitUnanswered }
-
-func (p Point) mode() pgtest.CutMode {
-	switch p {
-	case CommitUnanswered:
-		return pgtest.DropAfterCommit
-	case AfterCommit:
-		return pgtest.CutAfterCommit
-	case BeforeClaim, AfterHandler, CommitLost:
-	}
-
-	return pgtest.DropBeforeCommit
-}
 
 // claims are the statements with which a guard claims events.
 var claims = regexp.MustCompile(`-- name: (EventClaim|CheckpointClaim)`)

@@ -23,9 +23,9 @@ type link struct {
 	// client's messages for which message.asks is true. answered counts these answers.
 	asked, answered int
 	// awaited is the number of the answer after which the connection is cut; 0: none. While it is set,
-	// the client sees no answers, unless they are shown.
+	// the client sees no answers, unless somebody is to be told before it does.
 	awaited int
-	shown   bool
+	tell    func()
 }
 
 func newLink(client, server net.Conn) *link {
@@ -72,7 +72,7 @@ func (l *link) forward(take func(sql string) *cut) (made *cut) {
 				if made.mode == DropBeforeCommit {
 					return made
 				}
-				l.await(made.mode == CutAfterCommit)
+				l.await(made.answered)
 			}
 		}
 		if m.asks() {
@@ -120,6 +120,9 @@ func (l *link) back() {
 			return
 		}
 		withheld, last := l.receive(m)
+		if last && l.tell != nil {
+			l.tell()
+		}
 		client := io.Writer(l.client)
 		if withheld {
 			client = io.Discard
@@ -131,11 +134,11 @@ func (l *link) back() {
 }
 
 // await ends the connection after the answer to the statement which is about to be sent. The client
-// sees the answers up to that one only if they are shown.
-func (l *link) await(shown bool) {
+// sees the answers up to that one only if there is somebody to tell before.
+func (l *link) await(tell func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.awaited, l.shown = l.asked+1, shown
+	l.awaited, l.tell = l.asked+1, tell
 }
 
 func (l *link) ask() {
@@ -153,5 +156,5 @@ func (l *link) receive(m message) (withheld, last bool) {
 		l.answered++
 	}
 
-	return l.awaited != 0 && !l.shown, l.awaited != 0 && l.answered == l.awaited
+	return l.awaited != 0 && l.tell == nil, l.awaited != 0 && l.answered == l.awaited
 }

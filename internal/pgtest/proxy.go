@@ -23,9 +23,6 @@ const (
 	// the client: it lands.
 	DropAfterCommit
 
-	// CutAfterCommit passes the COMMIT on, and the server's answer too, and cuts then.
-	CutAfterCommit
-
 	// ForwardCommitThenCut passes the COMMIT on and cuts at once: it lands or not.
 	ForwardCommitThenCut
 )
@@ -53,9 +50,10 @@ type Proxy struct {
 
 // cut is what the proxy waits for.
 type cut struct {
-	mode    CutMode
-	matches func(sql string) bool
-	done    chan struct{}
+	mode     CutMode
+	matches  func(sql string) bool
+	answered func() // told before the client sees the answer; nil: it does not
+	done     chan struct{}
 }
 
 // NewProxy starts a proxy to the database's server. It stops when the test ends.
@@ -94,11 +92,21 @@ func (p *Proxy) CutNextCommit(mode CutMode) <-chan struct{} {
 // transaction of its own. It replaces what was to be cut before. matches gets the SQL, or
 // its first KiB, and must not call the proxy.
 func (p *Proxy) CutNextStatement(mode CutMode, matches func(sql string) bool) <-chan struct{} {
+	return p.arm(&cut{mode: mode, matches: matches, done: make(chan struct{})})
+}
+
+// CutAfterAnswer is CutNextStatement for a crash behind the statement: the client sees the server's answer, after
+// answered was called, and then the connection is cut.
+func (p *Proxy) CutAfterAnswer(matches func(sql string) bool, answered func()) <-chan struct{} {
+	return p.arm(&cut{mode: DropAfterCommit, matches: matches, answered: answered, done: make(chan struct{})})
+}
+
+func (p *Proxy) arm(c *cut) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.armed = &cut{mode: mode, matches: matches, done: make(chan struct{})}
+	p.armed = c
 
-	return p.armed.done
+	return c.done
 }
 
 // CutAll cuts all connections. New ones are let in.

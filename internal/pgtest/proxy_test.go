@@ -119,13 +119,14 @@ func TestCutCommit(t *testing.T) {
 					}
 					wait(t, done)
 
-					done = proxy.CutNextCommit(CutAfterCommit)
+					there := false
+					done = proxy.CutAfterAnswer(IsCommit, func() { there = landed(t, direct, n+3) })
 					if err := insert(n + 3); err != nil {
 						t.Errorf("after the answer: %v", err)
 					}
 					wait(t, done)
-					if !landed(t, direct, n+3) {
-						t.Error("after the answer: it did not land")
+					if !there {
+						t.Error("after the answer: it had not landed")
 					}
 					through.Reset() // The pool has the connection still.
 				}
