@@ -57,8 +57,8 @@ func TestJoinIsInterrupted(t *testing.T) {
 	for name, instance := range map[string]string{"dynamic": "", "static": "one"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := setup(t, 1)
-			a, b := s.member(t, "", 1), s.member(t, instance, 1)
+			s := setup(t, 2)
+			a, b := s.member(t, "", 2), s.member(t, instance, 2)
 			ofA := a.join()
 			ctx, cancel := context.WithCancel(t.Context())
 			joined := make(chan error, 1)
@@ -81,7 +81,7 @@ func TestJoinIsInterrupted(t *testing.T) {
 				return // The group waits for it, because it may be back.
 			}
 			began = time.Now()
-			a.wants(a.join(), 0)
+			a.wants(a.join(), 0, 1)
 			if took := time.Since(began); took > session/2 {
 				t.Errorf("the group waited %v for a member that had left", took)
 			}
