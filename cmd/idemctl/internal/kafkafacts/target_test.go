@@ -15,7 +15,7 @@ func TestParse(t *testing.T) {
 		sends     bool // the password as it is
 	}{
 		"k1:9092":                                {brokers: []string{"k1:9092"}},
-		" k1:9092,k2:9093\n":                     {brokers: []string{"k1:9092", "k2:9093"}},
+		"k1:9092,k2:9093":                        {brokers: []string{"k1:9092", "k2:9093"}},
 		"kafka://[::1]:9092/":                    {brokers: []string{"[::1]:9092"}},
 		"kafka+tls://k1:9092,k2:9092":            {brokers: []string{"k1:9092", "k2:9092"}, encrypted: true},
 		"kafka://u:p@k1:9092":                    {brokers: []string{"k1:9092"}, mechanism: "PLAIN", sends: true},
@@ -24,7 +24,7 @@ func TestParse(t *testing.T) {
 		"kafka://u:p@k1:9092?sasl=scram-sha-256": {brokers: []string{"k1:9092"}, mechanism: "SCRAM-SHA-256"},
 		"kafka://u:p@k1:9092?sasl=SCRAM-SHA-512": {brokers: []string{"k1:9092"}, mechanism: "SCRAM-SHA-512"},
 	} {
-		got, err := Parse(text)
+		got, err := Parse(text + "\n") // As in a variable that was read from a file.
 		if err != nil {
 			t.Errorf("%q: %v", text, err)
 
