@@ -99,7 +99,7 @@ var membership = []mutant{
 	{
 		id: "closed-connections-explained", mechanism: "a broker that closes connections for want of TLS or SASL is explained",
 		file: "kafkaadapter/topics.go", find: "c.config.explained(err)", put: "err",
-		checker: e2e("TestMissingTLSOrSASLIsExplained"), says: "waited in vain for the missing setting to be explained",
+		checker: e2e("TestMissingTLSOrSASLIsExplained"), says: "waited in vain for the setting to be explained",
 	},
 	{
 		id: "cooperative", mechanism: "franzadapter: partitions that stay are not interrupted (a cooperative balancer)",
