@@ -188,8 +188,9 @@ type part struct {
 	batch  *batch
 	call   call
 	events []Event
-	keys   []uuid.UUID // zero: no event id
-	fresh  []int       // in events
+	keys   []uuid.UUID      // zero: no event id
+	again  map[int]struct{} // in events: those whose key stands before them, too
+	fresh  []int            // in events
 }
 
 func (b *batch) prepare(events []Event) (*part, error) {
@@ -206,7 +207,7 @@ func (b *batch) prepare(events []Event) (*part, error) {
 		p.call.offset, p.call.next = events[0].Offset, events[len(events)-1].Offset+1
 	}
 	p.call.batch, p.call.events = &keyed{}, len(events)
-	seen := make(map[uuid.UUID]struct{}, len(events))
+	var seen map[uuid.UUID]struct{}
 	for i := range events {
 		e := &events[i]
 		metadata, err := e.validate(b.call.advances)
@@ -219,10 +220,19 @@ func (b *batch) prepare(events []Event) (*part, error) {
 			continue
 		}
 		p.keys[i] = Key(e.ID)
-		if _, ok := seen[p.keys[i]]; !ok {
-			seen[p.keys[i]] = struct{}{}
-			p.call.batch.add(p.keys[i], e.ID, metadata, e.Fingerprint)
+		if _, ok := seen[p.keys[i]]; ok {
+			if p.again == nil {
+				p.again = make(map[int]struct{})
+			}
+			p.again[i] = struct{}{}
+
+			continue
 		}
+		if seen == nil {
+			seen = make(map[uuid.UUID]struct{}, len(events)-i)
+		}
+		seen[p.keys[i]] = struct{}{}
+		p.call.batch.add(p.keys[i], e.ID, metadata, e.Fingerprint)
 	}
 
 	return p, nil
@@ -264,17 +274,16 @@ func (p *part) try(ctx context.Context, results []BatchResult) error {
 // sort sets the results and returns the fresh events.
 func (p *part) sort(got claimed, results []BatchResult) []Event {
 	p.fresh, p.call.key = p.fresh[:0], uuid.Nil
-	left := p.claimed(got)
+	isOurs := p.claimed(got)
 	fresh := make([]Event, 0, len(p.events))
 	for i, e := range p.events {
 		if key := p.keys[i]; key != uuid.Nil {
-			if _, ok := left[key]; !ok {
+			if _, again := p.again[i]; again || !isOurs(key) {
 				results[i] = BatchResult{Outcome: AlreadyProcessed}
 
 				continue
 			}
-			delete(left, key) // Its duplicates in the batch count as such.
-			p.call.key = key  // By any of them the outcome of the COMMIT can be found.
+			p.call.key = key // By any of them the outcome of the COMMIT can be found.
 		}
 		results[i] = BatchResult{Outcome: Processed}
 		p.fresh = append(p.fresh, i)
@@ -303,23 +312,23 @@ func (p *part) collision(ctx context.Context, conn db.DBTX, results []BatchResul
 	return err
 }
 
-// claimed returns the keys that are the caller's to process.
-func (p *part) claimed(got claimed) map[uuid.UUID]struct{} {
-	keys := make(map[uuid.UUID]struct{}, got.count)
+// claimed tells which keys are the caller's to process.
+func (p *part) claimed(got claimed) func(key uuid.UUID) bool {
 	if got.count == len(p.call.batch.keys) {
-		for _, key := range p.keys {
-			keys[key] = struct{}{}
-		}
-
-		return keys
+		return func(uuid.UUID) bool { return true }
 	}
+	keys := make(map[uuid.UUID]struct{}, got.count)
 	for _, text := range got.part {
 		if key, err := uuid.Parse(text); err == nil { // PostgreSQL has made it of a UUID.
 			keys[key] = struct{}{}
 		}
 	}
 
-	return keys
+	return func(key uuid.UUID) bool {
+		_, ok := keys[key]
+
+		return ok
+	}
 }
 
 // inPart makes an index into the fresh events one into the part.
