@@ -54,7 +54,8 @@ var (
 	// given, and in place of sending a statement that would end it, such as COMMIT; they do nothing.
 	// Return nil to commit and an error to roll back. If the handler has ended the transaction all
 	// the same, by the connection (pgx.Tx.Conn), a HandlerError wraps it: the claim and the writes before
-	// that may be committed, without those that came after, so the guard does not try again.
+	// that may be committed, without those that came after, so the guard does not try again. Of a batch,
+	// and of records that share a transaction, that is the claims of all.
 	ErrHandlerTx = errors.New("idem: the transaction is ended by the guard, not by the handler")
 )
 

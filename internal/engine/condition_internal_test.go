@@ -1,7 +1,12 @@
 package engine
 
 import (
+	"bytes"
+	"context"
 	"errors"
+	"log/slog"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -81,5 +86,28 @@ func TestLeavingMember(t *testing.T) {
 	e.Become(consume.NotRunning, idem.ErrFenced)
 	if h := e.Health(); h.State != consume.NotRunning || h.Reason != idem.ErrFenced.Error() {
 		t.Errorf("%+v", h)
+	}
+}
+
+// While PostgreSQL is away at the start, the log has a line at first, and one when it is there.
+func TestStartWithoutPostgreSQLIsToldOnce(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	e := New(nil, consume.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}, "g")
+	tries := 0
+	err := e.await(t.Context(), func() error {
+		if tries++; tries < 4 {
+			return syscall.ECONNREFUSED
+		}
+
+		return nil
+	})
+	if lines := strings.Count(log.String(), "\n"); err != nil || lines != 2 || !strings.Contains(log.String(), "PostgreSQL is there") {
+		t.Errorf("%v, %d lines:\n%s", err, lines, log.String())
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := e.await(ctx, func() error { return syscall.ECONNREFUSED }); err != nil {
+		t.Error(err)
 	}
 }

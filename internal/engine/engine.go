@@ -53,16 +53,25 @@ func (e *Engine) Bind(ctx context.Context, cluster string) error {
 
 // await waits for PostgreSQL to come up.
 func (e *Engine) await(ctx context.Context, try func() error) error {
+	var trouble onceper.Trouble
 	for failed := 1; ; failed++ {
 		err := try()
 		switch {
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // It was told to stop.
-		case err == nil || !idem.IsTransient(err):
+		case err == nil:
+			if lasted, told := trouble.Passed(); told {
+				e.config.Logger.InfoContext(ctx, "consume: PostgreSQL is there", "waited", lasted)
+			}
+
+			return nil
+		case !idem.IsTransient(err):
 			return err
 		}
 		e.Starts(err)
-		e.config.Logger.WarnContext(ctx, "consume: waiting for PostgreSQL", "error", err)
+		if since, due := trouble.Lasts(waitLine); due {
+			e.config.Logger.WarnContext(ctx, "consume: waiting for PostgreSQL", "since", since, "error", err)
+		}
 		backoff.Sleep(ctx, RetryPauses.Pause(failed))
 	}
 }
