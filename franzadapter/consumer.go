@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -27,7 +26,6 @@ type Consumer struct {
 	config  Config
 	consume consume.Config
 	engine  *engine.Engine
-	running atomic.Bool
 	topics  *topics.Finder
 }
 
@@ -67,15 +65,7 @@ func New(guard *idem.Guard, source Config, config consume.Config) (*Consumer, er
 // ErrUnreadable, a *kerr.Error by which the broker refuses the configuration or the user, or those of
 // idem.Guard.Register and Bind.
 func (c *Consumer) Run(ctx context.Context) error {
-	if !c.running.CompareAndSwap(false, true) {
-		return consume.ErrRunning
-	}
-	defer c.running.Store(false)
-	c.engine.Become(consume.Starting, nil)
-	err := c.run(ctx)
-	c.engine.Become(consume.NotRunning, err)
-
-	return err
+	return c.engine.Live(func() error { return c.run(ctx) })
 }
 
 // Health returns what the consumer is doing, at once and at any time.

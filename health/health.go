@@ -22,6 +22,7 @@
 package health
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -50,13 +51,9 @@ type Limits struct {
 }
 
 func (l Limits) complete() Limits {
-	for limit, value := range map[*time.Duration]time.Duration{&l.Handler: 10 * time.Minute, &l.Joining: 2 * time.Minute, &l.Paused: time.Minute} {
-		if *limit <= 0 {
-			*limit = value
-		}
+	return Limits{
+		Handler: cmp.Or(max(l.Handler, 0), 10*time.Minute), Joining: cmp.Or(max(l.Joining, 0), 2*time.Minute), Paused: cmp.Or(max(l.Paused, 0), time.Minute),
 	}
-
-	return l
 }
 
 // Live returns the handler of a liveness probe.

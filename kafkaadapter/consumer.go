@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
@@ -22,7 +21,6 @@ type Consumer struct {
 	consume consume.Config
 	engine  *engine.Engine
 	topics  *topics.Finder
-	running atomic.Bool
 }
 
 // New returns a Consumer of the records from source, with which config says what to do, in
@@ -59,15 +57,7 @@ func New(guard *idem.Guard, source Config, config consume.Config) (*Consumer, er
 // kafka.Error by which the broker refuses the configuration or the user, or those of
 // idem.Guard.Register and Bind.
 func (c *Consumer) Run(ctx context.Context) error {
-	if !c.running.CompareAndSwap(false, true) {
-		return consume.ErrRunning
-	}
-	defer c.running.Store(false)
-	c.engine.Become(consume.Starting, nil)
-	err := c.run(ctx)
-	c.engine.Become(consume.NotRunning, err)
-
-	return err
+	return c.engine.Live(func() error { return c.run(ctx) })
 }
 
 // Health returns what the consumer is doing, at once and at any time.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nova-events/idempotent-consumer/consume"
@@ -34,11 +35,25 @@ type Engine struct {
 	pool       poolWatch
 	lookout    lookout
 	place      place
+	running    atomic.Bool
 }
 
 // New returns an engine for a group. The configuration is complete (consume.Config.Complete).
 func New(guard *idem.Guard, config consume.Config, group string) *Engine {
 	return &Engine{guard: guard, config: config, group: group, place: place{since: time.Now(), generation: None}}
+}
+
+// Live is a consumer's Run, with its beginning and its end in Health. There is one at a time.
+func (e *Engine) Live(run func() error) error {
+	if !e.running.CompareAndSwap(false, true) {
+		return consume.ErrRunning
+	}
+	defer e.running.Store(false)
+	e.Become(consume.Starting, nil)
+	err := run()
+	e.Become(consume.NotRunning, err)
+
+	return err
 }
 
 // Register finds mistakes before the first record does, and waits for PostgreSQL to come up.
