@@ -163,7 +163,7 @@ func (f *feed) run(ctx context.Context, config consume.Config) error {
 	}
 	config.Hooks.Process.End = func(_ context.Context, begin consume.ProcessBegin, end consume.ProcessEnd) {
 		if end.Processed > 0 {
-			f.did(begin.Messages[0].Partition, int64(end.Processed))
+			f.did(begin.Messages.First.Partition, int64(end.Processed))
 		}
 	}
 	c, err := kafkaadapter.New(guard, kafkaadapter.Config{Brokers: f.brokers, Group: f.group, Topics: []string{f.topic}}, config)

@@ -2,7 +2,9 @@ package consume
 
 import (
 	"context"
+	"iter"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/nova-events/idempotent-consumer/idem"
@@ -81,14 +83,26 @@ type FetchEnd struct {
 	Err      error         // the other fields are zero then
 }
 
+// Messages are the records that a hook is told of: at least one, in the order of their offsets, all of one
+// partition.
+type Messages struct {
+	First Message
+	Count int
+	All   iter.Seq[Message] // Nothing is made of the records that nobody asks for.
+}
+
+// MessagesOf returns what hooks get for records, of which there must be one, for tests of hooks.
+func MessagesOf(records ...Message) Messages {
+	return Messages{First: records[0], Count: len(records), All: slices.Values(records)}
+}
+
 // ProcessBegin says what is to be processed.
 type ProcessBegin struct {
 	// Kind is idem.OpProcess for a record that has a transaction of its own, idem.OpBatch for records that
 	// share one, idem.OpReplay for a dead letter, and idem.OpStoreDeadLetter for a record that becomes one.
 	Kind idem.OpKind
 
-	// Messages are the records, at least one, in the order of their offsets, all of one partition.
-	Messages []Message
+	Messages Messages
 }
 
 // ProcessEnd is how a try ended. Those of the records that are neither processed nor duplicates are still
@@ -100,7 +114,7 @@ type ProcessEnd struct {
 }
 
 // HandlerBegin says what a handler is given: one record, or the new ones of a batch.
-type HandlerBegin struct{ Messages []Message }
+type HandlerBegin struct{ Messages Messages }
 
 // HandlerEnd is what a handler returned, a *PanicError if it panicked. It wraps ErrHandlerExited if the
 // handler did not return.

@@ -26,9 +26,9 @@ func spanOf(ctx context.Context) *span {
 	return s
 }
 
-func begin(ctx context.Context, name string, messages []consume.Message) context.Context {
+func begin(ctx context.Context, name string, messages consume.Messages) context.Context {
 	s := &span{name: name, parent: spanOf(ctx), started: time.Now()}
-	for _, m := range messages {
+	for m := range messages.All {
 		if trace := consume.HeaderCarrier(m.Headers).Get("traceparent"); trace != "" && !slices.Contains(s.links, trace) {
 			s.links = append(s.links, trace)
 		}
@@ -55,7 +55,7 @@ func ExampleHooks() {
 	hooks := consume.Hooks{
 		Process: idem.Hook[consume.ProcessBegin, consume.ProcessEnd]{
 			Begin: func(ctx context.Context, b consume.ProcessBegin) context.Context {
-				return begin(ctx, fmt.Sprint("process ", b.Messages[0].Topic), b.Messages)
+				return begin(ctx, fmt.Sprint("process ", b.Messages.First.Topic), b.Messages)
 			},
 			End: func(ctx context.Context, _ consume.ProcessBegin, e consume.ProcessEnd) {
 				s := spanOf(ctx)
@@ -65,7 +65,7 @@ func ExampleHooks() {
 		},
 		Handler: idem.Hook[consume.HandlerBegin, consume.HandlerEnd]{
 			Begin: func(ctx context.Context, b consume.HandlerBegin) context.Context {
-				return begin(ctx, fmt.Sprint("handle ", b.Messages[0].Offset), b.Messages)
+				return begin(ctx, fmt.Sprint("handle ", b.Messages.First.Offset), b.Messages)
 			},
 			End: func(ctx context.Context, _ consume.HandlerBegin, e consume.HandlerEnd) {
 				s := spanOf(ctx)
@@ -80,7 +80,7 @@ func ExampleHooks() {
 		{Record: consume.Record{Topic: "orders", Offset: 41, Headers: []consume.RecordHeader{{Key: "traceparent", Value: []byte("trace-1")}}}},
 		{Record: consume.Record{Topic: "orders", Offset: 42, Headers: []consume.RecordHeader{{Key: "traceparent", Value: []byte("trace-2")}}}},
 	}
-	batch, one := consume.ProcessBegin{Kind: idem.OpBatch, Messages: records}, consume.HandlerBegin{Messages: records[1:]}
+	batch, one := consume.ProcessBegin{Kind: idem.OpBatch, Messages: consume.MessagesOf(records...)}, consume.HandlerBegin{Messages: consume.MessagesOf(records[1])}
 	processing := hooks.Process.Begin(context.Background(), batch)
 	handling := hooks.Handler.Begin(processing, one)
 	hooks.Handler.End(handling, one, consume.HandlerEnd{})

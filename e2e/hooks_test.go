@@ -90,14 +90,14 @@ func TestHooks(t *testing.T) {
 				c.Hooks.Handler = idem.Hook[consume.HandlerBegin, consume.HandlerEnd]{
 					Begin: func(ctx context.Context, begin consume.HandlerBegin) context.Context {
 						traces := map[int64]string{}
-						for _, m := range begin.Messages {
+						for m := range begin.Messages.All {
 							traces[m.Offset] = consume.HeaderCarrier(m.Headers).Get("traceparent")
 						}
 
 						return context.WithValue(handler.Begin(ctx, begin), key{}, traces)
 					},
 					End: func(ctx context.Context, begin consume.HandlerBegin, end consume.HandlerEnd) {
-						for _, m := range begin.Messages {
+						for m := range begin.Messages.All {
 							if consume.HeaderCarrier(m.Headers).Get("traceparent") != fmt.Sprint("trace-", m.Offset) {
 								t.Errorf("End got record %d as the handler has left it", m.Offset)
 							}

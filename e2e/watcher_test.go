@@ -80,12 +80,12 @@ func (w *watcher) watch(c *settings) {
 		}),
 		Fetch: watched[consume.FetchBegin, consume.FetchEnd](w, "Fetch", nil),
 		Process: watched(w, "Process", func(begin consume.ProcessBegin, end consume.ProcessEnd) string {
-			first := begin.Messages[0]
+			first := begin.Messages.First
 
-			return fmt.Sprint(begin.Kind, " ", first.Offset, "+", len(begin.Messages), " attempt ", first.Attempt, ": ", end.Processed, " ", end.Duplicates, " ", kindOf(end.Err))
+			return fmt.Sprint(begin.Kind, " ", first.Offset, "+", begin.Messages.Count, " attempt ", first.Attempt, ": ", end.Processed, " ", end.Duplicates, " ", kindOf(end.Err))
 		}),
 		Handler: watched(w, "Handler", func(begin consume.HandlerBegin, end consume.HandlerEnd) string {
-			return fmt.Sprint("handler ", begin.Messages[0].Offset, "+", len(begin.Messages), ": ", kindOf(end.Err))
+			return fmt.Sprint("handler ", begin.Messages.First.Offset, "+", begin.Messages.Count, ": ", kindOf(end.Err))
 		}),
 		OffsetCommit: watched[consume.OffsetCommitBegin, consume.OffsetCommitEnd](w, "OffsetCommit", nil),
 		Pause: watched(w, "Pause", func(begin consume.PauseBegin, end consume.PauseEnd) string {

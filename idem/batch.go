@@ -188,13 +188,12 @@ type part struct {
 	batch  *batch
 	call   call
 	events []Event
-	keys   []uuid.UUID      // zero: no event id
+	keys   []uuid.UUID      // zero: no event id; nil: none has one
 	again  map[int]struct{} // in events: those whose key stands before them, too
-	fresh  []int            // in events
 }
 
 func (b *batch) prepare(events []Event) (*part, error) {
-	p := &part{batch: b, call: b.call, events: events, keys: make([]uuid.UUID, len(events))}
+	p := &part{batch: b, call: b.call, events: events}
 	claimID, err := uuid.NewV7()
 	if err != nil {
 		return nil, fmt.Errorf("idem: make a claim id: %w", err)
@@ -219,6 +218,9 @@ func (b *batch) prepare(events []Event) (*part, error) {
 
 			continue
 		}
+		if p.keys == nil {
+			p.keys = make([]uuid.UUID, len(events))
+		}
 		p.keys[i] = Key(e.ID)
 		if _, ok := seen[p.keys[i]]; ok {
 			if p.again == nil {
@@ -236,6 +238,15 @@ func (b *batch) prepare(events []Event) (*part, error) {
 	}
 
 	return p, nil
+}
+
+// key is that of an event, or zero if it has no event id.
+func (p *part) key(i int) uuid.UUID {
+	if p.keys == nil {
+		return uuid.Nil
+	}
+
+	return p.keys[i]
 }
 
 // at names the event at fault.
@@ -259,7 +270,7 @@ func (p *part) try(ctx context.Context, results []BatchResult) error {
 		if len(fresh) > 0 {
 			c := p.call
 			c.events = len(fresh)
-			err := g.handle(ctx, tx, c, func(ctx context.Context, tx pgx.Tx) error { return p.inPart(p.batch.fn(ctx, tx, fresh)) })
+			err := g.handle(ctx, tx, c, func(ctx context.Context, tx pgx.Tx) error { return inPart(p.batch.fn(ctx, tx, fresh), results) })
 			if err != nil {
 				return err
 			}
@@ -273,11 +284,11 @@ func (p *part) try(ctx context.Context, results []BatchResult) error {
 
 // sort sets the results and returns the fresh events.
 func (p *part) sort(got claimed, results []BatchResult) []Event {
-	p.fresh, p.call.key = p.fresh[:0], uuid.Nil
+	p.call.key = uuid.Nil
 	isOurs := p.claimed(got)
 	fresh := make([]Event, 0, len(p.events))
 	for i, e := range p.events {
-		if key := p.keys[i]; key != uuid.Nil {
+		if key := p.key(i); key != uuid.Nil {
 			if _, again := p.again[i]; again || !isOurs(key) {
 				results[i] = BatchResult{Outcome: AlreadyProcessed}
 
@@ -286,7 +297,6 @@ func (p *part) sort(got claimed, results []BatchResult) []Event {
 			p.call.key = key // By any of them the outcome of the COMMIT can be found.
 		}
 		results[i] = BatchResult{Outcome: Processed}
-		p.fresh = append(p.fresh, i)
 		fresh = append(fresh, e)
 	}
 
@@ -331,11 +341,20 @@ func (p *part) claimed(got claimed) func(key uuid.UUID) bool {
 	}
 }
 
-// inPart makes an index into the fresh events one into the part.
-func (p *part) inPart(err error) error {
+// inPart makes an index into the fresh events one into the part, of which results tell which are fresh.
+func inPart(err error, results []BatchResult) error {
 	var eventErr *EventError
-	if errors.As(err, &eventErr) && eventErr.Index >= 0 && eventErr.Index < len(p.fresh) {
-		return at(p.fresh[eventErr.Index], err)
+	if !errors.As(err, &eventErr) || eventErr.Index < 0 {
+		return err
+	}
+	fresh := -1
+	for i := range results {
+		if results[i].Outcome == Processed {
+			fresh++
+		}
+		if fresh == eventErr.Index {
+			return at(i, err)
+		}
 	}
 
 	return err

@@ -23,6 +23,7 @@ func (w *worker) processSome(revoked, work context.Context, records []consume.Re
 		return 1, w.process(revoked, work, records[0], nil)
 	}
 	batch := w.gather(records)
+	defer clear(batch)
 	if len(batch) < 2 {
 		return 1, w.process(revoked, work, records[0], nil)
 	}
@@ -69,11 +70,11 @@ func (w *worker) processSome(revoked, work context.Context, records []consume.Re
 }
 
 // gather returns the first of the records that can be one batch: those before one that is parked or
-// has no event id.
+// has no event id. They are to be cleared once they are done with: the next ones get the same memory.
 func (w *worker) gather(records []consume.Record) []idem.Event {
 	records = records[:min(len(records), w.limit())]
 	size := 0
-	batch := make([]idem.Event, 0, len(records))
+	batch := w.events[:0]
 	for i := range records {
 		record := &records[i]
 		if size += len(record.Key) + len(record.Value); size > w.config.Batch.Bytes && len(batch) > 0 {
@@ -97,6 +98,7 @@ func (w *worker) gather(records []consume.Record) []idem.Event {
 		}
 		batch = append(batch, event)
 	}
+	w.events = batch
 
 	return batch
 }
@@ -115,7 +117,7 @@ func (w *worker) limit() int {
 func (w *worker) processBatch(work context.Context, records []consume.Record, batch []idem.Event, handler idem.BatchHandler) (done int, prior, err error) {
 	started := time.Now()
 	processed := 0
-	w.watchProcess(work, idem.OpBatch, func() []consume.Message { return fetchedMessages(batch) }, func(work context.Context) consume.ProcessEnd {
+	w.watchProcess(work, idem.OpBatch, func() consume.Messages { return fetchedMessages(batch) }, func(work context.Context) consume.ProcessEnd {
 		var results []idem.BatchResult
 		results, err = w.owner.ProcessBatch(work, batch, handler, w.once)
 		for done < len(results) && results[done].Outcome != 0 {

@@ -17,7 +17,7 @@ func (w *worker) handler(m consume.Message, ran *bool) idem.Handler {
 		w.busy.begin(m.Offset)
 		defer w.busy.end()
 
-		return w.call(ctx, m, func() []consume.Message { return []consume.Message{m} }, func(ctx context.Context) error {
+		return w.call(ctx, m, func() consume.Messages { return consume.MessagesOf(m) }, func(ctx context.Context) error {
 			m := m
 			m.Record = copyOf(m.Record)
 
@@ -72,31 +72,41 @@ func (w *worker) batchHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Event
 	w.busy.begin(batch[0].Offset)
 	defer w.busy.end()
 
-	return w.call(ctx, batch[0], func() []consume.Message { return fetchedMessages(fresh) }, func(ctx context.Context) error {
+	return w.call(ctx, batch[0], func() consume.Messages { return fetchedMessages(fresh) }, func(ctx context.Context) error {
 		return w.limited(ctx, func(ctx context.Context) error { return w.config.HandleBatch(ctx, tx, batch) })
 	})
 }
 
 // fetchedMessages returns the records that are the Data of events, as they were fetched.
-func fetchedMessages(events []idem.Event) []consume.Message {
-	messages := make([]consume.Message, len(events))
-	for i, e := range events {
-		messages[i] = consume.Message{Record: *e.Data.(*consume.Record), EventID: e.ID, Attempt: 1} //nolint:forcetypeassert // gather set it.
-	}
+func fetchedMessages(events []idem.Event) consume.Messages {
+	return consume.Messages{First: fetchedMessage(&events[0]), Count: len(events), All: func(yield func(consume.Message) bool) {
+		for i := range events {
+			if !yield(fetchedMessage(&events[i])) {
+				return
+			}
+		}
+	}}
+}
 
-	return messages
+func fetchedMessage(e *idem.Event) consume.Message {
+	return consume.Message{Record: *recordOf(e), EventID: e.ID, Attempt: 1}
+}
+
+// recordOf returns the record that an event is made of.
+func recordOf(e *idem.Event) *consume.Record {
+	return e.Data.(*consume.Record) //nolint:forcetypeassert // gather set it.
 }
 
 // messagesOf returns the records that are the Data of events, as handlers get them.
 func messagesOf(events []idem.Event) []consume.Message {
-	records := make([]*consume.Record, len(events))
-	for i, e := range events {
-		records[i] = e.Data.(*consume.Record) //nolint:forcetypeassert // gather set it.
+	var c copies
+	for i := range events {
+		c.expect(recordOf(&events[i]))
 	}
-	copies := newCopies(records...)
 	messages := make([]consume.Message, len(events))
-	for i, e := range events {
-		messages[i] = consume.Message{Record: copies.of(records[i]), EventID: e.ID, Attempt: 1}
+	for i := range events {
+		e := &events[i]
+		messages[i] = consume.Message{Record: c.of(recordOf(e)), EventID: e.ID, Attempt: 1}
 	}
 
 	return messages
@@ -104,26 +114,26 @@ func messagesOf(events []idem.Event) []consume.Message {
 
 // copies are records that share no bytes with those that they are made of. A handler may do what
 // it likes with them: those that were fetched stay as they are, for another attempt or a dead letter.
+//
+// All are expected before the first is made: then they take two allocations, however many they are.
 type copies struct {
-	bytes   []byte
-	headers []consume.RecordHeader
+	size, count int // of the bytes and of the headers to come
+	bytes       []byte
+	headers     []consume.RecordHeader
 }
 
-// newCopies makes room for copies of the records: two allocations, however many they are.
-func newCopies(records ...*consume.Record) copies {
-	size, headers := 0, 0
-	for _, r := range records {
-		size += len(r.Key) + len(r.Value)
-		headers += len(r.Headers)
-		for _, h := range r.Headers {
-			size += len(h.Value)
-		}
+func (c *copies) expect(r *consume.Record) {
+	c.size += len(r.Key) + len(r.Value)
+	c.count += len(r.Headers)
+	for _, h := range r.Headers {
+		c.size += len(h.Value)
 	}
-
-	return copies{bytes: make([]byte, 0, size), headers: make([]consume.RecordHeader, 0, headers)}
 }
 
 func (c *copies) of(record *consume.Record) consume.Record {
+	if c.bytes == nil {
+		c.bytes, c.headers = make([]byte, 0, c.size), make([]consume.RecordHeader, 0, c.count)
+	}
 	m := *record
 	m.Key, m.Value = c.slice(m.Key), c.slice(m.Value)
 	if m.Headers != nil {
@@ -149,7 +159,8 @@ func (c *copies) slice(b []byte) []byte {
 }
 
 func copyOf(record consume.Record) consume.Record {
-	c := newCopies(&record)
+	var c copies
+	c.expect(&record)
 
 	return c.of(&record)
 }

@@ -68,7 +68,7 @@ func (w *worker) fetch(ctx context.Context, request Request) (batch *Batch, err 
 
 // watchProcess calls the hooks around a try to process records. messages is called only if there are hooks.
 func (w *worker) watchProcess(
-	ctx context.Context, kind idem.OpKind, messages func() []consume.Message, try func(ctx context.Context) consume.ProcessEnd,
+	ctx context.Context, kind idem.OpKind, messages func() consume.Messages, try func(ctx context.Context) consume.ProcessEnd,
 ) {
 	hook := w.config.Hooks.Process
 	if isUnset(hook) {
@@ -86,7 +86,7 @@ func (w *worker) watchProcess(
 func (w *worker) watchOne(
 	ctx context.Context, kind idem.OpKind, m consume.Message, try func(ctx context.Context) (idem.Outcome, error),
 ) (outcome idem.Outcome, err error) {
-	w.watchProcess(ctx, kind, func() []consume.Message { return []consume.Message{m} }, func(ctx context.Context) consume.ProcessEnd {
+	w.watchProcess(ctx, kind, func() consume.Messages { return consume.MessagesOf(m) }, func(ctx context.Context) consume.ProcessEnd {
 		outcome, err = try(ctx)
 		end := consume.ProcessEnd{Err: err}
 		switch outcome {
@@ -103,7 +103,7 @@ func (w *worker) watchOne(
 }
 
 // call calls a handler between its hooks, safely. The first message is the record that an error is of.
-func (w *worker) call(ctx context.Context, first consume.Message, messages func() []consume.Message, handler func(ctx context.Context) error) error {
+func (w *worker) call(ctx context.Context, first consume.Message, messages func() consume.Messages, handler func(ctx context.Context) error) error {
 	hook := w.config.Hooks.Handler
 	if isUnset(hook) {
 		return w.safely(first, func() error { return handler(ctx) })

@@ -32,10 +32,10 @@ func TestUnsetHooksAllocateNothing(t *testing.T) { //nolint:paralleltest // Othe
 	allocations := testing.AllocsPerRun(100, func() {
 		_, _ = w.fetch(ctx, Request{})
 		_, _ = w.watchOne(ctx, idem.OpProcess, m, func(ctx context.Context) (idem.Outcome, error) {
-			return idem.Processed, w.call(ctx, m, func() []consume.Message { return []consume.Message{m} }, nothing)
+			return idem.Processed, w.call(ctx, m, func() consume.Messages { return consume.MessagesOf(m) }, nothing)
 		})
-		w.watchProcess(ctx, idem.OpBatch, func() []consume.Message { return fetchedMessages(fresh) }, func(ctx context.Context) consume.ProcessEnd {
-			return consume.ProcessEnd{Err: w.call(ctx, m, func() []consume.Message { return fetchedMessages(fresh) }, nothing)}
+		w.watchProcess(ctx, idem.OpBatch, func() consume.Messages { return fetchedMessages(fresh) }, func(ctx context.Context) consume.ProcessEnd {
+			return consume.ProcessEnd{Err: w.call(ctx, m, func() consume.Messages { return fetchedMessages(fresh) }, nothing)}
 		})
 		_ = e.WatchCommit(ctx, func() []consume.Place { return make([]consume.Place, len(fresh)) }, nothing)
 		_, assignment := watch(ctx, w.config.Hooks.Assignment, consume.AssignmentBegin{Place: w.at(1)})

@@ -25,6 +25,7 @@ type worker struct {
 	reached   int64            // all records before it are done with; the checkpoint is behind over duplicates and holes in the log
 	suspect   suspicion
 	pace      pace
+	events    []idem.Event    // the memory of the present batch
 	parked    idem.ParkedKeys // record keys with unresolved dead letters
 	lanes     *lanes          // nil without Config.Lanes
 	look      chan struct{}   // told by the engine's lookout

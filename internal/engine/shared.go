@@ -45,7 +45,7 @@ func (w *worker) sharedHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Even
 	defer w.busy.end()
 	for i, m := range messagesOf(fresh) {
 		w.busy.begin(m.Offset)
-		err := w.call(ctx, m, func() []consume.Message { return fetchedMessages(fresh[i : i+1]) }, func(ctx context.Context) error {
+		err := w.call(ctx, m, func() consume.Messages { return fetchedMessages(fresh[i : i+1]) }, func(ctx context.Context) error {
 			return w.handle(ctx, tx, m)
 		})
 		if err == nil {
@@ -80,7 +80,7 @@ func (w *worker) queueHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Event
 	record := -1 // whose statement's answer is read
 	for i, m := range messages {
 		before := queue.Len()
-		err := w.call(ctx, m, func() []consume.Message { return fetchedMessages(fresh[i : i+1]) }, func(ctx context.Context) error {
+		err := w.call(ctx, m, func() consume.Messages { return fetchedMessages(fresh[i : i+1]) }, func(ctx context.Context) error {
 			return w.config.HandleQueue(ctx, &queue, m)
 		})
 		if err != nil {

@@ -24,7 +24,7 @@ var hooks = []mutant{
 	},
 	{
 		id: "records-as-fetched", mechanism: "hooks get the records as they were fetched",
-		file: "internal/engine/handler.go", find: "return fetchedMessages(fresh) }", put: "return batch }",
+		file: "internal/engine/handler.go", find: "return fetchedMessages(fresh) }", put: "return consume.MessagesOf(batch...) }",
 		checker: e2e("TestHooks/batch"), says: "as the handler has left it",
 	},
 	{
