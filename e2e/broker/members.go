@@ -16,7 +16,7 @@ const stable = "Stable"
 // partitions out (KIP-848), or a member.
 func (b *Broker) Members(ctx context.Context, name string) (int, error) {
 	classic, err := b.Group(ctx, name)
-	if err == nil && classic.State == stable {
+	if err == nil && classic.State == stable && len(classic.Members) > 0 { // To kfake a KIP-848 group is one without members.
 		return len(classic.Members), nil
 	}
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs...))
