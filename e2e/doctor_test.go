@@ -182,6 +182,30 @@ func TestDoctorExaminesReplicas(t *testing.T) {
 	p.must(t, "topic-retention", ops.SeverityOK, "") // There are no event ids to forget.
 }
 
+// A topic with one replica gets two more.
+func TestDoctorExaminesTopicsWithOneReplica(t *testing.T) {
+	t.Parallel()
+	b := broker.ThreeKafkas(t)
+	s := setup(t, b.Broker, 1)
+	p := newPatient(t, s)
+	b.Write(t, s.topic, events(0, 1, 1)...)
+	m := s.start(t, nil)
+	s.awaitCommitted(t, 1)
+	m.leave(t)
+	reassign := func(replicas ...int) {
+		response, err := b.Client.AlterPartitionReassignments(t.Context(), &kafka.AlterPartitionReassignmentsRequest{
+			Topic: s.topic, Assignments: []kafka.AlterPartitionReassignmentsRequestAssignment{{BrokerIDs: replicas}}, Timeout: patience,
+		})
+		if err != nil || response.Error != nil || response.PartitionResults[0].Error != nil {
+			t.Fatal(err, response)
+		}
+	}
+	reassign(b.Leader(t, s.topic, 0))
+	one := p.must(t, "topic-durability", ops.SeverityWarning, s.topic+": it has partitions with one replica")
+	reassign(1, 2, 3)
+	p.cured(t, one) // The brokers' default of min.insync.replicas is 2.
+}
+
 // Without checkpoints a group that Kafka forgets begins anew.
 func TestDoctorExaminesHowLongOffsetsAreKept(t *testing.T) {
 	t.Parallel()
