@@ -31,6 +31,12 @@ const (
 	kafkaMinSession = 6 * time.Second // Kafka's default
 )
 
+// shortSessions makes the sessions of KIP-848 members short. The broker says how long they are, by default
+// 45 s: so long it would take to miss a member that a test kills.
+func shortSessions() kfake.Opt {
+	return kfake.BrokerConfigs(map[string]string{"group.consumer.session.timeout.ms": "2000"})
+}
+
 // Broker is a broker for one test, or a cluster of them.
 type Broker struct {
 	Addrs []string // host:port
@@ -61,7 +67,7 @@ func Each(t *testing.T, test func(t *testing.T, b *Broker)) {
 // InProcess starts an in-process broker that is closed when the test ends.
 func InProcess(t testing.TB, options ...kfake.Opt) *Broker {
 	t.Helper()
-	options = append([]kfake.Opt{kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(fakeMinSession)}, options...)
+	options = append([]kfake.Opt{kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(fakeMinSession), shortSessions()}, options...)
 	cluster, err := kfake.NewCluster(options...)
 	if err != nil {
 		t.Fatal(err)

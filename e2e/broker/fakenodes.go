@@ -21,7 +21,7 @@ func removable(t testing.TB, brokers int) *Faulty {
 	cluster := onFreePorts(t, brokers, func(ports []int) (*kfake.Cluster, error) {
 		nodes.ports = ports
 
-		return kfake.NewCluster(kfake.Ports(ports...), kfake.GroupMinSessionTimeout(fakeMinSession))
+		return kfake.NewCluster(kfake.Ports(ports...), kfake.GroupMinSessionTimeout(fakeMinSession), shortSessions())
 	})
 	t.Cleanup(cluster.Close)
 	nodes.cluster = cluster
@@ -69,7 +69,7 @@ func persistent(t testing.TB) *Faulty {
 	folder := t.TempDir()
 	node.cluster = onFreePorts(t, 1, func(ports []int) (*kfake.Cluster, error) {
 		node.options = []kfake.Opt{
-			kfake.Ports(ports...), kfake.GroupMinSessionTimeout(fakeMinSession), kfake.DataDir(folder),
+			kfake.Ports(ports...), kfake.GroupMinSessionTimeout(fakeMinSession), shortSessions(), kfake.DataDir(folder),
 		}
 
 		return kfake.NewCluster(node.options...)

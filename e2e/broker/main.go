@@ -66,11 +66,17 @@ func startBehind(brokers int, advertise func(addr string) string) (*apachekafka.
 	return apachekafka.Start(ctx, apachekafka.Config{Brokers: brokers, Settings: impatient, Advertise: advertise})
 }
 
-// impatient makes Apache Kafka compact and expire soon after it is allowed to.
+// impatient makes Apache Kafka compact and expire soon after it is allowed to, and miss the members of KIP-848
+// groups as soon as those of others (shortSessions).
 var impatient = map[string]string{
 	"log.initial.task.delay.ms":       "500",
 	"log.retention.check.interval.ms": "500",
 	"log.cleaner.backoff.ms":          "500",
+
+	"group.consumer.min.session.timeout.ms":    "6000",
+	"group.consumer.session.timeout.ms":        "6000",
+	"group.consumer.min.heartbeat.interval.ms": "500",
+	"group.consumer.heartbeat.interval.ms":     "500",
 }
 
 // waiting is the goroutine that waits for the end of Apache Kafka's process. It is the only
