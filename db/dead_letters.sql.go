@@ -105,6 +105,23 @@ func (q *Queries) DeadLetterCountReleased(ctx context.Context, db DBTX, arg Dead
 	return count, err
 }
 
+const deadLetterCountUnresolved = `-- name: DeadLetterCountUnresolved :one
+SELECT pg_catalog.count(*) FROM (SELECT FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND d.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']) LIMIT $2::int) u
+`
+
+type DeadLetterCountUnresolvedParams struct {
+	ConsumerID int64
+	Most       int32
+}
+
+// How many unresolved dead letters a consumer has, to a limit, so that asking often costs little.
+func (q *Queries) DeadLetterCountUnresolved(ctx context.Context, db DBTX, arg DeadLetterCountUnresolvedParams) (int64, error) {
+	row := db.QueryRow(ctx, deadLetterCountUnresolved, arg.ConsumerID, arg.Most)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const deadLetterCounts = `-- name: DeadLetterCounts :many
 SELECT c.name AS consumer, pg_catalog.count(*) AS unresolved, pg_catalog.count(*) FILTER (WHERE d.state OPERATOR(pg_catalog.=) 'open') AS open FROM idem.dead_letters d JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) d.consumer_id WHERE d.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']) GROUP BY c.name ORDER BY c.name
 `

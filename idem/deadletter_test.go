@@ -111,6 +111,35 @@ func TestDeadLetterIsStoredWhole(t *testing.T) {
 	}
 }
 
+func TestUnresolvedDeadLetters(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	other, err := idem.New(b.pool, idem.Config{Consumer: "other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for g, letters := range map[*idem.Guard]int64{b.guard: 3, other: 1} {
+		w := acquire(t, g)
+		for offset := range letters {
+			if _, err := w.StoreDeadLetter(t.Context(), letter(fmt.Sprint("event-", offset), offset)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	b.discard(t, "event-2")
+	if n, err := b.guard.UnresolvedDeadLetters(t.Context()); err != nil || n != 2 {
+		t.Errorf("%d are unresolved, %v; want 2", n, err)
+	}
+	if _, err := b.pool.Exec(t.Context(), `INSERT INTO idem.dead_letters (consumer_id, id, key, topic_id, record_partition, record_offset, attempts, topic, error)
+		SELECT consumer_id, gen_random_uuid(), md5(n::text)::uuid, topic_id, record_partition, 10 + n, attempts, topic, error
+		FROM idem.dead_letters, generate_series(1, 12000) n WHERE event_id = 'event-1'`); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := b.guard.UnresolvedDeadLetters(t.Context()); err != nil || n != idem.MaxDeadLetters {
+		t.Errorf("of 12,000 it counts %d, %v; want %d", n, err, idem.MaxDeadLetters)
+	}
+}
+
 func TestDeadLetterCommitWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	for mode, expect := range cutModes {

@@ -237,6 +237,12 @@ WHERE d.state IN ('open', 'parked', 'replay')
 GROUP BY c.name
 ORDER BY c.name;
 
+-- name: DeadLetterCountUnresolved :one
+-- How many unresolved dead letters a consumer has, to a limit, so that asking often costs little.
+SELECT count(*) FROM (
+    SELECT FROM idem.dead_letters d WHERE d.consumer_id = @consumer_id AND d.state IN ('open', 'parked', 'replay')
+    LIMIT @most::integer) u;
+
 -- name: DeadLetterDeleteResolved :execrows
 -- Deletes dead letters that were resolved longer ago than their consumer's retention, a limited number
 -- of them. Those that wait for somebody stay.
