@@ -68,6 +68,23 @@ var inherited = map[string][]string{
 		"golang.org/x/sync",
 		"golang.org/x/text",
 	},
+	"./idemotel": {
+		"github.com/cespare/xxhash/v2",
+		"github.com/go-logr/logr",
+		"github.com/go-logr/stdr",
+		"github.com/google/uuid",
+		"github.com/jackc/pgpassfile",
+		"github.com/jackc/pgservicefile",
+		"github.com/jackc/pgx/v5",
+		"github.com/jackc/puddle/v2",
+		"go.opentelemetry.io/auto/sdk",
+		"go.opentelemetry.io/otel",
+		"go.opentelemetry.io/otel/log",
+		"go.opentelemetry.io/otel/metric",
+		"go.opentelemetry.io/otel/trace",
+		"golang.org/x/sync",
+		"golang.org/x/text",
+	},
 	"./ops": {
 		"github.com/google/uuid",
 		"github.com/jackc/pgpassfile",
@@ -88,7 +105,7 @@ var inherited = map[string][]string{
 const origin = `{{if not .Standard}}{{.Module.Path}}{{else if eq .ImportPath "testing"}}testing{{end}}`
 
 // TestImports keeps out what services are not to inherit: idem knows PostgreSQL only, consume and the
-// engine no Kafka client, kafkaadapter and franzadapter one each, and none of them migrations or tests. ops knows migrations, and no
+// engine no Kafka client, kafkaadapter and franzadapter one each, idemotel no SDK of OpenTelemetry, and none of them migrations or tests. ops knows migrations, and no
 // Kafka.
 func TestImports(t *testing.T) {
 	t.Parallel()
@@ -99,7 +116,7 @@ func TestImports(t *testing.T) {
 				"go", "list", "-deps", "-f", origin, "."))
 			slices.Sort(origins)
 			for _, inheritance := range slices.Compact(origins) {
-				if inheritance != module && inheritance != module+"/franzadapter" && !slices.Contains(allowed, inheritance) {
+				if inheritance != module && inheritance != module+"/franzadapter" && inheritance != module+"/idemotel" && !slices.Contains(allowed, inheritance) {
 					t.Errorf("services that import %s inherit %s: move what needs it to another package or, if they should, allow it here", name, inheritance)
 				}
 			}
