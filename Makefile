@@ -73,10 +73,11 @@ lint: ## Run golangci-lint
 	@failed=0; for module in $(MODULES); do echo "golangci-lint: $$module"; (cd $$module && $(LINT) run) || failed=1; done; exit $$failed
 
 .PHONY: generate
-generate: ## Generate db/ from queries/ and schema/, and that of examples/sqlc
+generate: ## Generate db/ from queries/ and schema/, that of examples/sqlc, and the dashboard
 	$(SQLC) generate
 	$(SQLC) generate --file examples/sqlc/sqlc.yaml
 	CGO_ENABLED=0 go run -C internal/qualifysql . "$(CURDIR)/db"
+	go run -C internal/dashboard . >idemotel/dashboard/dashboard.json
 
 .PHONY: bench
 bench: ## Compare the guard with its predecessor and its limits (12 minutes; ARGS=--help for more)
