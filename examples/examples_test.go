@@ -39,6 +39,7 @@ var checks = map[string]func(t *testing.T, e example){
 	"produce-orders":   checkProduceOrders,
 	"queue-handler":    checkQueueHandler,
 	"sqlc":             checkSqlc,
+	"telemetry":        checkTelemetry,
 	"ten-consumers":    checkTenConsumers,
 	"testing":          checkTesting,
 	"tls-scram":        checkTLSScram,
@@ -106,7 +107,8 @@ func buildElsewhere(t *testing.T) string {
 	// Required first, they decide on the versions of all else, as after "go get".
 	goCommand(t, folder, "mod", "edit",
 		"-require="+module+"@v0.0.0", "-replace="+module+"="+root,
-		"-require="+module+"/franzadapter@v0.0.0", "-replace="+module+"/franzadapter="+filepath.Join(root, "franzadapter"))
+		"-require="+module+"/franzadapter@v0.0.0", "-replace="+module+"/franzadapter="+filepath.Join(root, "franzadapter"),
+		"-require="+module+"/idemotel@v0.0.0", "-replace="+module+"/idemotel="+filepath.Join(root, "idemotel"))
 	goCommand(t, folder, "mod", "tidy")
 	goCommand(t, folder, "vet", "./...")
 	goCommand(t, folder, "build", "-o", "bin/", "./...")
