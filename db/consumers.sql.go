@@ -194,6 +194,18 @@ func (q *Queries) SchemaVersion(ctx context.Context, db DBTX) (int32, error) {
 	return version, err
 }
 
+const serverTime = `-- name: ServerTime :one
+SELECT CAST(extract ('epoch' FROM pg_catalog.now()) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS now_micros
+`
+
+// The time of the transaction, by this server's clock, in microseconds since 1970.
+func (q *Queries) ServerTime(ctx context.Context, db DBTX) (int64, error) {
+	row := db.QueryRow(ctx, serverTime)
+	var now_micros int64
+	err := row.Scan(&now_micros)
+	return now_micros, err
+}
+
 const tablesExist = `-- name: TablesExist :one
 SELECT pg_catalog.to_regclass('idem.processed_events') IS NOT NULL::boolean AS found
 `

@@ -820,3 +820,60 @@ func (q *Queries) DeadLetterResolve(ctx context.Context, db DBTX, arg DeadLetter
 	}
 	return result.RowsAffected(), nil
 }
+
+const deadLettersOfEvent = `-- name: DeadLettersOfEvent :many
+SELECT d.id, d.key, d.claim_id, COALESCE(CASE WHEN d.state OPERATOR(pg_catalog.=) 'parked' THEN (SELECT h.id FROM idem.dead_letters h WHERE h.consumer_id OPERATOR(pg_catalog.=) d.consumer_id AND h.topic OPERATOR(pg_catalog.=) d.topic AND h.record_partition OPERATOR(pg_catalog.=) d.record_partition AND h.topic_id OPERATOR(pg_catalog.=) d.topic_id AND h.key_hash OPERATOR(pg_catalog.=) d.key_hash AND h.record_offset OPERATOR(pg_catalog.<) d.record_offset AND h.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']) ORDER BY h.record_offset, h.id LIMIT 1) END, d.id)::pg_catalog.uuid AS behind FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND (d.event_id OPERATOR(pg_catalog.=) $2::pg_catalog.text OR d.key OPERATOR(pg_catalog.=) $3 OR (d.topic OPERATOR(pg_catalog.=) $4::pg_catalog.text AND d.record_partition OPERATOR(pg_catalog.=) $5::int AND d.record_offset OPERATOR(pg_catalog.=) $6::bigint) OR pg_catalog.starts_with(d.error, $7::pg_catalog.text)) ORDER BY d.id
+`
+
+type DeadLettersOfEventParams struct {
+	ConsumerID      int64
+	EventID         string
+	Key             uuid.UUID
+	Topic           string
+	RecordPartition int32
+	RecordOffset    int64
+	ErrorStart      string
+}
+
+type DeadLettersOfEventRow struct {
+	ID      uuid.UUID
+	Key     uuid.UUID
+	ClaimID uuid.NullUUID
+	Behind  uuid.UUID
+}
+
+// The dead letters of an event: those that have its id or are marked under its key, those of a place in a
+// log, and those that failed with an error that begins so. behind is the one that a parked one waits for,
+// and the id itself of others. The key of those that stand for a request is zero.
+func (q *Queries) DeadLettersOfEvent(ctx context.Context, db DBTX, arg DeadLettersOfEventParams) ([]DeadLettersOfEventRow, error) {
+	rows, err := db.Query(ctx, deadLettersOfEvent,
+		arg.ConsumerID,
+		arg.EventID,
+		arg.Key,
+		arg.Topic,
+		arg.RecordPartition,
+		arg.RecordOffset,
+		arg.ErrorStart,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []DeadLettersOfEventRow
+	for rows.Next() {
+		var i DeadLettersOfEventRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Key,
+			&i.ClaimID,
+			&i.Behind,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}

@@ -352,7 +352,7 @@ func (q *Queries) EventForget(ctx context.Context, db DBTX, arg EventForgetParam
 }
 
 const eventGet = `-- name: EventGet :one
-SELECT key, claim_id, CAST(extract ('epoch' FROM GREATEST(LEAST(processed_at, '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS processed_micros, event_id, metadata FROM idem.processed_events WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) $2
+SELECT key, claim_id, CAST(extract ('epoch' FROM GREATEST(LEAST(processed_at, '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS processed_micros, event_id, metadata, COALESCE(fingerprint, 0)::bigint AS fingerprint FROM idem.processed_events WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) $2
 `
 
 type EventGetParams struct {
@@ -366,6 +366,7 @@ type EventGetRow struct {
 	ProcessedMicros int64
 	EventID         *string
 	Metadata        json.RawMessage
+	Fingerprint     int64
 }
 
 // A committed claim, whole. None says nothing about transactions in progress, so it must never
@@ -380,6 +381,7 @@ func (q *Queries) EventGet(ctx context.Context, db DBTX, arg EventGetParams) (Ev
 		&i.ProcessedMicros,
 		&i.EventID,
 		&i.Metadata,
+		&i.Fingerprint,
 	)
 	return i, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -24,7 +25,8 @@ type Event struct {
 	ClaimID     uuid.UUID       `json:"claim_id"`
 	ProcessedAt time.Time       `json:"processed_at"`
 	ExpiresAt   time.Time       `json:"expires_at"`
-	Metadata    json.RawMessage `json:"metadata"` // null if there is none
+	Fingerprint *string         `json:"fingerprint"` // of the record's value, 16 digits; nil if it is not known
+	Metadata    json.RawMessage `json:"metadata"`    // null if there is none
 
 	Retention time.Duration `json:"-"` // of the consumer
 }
@@ -64,25 +66,57 @@ func (c *Client) Events(ctx context.Context, consumer, eventID string) ([]Event,
 	}
 	found := []Event{}
 	for _, one := range consumers {
-		row, err := c.queries.EventGet(ctx, c.conn, db.EventGetParams{ConsumerID: one.id, Key: idem.Key(eventID)})
-		if errors.Is(err, pgx.ErrNoRows) {
-			continue
-		}
+		event, known, err := c.event(ctx, one, idem.Key(eventID))
 		if err != nil {
-			return nil, c.failed(ctx, "look up the event", err)
+			return nil, err
 		}
-		processed := utc(row.ProcessedMicros)
-		expires := processed.Add(one.Retention.Duration())
-		if expires.After(lastTime) {
-			expires = lastTime
+		if known {
+			found = append(found, event)
 		}
-		found = append(found, Event{
-			Consumer: one.Name, EventID: eventID, Key: row.Key, ClaimID: row.ClaimID,
-			ProcessedAt: processed, ExpiresAt: expires, Metadata: row.Metadata, Retention: one.Retention.Duration(),
-		})
 	}
 
 	return found, nil
+}
+
+// event returns what a consumer remembers under a key, and whether it does.
+func (c *Client) event(ctx context.Context, consumer Consumer, key uuid.UUID) (Event, bool, error) {
+	row, err := c.queries.EventGet(ctx, c.conn, db.EventGetParams{ConsumerID: consumer.id, Key: key})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Event{}, false, nil
+	}
+	if err != nil {
+		return Event{}, false, c.failed(ctx, "look up the event", err)
+	}
+	e := Event{
+		Consumer: consumer.Name, EventID: key.String(), Key: key, ClaimID: row.ClaimID,
+		ProcessedAt: utc(row.ProcessedMicros), Metadata: row.Metadata, Retention: consumer.Retention.Duration(),
+	}
+	if row.EventID != nil {
+		e.EventID = *row.EventID
+	}
+	if row.Fingerprint != 0 {
+		digits := fmt.Sprintf("%016x", row.Fingerprint)
+		e.Fingerprint = &digits
+	}
+	if e.ExpiresAt = e.ProcessedAt.Add(e.Retention); e.ExpiresAt.After(lastTime) {
+		e.ExpiresAt = lastTime
+	}
+
+	return e, true, nil
+}
+
+// storedPlace is the place of an event's record, where that is stored with the event (Config.StoreMetadata).
+func (e Event) storedPlace() (RecordPlace, bool) {
+	var stored struct {
+		Topic     string `json:"topic"`
+		Partition *int32 `json:"partition"`
+		Offset    *int64 `json:"offset"`
+	}
+	if json.Unmarshal(e.Metadata, &stored) != nil || stored.Topic == "" || stored.Partition == nil || stored.Offset == nil {
+		return RecordPlace{}, false
+	}
+
+	return RecordPlace{Consumer: e.Consumer, Topic: stored.Topic, Partition: *stored.Partition, Offset: *stored.Offset}, true
 }
 
 // consumers is the consumer of that name, or all of them where name is empty.

@@ -2,7 +2,6 @@ package ops
 
 import (
 	"context"
-	"encoding/json"
 
 	"github.com/google/uuid"
 
@@ -30,30 +29,22 @@ type ReprocessResult struct {
 // PlanReprocess returns the place that is stored with an event. The error wraps ErrUnknownEvent if the
 // consumer does not know the event, and ErrNoPlace if the place is not stored with it.
 func (c *Client) PlanReprocess(ctx context.Context, consumer, eventID string) (RecordPlace, error) {
-	place := RecordPlace{Consumer: consumer}
+	none := RecordPlace{Consumer: consumer}
 	if consumer == "" {
-		return place, invalid("the consumer is not named")
+		return none, invalid("the consumer is not named")
 	}
 	events, err := c.Events(ctx, consumer, eventID)
 	if err != nil {
-		return place, err
+		return none, err
 	}
 	id := readable.Name(readable.Short(eventID))
 	if len(events) == 0 {
-		return place, refuse(ErrUnknownEvent, "event %s is not known to %s: name the record by its topic, partition and offset", id, readable.Name(consumer))
+		return none, refuse(ErrUnknownEvent, "event %s is not known to %s: name the record by its topic, partition and offset", id, readable.Name(consumer))
 	}
-	var stored struct {
-		Topic     string `json:"topic"`
-		Partition *int32 `json:"partition"`
-		Offset    *int64 `json:"offset"`
+	place, ok := events[0].storedPlace()
+	if !ok {
+		return none, refuse(ErrNoPlace, "the place of event %s is not stored with it (Config.StoreMetadata): name the record by its topic, partition and offset", id)
 	}
-	if events[0].Metadata != nil {
-		err = json.Unmarshal(events[0].Metadata, &stored)
-	}
-	if err != nil || stored.Topic == "" || stored.Partition == nil || stored.Offset == nil {
-		return place, refuse(ErrNoPlace, "the place of event %s is not stored with it (Config.StoreMetadata): name the record by its topic, partition and offset", id)
-	}
-	place.Topic, place.Partition, place.Offset = stored.Topic, *stored.Partition, *stored.Offset
 
 	return place, nil
 }

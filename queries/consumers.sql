@@ -3,6 +3,10 @@
 -- may ask.
 SELECT idem.schema_version() AS version;
 
+-- name: ServerTime :one
+-- The time of the transaction, by this server's clock, in microseconds since 1970.
+SELECT (extract(epoch FROM now()) * 1000000)::bigint AS now_micros;
+
 -- name: ConsumerGet :one
 -- The retention is a number, because how the server writes an interval as text, in which some query
 -- execution modes get it, follows from the session's IntervalStyle.

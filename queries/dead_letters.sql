@@ -157,6 +157,23 @@ WHERE d.state = ANY (@states::text[])
 ORDER BY CASE WHEN @oldest_first::boolean THEN d.id END, d.id DESC
 LIMIT sqlc.narg(max_rows);
 
+-- name: DeadLettersOfEvent :many
+-- The dead letters of an event: those that have its id or are marked under its key, those of a place in a
+-- log, and those that failed with an error that begins so. behind is the one that a parked one waits for,
+-- and the id itself of others. The key of those that stand for a request is zero.
+SELECT d.id, d.key, d.claim_id, coalesce(CASE WHEN d.state = 'parked' THEN (
+    SELECT h.id FROM idem.dead_letters h
+    WHERE h.consumer_id = d.consumer_id AND h.topic = d.topic AND h.record_partition = d.record_partition AND h.topic_id = d.topic_id
+      AND h.key_hash = d.key_hash AND h.record_offset < d.record_offset AND h.state IN ('open', 'parked', 'replay')
+    ORDER BY h.record_offset, h.id
+    LIMIT 1) END, d.id)::uuid AS behind
+FROM idem.dead_letters d
+WHERE d.consumer_id = @consumer_id
+  AND (d.event_id = @event_id::text OR d.key = @key
+       OR d.topic = @topic::text AND d.record_partition = @record_partition::integer AND d.record_offset = @record_offset::bigint
+       OR starts_with(d.error, @error_start::text))
+ORDER BY d.id;
+
 -- name: DeadLetterBetween :many
 -- The dead letters whose ids lie between two, which may be those of a prefix. More than one tells that
 -- the prefix says too little.

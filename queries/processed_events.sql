@@ -77,7 +77,7 @@ SELECT set_config('role', current_setting('idem_guard.handler_role'), true);
 -- A committed claim, whole. None says nothing about transactions in progress, so it must never
 -- decide whether to process an event. The time is a number, in microseconds, within what Go and JSON can hold, because the session's DateStyle
 -- decides how the server writes it as text.
-SELECT key, claim_id, (extract(epoch FROM greatest(least(processed_at, timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00')) * 1000000)::bigint AS processed_micros, event_id, metadata
+SELECT key, claim_id, (extract(epoch FROM greatest(least(processed_at, timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00')) * 1000000)::bigint AS processed_micros, event_id, metadata, coalesce(fingerprint, 0)::bigint AS fingerprint
 FROM idem.processed_events WHERE consumer_id = @consumer_id AND key = @key;
 
 -- name: EventFingerprints :many

@@ -27,7 +27,7 @@ Exit status:
     0  done
     1  failed; the message says what to do
     2  wrong usage; nothing was tried
-    3  show, reprocess, deadletter show: the event or the dead letter is not known
+    3  show, explain, reprocess, deadletter show: the event or the dead letter is not known
     4  not confirmed: the answer was no, or --yes is missing; nothing was changed
     5  cleanup: another process is cleaning up
     6  doctor: warnings, or checks that could not be made
@@ -39,6 +39,7 @@ const rootExample = `  export IDEM_DATABASE_URL=postgres://me@db.example.com/sho
   idemctl status                                 what they hold
   idemctl doctor                                 what is wrong, and what to do
   idemctl show 4711 --consumer orders            was this event processed?
+  idemctl explain 4711                           what became of it?
   idemctl forget 4711 --consumer orders          let it be processed again when it is delivered again
   idemctl reprocess 4711 --consumer orders       process its record again now
   idemctl cleanup --dry-run                      what retention would delete
@@ -75,6 +76,7 @@ func newRoot(a *app) *cobra.Command {
 		newStatus(a),
 		newDoctor(a),
 		newShow(a),
+		newExplain(a),
 		newMark(a),
 		newForget(a),
 		newReprocess(a),

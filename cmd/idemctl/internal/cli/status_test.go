@@ -55,7 +55,7 @@ func TestJSONShapes(t *testing.T) {
 		{"migrate up", "{applied:[] reverted:[] schema:string version:float64}"},
 		{"migrate print", "[{name:string outside_transaction:bool sql:string}]"},
 		{"mark 4711 4712 -c orders", "{already_processed:float64 complete:bool consumer:string events:float64 marked:float64}"},
-		{"show 4711", "[{claim_id:string consumer:string event_id:string expires_at:string key:string metadata:null processed_at:string}]"},
+		{"show 4711", "[{claim_id:string consumer:string event_id:string expires_at:string fingerprint:null key:string metadata:null processed_at:string}]"},
 		{"forget 4711 -c orders -y", "{complete:bool consumer:string events:float64 forgotten:float64 unknown:float64}"},
 		{"status", "{advice:[] bytes_per_event:float64 consumers:[{consumer:string created_at:string events:float64 expired:float64 newest:string oldest:string open_dead_letters:float64" +
 			" retention_seconds:float64 unresolved_dead_letters:float64}]" +
