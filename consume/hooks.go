@@ -111,6 +111,10 @@ type ProcessEnd struct {
 	Processed  int // have taken effect by this try, or are stored if that was to be done
 	Duplicates int // were processed before
 	Err        error
+
+	// DuplicateKinds are the duplicates by kind, as far as that can be told, and besides them a collision, of
+	// which CollisionPolicy decides what becomes. A try meets one at most.
+	DuplicateKinds idem.DuplicateCounts
 }
 
 // HandlerBegin says what a handler is given: one record, or the new ones of a batch.
@@ -159,7 +163,7 @@ const (
 	EventParked                           // a record is stored behind a dead letter of its key: Offset, Err
 	EventSkipped                          // records are skipped, by Config.OnOutOfRange, OnUnreadable or an operator: Offset, where it goes on; Err if a batch is unreadable
 	EventRewound                          // the database went back in time: Offset of the checkpoint, Records lost and read again, Err
-	EventCollision                        // an event id was processed before with another value (CollisionPolicy); the ProcessEnd of that try does not count the record: Offset, Err, an *idem.CollisionError
+	EventCollision                        // an event id was processed before with another value (CollisionPolicy); the ProcessEnd of that try counts the record in DuplicateKinds alone: Offset, Err, an *idem.CollisionError
 	EventHandlerSlow                      // a handler has not returned for a minute, and each minute more: Offset, Duration so far
 	EventPoolWait                         // the guard's pool has had no connection to give for 5 s while this handler ran: Offset, Duration, Err, a *PoolWaitError; no Topic if none ran
 )

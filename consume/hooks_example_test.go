@@ -61,6 +61,11 @@ func ExampleHooks() {
 				s := spanOf(ctx)
 				took.observe(time.Since(s.started))
 				fmt.Println(s.name, s.links, e.Processed, "processed", e.Duplicates, "duplicates", e.Err)
+				for kind, n := range e.DuplicateKinds {
+					if n > 0 {
+						fmt.Println(n, idem.DuplicateKind(kind))
+					}
+				}
 			},
 		},
 		Handler: idem.Hook[consume.HandlerBegin, consume.HandlerEnd]{
@@ -84,10 +89,13 @@ func ExampleHooks() {
 	processing := hooks.Process.Begin(context.Background(), batch)
 	handling := hooks.Handler.Begin(processing, one)
 	hooks.Handler.End(handling, one, consume.HandlerEnd{})
-	hooks.Process.End(processing, batch, consume.ProcessEnd{Processed: 1, Duplicates: 1})
+	hooks.Process.End(processing, batch, consume.ProcessEnd{
+		Processed: 1, Duplicates: 1, DuplicateKinds: idem.DuplicateCounts{idem.DuplicateProducedAgain: 1},
+	})
 	fmt.Println(took.counts)
 	// Output:
 	// handle 42 [trace-2] in process orders <nil>
 	// process orders [trace-1 trace-2] 1 processed 1 duplicates <nil>
+	// 1 produced again
 	// [1 0]
 }

@@ -12,7 +12,7 @@ import (
 )
 
 const checkpointAcquire = `-- name: CheckpointAcquire :one
-UPDATE idem.checkpoints SET owner_token = $1::pg_catalog.text::pg_catalog.uuid, epoch = epoch OPERATOR(pg_catalog.+) 1, acquired_at = pg_catalog.now(), owner = $2, topic_id = COALESCE(topic_id, $3) WHERE consumer_id OPERATOR(pg_catalog.=) $4 AND topic OPERATOR(pg_catalog.=) $5 AND partition OPERATOR(pg_catalog.=) $6 AND lane OPERATOR(pg_catalog.=) 0 RETURNING next_offset, topic_id, leader_epoch
+UPDATE idem.checkpoints SET owner_token = $1::pg_catalog.text::pg_catalog.uuid, epoch = epoch OPERATOR(pg_catalog.+) 1, acquired_at = pg_catalog.now(), owner = $2, topic_id = COALESCE(topic_id, $3) WHERE consumer_id OPERATOR(pg_catalog.=) $4 AND topic OPERATOR(pg_catalog.=) $5 AND partition OPERATOR(pg_catalog.=) $6 AND lane OPERATOR(pg_catalog.=) 0 RETURNING next_offset, topic_id, leader_epoch, CAST(extract ('epoch' FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS acquired_micros
 `
 
 type CheckpointAcquireParams struct {
@@ -25,13 +25,15 @@ type CheckpointAcquireParams struct {
 }
 
 type CheckpointAcquireRow struct {
-	NextOffset  int64
-	TopicID     uuid.NullUUID
-	LeaderEpoch *int32
+	NextOffset     int64
+	TopicID        uuid.NullUUID
+	LeaderEpoch    *int32
+	AcquiredMicros int64
 }
 
 // Makes the caller the owner of a checkpoint that there is: transactions of the former owner find
-// another token from now on, and are refused. The row is locked.
+// another token from now on, and are refused. The row is locked. The time is that of the server, later than
+// the start of any transaction of the former owner, in microseconds since 1970.
 func (q *Queries) CheckpointAcquire(ctx context.Context, db DBTX, arg CheckpointAcquireParams) (CheckpointAcquireRow, error) {
 	row := db.QueryRow(ctx, checkpointAcquire,
 		arg.OwnerToken,
@@ -42,7 +44,12 @@ func (q *Queries) CheckpointAcquire(ctx context.Context, db DBTX, arg Checkpoint
 		arg.Partition,
 	)
 	var i CheckpointAcquireRow
-	err := row.Scan(&i.NextOffset, &i.TopicID, &i.LeaderEpoch)
+	err := row.Scan(
+		&i.NextOffset,
+		&i.TopicID,
+		&i.LeaderEpoch,
+		&i.AcquiredMicros,
+	)
 	return i, err
 }
 
@@ -163,8 +170,8 @@ func (q *Queries) CheckpointEndLanes(ctx context.Context, db DBTX, arg Checkpoin
 	return err
 }
 
-const checkpointInsert = `-- name: CheckpointInsert :execrows
-INSERT INTO idem.checkpoints (consumer_id, topic, partition, topic_id, next_offset, owner, owner_token, acquired_at) VALUES ($1, $2, $3, $4, $5, $6, $7::pg_catalog.text::pg_catalog.uuid, pg_catalog.now()) ON CONFLICT DO NOTHING
+const checkpointInsert = `-- name: CheckpointInsert :many
+INSERT INTO idem.checkpoints (consumer_id, topic, partition, topic_id, next_offset, owner, owner_token, acquired_at) VALUES ($1, $2, $3, $4, $5, $6, $7::pg_catalog.text::pg_catalog.uuid, pg_catalog.now()) ON CONFLICT DO NOTHING RETURNING CAST(extract ('epoch' FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS acquired_micros
 `
 
 type CheckpointInsertParams struct {
@@ -177,9 +184,9 @@ type CheckpointInsertParams struct {
 	OwnerToken string
 }
 
-// Begins a partition. No row if somebody else did.
-func (q *Queries) CheckpointInsert(ctx context.Context, db DBTX, arg CheckpointInsertParams) (int64, error) {
-	result, err := db.Exec(ctx, checkpointInsert,
+// Begins a partition. No row if somebody else did. The time is as in CheckpointAcquire.
+func (q *Queries) CheckpointInsert(ctx context.Context, db DBTX, arg CheckpointInsertParams) ([]int64, error) {
+	rows, err := db.Query(ctx, checkpointInsert,
 		arg.ConsumerID,
 		arg.Topic,
 		arg.Partition,
@@ -189,9 +196,21 @@ func (q *Queries) CheckpointInsert(ctx context.Context, db DBTX, arg CheckpointI
 		arg.OwnerToken,
 	)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return result.RowsAffected(), nil
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var acquired_micros int64
+		if err := rows.Scan(&acquired_micros); err != nil {
+			return nil, err
+		}
+		items = append(items, acquired_micros)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const checkpointInsertStarts = `-- name: CheckpointInsertStarts :execrows

@@ -8,9 +8,9 @@ package db
 import (
 	"context"
 	"encoding/json"
-	"time"
 
 	"github.com/google/uuid"
+	"time"
 )
 
 const cleanupLeaders = `-- name: CleanupLeaders :many
@@ -297,32 +297,45 @@ func (q *Queries) EventDeleteExpired(ctx context.Context, db DBTX, arg EventDele
 	return items, nil
 }
 
-const eventFingerprints = `-- name: EventFingerprints :many
-SELECT key, fingerprint::bigint AS fingerprint, processed_at FROM idem.processed_events WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) ANY($2::pg_catalog.text[]::pg_catalog.uuid[]) AND fingerprint IS NOT NULL
+const eventDuplicates = `-- name: EventDuplicates :many
+SELECT key, COALESCE(fingerprint, 0)::bigint AS fingerprint, CAST(extract ('epoch' FROM GREATEST(LEAST(processed_at, '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS processed_micros, CAST(extract ('epoch' FROM pg_catalog.now()) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS now_micros, COALESCE(metadata OPERATOR(pg_catalog.->>) 'topic', '')::pg_catalog.text AS topic, COALESCE(metadata OPERATOR(pg_catalog.->>) 'partition', '')::pg_catalog.text AS partition, COALESCE(metadata OPERATOR(pg_catalog.->>) 'offset', '')::pg_catalog.text AS record_offset FROM idem.processed_events WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) ANY($2::pg_catalog.text[]::pg_catalog.uuid[])
 `
 
-type EventFingerprintsParams struct {
+type EventDuplicatesParams struct {
 	ConsumerID int64
 	Keys       []string
 }
 
-type EventFingerprintsRow struct {
-	Key         uuid.UUID
-	Fingerprint int64
-	ProcessedAt time.Time
+type EventDuplicatesRow struct {
+	Key             uuid.UUID
+	Fingerprint     int64
+	ProcessedMicros int64
+	NowMicros       int64
+	Topic           string
+	Partition       string
+	RecordOffset    string
 }
 
-// The fingerprints of committed claims, and of those of this transaction, as far as they have one.
-func (q *Queries) EventFingerprints(ctx context.Context, db DBTX, arg EventFingerprintsParams) ([]EventFingerprintsRow, error) {
-	rows, err := db.Query(ctx, eventFingerprints, arg.ConsumerID, arg.Keys)
+// What the claims of duplicates tell, those of this transaction too: fingerprint, time and place as far as
+// they have them. The place is text, whatever somebody has made of the metadata. Times are as in EventGet.
+func (q *Queries) EventDuplicates(ctx context.Context, db DBTX, arg EventDuplicatesParams) ([]EventDuplicatesRow, error) {
+	rows, err := db.Query(ctx, eventDuplicates, arg.ConsumerID, arg.Keys)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []EventFingerprintsRow
+	var items []EventDuplicatesRow
 	for rows.Next() {
-		var i EventFingerprintsRow
-		if err := rows.Scan(&i.Key, &i.Fingerprint, &i.ProcessedAt); err != nil {
+		var i EventDuplicatesRow
+		if err := rows.Scan(
+			&i.Key,
+			&i.Fingerprint,
+			&i.ProcessedMicros,
+			&i.NowMicros,
+			&i.Topic,
+			&i.Partition,
+			&i.RecordOffset,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

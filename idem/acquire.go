@@ -144,6 +144,7 @@ func (a *acquisition) try(ctx context.Context) error {
 			return err
 		}
 		o.topicID, o.leaderEpoch = row.TopicID, row.LeaderEpoch
+		o.acquired.Store(row.AcquiredMicros)
 		o.at(row.NextOffset)
 		o.setByOperator = !former[0].OwnerToken.Valid && former[0].Epoch > 0
 
@@ -185,17 +186,18 @@ func (a *acquisition) begin(ctx context.Context, conn db.DBTX) error {
 	if a.start == nil {
 		return errNoCheckpoint
 	}
-	n, err := g.queries.CheckpointInsert(ctx, conn, db.CheckpointInsertParams{
+	inserted, err := g.queries.CheckpointInsert(ctx, conn, db.CheckpointInsertParams{
 		ConsumerID: g.consumer, Topic: o.partition.Topic, Partition: o.partition.Number,
 		TopicID: nullable(o.partition.TopicID), NextOffset: *a.start, Owner: ownerName(), OwnerToken: o.token,
 	})
 	switch {
 	case err != nil:
 		return heldBy(errLocked, err)
-	case n == 0:
+	case len(inserted) == 0:
 		return errNoCheckpoint // There was none, but somebody else has made one meanwhile.
 	}
 	o.topicID, o.isNew = nullable(o.partition.TopicID), true
+	o.acquired.Store(inserted[0])
 	o.at(*a.start)
 
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -13,8 +14,9 @@ import (
 
 // BatchResult says what became of one event of a batch. It is zero if the event was not tried.
 type BatchResult struct {
-	Outcome Outcome
-	Err     error // why the event alone could not be processed
+	Outcome   Outcome
+	Duplicate DuplicateKind // what the event is if it is AlreadyProcessed, or Err a *CollisionError
+	Err       error         // why the event alone could not be processed
 }
 
 // BatchHandler is the business logic for the events of a batch that are not processed yet, in
@@ -106,12 +108,12 @@ func (b *batch) process(ctx context.Context, events []Event) error {
 			}
 		case errors.As(err, &passed):
 			for ; i < end && events[i].Offset < passed.next; i++ {
-				b.results[i].Outcome = AlreadyProcessed
+				b.results[i] = BatchResult{Outcome: AlreadyProcessed, Duplicate: DuplicateRedelivered}
 			}
 		case !isEventsFault(err):
 			return err
 		case end == i+1:
-			b.results[i] = BatchResult{Err: err}
+			b.results[i] = BatchResult{Err: err, Duplicate: kindOfError(err)}
 			if b.ordered {
 				return nil
 			}
@@ -264,7 +266,7 @@ func (p *part) try(ctx context.Context, results []BatchResult) error {
 			return &passedError{got.next}
 		}
 		fresh := p.sort(got, results)
-		if err := p.collision(ctx, g.names.on(tx), results); err != nil {
+		if err := p.duplicated(ctx, g.names.on(tx), results); err != nil {
 			return err
 		}
 		if len(fresh) > 0 {
@@ -303,19 +305,26 @@ func (p *part) sort(got claimed, results []BatchResult) []Event {
 	return fresh
 }
 
-// collision returns an error for the first duplicate that was processed with another payload.
-func (p *part) collision(ctx context.Context, conn db.DBTX, results []BatchResult) error {
+// duplicated finds out what the duplicates are. It returns an error for the first that was processed with
+// another payload.
+func (p *part) duplicated(ctx context.Context, conn db.DBTX, results []BatchResult) error {
 	var (
-		duplicates []printed
+		duplicates []duplicate
 		at         []int
 	)
 	for i, e := range p.events {
-		if results[i].Outcome == AlreadyProcessed && e.Fingerprint != 0 {
-			duplicates, at = append(duplicates, printed{e.ID, p.keys[i], e.Fingerprint}), append(at, i)
+		if results[i].Outcome == AlreadyProcessed {
+			duplicates, at = append(duplicates, duplicate{e.ID, p.key(i), e.Fingerprint, e.Offset}), append(at, i)
 		}
 	}
-	i, err := p.batch.guard.collision(ctx, conn, duplicates)
-	if i >= 0 {
+	kinds, err := p.batch.guard.kinds(ctx, conn, &p.call, duplicates)
+	for i, kind := range kinds {
+		if _, again := p.again[at[i]]; again && kind != DuplicateCollision && p.batch.ordered {
+			kind = DuplicateProducedAgain
+		}
+		results[at[i]].Duplicate = kind
+	}
+	if i := slices.Index(kinds, DuplicateCollision); i >= 0 {
 		return &EventError{Index: at[i], Err: err}
 	}
 

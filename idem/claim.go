@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -73,7 +74,7 @@ func (g *Guard) ClaimTx(ctx context.Context, tx pgx.Tx, eventID string, opts ...
 	}
 
 	if !got.isNew(c) {
-		if err := g.collided(ctx, conn, c); err != nil {
+		if err := g.duplicated(ctx, conn, &c); err != nil {
 			return Claim{}, err
 		}
 	}
@@ -112,9 +113,10 @@ type call struct {
 	events  int    // of the batch
 	alone   int    // events that the checkpoint alone claims
 
-	partition Partition // of an owner
-	owner     *Owner    // nil: the partition is not held
-	advances  bool      // the owner's checkpoint, from offset to next
+	partition Partition     // of an owner
+	acquired  *atomic.Int64 // of the owner, also of an unfenced one; nil for a replay, and without an owner
+	owner     *Owner        // nil: the partition is not held
+	advances  bool          // the owner's checkpoint, from offset to next
 
 	offset, next int64
 

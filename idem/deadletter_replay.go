@@ -75,7 +75,7 @@ func (o *Owner) Replay(ctx context.Context, letter DeadLetter, fn Handler, opts 
 		c.replaces.key = c.key
 	}
 
-	return g.watchProcess(ctx, c, func(ctx context.Context) (Outcome, error) {
+	return g.watchProcess(ctx, &c, func(ctx context.Context) (Outcome, error) {
 		return g.settle(ctx, c, func() (Outcome, error) { return g.replay(ctx, c, letter, fn) })
 	})
 }
@@ -89,7 +89,7 @@ func (g *Guard) replay(ctx context.Context, c call, letter DeadLetter, fn Handle
 	err = g.begin(ctx, c, func(tx pgx.Tx, got claimed) error {
 		outcome = AlreadyProcessed
 		if !got.isNew(c) {
-			if err := g.collided(ctx, g.names.on(tx), c); err != nil {
+			if err := g.duplicated(ctx, g.names.on(tx), &c); err != nil {
 				return err
 			}
 		}

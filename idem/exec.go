@@ -46,7 +46,7 @@ func (g *Guard) ExecIfNew(ctx context.Context, eventID string, queue func(b *pgx
 		return 0, fmt.Errorf("%w: the function that queues the statements is nil", ErrInvalidConfig)
 	}
 
-	return g.watchProcess(ctx, c, func(ctx context.Context) (Outcome, error) {
+	return g.watchProcess(ctx, &c, func(ctx context.Context) (Outcome, error) {
 		return g.settleAtOnce(ctx, c, func() (Outcome, error) { return g.attemptExec(ctx, c, queue) })
 	})
 }
@@ -65,7 +65,7 @@ func (g *Guard) settleAtOnce(ctx context.Context, c call, attempt func() (Outcom
 		return outcome, err
 	})
 	if err == nil && outcome == AlreadyProcessed {
-		err = g.onPool(ctx, func(conn db.DBTX) error { return g.collided(ctx, conn, c) })
+		err = g.onPool(ctx, func(conn db.DBTX) error { return g.duplicated(ctx, conn, &c) })
 		if err != nil {
 			return 0, err
 		}

@@ -1,15 +1,10 @@
 package idem
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"time"
-
-	"github.com/google/uuid"
-
-	"github.com/nova-events/idempotent-consumer/db"
 )
 
 // Fingerprint tells payloads apart. The claim of an event keeps it, so that an event that comes with the
@@ -38,49 +33,4 @@ type CollisionError struct {
 func (e *CollisionError) Error() string {
 	return fmt.Sprintf("idem: event %q was processed before with another payload (at %s, fingerprint %016x, now %016x): its id is not unique, or the producer has changed it",
 		e.EventID, e.ProcessedAt.UTC().Format(time.RFC3339), uint64(e.Processed), uint64(e.Fingerprint)) //nolint:gosec // They are not negative.
-}
-
-// printed is an event by its key and fingerprint.
-type printed struct {
-	eventID     string
-	key         uuid.UUID
-	fingerprint Fingerprint
-}
-
-// collision returns the place of the first of some duplicates that was processed with another payload,
-// and a *CollisionError; or a negative place.
-func (g *Guard) collision(ctx context.Context, conn db.DBTX, duplicates []printed) (int, error) {
-	var keys []string
-	for _, d := range duplicates {
-		if d.fingerprint != 0 {
-			keys = append(keys, d.key.String())
-		}
-	}
-	if keys == nil {
-		return -1, nil
-	}
-	rows, err := g.queries.EventFingerprints(ctx, conn, db.EventFingerprintsParams{ConsumerID: g.consumer, Keys: keys})
-	if err != nil {
-		return -1, fmt.Errorf("idem: look up fingerprints: %w", explain(err))
-	}
-	known := make(map[uuid.UUID]db.EventFingerprintsRow, len(rows))
-	for _, row := range rows {
-		known[row.Key] = row
-	}
-	for i, d := range duplicates {
-		if row, ok := known[d.key]; ok && d.fingerprint != 0 && Fingerprint(row.Fingerprint) != d.fingerprint {
-			return i, &CollisionError{
-				EventID: d.eventID, Fingerprint: d.fingerprint, Processed: Fingerprint(row.Fingerprint), ProcessedAt: row.ProcessedAt,
-			}
-		}
-	}
-
-	return -1, nil
-}
-
-// collided is collision for a call that is no batch.
-func (g *Guard) collided(ctx context.Context, conn db.DBTX, c call) error {
-	_, err := g.collision(ctx, conn, []printed{{c.eventID, c.key, c.fingerprint}})
-
-	return err
 }

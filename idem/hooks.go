@@ -127,6 +127,9 @@ func (k OpKind) String() string {
 type ProcessEnd struct {
 	Outcome Outcome
 	Err     error
+
+	// Duplicate says what the event is if it is AlreadyProcessed, or Err a *CollisionError.
+	Duplicate DuplicateKind
 }
 
 // BatchEnd is what a ProcessBatch returns. Results belongs to the caller of ProcessBatch: do not change it.
@@ -159,11 +162,20 @@ type CleanupEnd struct {
 var errNoReturn = errors.New("idem: the handler did not return: it panicked or ended its goroutine")
 
 // watchProcess calls the hooks around a call for one event.
-func (g *Guard) watchProcess(ctx context.Context, c call, run func(ctx context.Context) (Outcome, error)) (outcome Outcome, err error) {
-	op, hook := g.op(c), g.config.Hooks.Process
+func (g *Guard) watchProcess(ctx context.Context, c *call, run func(ctx context.Context) (Outcome, error)) (outcome Outcome, err error) {
+	op, hook := g.op(*c), g.config.Hooks.Process
+	if hook.End != nil && c.duplicate == nil {
+		c.duplicate = new(DuplicateKind)
+	}
 	hooked := hook.begin(ctx, op)
 	err = errNoReturn
-	defer func() { hook.end(hooked, op, ProcessEnd{Outcome: outcome, Err: err}) }()
+	defer func() {
+		end := ProcessEnd{Outcome: outcome, Err: err}
+		if c.duplicate != nil {
+			end.Duplicate = *c.duplicate
+		}
+		hook.end(hooked, op, end)
+	}()
 	outcome, err = run(hooked)
 
 	return outcome, err

@@ -172,7 +172,7 @@ func TestUnsetHooksAllocateNothing(t *testing.T) { //nolint:paralleltest // Othe
 	c := call{kind: OpProcess, eventID: "e", batch: &keyed{}}
 	ctx := t.Context()
 	allocations := testing.AllocsPerRun(100, func() {
-		_, _ = g.watchProcess(ctx, c, func(ctx context.Context) (Outcome, error) {
+		_, _ = g.watchProcess(ctx, &c, func(ctx context.Context) (Outcome, error) {
 			_, err := g.watchClaim(ctx, c, func(context.Context) (claimed, error) { return claimed{}, nil })
 
 			return Processed, err

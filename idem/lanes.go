@@ -38,6 +38,7 @@ func (o *Owner) Lanes(ctx context.Context, n int) ([]*Owner, error) {
 	}
 	for i := range lanes {
 		lanes[i] = &Owner{guard: o.guard, partition: o.partition, lockKey: o.lockKey, token: o.token, lane: int32(i + 1)}
+		lanes[i].acquired.Store(o.acquired.Load())
 		lanes[i].at(o.Next())
 	}
 	o.lanes = lanes

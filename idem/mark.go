@@ -21,7 +21,7 @@ func (g *Guard) MarkProcessed(ctx context.Context, eventID string, opts ...Claim
 		return 0, err
 	}
 
-	return g.watchProcess(ctx, c, func(ctx context.Context) (Outcome, error) {
+	return g.watchProcess(ctx, &c, func(ctx context.Context) (Outcome, error) {
 		return g.settleAtOnce(ctx, c, func() (Outcome, error) { return g.attemptMark(ctx, c) })
 	})
 }

@@ -22,7 +22,7 @@ type ClaimOption interface {
 	forClaim()
 }
 
-// RecordOption changes one call of Owner.Process: WithHandlerDuration, WithIsolation and WithRetry. What is
+// RecordOption changes one call of Owner.Process: WithHandlerDuration, WithDuplicate, WithIsolation and WithRetry. What is
 // stored with the claim stands in the Event.
 type RecordOption interface {
 	ProcessOption
@@ -44,6 +44,7 @@ type options struct {
 	isolation      pgx.TxIsoLevel
 	retry          RetryPolicy
 	recordDuration bool
+	duplicate      *DuplicateKind // what a duplicate is; nil: nobody asks
 }
 
 // option is any of them; the types around it say which calls take it.

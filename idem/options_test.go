@@ -22,17 +22,17 @@ func TestOptionsAreTypedByTheCallsThatTakeThem(t *testing.T) {
 	}
 	metadata, fingerprint := reflect.TypeOf(idem.WithMetadata(idem.Metadata{})), reflect.TypeOf(idem.WithFingerprint(1))
 	isolation, retry := reflect.TypeOf(idem.WithIsolation(pgx.Serializable)), reflect.TypeOf(idem.WithRetry(idem.RetryPolicy{}))
-	duration := reflect.TypeOf(idem.WithHandlerDuration())
+	duration, duplicate := reflect.TypeOf(idem.WithHandlerDuration()), reflect.TypeOf(idem.WithDuplicate(new(idem.DuplicateKind)))
 	for call, wanted := range map[string]map[reflect.Type]bool{
-		"Guard.ProcessIfNew":    {metadata: true, fingerprint: true, isolation: true, retry: true, duration: true},
-		"Guard.ExecIfNew":       {metadata: true, fingerprint: true, isolation: true, retry: true, duration: false},
-		"Guard.ClaimTx":         {metadata: true, fingerprint: true, isolation: false, retry: false, duration: false},
-		"Guard.MarkProcessed":   {metadata: true, fingerprint: true, isolation: false, retry: false, duration: false},
-		"Guard.ProcessBatch":    {metadata: false, fingerprint: false, isolation: true, retry: true, duration: false},
-		"Owner.Process":         {metadata: false, fingerprint: false, isolation: true, retry: true, duration: true},
-		"Owner.ProcessBatch":    {metadata: false, fingerprint: false, isolation: true, retry: true, duration: false},
-		"Owner.StoreDeadLetter": {metadata: false, fingerprint: false, isolation: true, retry: true, duration: false},
-		"Owner.Replay":          {metadata: true, fingerprint: true, isolation: true, retry: true, duration: true},
+		"Guard.ProcessIfNew":    {metadata: true, fingerprint: true, isolation: true, retry: true, duration: true, duplicate: true},
+		"Guard.ExecIfNew":       {metadata: true, fingerprint: true, isolation: true, retry: true, duration: false, duplicate: false},
+		"Guard.ClaimTx":         {metadata: true, fingerprint: true, isolation: false, retry: false, duration: false, duplicate: false},
+		"Guard.MarkProcessed":   {metadata: true, fingerprint: true, isolation: false, retry: false, duration: false, duplicate: false},
+		"Guard.ProcessBatch":    {metadata: false, fingerprint: false, isolation: true, retry: true, duration: false, duplicate: false},
+		"Owner.Process":         {metadata: false, fingerprint: false, isolation: true, retry: true, duration: true, duplicate: true},
+		"Owner.ProcessBatch":    {metadata: false, fingerprint: false, isolation: true, retry: true, duration: false, duplicate: false},
+		"Owner.StoreDeadLetter": {metadata: false, fingerprint: false, isolation: true, retry: true, duration: false, duplicate: false},
+		"Owner.Replay":          {metadata: true, fingerprint: true, isolation: true, retry: true, duration: true, duplicate: true},
 	} {
 		for option, is := range wanted {
 			if got := option.AssignableTo(takes[call]); got != is {

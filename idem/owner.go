@@ -52,6 +52,10 @@ type Owner struct {
 	lockKey   int64
 	token     string // a UUID; empty in an unfenced owner
 
+	// acquired is the server's time, in microseconds since 1970, since when this owner sees each record of the
+	// partition once: of an unfenced one since its first transaction that met a duplicate. 0: it is not known.
+	acquired atomic.Int64
+
 	lane  int32        // 0: the partition itself
 	lanes []*Owner     // of a partition whose records are processed out of their order
 	seen  atomic.Int64 // the checkpoint, as this owner knows it
@@ -299,6 +303,7 @@ func (o *Owner) Reset(ctx context.Context, next int64) error {
 	})
 	if err == nil {
 		o.topicID, o.leaderEpoch, o.lanes = id, nil, nil
+		o.acquired.Store(math.MaxInt64) // It may see the records again.
 		o.at(next)
 	}
 

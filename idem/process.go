@@ -52,7 +52,7 @@ func (g *Guard) process(ctx context.Context, c call, fn Handler) (Outcome, error
 		return 0, fmt.Errorf("%w: the handler is nil", ErrInvalidConfig)
 	}
 
-	return g.watchProcess(ctx, c, func(ctx context.Context) (Outcome, error) {
+	return g.watchProcess(ctx, &c, func(ctx context.Context) (Outcome, error) {
 		return g.settle(ctx, c, func() (Outcome, error) { return g.attempt(ctx, c, fn) })
 	})
 }
@@ -101,10 +101,12 @@ func (g *Guard) attempt(ctx context.Context, c call, fn Handler) (outcome Outcom
 		if !got.isNew(c) {
 			outcome = AlreadyProcessed
 			if !got.place {
+				c.tell(DuplicateRedelivered)
+
 				return nil
 			}
 
-			return g.collided(ctx, g.names.on(tx), c)
+			return g.duplicated(ctx, g.names.on(tx), &c)
 		}
 		if err := g.handle(ctx, tx, c, fn); err != nil {
 			return err

@@ -72,7 +72,7 @@ func newRecordCall[O ProcessOption](o *Owner, kind OpKind, e Event, opts []O) (c
 
 // at ties a call to the record at an offset of the owner's partition.
 func (c *call) at(o *Owner, offset int64) {
-	c.partition, c.offset, c.next = o.partition, offset, offset+1
+	c.partition, c.acquired, c.offset, c.next = o.partition, &o.acquired, offset, offset+1
 	if o.fenced() {
 		c.owner, c.advances = o, true
 	}

@@ -50,11 +50,12 @@ WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition;
 
 -- name: CheckpointAcquire :one
 -- Makes the caller the owner of a checkpoint that there is: transactions of the former owner find
--- another token from now on, and are refused. The row is locked.
+-- another token from now on, and are refused. The row is locked. The time is that of the server, later than
+-- the start of any transaction of the former owner, in microseconds since 1970.
 UPDATE idem.checkpoints
 SET owner_token = CAST(@owner_token::text AS uuid), epoch = epoch + 1, acquired_at = now(), owner = @owner, topic_id = coalesce(topic_id, sqlc.narg(topic_id))
 WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND lane = 0
-RETURNING next_offset, topic_id, leader_epoch;
+RETURNING next_offset, topic_id, leader_epoch, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS acquired_micros;
 
 -- name: CheckpointEndLanes :exec
 -- The former owner's lanes find another token from now on, and are refused.
@@ -72,11 +73,12 @@ WHERE c.consumer_id = @consumer_id AND c.topic = @topic AND c.partition = @parti
 FOR UPDATE OF c
 ON CONFLICT (consumer_id, topic, partition, lane) DO UPDATE SET next_offset = excluded.next_offset, owner_token = excluded.owner_token;
 
--- name: CheckpointInsert :execrows
--- Begins a partition. No row if somebody else did.
+-- name: CheckpointInsert :many
+-- Begins a partition. No row if somebody else did. The time is as in CheckpointAcquire.
 INSERT INTO idem.checkpoints (consumer_id, topic, partition, topic_id, next_offset, owner, owner_token, acquired_at)
 VALUES (@consumer_id, @topic, @partition, sqlc.narg(topic_id), @next_offset, @owner, CAST(@owner_token::text AS uuid), now())
-ON CONFLICT DO NOTHING;
+ON CONFLICT DO NOTHING
+RETURNING (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS acquired_micros;
 
 -- name: CheckpointInsertStarts :execrows
 -- Notes where the partitions of a topic begin, before anybody owns them, if none of them is known.

@@ -80,10 +80,15 @@ SELECT set_config('role', current_setting('idem_guard.handler_role'), true);
 SELECT key, claim_id, (extract(epoch FROM greatest(least(processed_at, timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00')) * 1000000)::bigint AS processed_micros, event_id, metadata, coalesce(fingerprint, 0)::bigint AS fingerprint
 FROM idem.processed_events WHERE consumer_id = @consumer_id AND key = @key;
 
--- name: EventFingerprints :many
--- The fingerprints of committed claims, and of those of this transaction, as far as they have one.
-SELECT key, fingerprint::bigint AS fingerprint, processed_at FROM idem.processed_events
-WHERE consumer_id = @consumer_id AND key = ANY (CAST(@keys::text[] AS uuid[])) AND fingerprint IS NOT NULL;
+-- name: EventDuplicates :many
+-- What the claims of duplicates tell, those of this transaction too: fingerprint, time and place as far as
+-- they have them. The place is text, whatever somebody has made of the metadata. Times are as in EventGet.
+SELECT key, coalesce(fingerprint, 0)::bigint AS fingerprint,
+       (extract(epoch FROM greatest(least(processed_at, timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00')) * 1000000)::bigint AS processed_micros,
+       (extract(epoch FROM now()) * 1000000)::bigint AS now_micros,
+       coalesce(metadata->>'topic', '')::text AS topic, coalesce(metadata->>'partition', '')::text AS partition, coalesce(metadata->>'offset', '')::text AS record_offset
+FROM idem.processed_events
+WHERE consumer_id = @consumer_id AND key = ANY (CAST(@keys::text[] AS uuid[]));
 
 -- name: EventReclaim :exec
 -- Makes the event of a dead letter claimable in the same transaction that claims it, so that it is

@@ -120,17 +120,23 @@ func (w *worker) processBatch(work context.Context, records []consume.Record, ba
 	w.watchProcess(work, idem.OpBatch, func() consume.Messages { return fetchedMessages(batch) }, func(work context.Context) consume.ProcessEnd {
 		var results []idem.BatchResult
 		results, err = w.owner.ProcessBatch(work, batch, handler, w.once)
+		var kinds idem.DuplicateCounts
 		for done < len(results) && results[done].Outcome != 0 {
 			if results[done].Outcome == idem.Processed {
 				processed++
+			} else {
+				kinds[results[done].Duplicate]++
 			}
 			done++
 		}
 		if done < len(results) {
 			prior = ofRecord(results[done].Err)
+			if results[done].Duplicate == idem.DuplicateCollision {
+				kinds[idem.DuplicateCollision]++
+			}
 		}
 
-		return consume.ProcessEnd{Processed: processed, Duplicates: done - processed, Err: cmp.Or(err, prior)}
+		return consume.ProcessEnd{Processed: processed, Duplicates: done - processed, DuplicateKinds: kinds, Err: cmp.Or(err, prior)}
 	})
 	if done > 0 {
 		w.settle(consume.Message{Record: records[done-1]}, processed, done-processed, time.Since(started))

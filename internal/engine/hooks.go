@@ -87,6 +87,7 @@ func (w *worker) watchOne(
 	ctx context.Context, kind idem.OpKind, m consume.Message, try func(ctx context.Context) (idem.Outcome, error),
 ) (outcome idem.Outcome, err error) {
 	w.watchProcess(ctx, kind, func() consume.Messages { return consume.MessagesOf(m) }, func(ctx context.Context) consume.ProcessEnd {
+		w.duplicate = idem.DuplicateUnknown // Not all tries tell.
 		outcome, err = try(ctx)
 		end := consume.ProcessEnd{Err: err}
 		switch outcome {
@@ -94,6 +95,9 @@ func (w *worker) watchOne(
 			end.Processed = 1
 		case idem.AlreadyProcessed:
 			end.Duplicates = 1
+		}
+		if outcome == idem.AlreadyProcessed || w.duplicate == idem.DuplicateCollision {
+			end.DuplicateKinds[w.duplicate]++
 		}
 
 		return end

@@ -229,10 +229,13 @@ func (w *worker) laneOwners(revoked context.Context) (owners []*idem.Owner, err 
 // lane returns a worker for some of the partition's records. Which of them kills processes is up to
 // the partition's worker.
 func (w *worker) lane(owner *idem.Owner) *worker {
-	return &worker{
+	lane := &worker{
 		engine: w.engine, source: w.source, config: w.config, guard: w.guard, partition: w.partition, owner: owner,
 		log: w.log, once: w.once, suspect: suspicion{note: noNote, lifted: true}, breaker: w.breaker, condition: w.condition,
 	}
+	lane.tells = idem.WithDuplicate(&lane.duplicate)
+
+	return lane
 }
 
 // prefixDone commits the prefix to Kafka where there is no checkpoint. Else settleLanes does, once the

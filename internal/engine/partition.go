@@ -20,9 +20,11 @@ type worker struct {
 	start     int64 // where the partition began, if this owner is the first; or None
 	log       *slog.Logger
 
-	once      idem.BatchOption // Repeating is up to the worker, which knows of the revocation.
-	owner     *idem.Owner      // of the partition, or of a lane; unfenced until it is acquired, and in mode ByEventID
-	reached   int64            // all records before it are done with; the checkpoint is behind over duplicates and holes in the log
+	once      idem.BatchOption   // Repeating is up to the worker, which knows of the revocation.
+	duplicate idem.DuplicateKind // of the record that was processed last, told by tells
+	tells     idem.RecordOption
+	owner     *idem.Owner // of the partition, or of a lane; unfenced until it is acquired, and in mode ByEventID
+	reached   int64       // all records before it are done with; the checkpoint is behind over duplicates and holes in the log
 	suspect   suspicion
 	pace      pace
 	events    []idem.Event    // the memory of the present batch
@@ -48,7 +50,7 @@ func newWorker(e *Engine, a Assignment) *worker {
 		suspect: newSuspicion(), look: make(chan struct{}, 1),
 		breaker: &breaker{policy: e.config.Failure.Breaker}, condition: newCondition(),
 	}
-	w.done = w.reach
+	w.done, w.tells = w.reach, idem.WithDuplicate(&w.duplicate)
 
 	return w
 }

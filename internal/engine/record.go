@@ -74,7 +74,7 @@ func (w *worker) processOnce(work context.Context, m consume.Message, handler id
 	}
 
 	return w.watchOne(work, idem.OpProcess, m, func(work context.Context) (idem.Outcome, error) {
-		return w.owner.Process(work, event, handler, w.once)
+		return w.owner.Process(work, event, handler, w.once, w.tells)
 	})
 }
 

@@ -187,8 +187,38 @@ var guard = []mutant{
 	},
 	{
 		id: "collision-told", mechanism: "an event that comes again with another payload is told",
-		file: "idem/fingerprint.go", find: "Fingerprint(row.Fingerprint) != d.fingerprint {", put: "false {",
+		file: "idem/duplicate.go", find: "Fingerprint(claim.Fingerprint) != d.fingerprint:", put: "false:",
 		checker: in("idem", "TestCollisionIsTold"), says: "another payload: already processed, <nil>",
+	},
+	{
+		id: "duplicate-by-checkpoint", mechanism: "a record before the checkpoint is told as redelivered",
+		file: "idem/process.go", find: "c.tell(DuplicateRedelivered)", put: "c.tell(DuplicateUnknown)",
+		checker: in("idem", "TestKindsOfDuplicates"), says: `before the checkpoint: "unknown", want "redelivered"`,
+	},
+	{
+		id: "duplicate-by-place", mechanism: "the place of a claim tells whether it is of the same record",
+		file: "idem/duplicate.go", find: "claim.RecordOffset} != place:", put: "claim.RecordOffset} == place:",
+		checker: in("idem", "TestKindsOfDuplicates"), says: `read again, with its place: "produced again", want "redelivered"`,
+	},
+	{
+		id: "duplicate-since-acquired", mechanism: "a claim since the owner has the partition is of another record",
+		file: "idem/duplicate.go", find: "return claim.ProcessedMicros >= c.acquired.Load()", put: "return false",
+		checker: in("idem", "TestKindsOfDuplicates"), says: `claimed since: "unknown", want "produced again"`,
+	},
+	{
+		id: "duplicate-before-acquired", mechanism: "a claim before the owner had the partition may be of the same record",
+		file: "idem/duplicate.go", find: "return claim.ProcessedMicros >= c.acquired.Load()", put: "return true",
+		checker: in("idem", "TestKindsOfDuplicates"), says: `claimed before the owner had the partition: "produced again", want "unknown"`,
+	},
+	{
+		id: "duplicate-after-a-reset", mechanism: "after a reset of its checkpoint an owner may see a record again",
+		file: "idem/owner.go", find: "o.acquired.Store(math.MaxInt64)", put: "_ = o.acquired.Load()",
+		checker: in("idem", "TestKindsOfDuplicates"), says: `read again: "produced again", want "unknown"`,
+	},
+	{
+		id: "duplicate-in-a-batch", mechanism: "an id that stands twice in a batch of records was produced again",
+		file: "idem/batch.go", find: "again && kind != DuplicateCollision && p.batch.ordered {", put: "again && false {",
+		checker: in("idem", "TestKindsWithinABatch"), says: "Duplicate:unknown",
 	},
 	{
 		id: "hooks-ended", mechanism: "hooks are ended behind a panic",

@@ -42,4 +42,19 @@ var hooks = []mutant{
 		file: "internal/engine/hooks.go", find: "if isUnset(hook) {\n\t\ttry(ctx)", put: "if isUnset(hook) && messages == nil {\n\t\ttry(ctx)",
 		checker: in("internal/engine", "TestUnsetHooksAllocateNothing"), says: "allocations",
 	},
+	{
+		id: "kinds-of-duplicates", mechanism: "hooks are told the kinds of duplicates: of records that stand alone",
+		file: "internal/engine/hooks.go", find: "end.DuplicateKinds[w.duplicate]++", put: "end.DuplicateKinds[idem.DuplicateUnknown]++",
+		checker: e2e("TestKindsOfDuplicates/single_places_true"), says: "duplicates by kind",
+	},
+	{
+		id: "kinds-in-batches", mechanism: "the same, in batches",
+		file: "internal/engine/batch.go", find: "kinds[results[done].Duplicate]++", put: "kinds[idem.DuplicateUnknown]++",
+		checker: e2e("TestKindsOfDuplicates/batch_places_true"), says: "duplicates by kind",
+	},
+	{
+		id: "former-owner-told", mechanism: "what a former owner processes after a takeover is told",
+		file: "idem/duplicate.go", find: "return DuplicateFormerOwner", put: "return DuplicateRedelivered",
+		checker: e2e("TestFormerOwnerGoesOn"), says: "duplicates by kind",
+	},
 }
