@@ -113,7 +113,8 @@ func TestMetrics(t *testing.T) {
 			for name, want := range map[string]float64{
 				"messaging.client.consumed.messages poll": 10,
 				"idem.events processed":                   8,
-				"idem.events duplicate":                   1,
+				"idem.events produced_again duplicate":    1,
+				"idem.events redelivered duplicate":       0,
 				"idem.events dead_letter":                 1,
 				"idem.events replayed":                    0,
 				"idem.retries _OTHER":                     1,
@@ -154,7 +155,7 @@ func TestMetrics(t *testing.T) {
 var labels = map[attribute.Key]bool{
 	"messaging.system": false, "messaging.operation.type": false, "messaging.consumer.group.name": false, "messaging.destination.name": false, "idem.consumer": false,
 	"messaging.operation.name": true, "messaging.destination.partition.id": true, "idem.operation": true, "idem.outcome": true,
-	"idem.state": true, "idem.pause.kind": true, "error.type": true,
+	"idem.state": true, "idem.pause.kind": true, "idem.duplicate.kind": true, "error.type": true,
 }
 
 // collect returns the metrics by their names and the values of their labels: sums, gauges and the counts of histograms.
@@ -322,7 +323,7 @@ func TestTelemetryOfGuard(t *testing.T) {
 	}
 	points := o.collect(t)
 	for name, want := range map[string]float64{
-		"idem.events processed": 2, "idem.events duplicate": 1, "idem.operation.duration process": 2, "idem.operation.duration claim": 2,
+		"idem.events processed": 2, "idem.events unknown duplicate": 1, "idem.operation.duration process": 2, "idem.operation.duration claim": 2,
 		"idem.operation.duration mark": 1, "idem.cleanup.deleted": 0, "idem.cleanup.passes complete": 1,
 	} {
 		if got, found := points[name]; !found || got != want {

@@ -10,7 +10,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/idem"
 )
 
-// Values of idem.outcome.
+// Values of idem.outcome. Duplicates have a kind, too.
 const (
 	processed  = "processed"
 	duplicate  = "duplicate"
@@ -18,7 +18,13 @@ const (
 	replayed   = "replayed"
 )
 
-var outcomes = []string{processed, duplicate, deadLetter, replayed}
+var outcomes = []string{processed, deadLetter, replayed}
+
+// duplicateKinds are the values of idem.duplicate.kind. A collision is an event of its own (idem.collisions).
+var duplicateKinds = map[idem.DuplicateKind]string{
+	idem.DuplicateUnknown: "unknown", idem.DuplicateRedelivered: "redelivered", idem.DuplicateProducedAgain: "produced_again",
+	idem.DuplicateFormerOwner: "former_owner",
+}
 
 // pauseKinds are the values of idem.pause.kind.
 var pauseKinds = map[consume.PauseKind]string{
@@ -58,6 +64,9 @@ func (t *Telemetry) acquired(ctx context.Context, begin consume.AssignmentBegin)
 	t.instruments.fenced.Add(ctx, 0, t.with(topic).add...)
 	for _, outcome := range outcomes {
 		t.instruments.events.Add(ctx, 0, t.with(series{topic: begin.Topic, name: outcomeKey, value: outcome}).add...)
+	}
+	for _, kind := range duplicateKinds {
+		t.instruments.events.Add(ctx, 0, t.with(series{topic: begin.Topic, name: outcomeKey, value: duplicate, duplicate: kind}).add...)
 	}
 	for _, kind := range pauseKinds {
 		t.instruments.paused.Add(ctx, 0, t.with(series{topic: begin.Topic, name: pauseKey, value: kind}).add...)
@@ -102,7 +111,7 @@ func (t *Telemetry) endProcess(ctx context.Context, begin consume.ProcessBegin, 
 		t.instruments.process.Inst().Record(ctx, c.seconds(), t.with(series{operation: process, topic: topic, failed: failed}).record...)
 	}
 	t.count(ctx, end.Processed, series{topic: topic, name: outcomeKey, value: outcomeOf(begin.Kind)})
-	t.count(ctx, end.Duplicates, series{topic: topic, name: outcomeKey, value: duplicate})
+	t.countDuplicates(ctx, end.DuplicateKinds, series{topic: topic})
 	if c.span.IsRecording() {
 		c.span.SetAttributes(processedKey.Int(end.Processed), duplicatesKey.Int(end.Duplicates))
 	}
@@ -124,6 +133,14 @@ func outcomeOf(kind idem.OpKind) string {
 func (t *Telemetry) count(ctx context.Context, n int, s series) {
 	if n > 0 {
 		t.instruments.events.Add(ctx, int64(n), t.with(s).add...)
+	}
+}
+
+func (t *Telemetry) countDuplicates(ctx context.Context, kinds idem.DuplicateCounts, s series) {
+	s.name, s.value = outcomeKey, duplicate
+	for kind, name := range duplicateKinds {
+		s.duplicate = name
+		t.count(ctx, kinds[kind], s)
 	}
 }
 

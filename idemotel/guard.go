@@ -63,31 +63,35 @@ func (t *Telemetry) beginGuarded(ctx context.Context, op idem.Op) context.Contex
 }
 
 func (t *Telemetry) endGuarded(ctx context.Context, op idem.Op, end idem.ProcessEnd) {
-	result := idem.BatchResult{Outcome: end.Outcome}
+	result := idem.BatchResult{Outcome: end.Outcome, Duplicate: end.Duplicate}
 	t.endGuardedBatch(ctx, op, idem.BatchEnd{Results: []idem.BatchResult{result}, Err: end.Err})
 }
 
 func (t *Telemetry) endGuardedBatch(ctx context.Context, op idem.Op, end idem.BatchEnd) {
-	var processed, duplicates int
+	var (
+		processed, duplicates int
+		kinds                 idem.DuplicateCounts
+	)
 	for _, result := range end.Results {
 		switch result.Outcome {
 		case idem.Processed:
 			processed++
 		case idem.AlreadyProcessed:
 			duplicates++
+			kinds[result.Duplicate]++
 		default:
 		}
 	}
-	t.endOutside(ctx, op, processed, duplicates, end.Err)
+	t.endOutside(ctx, op, processed, duplicates, kinds, end.Err)
 }
 
 // endOutside ends a call of the guard that is not a consumer's.
-func (t *Telemetry) endOutside(ctx context.Context, op idem.Op, fresh, duplicates int, err error) {
+func (t *Telemetry) endOutside(ctx context.Context, op idem.Op, fresh, duplicates int, kinds idem.DuplicateCounts, err error) {
 	if t.inTransaction(ctx) {
 		return
 	}
 	t.count(ctx, fresh, series{consumer: op.Consumer, name: outcomeKey, value: outcomeOf(op.Kind)})
-	t.count(ctx, duplicates, series{consumer: op.Consumer, name: outcomeKey, value: duplicate})
+	t.countDuplicates(ctx, kinds, series{consumer: op.Consumer})
 	c := t.callOf(ctx)
 	t.measure(ctx, c, op.Kind.String(), op.Consumer, err)
 	if c.span.IsRecording() {

@@ -214,7 +214,7 @@ func TestTwoTelemetries(t *testing.T) {
 		if n := len(b.spans.Ended()); n != 1 {
 			t.Errorf("%d spans ended, want 1", n)
 		}
-		want := "idem.events{idem.consumer=payments,idem.outcome=duplicate,messaging.consumer.group.name=billing} 1\nidem.events{idem.consumer=payments,idem.outcome=processed,messaging.consumer.group.name=billing} 1\n"
+		want := "idem.events{idem.consumer=payments,idem.duplicate.kind=unknown,idem.outcome=duplicate,messaging.consumer.group.name=billing} 1\nidem.events{idem.consumer=payments,idem.outcome=processed,messaging.consumer.group.name=billing} 1\n"
 		if got := b.sums(t); got != want {
 			t.Errorf("counted\n%swant\n%s", got, want)
 		}

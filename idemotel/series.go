@@ -11,6 +11,7 @@ import (
 const (
 	consumerKey   = attribute.Key("idem.consumer")
 	outcomeKey    = attribute.Key("idem.outcome")
+	duplicateKey  = attribute.Key("idem.duplicate.kind")
 	operationKey  = attribute.Key("idem.operation")
 	pauseKey      = attribute.Key("idem.pause.kind")
 	stateKey      = attribute.Key("idem.state")
@@ -55,6 +56,7 @@ type series struct {
 	consumer  string
 	name      attribute.Key // and its value
 	value     string
+	duplicate string // idem.duplicate.kind
 	failed    string // error.type
 }
 
@@ -89,6 +91,9 @@ func (t *Telemetry) with(s series) *attributeSet {
 	}
 	if s.name != "" {
 		all = append(all, s.name.String(s.value))
+	}
+	if s.duplicate != "" {
+		all = append(all, duplicateKey.String(s.duplicate))
 	}
 	if s.failed != "" {
 		all = append(all, semconv.ErrorTypeKey.String(s.failed))
