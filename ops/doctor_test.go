@@ -68,7 +68,7 @@ func TestDiagnoseFindsWhatIsOpenForLong(t *testing.T) {
 	if found := b.found(t, "long-transaction", ops.DoctorOptions{}); len(found) > 0 {
 		t.Errorf("at once: %+v", found)
 	}
-	b.heal(t, "long-transaction", "forgotten of postgres: in a transaction for 0s, idle in transaction", short)
+	b.heal(t, "long-transaction", "forgotten of postgres: in a transaction for ", short)
 
 	conn, err := b.pool.Acquire(t.Context())
 	if err != nil {
