@@ -1,0 +1,64 @@
+// Package given has what fragments of code in the documentation take for granted: these imports and these names.
+package given
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/segmentio/kafka-go"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/franzadapter"
+	"github.com/nova-events/idempotent-consumer/health"
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/idem/idemtest"
+	"github.com/nova-events/idempotent-consumer/idemotel"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+	"github.com/nova-events/idempotent-consumer/ops"
+)
+
+var (
+	ctx      context.Context
+	pool     *pgxpool.Pool
+	tx       pgx.Tx
+	guard    *idem.Guard
+	consumer *kafkaadapter.Consumer
+	mux      *http.ServeMux
+	eventID  string
+	charge   idem.Handler
+	client   *ops.Client
+
+	handle      consume.Handler
+	kafkaConfig kafkaadapter.Config
+)
+
+// session is a service's login.
+func session(*http.Request) (user struct {
+	Name       string
+	IsOperator bool
+}, err error) {
+	return user, nil
+}
+
+// What follows is a service's tests'.
+
+type service struct{ guard *idem.Guard }
+
+func (service) config() consume.Config { return consume.Config{} }
+
+func setup(*testing.T, *pgxpool.Pool) service { return service{} }
+
+func record(id, value string) consume.Record { return consume.Record{} }
+
+func newRecord(id string) consume.Record { return consume.Record{} }
+
+var mails atomic.Int64
