@@ -47,6 +47,9 @@ func commands(program, line string, number int, whole bool) []Command {
 	var found []Command
 	for _, part := range separators.Split(line, -1) {
 		part = assignments.ReplaceAllString(strings.TrimSpace(part), "")
+		if rest, isTool := strings.CutPrefix(part, "go tool "+program); isTool {
+			part = program + rest
+		}
 		list := words.FindAllString(part, -1)
 		if len(list) == 0 || list[0] != program || strings.Contains(part, "…") {
 			continue

@@ -10,41 +10,67 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nova-events/idempotent-consumer/internal/markdown"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 )
 
 // release is the version as which the proxy offers this checkout.
 const release = "v0.0.1"
 
-// TestInstall does what the README says in an empty module: with the commands as they stand there, and
-// with its program. It finds commands that need more than they say, and files that a release lacks.
-func TestInstall(t *testing.T) {
+// TestQuickStart does what docs/quick-start.md says, in an empty folder and with an in-process broker. It finds commands
+// that need more than they say, output that is no longer so, and files that a release lacks.
+func TestQuickStart(t *testing.T) {
 	t.Parallel()
-	commands, program := usage(t)
+	page := docs(t)["docs/quick-start.md"]
 	db := pgtest.NewEmptyDB(t)
 	home, bin := t.TempDir(), t.TempDir()
+	broker := filepath.Join(bin, "withkafka")
+	run(t, filepath.Join(root, "examples"), "Mend the test's broker.", nil, "go", "build", "-o", broker, "./internal/withkafka")
 	environment := append(released(t), "DATABASE_URL="+db.DSN, "GOBIN="+bin)
-	run(t, home, "Mend the test.", environment, "go", "mod", "init", "example.com/service")
-	for _, command := range commands {
-		run(t, home, "Mend the README, or what keeps its command from working.", environment, "bash", "-c", command)
+	var script strings.Builder
+	script.WriteString("set -eu\n")
+	for _, command := range page.Commands("go") {
+		if line := strings.Join(command.Words, " "); line != "go run ." {
+			script.WriteString(line + " >&2\n")
+
+			continue
+		}
+		script.WriteString(`go build -o service .
+			./service &
+			for try in $(seq 600); do go tool idemctl show order-1 >/dev/null 2>&1 && break; sleep 0.1; done
+			kill -INT $!
+			wait $!
+		`)
 	}
-	if err := os.WriteFile(filepath.Join(home, "main.go"), []byte(program), 0o600); err != nil {
-		t.Fatal(err)
+	writePrograms(t, home, page)
+	printed := run(t, home, "Mend the quick start, or what keeps it from working.", environment, broker, "bash", "-c", script.String())
+	if text := string(read(t, filepath.Join(root, "docs/quick-start.md"))); printed == "" || !strings.Contains(text, "\n"+printed) {
+		t.Errorf("mend what the quick start says that the consumer prints:\n%s", printed)
 	}
-	run(t, home, "Mend the README's program.", environment, "go", "vet", ".")
-	run(t, home, "Mend the README.", environment, "go", "mod", "tidy")
-	for _, command := range commands {
-		run(t, home, "Mend the README: \"go mod tidy\" undoes its commands.", environment, "bash", "-c", command)
-	}
+	run(t, home, "Mend what the quick start imports.", environment, "go", "vet", "./...")
 
 	const tool = module + "/cmd/idemctl"
 	run(t, home, "Mend what keeps idemctl from being installed.", environment, "go", "install", tool+"@"+release)
-	status := run(t, home, "Mend idemctl.", environment, filepath.Join(bin, "idemctl"), "migrate", "status")
-	if strings.Contains(status, "pending") {
-		t.Errorf("after %q:\n%s", commands, status)
-	}
 	if got := run(t, home, "Mend idemctl.", environment, filepath.Join(bin, "idemctl"), "version"); !strings.Contains(got, release) {
 		t.Errorf("idemctl version says %q, want %s", got, release)
+	}
+}
+
+// writePrograms writes the quick start's programs into the files that it names.
+func writePrograms(t *testing.T, home string, page *markdown.Page) {
+	t.Helper()
+	programs := slices.DeleteFunc(slices.Clone(page.Blocks), func(block markdown.Code) bool { return block.Info != "go" })
+	names := []string{"main.go", "send/main.go"}
+	if len(programs) != len(names) {
+		t.Fatalf("the quick start has %d programs: mend it or this test, which knows %q", len(programs), names)
+	}
+	if err := os.Mkdir(filepath.Join(home, "send"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range names {
+		if err := os.WriteFile(filepath.Join(home, name), []byte(programs[i].Text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -86,43 +112,6 @@ func TestHandler(t *testing.T) {
 	run(t, home, "Mend what keeps a service from using idemtest.", environment, "go", "test", "./...")
 	run(t, home, "Mend what keeps a service from using idemtest.", environment, "go", "mod", "vendor")
 	run(t, home, "Mend what a vendored service needs.", append(environment, "GOFLAGS=-mod=vendor -modcacherw"), "go", "test", "-count=1", "-trimpath", "./...")
-}
-
-// usage returns the commands of the README's section "Use it", and its Go code as a program.
-func usage(t *testing.T) (commands []string, program string) {
-	t.Helper()
-	_, section, found := strings.Cut(string(read(t, filepath.Join(root, "README.md"))), "\n## Use it\n")
-	section, _, _ = strings.Cut(section, "\n## ")
-	_, code, fenced := strings.Cut(section, "\n```go\n")
-	code, _, closed := strings.Cut(code, "\n```\n")
-	for line := range strings.Lines(section) {
-		if command, indented := strings.CutPrefix(line, "    "); indented {
-			commands = append(commands, strings.TrimSpace(command))
-		}
-	}
-	if !found || !fenced || !closed || len(commands) == 0 {
-		t.Fatal("the README's section \"Use it\" has no commands or no code: mend it or this test")
-	}
-
-	return commands, `package main
-
-import (
-	"context"
-
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
-
-	"` + module + `/consume"
-	"` + module + `/idem"
-	"` + module + `/kafkaadapter"
-)
-
-func run(ctx context.Context, pool *pgxpool.Pool) error {
-` + code + `
-}
-
-func main() { _ = run }
-`
 }
 
 // released returns the environment in which the go command finds this checkout as a release. All else
