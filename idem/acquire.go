@@ -20,25 +20,25 @@ const acquireWait = 100 * time.Millisecond
 
 // AcquireOptions change Acquire. The zero value has defaults.
 type AcquireOptions struct {
-	// Patience is how long a former owner may take to end the transactions that it has begun.
-	// Then it counts as frozen or gone, and the sessions that hold them are terminated. Default 0:
-	// at once.
+	// Patience is how long a former owner may take to end the transactions that it has begun. After
+	// that the former owner counts as frozen or gone, and the sessions of those transactions are
+	// terminated. Default 0: at once.
 	Patience time.Duration
 
 	// Start returns the first offset to process in a partition that has no checkpoint. Its error
 	// ends Acquire, and nothing is written. Default: offset 0.
 	Start func(ctx context.Context) (int64, error)
 
-	// Waiting is told once a second what Acquire waits for. Default: the guard's Logger is, once
-	// a minute.
+	// Waiting is called once a second with what Acquire waits for. Default: the guard's Logger gets
+	// a line once a minute.
 	Waiting func(reason error)
 }
 
-// Acquire makes the caller the owner of a partition: from then on only its transactions advance
-// the checkpoint, and those of a former owner fail with ErrFenced. It waits for the transactions
-// that the former owner has begun; after AcquireOptions.Patience it terminates their sessions,
-// which needs the same role (or pg_signal_backend), and no others. Where it may not, or where
-// somebody else has locked the row, it goes on waiting until ctx ends, and says for whom. Transient
+// Acquire makes the caller the owner of a partition: from then on only its transactions advance the
+// checkpoint, and those of a former owner fail with ErrFenced. It waits for the transactions that
+// the former owner has begun; after AcquireOptions.Patience it terminates their sessions, which
+// needs the same role (or pg_signal_backend). It terminates no other sessions. If it lacks that
+// right, or somebody else has locked the row, it waits until ctx ends, and says for whom. Transient
 // errors are retried by the guard's policy.
 func (g *Guard) Acquire(ctx context.Context, p Partition, opts AcquireOptions) (*Owner, error) {
 	if err := g.check(); err != nil {

@@ -6,10 +6,10 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 )
 
-// Attention reports which of the owners need a look: whose checkpoint, or lane's, is not where the owner has
-// left it (Verify says what that means), or in whose partition a dead letter is to be replayed
-// (NextDeadLetter). So partitions in which nothing happens cost two statements together, however many
-// they are. It may be called while the owners are used; the lanes of an owner are owners of their own here.
+// Attention reports which of the owners have something to do: their checkpoint, or a lane's, is not where
+// the owner has left it (call Verify), or a dead letter of their partition is to be replayed (call
+// NextDeadLetter). It takes two statements, however many idle partitions there are. It may be called while
+// the owners are used. The lanes of an owner count as owners of their own.
 func (g *Guard) Attention(ctx context.Context, owners []*Owner) ([]bool, error) {
 	type place struct {
 		topic     string

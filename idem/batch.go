@@ -12,16 +12,16 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 )
 
-// BatchResult says what became of one event of a batch. It is zero if the event was not tried.
+// BatchResult is what became of one event of a batch. It is zero if the event was not tried.
 type BatchResult struct {
 	Outcome   Outcome
 	Duplicate DuplicateKind // what the event is if it is AlreadyProcessed, or Err a *CollisionError
 	Err       error         // why the event alone could not be processed
 }
 
-// BatchHandler is the business logic for the events of a batch that are not processed yet, in
-// their order. It may run several times, also with parts of them; otherwise it is as Handler. To
-// say which event is at fault it returns an *EventError.
+// BatchHandler is the business logic for the events of a batch that are not processed yet, in their
+// order. It may run several times, also with parts of the batch; otherwise it follows the rules of
+// Handler. To say which event is at fault, return an *EventError.
 //
 // The handler owns fresh: it may sort, filter, overwrite and keep the slice. What the Metadata and
 // Data of the events point to belongs to whoever made the events.
@@ -39,13 +39,13 @@ func (e *EventError) Error() string { return fmt.Sprintf("event %d of the batch:
 func (e *EventError) Unwrap() error { return e.Err }
 
 // ProcessBatch is ProcessIfNew for many events at once: one transaction claims them all, in one
-// statement, runs fn for those that are new, and commits. An event that stands twice in the batch
+// statement, runs fn for those that are new, and commits. An event that is in the batch twice
 // counts once.
 //
-// If fn fails, the batch is processed in smaller parts, each in a transaction of its own, until
-// the event at fault stands alone: its result has the error, the others take effect. So the
-// events take effect as if they were processed one by one; the results are in their order. The
-// error is about the infrastructure or the call; then the results say what is committed.
+// If fn fails, the batch is processed in smaller parts, each in a transaction of its own, until the
+// event at fault is alone. Its result has the error; the other events take effect. So the events
+// take effect as if they were processed one by one. The results have the order of the events. The
+// returned error is about the infrastructure or the call; the results then say what is committed.
 //
 // Owner.ProcessBatch does the same for records of a partition.
 func (g *Guard) ProcessBatch(ctx context.Context, events []Event, fn BatchHandler, opts ...BatchOption) ([]BatchResult, error) {

@@ -18,8 +18,8 @@ type Outcome uint8
 const (
 	// Processed means that this call processed the event: its transaction is committed.
 	Processed Outcome = iota + 1
-	// AlreadyProcessed means that a transaction committed before this call processed the
-	// event. The handler did not take effect; as a rule it did not even run.
+	// AlreadyProcessed means that a transaction committed before this call processed the event. The
+	// handler did not take effect; usually it did not even run.
 	AlreadyProcessed
 )
 
@@ -49,13 +49,14 @@ type Claim struct {
 // The claim lasts if and only if that transaction commits; ClaimTx neither commits nor rolls
 // it back. tx may be a savepoint (pgx.Tx.Begin): rolling back to it releases the event.
 //
-// If another transaction in progress holds the event, ClaimTx waits for its end. Under
-// REPEATABLE READ and SERIALIZABLE it then fails with a serialization failure instead
-// (IsTransient reports true): roll back and begin anew. Claim several events in one
-// transaction always in the same order; otherwise they can deadlock, which fails one of them.
+// If another transaction in progress holds the event, ClaimTx waits for its end. Under REPEATABLE
+// READ and SERIALIZABLE it then fails with a serialization failure (IsTransient reports true): roll
+// back and begin again. If you claim several events in one transaction, always claim them in the
+// same order; otherwise transactions can deadlock, and PostgreSQL fails one of them.
 //
-// If the caller's COMMIT loses its connection, Resolve tells what became of it. A consumer that is not
-// registered yet is registered in the caller's transaction; Register at start-up saves that look.
+// If the caller's COMMIT loses its connection, call Resolve to find out what became of it. A consumer
+// that is not registered yet is registered in the caller's transaction. Call Register at start-up to
+// avoid that.
 func (g *Guard) ClaimTx(ctx context.Context, tx pgx.Tx, eventID string, opts ...ClaimOption) (Claim, error) {
 	if tx == nil {
 		return Claim{}, fmt.Errorf("%w: the transaction is nil", ErrInvalidConfig)
@@ -88,9 +89,9 @@ func (g *Guard) ClaimTx(ctx context.Context, tx pgx.Tx, eventID string, opts ...
 // holds the event, at most RetryPolicy.ResolveTimeout; then, or if the database cannot be
 // reached, the error wraps ErrOutcomeUnknown.
 //
-// A COMMIT got no answer if its error holds no *pgconn.PgError, or one whose severity is not
-// ERROR. (pgconn.SafeToRetry says nothing about it.) Call Resolve after the claiming
-// transaction's connection is given back to its pool.
+// A COMMIT got no answer if its error wraps no *pgconn.PgError, or one whose severity is not ERROR.
+// (pgconn.SafeToRetry does not tell.) Call Resolve after the claiming transaction's connection has
+// been released to its pool.
 func (g *Guard) Resolve(ctx context.Context, claim Claim) (Outcome, error) {
 	c, err := newCall[ClaimOption](g, OpResolve, claim.EventID, nil)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/schema"
 )
 
-// CleanerConfig describes a Cleaner. The zero value is a good one.
+// CleanerConfig describes a Cleaner. The zero value has good defaults.
 type CleanerConfig struct {
 	// Schema is the PostgreSQL schema of the guard's tables. Default "idem".
 	Schema string
@@ -26,9 +26,9 @@ type CleanerConfig struct {
 	// together. The first pass comes after at most a minute. Default 1 hour.
 	Interval time.Duration
 
-	// Share is the part of its time in which a pass works; for the rest it leaves the database to
-	// others. More than the default makes it faster and delays them more, 1 is without pauses.
-	// Default 0.2, which deletes some 70,000 events a second (docs/benchmarks.md).
+	// Share is the part of the time in which a pass works; in the rest it pauses. A larger share
+	// makes a pass faster and delays others more; 1 means no pauses. Default 0.2, which deletes
+	// some 70,000 events a second (docs/benchmarks.md).
 	Share float64
 
 	// Retry governs how the transient errors of each batch are retried.
@@ -40,15 +40,15 @@ type CleanerConfig struct {
 	// Progress is called after each batch, from the goroutine of the pass. Optional.
 	Progress func(CleanupProgress)
 
-	// Logger is told what Run did. Default: silence.
+	// Logger gets what Run did. Default: nothing is logged.
 	Logger *slog.Logger
 }
 
 // patience is after how many passes in a row that found another process cleaning up a Cleaner warns.
 const patience = 3
 
-// Cleaner forgets old events periodically. Every instance of a service may run one: at most
-// one works at a time. It serves all consumers of a schema, each with its own retention.
+// Cleaner forgets old events periodically. Every instance of a service may run a Cleaner: at most
+// one works at a time. It cleans up for all consumers of a schema, each with its own retention.
 type Cleaner struct {
 	pool    *pgxpool.Pool
 	config  CleanerConfig
@@ -91,8 +91,8 @@ func (c *Cleaner) check() error {
 	return nil
 }
 
-// Run cleans up until ctx ends; then it stops at once, in the middle of a pass too, and
-// returns nil. A pass that fails is logged and left to the next one.
+// Run cleans up until ctx ends; then it stops at once, even in the middle of a pass, and returns
+// nil. A pass that fails is logged, and the next pass tries again.
 func (c *Cleaner) Run(ctx context.Context) error {
 	if err := c.check(); err != nil {
 		return err

@@ -28,15 +28,15 @@ type CleanupReport struct {
 	// DeadLetters counts the dead letters that were removed, because they were resolved longer ago
 	// than their consumer's retention. Unresolved ones stay.
 	DeadLetters int64
-	// Batches is the number of transactions that it took, Elapsed the time.
+	// Batches is the number of transactions of the pass, Elapsed its duration.
 	Batches int
 	Elapsed time.Duration
-	// Complete is false, with a nil error, if another process was cleaning up: at most one
-	// does at a time. What the pass had deleted by then stays deleted. Rows that were locked by
-	// others are left for the next pass.
+	// Complete is false, with a nil error, if another process was cleaning up: only one cleans up
+	// at a time. What the pass had deleted by then stays deleted. Rows that were locked by others
+	// are skipped until the next pass.
 	Complete bool
 	// Leader names the session that was cleaning up if Complete is false: its pid, role and
-	// application. It is empty if that session had ended before it could be asked for.
+	// application. It is empty if that session had ended before it was looked up.
 	Leader string
 }
 
@@ -47,13 +47,13 @@ type CleanupProgress struct {
 	BlocksTotal int64
 }
 
-// CleanupOldEvents forgets what is older than its consumer's retention, for all consumers of
-// the schema, in one pass over the table, and removes dead letters that were resolved as long ago. It
-// deletes in heap order, in transactions of about 5 ms each with pauses between them
+// CleanupOldEvents forgets what is older than its consumer's retention, for all consumers of the
+// schema, in one pass over the table. It also removes dead letters that were resolved longer ago than
+// that. It deletes in heap order, in transactions of about 5 ms each with pauses between them
 // (CleanerConfig.Share), and stops at the end of ctx with the report so far and the context's error.
-// It waits for no row that somebody has locked: such rows are left for the next pass. Only one process
-// cleans up at a time. A Cleaner runs it periodically. The error wraps ErrCannotCleanUp if the table
-// is none that can be read in heap order.
+// It skips rows that somebody has locked, until the next pass. Only one process cleans up at a time. A
+// Cleaner runs it periodically. The error wraps ErrCannotCleanUp if the table cannot be read in heap
+// order.
 func (g *Guard) CleanupOldEvents(ctx context.Context) (CleanupReport, error) {
 	if err := g.check(); err != nil {
 		return CleanupReport{}, err

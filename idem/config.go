@@ -26,22 +26,22 @@ const (
 
 // Config describes a Guard. Only Consumer is required.
 type Config struct {
-	// Consumer is the scope of deduplication: each consumer processes each event once.
-	// Services that must each see an event need names of their own; all instances of one
-	// service share one. 1 to 255 bytes of UTF-8.
+	// Consumer is the scope of deduplication: each consumer processes each event once. Give each
+	// service that must see an event a name of its own; all instances of one service share the
+	// name. 1 to 255 bytes of UTF-8.
 	Consumer string
 
 	// Schema is the PostgreSQL schema of the guard's tables. Default "idem".
 	Schema string
 
-	// Retention is how long the consumer's event ids are remembered: an event that is
-	// delivered again later than this runs again. It is written when the consumer is first
-	// registered; after that, another value is a RetentionConflictError. Zero takes what is
-	// registered, or DefaultRetention.
+	// Retention is how long the consumer's event ids are remembered: an event that is delivered
+	// again later than this runs again. The retention is stored when the consumer is first
+	// registered; after that, another value is a RetentionConflictError. Zero means the registered
+	// retention, or DefaultRetention.
 	Retention time.Duration
 
-	// Isolation is the isolation level of the transactions that the guard begins. Default
-	// READ COMMITTED, which is enough for the guard and fails least.
+	// Isolation is the isolation level of the transactions that the guard begins. Default READ
+	// COMMITTED, which is enough for the guard and causes the fewest retries.
 	Isolation pgx.TxIsoLevel
 
 	// Retry governs how transient errors are retried. The zero value has good defaults.
@@ -50,8 +50,8 @@ type Config struct {
 	// Hooks watch what the guard does, for traces and metrics. Default: none.
 	Hooks Hooks
 
-	// Logger is told about retries, at level warn, and unknown outcomes. Values are cut at 8 KiB.
-	// Default: silence.
+	// Logger gets retries, at level warn, and unknown outcomes. Values are cut at 8 KiB. Default:
+	// nothing is logged.
 	Logger *slog.Logger
 }
 

@@ -24,9 +24,9 @@ func consumerID(name string) int64 {
 	return int64(binary.BigEndian.Uint64(hash[:8])) //nolint:gosec // All 64 bits are meant.
 }
 
-// Register writes the consumer's name and retention to the database, or checks them where the
-// name is known already. Calling it at start-up finds mistakes early: ErrNotMigrated, ErrSchemaVersion, a
-// *RetentionConflictError, a database that does not answer. Calling it again costs nothing.
+// Register writes the consumer's name and retention to the database, or checks them if the name is known
+// already. Call it at start-up to find mistakes early: ErrNotMigrated, ErrSchemaVersion, a
+// *RetentionConflictError, a database that does not answer. A second call costs nothing.
 func (g *Guard) Register(ctx context.Context) error {
 	if err := g.check(); err != nil {
 		return err
@@ -107,8 +107,9 @@ func (g *Guard) registerOn(ctx context.Context, conn db.DBTX) (found bool, err e
 }
 
 // Bind binds the consumer to a Kafka group of a cluster, or checks that it is bound to it. The first
-// call decides. Two groups that share a consumer's name would take each other's events for their own
-// and process a part each. The error is a *BindingError if the consumer is bound elsewhere.
+// call decides. Two groups that share a consumer's name would take each other's events for their
+// own, and each would process only a part. The error is a *BindingError if the consumer is bound
+// elsewhere.
 func (g *Guard) Bind(ctx context.Context, cluster, group string) error {
 	return g.onPool(ctx, func(conn db.DBTX) error {
 		row, err := g.queries.ConsumerGet(ctx, conn, g.consumer)

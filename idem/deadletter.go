@@ -14,21 +14,22 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 )
 
-// DeadLetterState says what is to become of a dead letter, or what did.
+// DeadLetterState is the state of a dead letter.
 type DeadLetterState string
 
 // String returns the state as the table has it.
 func (s DeadLetterState) String() string { return string(s) }
 
-// The states. Somebody takes a dead letter from open to replay or discarded ("idemctl deadletter").
+// The states. An operator moves a dead letter from open to replay or discarded ("idemctl
+// deadletter").
 const (
 	DeadLetterOpen       DeadLetterState = "open"
-	DeadLetterParked     DeadLetterState = "parked" // it follows an unresolved one of the same key
+	DeadLetterParked     DeadLetterState = "parked" // it waits for an earlier one of the same key
 	DeadLetterReplay     DeadLetterState = "replay" // to be processed again
 	DeadLetterReplayed   DeadLetterState = "replayed"
 	DeadLetterDiscarded  DeadLetterState = "discarded"
-	DeadLetterSuperseded DeadLetterState = "superseded" // another claim of the event counts since
-	DeadLetterExpired    DeadLetterState = "expired"    // asked for, but no longer in Kafka
+	DeadLetterSuperseded DeadLetterState = "superseded" // its event was processed by another delivery
+	DeadLetterExpired    DeadLetterState = "expired"    // requested, but no longer in Kafka
 )
 
 // DeadLetter is a record that could not be processed, whole.
@@ -38,8 +39,8 @@ type DeadLetter struct {
 	Partition Partition // set by StoreDeadLetter to the owner's
 	Offset    int64
 
-	// LastOffset is that of the last record, for a dead letter that stands for several. StoreDeadLetter
-	// advances the checkpoint over it. It is not stored. Default Offset.
+	// LastOffset is the offset of the last record, for a dead letter that stands for several records.
+	// StoreDeadLetter advances the checkpoint over it. It is not stored. Default Offset.
 	LastOffset int64
 
 	Time      time.Time // of the record; may be zero

@@ -10,8 +10,8 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 )
 
-// NextDeadLetter returns the dead letter of the partition that is to be processed next, because somebody
-// wants it replayed, or because those in front of it are resolved. It returns ErrNotFound if there is
+// NextDeadLetter returns the dead letter of the partition that is to be processed next: an operator has
+// requested its replay, or the dead letters before it are resolved. It returns ErrNotFound if there is
 // none, and costs the same however many there are. Each call counts as a start of that replay
 // (PutBackDeadLetter).
 func (o *Owner) NextDeadLetter(ctx context.Context) (DeadLetter, error) {
@@ -34,26 +34,26 @@ func (o *Owner) NextDeadLetter(ctx context.Context) (DeadLetter, error) {
 	return newDeadLetter(rows[0]), nil
 }
 
-// PutBackDeadLetter takes back the start that NextDeadLetter has counted, after an orderly stop.
+// PutBackDeadLetter subtracts the start that NextDeadLetter has counted, after an orderly stop.
 func (o *Owner) PutBackDeadLetter(ctx context.Context, letter DeadLetter) error {
 	return o.onPool(ctx, func(g *Guard, conn db.DBTX) error {
 		return g.queries.DeadLetterPutBack(ctx, conn, db.DeadLetterPutBackParams{ConsumerID: g.consumer, ID: letter.ID})
 	})
 }
 
-// Replay runs fn for a dead letter that NextDeadLetter returned and resolves it, in one
-// transaction. The next parked one of its key is to be processed from then on. The event is
-// remembered from now on, no longer from when the record was stored. EventID may be another one than
-// NextDeadLetter returned, if what makes the ids has been corrected.
+// Replay runs fn for a dead letter that NextDeadLetter returned and resolves it, in one transaction.
+// The next parked dead letter of its key is then to be processed. The retention of the event starts
+// with the replay, not when the record was stored. EventID may differ from what NextDeadLetter
+// returned, if the strategy that makes the ids has been corrected.
 //
 // The outcome is AlreadyProcessed if somebody else has resolved the dead letter, or if the event was
 // forgotten and then processed by another delivery; with WithFingerprint the error is a
 // *CollisionError if that had another payload. Errors, and a COMMIT without an answer, are as with
 // ProcessIfNew; after an error the dead letter is as it was (ReopenDeadLetter).
 //
-// The partition is held meanwhile: it is processed only while the owner has it (else ErrFenced), and the
-// next owner waits for the transaction, or ends it. The checkpoint stays where it is; lanes go on. An
-// unfenced owner holds nothing.
+// The transaction holds the partition's lock: it is processed only while the owner has the partition
+// (else ErrFenced), and the next owner waits for the transaction, or terminates it. The checkpoint does
+// not move, and lanes go on. An unfenced owner holds no lock.
 func (o *Owner) Replay(ctx context.Context, letter DeadLetter, fn Handler, opts ...ProcessOption) (Outcome, error) {
 	if err := o.check(); err != nil {
 		return 0, err
@@ -142,8 +142,8 @@ func (g *Guard) resolveDeadLetter(ctx context.Context, tx pgx.Tx, c call, letter
 	return true, err
 }
 
-// ReopenDeadLetter notes that a replay failed, after so many more attempts: the dead letter is open
-// again, for somebody to decide. letter.Copied is stored if it is true.
+// ReopenDeadLetter stores that a replay failed after that many more attempts: the dead letter is
+// open again, for an operator to decide. letter.Copied is stored if it is true.
 func (o *Owner) ReopenDeadLetter(ctx context.Context, letter DeadLetter, attempts int, cause error) error {
 	return o.onPool(ctx, func(g *Guard, conn db.DBTX) error {
 		_, err := g.queries.DeadLetterFail(ctx, conn, db.DeadLetterFailParams{

@@ -11,8 +11,8 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 )
 
-// ErrNotParked is returned by Owner.StoreDeadLetter for a record that is to be parked when nothing
-// unresolved of its key stands before it any more. Nothing was committed: process the record.
+// ErrNotParked is returned by Owner.StoreDeadLetter for a record that is to be parked if its key
+// has no earlier dead letter that is unresolved. Nothing was committed: process the record.
 var ErrNotParked = errors.New("idem: no dead letter of the record's key is unresolved, process the record")
 
 // StoreDeadLetter marks the event of a record of the partition as processed, stores the record and advances
@@ -21,7 +21,7 @@ var ErrNotParked = errors.New("idem: no dead letter of the record's key is unres
 // processed before, nothing is stored. Errors are as with Process.
 //
 // A dead letter in state DeadLetterParked waits for those of its key and topic with smaller offsets. If
-// there are none the error is ErrNotParked.
+// there are none, the error is ErrNotParked.
 func (o *Owner) StoreDeadLetter(ctx context.Context, letter DeadLetter, opts ...BatchOption) (Outcome, error) {
 	if err := o.check(); err != nil {
 		return 0, err

@@ -17,11 +17,11 @@
 //
 //   - What a handler does through the transaction that it is given takes effect exactly once
 //     for each consumer and event id within the retention.
-//   - No outcome is guessed. If the connection is lost during COMMIT, the claim's own id tells
-//     on another connection whether it took effect; where that cannot be found out, the call
-//     says so (ErrOutcomeUnknown).
-//   - A record of a partition takes effect once for ever where a checkpoint is advanced in the
-//     same transaction (Acquire, Owner.Process), and only the partition's latest owner can do that.
+//   - No outcome is guessed. If the connection is lost during COMMIT, the claim's own id tells on
+//     another connection whether it took effect. If that cannot be found out, the error is
+//     ErrOutcomeUnknown.
+//   - A record of a partition takes effect once for ever if the same transaction advances a
+//     checkpoint (Acquire, Owner.Process). Only the partition's latest owner can advance it.
 //   - A batch has the effect of its events one by one.
 //   - A missing or invalid event id is always an error.
 //
@@ -35,10 +35,10 @@
 //
 // # Use
 //
-// Create the tables with "idemctl migrate up" or package schema/migrate, make one Guard for
-// each consumer with New, and call Guard.ProcessIfNew for each event, Guard.ProcessBatch for
-// many, or Guard.ClaimTx inside transactions of your own. Whoever reads partitions of a log gets an Owner
-// for each with Guard.Acquire, or with Guard.Unfenced where no checkpoint is kept, and calls its methods.
-// For Kafka, package kafkaadapter makes these calls. Run a Cleaner to forget old events, with Kafka too.
-// Hooks watch all of it.
+// Create the tables with "idemctl migrate up" or package schema/migrate, make one Guard for each consumer
+// with New, and call Guard.ProcessIfNew for each event, Guard.ProcessBatch for many, or Guard.ClaimTx
+// inside transactions of your own. To process the partitions of a log, get an Owner for each with
+// Guard.Acquire, or with Guard.Unfenced if no checkpoint is kept, and call its methods. For Kafka,
+// package kafkaadapter makes these calls. Run a Cleaner to forget old events, with Kafka too. Hooks watch
+// all of it.
 package idem

@@ -36,33 +36,33 @@ var (
 	ErrSchemaVersion = errors.New("idem: the tables are too old")
 
 	// ErrCannotCleanUp is returned, with the reason, by a cleanup of a table that it cannot read in
-	// heap order: one that is partitioned, has children or is distributed. Delete its expired rows by
-	// a job of your own, partition by partition (docs/operations.md).
+	// heap order: one that is partitioned, has children or is distributed. Delete its expired rows
+	// with a job of your own, partition by partition (docs/operations.md).
 	ErrCannotCleanUp = errors.New("idem: the table processed_events cannot be cleaned up in heap order")
 
 	// ErrConsumerClosed is returned, with the reason, when an operator is renaming or deleting the
-	// consumer. Start the service again when that has ended, with the new name.
+	// consumer. When that has ended, start the service again with the new name.
 	ErrConsumerClosed = errors.New("idem: the consumer is closed")
 
 	// ErrOutcomeUnknown is returned when the connection was lost during COMMIT and within
-	// RetryPolicy.ResolveTimeout no other connection could tell whether it took effect.
-	// Calling again with the same event id is safe, the event is processed once either way,
-	// so IsTransient reports true; the guard itself leaves it to the caller.
+	// RetryPolicy.ResolveTimeout no other connection could tell whether the transaction took
+	// effect. It is safe to call again with the same event id: the event is processed once in
+	// either case. So IsTransient reports true, but the guard does not retry by itself.
 	ErrOutcomeUnknown = errors.New("idem: outcome of the commit unknown")
 
-	// ErrHandlerTx is returned by Commit and Rollback of the transaction that a handler is
-	// given, and in place of sending a statement that would end it, such as COMMIT; they do nothing.
-	// Return nil to commit and an error to roll back. If the handler has ended the transaction all
-	// the same, by the connection (pgx.Tx.Conn), a HandlerError wraps it: the claim and the writes before
-	// that may be committed, without those that came after, so the guard does not try again. Of a batch,
-	// and of records that share a transaction, that is the claims of all.
+	// ErrHandlerTx is returned by Commit and Rollback of the transaction that a handler is given, and
+	// instead of sending a statement that would end it, such as COMMIT; they do nothing. Return nil to
+	// commit and an error to roll back. If the handler ends the transaction in spite of that, through the
+	// connection (pgx.Tx.Conn), a HandlerError wraps this error: the claim and the writes before that may
+	// be committed, without the writes after it, so the guard does not try again. In a batch, and for
+	// records that share a transaction, that applies to the claims of all.
 	ErrHandlerTx = errors.New("idem: the transaction is ended by the guard, not by the handler")
 )
 
-// HandlerError is returned when the handler failed: it returned an error, left the
-// transaction aborted or a query open, took longer than the server allows a transaction, or
-// its writes were refused at COMMIT. Nothing of it took effect (but see ErrHandlerTx) and the
-// event stays claimable. It wraps the handler's own error for errors.Is and errors.As.
+// HandlerError is returned when the handler failed: it returned an error, left the transaction
+// aborted or a query open, took longer than the server allows a transaction, or its writes were
+// refused at COMMIT. Nothing that it did took effect (but see ErrHandlerTx), and the event stays
+// claimable. A HandlerError wraps the handler's own error for errors.Is and errors.As.
 type HandlerError struct {
 	EventID string
 	Err     error
@@ -76,8 +76,8 @@ func (e *HandlerError) Error() string { return "idem: handler failed: " + e.Err.
 // Unwrap returns the handler's own error.
 func (e *HandlerError) Unwrap() error { return e.Err }
 
-// RetentionConflictError is returned when a consumer is registered with another retention
-// than Config.Retention. Either change the configuration (zero takes what is registered), or
+// RetentionConflictError is returned when a consumer is registered with another retention than
+// Config.Retention. Either change the configuration (zero means the registered retention), or
 // change the registration with "idemctl consumer set-retention".
 type RetentionConflictError struct {
 	Consumer   string

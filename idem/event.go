@@ -2,29 +2,28 @@ package idem
 
 import "fmt"
 
-// Event is an event that is to take effect once, one of a batch or a record of a partition.
+// Event is an event that is to take effect once: one of a batch, or a record of a partition.
 type Event struct {
 	// ID is the event id. An empty one is an error, except with ByCheckpoint.
 	ID string
 
-	// ByCheckpoint says that the record has no event id: its Offset and the owner's checkpoint alone
-	// tell whether it is processed, and nothing is stored for it. That is the cheapest way and forgets
-	// nothing, but a record that is produced twice is processed twice. ID, Metadata and Fingerprint do not
-	// count then. Where there is no checkpoint (Guard.ProcessBatch, Guard.Unfenced) the error is
-	// ErrInvalidEventID.
+	// ByCheckpoint says that the record has no event id: only its Offset and the owner's checkpoint tell
+	// whether it is processed, and nothing is stored for it. That is the cheapest way and forgets nothing,
+	// but a record that is produced twice is processed twice. ID, Metadata and Fingerprint are ignored. If
+	// there is no checkpoint (Guard.ProcessBatch, Guard.Unfenced), the error is ErrInvalidEventID.
 	ByCheckpoint bool
 
-	// Offset is the record's place in the partition of an Owner. It does not count in Guard.ProcessBatch.
+	// Offset is the record's offset in the partition of an Owner. Guard.ProcessBatch ignores it.
 	Offset int64
 
 	// Metadata is stored with the claim, unless it is nil.
 	Metadata *Metadata
 
-	// Fingerprint is stored with the claim. If the event was processed before with another one, the
-	// error is a *CollisionError.
+	// Fingerprint is stored with the claim. If the event was processed before with another
+	// fingerprint, the error is a *CollisionError.
 	Fingerprint Fingerprint
 
-	// Data is the caller's own, handed on to a BatchHandler.
+	// Data belongs to the caller and is passed to the BatchHandler.
 	Data any
 }
 

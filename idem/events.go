@@ -17,7 +17,7 @@ import (
 // chunk is how many events one statement claims or forgets.
 const chunk = 1000
 
-// Record is a processed event as the database holds it.
+// Record is a processed event as the database has it.
 type Record struct {
 	EventID string
 	// Key is Key(EventID).
@@ -32,9 +32,9 @@ type Record struct {
 	Metadata json.RawMessage
 }
 
-// IsProcessed reports whether a committed transaction processed the event. It is for people
-// and reports; to decide whether to process, use ProcessIfNew or ClaimTx: between this answer
-// and what is done about it another consumer may process the event.
+// IsProcessed reports whether a committed transaction processed the event. Use it for people and
+// reports only. To decide whether to process an event, use ProcessIfNew or ClaimTx: after this
+// answer, another process may process the event before you do.
 func (g *Guard) IsProcessed(ctx context.Context, eventID string) (bool, error) {
 	_, err := g.Lookup(ctx, eventID)
 	if errors.Is(err, ErrNotFound) {
@@ -44,8 +44,8 @@ func (g *Guard) IsProcessed(ctx context.Context, eventID string) (bool, error) {
 	return err == nil, err
 }
 
-// Lookup returns who processed the event and when. It returns ErrNotFound if nobody did, or
-// if it is forgotten.
+// Lookup returns who processed the event and when. It returns ErrNotFound if nobody did, or if the
+// event is forgotten.
 func (g *Guard) Lookup(ctx context.Context, eventID string) (Record, error) {
 	if err := validateEventID(eventID); err != nil {
 		return Record{}, err
@@ -69,9 +69,9 @@ func (g *Guard) Lookup(ctx context.Context, eventID string) (Record, error) {
 	}, nil
 }
 
-// MarkAllProcessed marks many events as processed, 1,000 to a statement, and returns how many
-// were not before. It is for taking over what another system has processed. If it fails half
-// way, or a connection is lost, calling it again is safe; the count may then miss some.
+// MarkAllProcessed marks many events as processed, 1,000 to a statement, and returns how many were
+// not marked before. Use it to import the events that another system has processed. If it fails
+// half way, or a connection is lost, it is safe to call it again; the count may then be too low.
 func (g *Guard) MarkAllProcessed(ctx context.Context, eventIDs []string) (int64, error) {
 	keys, err := distinctKeys(eventIDs)
 	if err != nil {
@@ -103,9 +103,9 @@ func (g *Guard) MarkAllProcessed(ctx context.Context, eventIDs []string) (int64,
 	return marked, nil
 }
 
-// Forget makes events claimable again, so that they are processed when they are next
-// delivered, and returns how many were known. Unknown ones are no error. If a connection is
-// lost the count may miss some.
+// Forget makes events claimable again, so that they are processed when they are next delivered. It
+// returns how many of them were known. Unknown events are not an error. If a connection is lost,
+// the count may be too low.
 func (g *Guard) Forget(ctx context.Context, eventIDs ...string) (int64, error) {
 	keys, err := distinctKeys(eventIDs)
 	if err != nil {

@@ -11,32 +11,32 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 )
 
-// ExecIfNew is ProcessIfNew for business logic that is nothing but statements: those that queue
-// puts into b. BEGIN, the claim, the statements and COMMIT travel in one round trip (two where
-// pgx first has to prepare a statement). The statements run in their order and take effect
-// together with the claim or not at all. Nothing queued is MarkProcessed.
+// ExecIfNew is ProcessIfNew for business logic that consists of statements only: those that queue
+// puts into b. BEGIN, the claim, the statements and COMMIT take one round trip (two if pgx first
+// has to prepare a statement). The statements run in their order and take effect together with the
+// claim or not at all. If queue puts nothing into b, the call is MarkProcessed.
 //
-// queue is called once for each attempt, before a connection is taken. Its error, and that of a
-// statement, comes back in a *HandlerError, and the event stays claimable. Statements must not end
-// the transaction (ErrHandlerTx). The end of ctx stops them; whether the COMMIT was quicker is
-// found out, which may go on for RetryPolicy.ResolveTimeout.
+// queue is called once for each attempt, before a connection is taken. Its error, or the error of a
+// statement, is returned in a *HandlerError, and the event stays claimable. Statements must not end
+// the transaction (ErrHandlerTx). The end of ctx stops them. The guard then finds out whether the
+// COMMIT was faster, which may take RetryPolicy.ResolveTimeout.
 //
-// Transient errors and lost connections are dealt with as in ProcessIfNew. But everything is sent at
-// once, and where a connection was lost the server may still have it to read when the search for the
-// outcome finds no claim. Trying again tells; if no attempt is left, or another one fails, the error
-// wraps ErrOutcomeUnknown.
+// Transient errors and lost connections are handled as in ProcessIfNew, with one difference. Because
+// everything is sent at once, a server whose connection was lost may still have to read it when the
+// search for the outcome finds no claim. Another attempt finds out. If no attempt is left, or the
+// other attempt fails, the error wraps ErrOutcomeUnknown.
 //
-// Nothing comes back from the statements, and one with a callback (the methods of
+// The results of the statements are not returned, and a statement with a callback (the methods of
 // pgx.QueuedQuery) is refused with ErrInvalidConfig. The COMMIT is under way before a callback
-// runs, so its error could undo nothing; and if the answer is lost, no callback runs for what is
-// committed. What is to depend on a result must fail in the database, by a constraint for
-// instance, or needs ProcessIfNew.
+// would run, so the callback's error could undo nothing; and if the answer is lost, no callback
+// would run for what is committed. Logic that depends on a result must fail in the database, by a
+// constraint for instance, or needs ProcessIfNew.
 //
-// A duplicate costs more than with ProcessIfNew, because it shows as an error: the server logs it
-// and keeps a dead row until the next vacuum, and pgx prepares the statements again. So this is for
-// events that as a rule come once.
+// A duplicate costs more than with ProcessIfNew, because it is an error of the server: the server
+// logs it and keeps a dead row until the next vacuum, and pgx prepares the statements again. So use
+// ExecIfNew for events that usually come once.
 //
-// It advances no checkpoint; Owner.Process does.
+// ExecIfNew advances no checkpoint; Owner.Process does.
 func (g *Guard) ExecIfNew(ctx context.Context, eventID string, queue func(b *pgx.Batch) error, opts ...ExecOption) (Outcome, error) {
 	c, err := newCall(g, OpExec, eventID, opts)
 	if err != nil {

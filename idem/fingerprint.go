@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// Fingerprint tells payloads apart. The claim of an event keeps it, so that an event that comes with the
-// same id and another payload is noticed: an id that is not unique, or a producer's mistake. Zero
-// stands for none.
+// Fingerprint tells payloads apart. It is stored with the claim of an event, so that an event with the
+// same id and another payload is noticed: the id is not unique, or a producer made a mistake. Zero means
+// none.
 type Fingerprint int64
 
-// FingerprintOf returns the fingerprint of a payload: the first 8 bytes of SHA-256. Two payloads have one
-// fingerprint by chance in one of 10^19 cases.
+// FingerprintOf returns the fingerprint of a payload: the first 8 bytes of SHA-256. Two payloads have the
+// same fingerprint by chance in one of 10^19 cases.
 func FingerprintOf(payload []byte) Fingerprint {
 	hash := sha256.Sum256(payload)
 
 	return max(1, Fingerprint(binary.BigEndian.Uint64(hash[:8])>>1))
 }
 
-// CollisionError is returned when an event was processed before with another payload
-// (WithFingerprint, Event.Fingerprint). Nothing of this call took effect. Either the payload does
-// not matter, and the event is a duplicate; or two events have one id, and this one was not processed.
+// CollisionError is returned when an event was processed before with another payload (WithFingerprint,
+// Event.Fingerprint). Nothing of this call took effect. Either the payload does not matter, and the
+// event is a duplicate. Or two events have one id, and this one was not processed.
 type CollisionError struct {
 	EventID     string
 	Fingerprint Fingerprint // of this call's payload

@@ -53,10 +53,10 @@ func New(pool *pgxpool.Pool, config Config) (*Guard, error) {
 	}, nil
 }
 
-// Consumer is the name whose events the guard judges.
+// Consumer returns the name of the consumer.
 func (g *Guard) Consumer() string { return g.config.Consumer }
 
-// Pool is the pool that the guard was made with.
+// Pool returns the pool that New was given.
 func (g *Guard) Pool() *pgxpool.Pool { return g.pool }
 
 // check refuses a Guard that is not made by New.

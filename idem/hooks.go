@@ -5,10 +5,10 @@ import (
 	"errors"
 )
 
-// Hooks watch what a Guard does, for traces and metrics. They are called in the goroutine of the call
-// that they watch, by many at the same time, and the call waits for them. A panic of theirs is the call's: the
-// transaction is rolled back, unless it is committed already. Unset ones cost nothing. Calls that are refused
-// before any I/O call none.
+// Hooks watch what a Guard does, for traces and metrics. They are called in the goroutine of the call that
+// they watch, by many calls at the same time, and the call waits for them. If a hook panics, so does the call:
+// the transaction is rolled back, unless it is committed already. Hooks that are not set cost nothing. Calls
+// that are refused before any I/O call no hooks.
 type Hooks struct {
 	// Process watches one call for one event, with all its attempts: ProcessIfNew, ExecIfNew and
 	// MarkProcessed of the Guard, Process, StoreDeadLetter and Replay of an Owner.
@@ -18,29 +18,30 @@ type Hooks struct {
 	Batch Hook[Op, BatchEnd]
 
 	// Claim watches BEGIN and the claim of one attempt, which wait for other transactions that claim
-	// the same events. ExecIfNew and MarkProcessed have none, since they send all at once.
+	// the same events. ExecIfNew and MarkProcessed do not call it, because they send everything at
+	// once.
 	Claim Hook[Op, ClaimEnd]
 
 	// Handler watches one run of a Handler or BatchHandler.
 	Handler Hook[Op, HandlerEnd]
 
-	// Commit watches the COMMIT behind it.
+	// Commit watches the COMMIT after the handler.
 	Commit Hook[Op, CommitEnd]
 
 	// Cleanup watches a pass of CleanupOldEvents.
 	Cleanup Hook[Op, CleanupEnd]
 }
 
-// Hook is called when something begins, with what is known of it then (B), and when it ends, with what came
-// of it (E). Either function may be nil.
+// Hook is called when something begins, with what is known then (B), and when it ends, with the result (E).
+// Either function may be nil.
 type Hook[B, E any] struct {
-	// Begin returns the context with which the call goes on, as a rule one made of ctx. What it
-	// carries, a span for instance, is there for the hooks within, for the handler, for the tracer of
-	// pgx and for End. nil stands for ctx itself.
+	// Begin returns the context with which the call goes on, usually derived from ctx. What it
+	// carries, a span for instance, reaches the hooks within, the handler, pgx's tracer and End. nil
+	// means ctx itself.
 	Begin func(ctx context.Context, begin B) context.Context
 
-	// End is called with the context that Begin has returned and with what Begin got, always, even if a
-	// handler has panicked. The context may have ended.
+	// End is always called, even if a handler has panicked, with the context that Begin has returned
+	// and with the argument of Begin. The context may have ended.
 	End func(ctx context.Context, begin B, end E)
 }
 
@@ -61,26 +62,26 @@ func (h Hook[B, E]) end(ctx context.Context, begin B, end E) {
 	}
 }
 
-// Op says what a hook is called for.
+// Op is the call that a hook watches.
 type Op struct {
 	Kind     OpKind
 	Consumer string // empty for a cleanup, which is for all
 
-	// EventID is the event's id, or the record's place where it has none. Empty for a batch and a
+	// EventID is the event's id, or the record's place if it has no id. Empty for a batch and a
 	// cleanup.
 	EventID string
 
-	// Partition and Offset are the record's place, or that of the batch's first record, for calls of an
-	// Owner. Zero for others.
+	// Partition and Offset are the place of the record, or of the batch's first record, for calls of an
+	// Owner. Zero for other calls.
 	Partition Partition
 	Offset    int64
 
-	// Events is how many events it is about: those of the batch, or of the part of it that is
-	// claimed together, or those that the handler is given.
+	// Events is the number of events: of the batch, of the part of it that is claimed together, or
+	// of what the handler is given.
 	Events int
 }
 
-// OpKind is the call that a hook is called for.
+// OpKind is the kind of call that a hook watches.
 type OpKind uint8
 
 // The kinds.
@@ -146,7 +147,7 @@ type ClaimEnd struct {
 }
 
 // HandlerEnd is how a run of a handler ended. Err is nil or a *HandlerError; if the handler has panicked or
-// ended its goroutine it is another one that says so.
+// ended its goroutine, it is another error that says so.
 type HandlerEnd struct{ Err error }
 
 // CommitEnd is how a COMMIT ended.

@@ -13,11 +13,10 @@ import (
 // it: use its hash.
 const MaxEventIDBytes = 4096
 
-// Key returns the key under which the table processed_events holds an event id; the SQL
-// function event_key computes the same. A lower-case UUID in canonical form is its own key.
-// Everything else, UUIDs of version 8 included, becomes a version 8 UUID (RFC 9562, 5.8)
-// made of the first 122 free bits of SHA-256(id), so that no event id can be chosen to have
-// another one's key.
+// Key returns the key under which the table processed_events holds an event id; the SQL function
+// event_key computes the same. A lower-case UUID in canonical form is its own key. Everything else,
+// UUIDs of version 8 included, becomes a version 8 UUID (RFC 9562, 5.8) made of the first 16 bytes
+// of SHA-256(id), so that nobody can choose an event id that has the key of another one.
 func Key(eventID string) uuid.UUID {
 	if isOwnKey(eventID) {
 		return uuid.MustParse(eventID)

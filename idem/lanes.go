@@ -7,11 +7,11 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 )
 
-// Lanes returns n owners of the partition for as many goroutines, each of which processes a part of
-// the records behind Next, its own ones in their order. Each has a checkpoint of its own, by
-// which its lost commits are noticed; the partition's is advanced by Advance when all records before
-// are processed. Whoever acquires the partition fences the lanes too. Calling it again replaces them.
-// Lanes of an unfenced owner are unfenced owners.
+// Lanes returns n owners of the partition for n goroutines. Each processes a part of the records from
+// Next on, in their order. Each lane has a checkpoint of its own, by which lost commits are noticed.
+// Advance moves the partition's checkpoint when all records before are processed. Whoever acquires
+// the partition fences the lanes too. A second call replaces the lanes. Lanes of an unfenced owner
+// are unfenced owners.
 func (o *Owner) Lanes(ctx context.Context, n int) ([]*Owner, error) {
 	if err := o.check(); err != nil {
 		return nil, err

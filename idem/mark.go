@@ -9,12 +9,12 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// MarkProcessed claims an event without processing it, so that it counts as processed from
-// then on. It returns Processed, or AlreadyProcessed if the event was processed before. It is one
-// statement and one round trip (two where pgx first has to prepare it), in a transaction of its own at the
-// session's isolation level.
+// MarkProcessed claims an event without processing it, so that it counts as processed from then on. It
+// returns Processed, or AlreadyProcessed if the event was processed before. It is one statement and one
+// round trip (two if pgx first has to prepare it), in a transaction of its own at the session's isolation
+// level.
 //
-// Transient errors and lost connections are dealt with as in ExecIfNew.
+// Transient errors and lost connections are handled as in ExecIfNew.
 func (g *Guard) MarkProcessed(ctx context.Context, eventID string, opts ...ClaimOption) (Outcome, error) {
 	c, err := newCall(g, OpMark, eventID, opts)
 	if err != nil {

@@ -19,23 +19,23 @@ const (
 	maxMetadataNumber    = 1000 // digits
 )
 
-// Metadata is kept with the claim for people who look into it later (Lookup, "idemctl show",
-// the view events). The guard itself never reads it. Zero fields are left out.
+// Metadata is stored with the claim for people who look at it later (Lookup, "idemctl show", the
+// view events). The guard itself never reads it. Zero fields are left out.
 type Metadata struct {
-	// Topic, Partition and Offset are the record's place in Kafka; the latter two count only
-	// where Topic is set.
+	// Topic, Partition and Offset are the record's place in Kafka; Partition and Offset are stored
+	// only if Topic is set.
 	Topic     string
 	Partition int32
 	Offset    int64
-	// Key is the record's key. One of more than 1 KiB is left out.
+	// Key is the record's key. A key of more than 1 KiB is left out.
 	Key []byte
-	// ProducerTime is the record's timestamp. One beyond the year 9999 is left out.
+	// ProducerTime is the record's timestamp. A time after the year 9999 is left out.
 	ProducerTime time.Time
 	// Host is the machine that processes the event.
 	Host string
 	// Attempt is the number of this delivery or try, from 1.
 	Attempt int
-	// User is the service's own: any JSON value of at most 64 KiB.
+	// User is for the service's own use: any JSON value of at most 64 KiB.
 	User json.RawMessage
 }
 

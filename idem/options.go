@@ -87,8 +87,8 @@ func WithFingerprint(f Fingerprint) ClaimOption { //nolint:ireturn // Its type s
 	}}
 }
 
-// WithHandlerDuration adds how long the handler took to the stored metadata, as handler_ms.
-// It costs three more statements in the transaction. A role that the handler sets does not matter.
+// WithHandlerDuration adds how long the handler took to the stored metadata, as handler_ms. It
+// costs three more statements in the transaction. It works with a handler that sets its role.
 // Nothing is stored for an event that is claimed by its checkpoint alone.
 func WithHandlerDuration() RecordOption { //nolint:ireturn // Its type says which calls take it.
 	return recordOption{func(o *options) error {
@@ -98,7 +98,7 @@ func WithHandlerDuration() RecordOption { //nolint:ireturn // Its type says whic
 	}}
 }
 
-// WithIsolation runs the call at another isolation level than Config.Isolation.
+// WithIsolation sets the isolation level of the call, instead of Config.Isolation.
 func WithIsolation(level pgx.TxIsoLevel) BatchOption { //nolint:ireturn // Its type says which calls take it.
 	return batchOption{func(o *options) error {
 		o.isolation = level
@@ -107,7 +107,7 @@ func WithIsolation(level pgx.TxIsoLevel) BatchOption { //nolint:ireturn // Its t
 	}}
 }
 
-// WithRetry retries the call's transient errors by another policy than Config.Retry.
+// WithRetry sets the policy for the call's transient errors, instead of Config.Retry.
 func WithRetry(p RetryPolicy) BatchOption { //nolint:ireturn // Its type says which calls take it.
 	return batchOption{func(o *options) error {
 		o.retry = p.withDefaults()

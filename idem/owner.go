@@ -16,18 +16,18 @@ import (
 var (
 	// ErrFenced is returned when another owner has acquired the partition: nothing was committed
 	// (unless the error also wraps ErrOutcomeUnknown), and nothing of this owner ever will be. Stop
-	// working on the partition; Acquire begins anew.
+	// working on the partition; to own it again, call Acquire.
 	ErrFenced = errors.New("idem: another owner has acquired the partition")
 
-	// ErrRewound is returned when the checkpoint stands lower than this owner has left it: the
-	// database has lost its latest commits, by a failover to a standby without them for instance.
-	// The effects and claims behind the checkpoint are lost with it, and nothing was committed. Call
+	// ErrRewound is returned when the checkpoint is lower than this owner has left it: the database
+	// has lost its latest commits, for instance by a failover to a standby that lacks them. The
+	// effects and claims of those commits are lost too, and this call committed nothing. Call
 	// Acquire and read again from Owner.Next.
 	ErrRewound = errors.New("idem: the database went back in time")
 
-	// ErrCheckpointGone is returned when the checkpoint of the owner's partition is not there any
-	// more: an operator has renamed or deleted the consumer, the tables were made anew, or this is
-	// another database. Nothing was committed. Find out which before you go on.
+	// ErrCheckpointGone is returned when the checkpoint of the owner's partition no longer exists:
+	// an operator has renamed or deleted the consumer, the tables were created anew, or this is
+	// another database. Nothing was committed. Find out which it is before you go on.
 	ErrCheckpointGone = errors.New("idem: the partition's checkpoint is gone")
 )
 
@@ -37,15 +37,15 @@ var (
 // processed again, however old it is.
 //
 // Acquire gives each owner a random token, and a transaction of an earlier owner fails with
-// ErrFenced: the fencing token of Martin Kleppmann, "How to do distributed locking", 2016. The
-// checkpoint moves only from where the owner last saw it, so that a database that has lost commits
-// is noticed (ErrRewound).
+// ErrFenced (the fencing token of Martin Kleppmann, "How to do distributed locking", 2016). The
+// checkpoint moves only from where the owner last saw it, so the owner notices a database that has
+// lost commits (ErrRewound).
 //
-// Guard.Unfenced returns an Owner without a token and a checkpoint, for consumers that know their records
-// by the event ids alone.
+// Guard.Unfenced returns an Owner without a token and a checkpoint, for consumers that recognize their
+// records by the event ids alone.
 //
-// An Owner may be used by one goroutine at a time, but Replay, and an unfenced owner, by any number. Lanes
-// returns owners for several goroutines.
+// Only one goroutine at a time may use an Owner. Any number may call Replay or use an unfenced owner.
+// Lanes returns owners for several goroutines.
 type Owner struct {
 	guard     *Guard
 	partition Partition
@@ -69,9 +69,9 @@ type Owner struct {
 
 // Unfenced returns an owner of a partition for a consumer that keeps no checkpoints: events are claimed by
 // their ids alone, so that any number of unfenced owners of one partition may work at the same time. It has
-// the methods of an Owner, so that callers need not tell the two apart: those that are about the token
-// or the checkpoint (Advance, Reset, Begin, End, Verify) do nothing and return no error. Records that
-// have no event id are an error.
+// the methods of an Owner, so that callers can treat both alike: the methods for the token or the
+// checkpoint (Advance, Reset, Begin, End, Verify) do nothing and return no error. A record without an event
+// id is an error.
 func (g *Guard) Unfenced(p Partition) *Owner { return &Owner{guard: g, partition: p} }
 
 // fenced reports whether the owner has a token and a checkpoint.
@@ -94,21 +94,22 @@ func (o *Owner) onPool(ctx context.Context, statement func(g *Guard, conn db.DBT
 	return o.guard.onPool(ctx, func(conn db.DBTX) error { return statement(o.guard, conn) })
 }
 
-// Partition is what the owner was made for.
+// Partition returns the partition of the owner.
 func (o *Owner) Partition() Partition { return o.partition }
 
-// Next is where to go on: the first offset that this owner does not know to be processed. It is 0 of an
-// unfenced owner.
+// Next returns where to go on: the first offset that this owner does not know to be processed. For an
+// unfenced owner it is 0.
 func (o *Owner) Next() int64 { return o.seen.Load() }
 
-// Token tells this owner from all others, of whatever partition. It is empty of an unfenced owner.
+// Token returns the owner's token, which no other owner has, of any partition. For an unfenced
+// owner it is empty.
 func (o *Owner) Token() string { return o.token }
 
-// IsNew reports whether Acquire has made the checkpoint (AcquireOptions.Start).
+// IsNew reports whether Acquire has created the checkpoint (AcquireOptions.Start).
 func (o *Owner) IsNew() bool { return o.isNew }
 
-// SetByOperator reports whether an operator has set the checkpoint since somebody last owned the
-// partition, or noted where it is to begin.
+// SetByOperator reports whether an operator has set the checkpoint since the partition last had an
+// owner, or has created it.
 func (o *Owner) SetByOperator() bool { return o.setByOperator }
 
 // Recreated reports whether the checkpoint belongs to another topic that had the same name. Call
@@ -120,7 +121,7 @@ func (o *Owner) Recreated() bool {
 }
 
 // LeaderEpoch returns Kafka's leader epoch of the record before Next, or -1 if it is not known. A log
-// that was truncated and filled anew has another epoch there (KIP-320).
+// that was truncated and filled again has another epoch there (KIP-320).
 func (o *Owner) LeaderEpoch() int32 {
 	if o.leaderEpoch == nil {
 		return -1
@@ -129,9 +130,8 @@ func (o *Owner) LeaderEpoch() int32 {
 	return *o.leaderEpoch
 }
 
-// SetLeaderEpoch says in which leader epoch the records that follow were written. It is stored with
-// the checkpoint, the next time that this advances. -1 stands for not known. It does nothing if the owner is
-// unfenced.
+// SetLeaderEpoch sets the leader epoch in which the records that follow were written. It is stored the next
+// time that the checkpoint advances. -1 means unknown. It does nothing if the owner is unfenced.
 func (o *Owner) SetLeaderEpoch(epoch int32) {
 	if o.fenced() && epoch >= 0 && epoch != o.LeaderEpoch() {
 		o.leaderEpoch = &epoch
@@ -154,9 +154,9 @@ func (o *Owner) passed(next int64) {
 	}
 }
 
-// Advance moves the checkpoint forward to next, for records that needed no transaction: duplicates,
-// or places in the log without a record, or those that lanes have processed. It does nothing if it is
-// there already, or if the owner is unfenced.
+// Advance moves the checkpoint forward to next, for records that needed no transaction (duplicates),
+// offsets without a record, and records that lanes have processed. It does nothing if the checkpoint
+// is there already, or if the owner is unfenced.
 func (o *Owner) Advance(ctx context.Context, next int64) error {
 	if err := o.check(); err != nil || !o.fenced() || next <= o.Next() {
 		return err
@@ -237,10 +237,10 @@ func (o *Owner) lockParams() db.CheckpointLockParams {
 	return db.CheckpointLockParams{ConsumerID: o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, Lane: o.lane}
 }
 
-// Verify finds out whether the partition is still this owner's and the database still has what the
-// owner has committed, for a partition in which nothing happens: else its next transaction tells. The
-// errors are ErrFenced, ErrRewound, ErrCheckpointGone, or those of the connection. It does nothing if the
-// owner is unfenced.
+// Verify checks whether this owner still owns the partition and the database still has what the owner has
+// committed. Call it for a partition in which nothing happens; otherwise the next transaction finds out.
+// The errors are ErrFenced, ErrRewound, ErrCheckpointGone, or those of the connection. It does nothing if
+// the owner is unfenced.
 func (o *Owner) Verify(ctx context.Context) error {
 	if err := o.check(); err != nil || !o.fenced() {
 		return err
@@ -287,9 +287,9 @@ func (o *Owner) verify(ctx context.Context, conn db.DBTX) error {
 	return nil
 }
 
-// Reset sets the checkpoint to next, even back, for a log that has become another one, or for a place
-// that an operator has chosen: records from there on are processed, unless their event ids are known. Lanes
-// end (ErrFenced); make new ones. It does nothing if the owner is unfenced.
+// Reset sets the checkpoint to next, even backward: for a topic that was created anew, or for an offset
+// that an operator has chosen. Records from there on are processed, unless their event ids are known. Lanes
+// end (ErrFenced); call Lanes again. Reset does nothing if the owner is unfenced.
 func (o *Owner) Reset(ctx context.Context, next int64) error {
 	if err := o.check(); err != nil || !o.fenced() {
 		return err
@@ -310,21 +310,21 @@ func (o *Owner) Reset(ctx context.Context, next int64) error {
 	return err
 }
 
-// Begin notes that this owner begins to process the record at offset and returns how many owners in a
-// row have, this one included, each counted once. An owner that ended while it processed its
-// first record shows here: a record that kills its process is begun by one after the other. Call
-// it for the first record after Acquire. End clears the mark after an orderly stop. Of an unfenced owner
-// it returns 0: nobody counts.
+// Begin stores that this owner begins to process the record at offset. It returns how many owners in a
+// row have begun with that record, this one included, each counted once. The number grows if owner after
+// owner ends while it processes its first record, as happens with a record that kills its process. Call
+// Begin for the first record after Acquire. End clears the mark after an orderly stop. For an unfenced
+// owner Begin returns 0.
 func (o *Owner) Begin(ctx context.Context, offset int64) (owners int, err error) {
 	owners, _, err = o.begin(ctx, offset, true)
 
 	return owners, err
 }
 
-// BeginDecoding is Begin for bytes that are to be decoded first: what kills a process may do so
-// already then. decoded reports whether one of the owners has called Begin for the same offset, and so
-// lived to see the record. Call Begin once the record is decoded; while owners are few there is no
-// need to. Of an unfenced owner it returns 0 and false.
+// BeginDecoding is Begin for bytes that are to be decoded first, because decoding can kill the process
+// too. decoded reports whether one of the owners has called Begin for the same offset, and so has
+// decoded the record. Call Begin when the record is decoded; that is not needed as long as the number
+// of owners is small. For an unfenced owner BeginDecoding returns 0 and false.
 func (o *Owner) BeginDecoding(ctx context.Context, offset int64) (owners int, decoded bool, err error) {
 	return o.begin(ctx, offset, false)
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 )
 
-// ParkedKeys are the record keys of a partition that have unresolved dead letters. Whoever keeps the
-// order of a key's records parks the later ones behind those. It holds hashes: it may take a key for
-// another one, and it does not learn what others resolve. StoreDeadLetter finds both out
+// ParkedKeys are the record keys of a partition that have unresolved dead letters. To keep the order
+// of a key's records, park the later ones behind those. The map holds hashes, so two keys may be
+// mixed up, and it does not learn what others resolve. StoreDeadLetter finds out both
 // (ErrNotParked).
 type ParkedKeys map[int64]int64 // the offset of the last dead letter, by the key's hash
 
@@ -24,7 +24,7 @@ func (p ParkedKeys) Has(key []byte) bool {
 	return ok
 }
 
-// Add notes that a record of the key is stored as a dead letter.
+// Add adds a record of the key that is stored as a dead letter.
 func (p ParkedKeys) Add(key []byte, offset int64) {
 	if key != nil {
 		hash := keyHash(key)
@@ -32,7 +32,7 @@ func (p ParkedKeys) Add(key []byte, offset int64) {
 	}
 }
 
-// Remove notes that nothing of the key is unresolved before the offset.
+// Remove says that no dead letter of the key before offset is unresolved.
 func (p ParkedKeys) Remove(key []byte, offset int64) {
 	if hash := keyHash(key); p[hash] < offset {
 		delete(p, hash)
@@ -46,8 +46,8 @@ func keyHash(key []byte) int64 {
 	return int64(binary.BigEndian.Uint64(hash[:8])) //nolint:gosec // All 64 bits are meant.
 }
 
-// ParkedKeys returns the record keys with unresolved dead letters. While a partition has an owner nobody
-// else adds any, so once is enough. (Unfenced ones do not know of each other.)
+// ParkedKeys returns the record keys that have unresolved dead letters. While a partition has an owner,
+// nobody else adds any, so one call is enough. (Unfenced owners do not know of each other.)
 func (o *Owner) ParkedKeys(ctx context.Context) (ParkedKeys, error) {
 	keys := ParkedKeys{}
 	err := o.onPool(ctx, func(g *Guard, conn db.DBTX) error {

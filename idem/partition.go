@@ -14,7 +14,7 @@ type Partition struct {
 	Topic  string
 	Number int32
 
-	// TopicID tells a topic from one of the same name that was deleted before. Zero if unknown.
+	// TopicID tells a topic from a deleted one of the same name. Zero if unknown.
 	TopicID uuid.UUID
 }
 

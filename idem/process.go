@@ -12,32 +12,31 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 )
 
-// Handler is the business logic for one event. What it does through tx takes effect together
-// with the claim of the event or not at all. It may run several times for one event, but only
-// one run ever commits; what it does outside tx may be repeated. It neither commits nor rolls
-// back tx (ErrHandlerTx); tx.Begin gives savepoints. tx must not be used after the return.
+// Handler is the business logic for one event. What it does through tx takes effect together with
+// the claim of the event or not at all. It may run several times for one event, but only one run
+// ever commits; what it does outside tx may be repeated. It must neither commit nor roll back tx
+// (ErrHandlerTx); use tx.Begin for savepoints. Do not use tx after the handler has returned.
 //
-// Statements that would end the transaction are not sent. tx.Conn gives a way around that: a transaction
-// that was ended is noticed, but not one that was ended and begun again: what follows is committed
-// without the claim.
+// Statements that would end the transaction are not sent. A handler can work around that with tx.Conn.
+// The guard notices a transaction that was ended in this way, but not one that was ended and begun
+// again: what follows is then committed without the claim.
 type Handler func(ctx context.Context, tx pgx.Tx) error
 
-// ProcessIfNew runs fn for an event unless the event was processed before. It begins a
-// transaction, claims the event, runs fn and commits; so fn takes effect exactly once for each
-// event id of a consumer within the retention, whatever crashes and whoever else tries at the
-// same time. A concurrent duplicate waits for the first to end and then is AlreadyProcessed,
-// or processes the event itself if the first rolled back.
+// ProcessIfNew runs fn for an event unless the event was processed before. It begins a transaction,
+// claims the event, runs fn and commits. So fn takes effect exactly once for each event id of a
+// consumer within the retention, whatever crashes and whoever else tries at the same time. A
+// concurrent duplicate waits for the first call to end. It then returns AlreadyProcessed, or
+// processes the event itself if the first call rolled back.
 //
-// If fn returns an error, everything is rolled back, the event stays claimable and the error
-// comes back in a *HandlerError. If fn panics, everything is rolled back and the panic goes
-// on. Transient errors, also those that fn hits in tx, are retried by the RetryPolicy; fn then
-// runs again in a new transaction. If the connection is lost during COMMIT, ProcessIfNew finds
-// out on another connection what became of it, or returns an error that wraps
+// If fn returns an error, everything is rolled back, the event stays claimable and the error is
+// returned in a *HandlerError. If fn panics, everything is rolled back and the panic goes on.
+// Transient errors, including those that fn gets from tx, are retried by the RetryPolicy; fn then
+// runs again in a new transaction. If the connection is lost during COMMIT, ProcessIfNew finds out
+// on another connection what became of the transaction, or returns an error that wraps
 // ErrOutcomeUnknown.
 //
-// If ctx has ended by the time that fn returns, nothing is committed. The end of ctx no longer
-// stops a COMMIT under way: it and the search for its outcome may go on for
-// RetryPolicy.ResolveTimeout.
+// If ctx has ended when fn returns, nothing is committed. The end of ctx does not stop a COMMIT
+// that is under way: the COMMIT and the search for its outcome may take RetryPolicy.ResolveTimeout.
 func (g *Guard) ProcessIfNew(ctx context.Context, eventID string, fn Handler, opts ...ProcessOption) (Outcome, error) {
 	c, err := newCall(g, OpProcess, eventID, opts)
 	if err != nil {

@@ -11,10 +11,11 @@ import (
 // or not. The error is ErrFenced if another owner has acquired the partition, ErrRewound if the
 // database has lost what this one had committed, and ErrCheckpointGone if it has no checkpoint any more.
 //
-// Records must come in their order. One whose event id is known leaves the checkpoint where it
-// is until a later one, or Advance, takes it along: a duplicate costs no COMMIT.
+// Process the records in their order. A record whose event id is known does not move the
+// checkpoint: a later record, or Advance, moves it over the duplicate, which therefore costs no
+// COMMIT.
 //
-// Of an unfenced owner it is Guard.ProcessIfNew.
+// For an unfenced owner it is Guard.ProcessIfNew.
 func (o *Owner) Process(ctx context.Context, e Event, fn Handler, opts ...RecordOption) (Outcome, error) {
 	c, err := newRecordCall(o, OpProcess, e, opts)
 	if err != nil {
@@ -26,10 +27,11 @@ func (o *Owner) Process(ctx context.Context, e Event, fn Handler, opts ...Record
 
 // ProcessBatch is Guard.ProcessBatch for records of the partition, in the order of their offsets: the
 // same transaction advances the checkpoint over them. It stops at the first event that cannot be
-// processed, because the checkpoint must not go beyond it: deal with that event
-// (StoreDeadLetter, for instance) and call again with those behind it. Errors are as with Process.
+// processed, because the checkpoint must not go beyond that event. Handle the event (with
+// StoreDeadLetter, for instance) and call ProcessBatch again with the events after it. Errors are as
+// with Process.
 //
-// That of an unfenced owner stops there too, and advances nothing.
+// For an unfenced owner it stops there too, and advances nothing.
 func (o *Owner) ProcessBatch(ctx context.Context, events []Event, fn BatchHandler, opts ...BatchOption) ([]BatchResult, error) {
 	if err := o.check(); err != nil {
 		return nil, err

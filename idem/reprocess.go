@@ -6,8 +6,8 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 )
 
-// FillDeadLetter stores the record that a requested dead letter stands for, once it has been read from
-// the log: time, key, value and headers.
+// FillDeadLetter stores the record of a requested dead letter when it has been read from the log:
+// time, key, value and headers.
 func (o *Owner) FillDeadLetter(ctx context.Context, letter DeadLetter) error {
 	params := db.DeadLetterFillParams{
 		ID: letter.ID, RecordTime: timestamptz(letter.Time), RecordKey: letter.Key, RecordValue: letter.Value,
@@ -21,7 +21,8 @@ func (o *Owner) FillDeadLetter(ctx context.Context, letter DeadLetter) error {
 	})
 }
 
-// ExpireDeadLetter resolves a requested dead letter whose record is not in the log, for that reason.
+// ExpireDeadLetter resolves a requested dead letter whose record is not in the log. The reason is
+// stored.
 func (o *Owner) ExpireDeadLetter(ctx context.Context, letter DeadLetter, reason error) error {
 	return o.onPool(ctx, func(g *Guard, conn db.DBTX) error {
 		return g.queries.DeadLetterExpire(ctx, conn, db.DeadLetterExpireParams{ConsumerID: g.consumer, ID: letter.ID, Error: cleanText(reason.Error())})

@@ -15,8 +15,8 @@ import (
 // time in a new transaction and from the start. Other errors are never retried. Zero fields
 // have defaults.
 type RetryPolicy struct {
-	// MaxAttempts is how often a call is tried in all. Default 5; 1 never retries; Unlimited
-	// goes on until the context ends.
+	// MaxAttempts is how often a call is tried in total. Default 5; 1 never retries; Unlimited
+	// retries until the context ends.
 	MaxAttempts int
 
 	// InitialBackoff and MaxBackoff bound the pauses: before attempt n+1 the pause is
@@ -26,7 +26,7 @@ type RetryPolicy struct {
 	InitialBackoff time.Duration
 	MaxBackoff     time.Duration
 
-	// ResolveTimeout bounds what goes on after the context ended or the connection was lost:
+	// ResolveTimeout bounds what continues after the context has ended or the connection was lost:
 	// a COMMIT under way, a ROLLBACK, and the search for a COMMIT's outcome. Default 10 s.
 	ResolveTimeout time.Duration
 }

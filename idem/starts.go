@@ -8,10 +8,10 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 )
 
-// InsertStarts notes where the partitions of a topic begin, by their numbers, unless a partition of
-// the topic has a checkpoint already. So members that start at the same time agree on which partitions
-// were there when the consumer first came to the topic, and a partition that is added later is known
-// to be new (KnowsTopic).
+// InsertStarts stores the first offset of each partition of a topic, by the partitions' numbers,
+// unless a partition of the topic has a checkpoint already. So members that start at the same time
+// agree on which partitions the topic had when the consumer first read it, and a partition that is
+// added later is known to be new (KnowsTopic).
 func (g *Guard) InsertStarts(ctx context.Context, topic string, topicID uuid.UUID, starts map[int32]int64) error {
 	params := db.CheckpointInsertStartsParams{ConsumerID: g.consumer, Topic: topic, TopicID: nullable(topicID)}
 	for partition, offset := range starts {

@@ -33,7 +33,7 @@ var (
 )
 
 // Transient wraps an error of a handler that is not the event's fault and will pass, such as another
-// service's outage: IsTransient reports true for it, so that it is retried as an error of the
+// service's outage. IsTransient reports true for it, so it is retried like an error of the
 // infrastructure. It returns nil for nil.
 func Transient(err error) error {
 	if err == nil {
@@ -47,32 +47,33 @@ type transientError struct{ error }
 
 func (e *transientError) Unwrap() error { return e.error }
 
-// IsTransient reports whether err comes from the infrastructure and may be gone on another try.
-// The guard retries such errors by its RetryPolicy; if the call still fails with one, retry it
-// later. Errors of the server are judged by SQLSTATE:
+// IsTransient reports whether err comes from the infrastructure and another try may succeed. The
+// guard retries such errors by its RetryPolicy; if the call still fails with one, retry it later.
+// Errors of the server are judged by SQLSTATE:
 //
-//   - Transient are connections that are refused or lost (08), serialization failures
-//     (40001), deadlocks (40P01), a server short of resources (53), and one that shuts down,
-//     starts up or closed an idle session (57P0). So is a cached plan that another table
-//     definition made useless (0A000 out of the plan cache): the next try prepares anew. So are
-//     prepared statements that the session does not know any more (26000) or knows already (42P05), after
-//     a DEALLOCATE ALL for instance: the next try has another connection. If that fails in the same
-//     way, the error is not transient and says what to set, because a pooler is in between.
-//   - A limit of time that ends a claim is transient, because as a rule another transaction
-//     holds the event: lock_timeout (55P03), statement_timeout and a cancelled query (57014).
-//     In a handler these are not: it may set limits itself, and wants to see them.
+//   - Transient are connections that are refused or lost (08), serialization failures (40001), deadlocks
+//     (40P01), a server short of resources (53), and one that shuts down, starts up or closed an idle
+//     session (57P0). So is a cached plan that a change of a table made invalid (0A000 from the plan
+//     cache): the next try prepares the statement again. So are prepared statements that the session no
+//     longer has (26000) or already has (42P05), after a DEALLOCATE ALL for instance: the next try has
+//     another connection. If that fails in the same way, a pooler is in between: the error is not
+//     transient and says what to set.
+//   - A timeout that ends a claim is transient, because usually another transaction holds the
+//     event: lock_timeout (55P03), statement_timeout and a cancelled query (57014). In a handler
+//     these errors are not transient: a handler may set such limits itself, and wants to see the
+//     errors.
 //   - idle_in_transaction_session_timeout (25P03) and transaction_timeout (25P04) are not: a
-//     handler that took too long does so again. If they strike before the COMMIT, after the
-//     handler has returned, that is a HandlerError too.
-//   - A server that takes no writes (25006), as a standby does after a failover, is transient
-//     for the guard's own statements. They close the connection, so that the next one may
-//     lead to the new primary. A handler's own attempt to write in a read-only transaction
-//     is not.
-//   - All others are not: permissions, constraints, SQL that is wrong.
+//     handler that took too long will do so again. If they end the transaction after the handler
+//     has returned and before the COMMIT, the error is a HandlerError too.
+//   - A server that refuses writes (25006), such as a standby after a failover, is transient for
+//     the guard's own statements. The guard closes the connection, so that the next one may lead to
+//     the new primary. A handler's own attempt to write in a read-only transaction is not
+//     transient.
+//   - All other errors are not: permissions, constraints, wrong SQL.
 //
-// A HandlerError is transient by the same SQLSTATEs, whichever database they came from.
-// Without one it is transient only if the connection of the handler's transaction is lost:
-// errors of other systems count as the handler's, unless it wraps them (Transient).
+// A HandlerError is transient by the same SQLSTATEs, whichever database they came from. Without a
+// SQLSTATE it is transient only if the connection of the handler's transaction is lost: errors of
+// other systems count as the handler's, unless it wraps them (Transient).
 func IsTransient(err error) bool {
 	if transient, known := verdict(err); known {
 		return transient

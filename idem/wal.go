@@ -7,8 +7,8 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 )
 
-// WALPosition is where a server's write-ahead log has come to. By it a consumer that keeps no checkpoints
-// can suspect that the database has lost commits; only checkpoints can tell.
+// WALPosition is the end of a server's write-ahead log. With it a consumer that keeps no checkpoints can
+// suspect that the database has lost commits; only checkpoints can tell for certain.
 type WALPosition struct {
 	Timeline int64 // counted up by each promotion of a standby
 	LSN      int64 // bytes written
@@ -29,7 +29,8 @@ func (p WALPosition) MayHaveLost(earlier WALPosition) bool {
 	return p.Timeline != earlier.Timeline || p.LSN < earlier.LSN
 }
 
-// WALPosition asks the server. Some services that speak PostgreSQL's protocol do not tell.
+// WALPosition asks the server for its position. Some services that speak PostgreSQL's protocol do
+// not report it.
 func (g *Guard) WALPosition(ctx context.Context) (WALPosition, error) {
 	var row db.WALPositionRow
 	err := g.onPool(ctx, func(conn db.DBTX) error {
