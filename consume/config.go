@@ -19,25 +19,25 @@ import (
 type Config struct {
 	// Handle processes a record. Give one of Handle, HandleQueue and HandleBatch.
 	//
-	// In a Mode with checkpoints and without Lanes, records that have come together share a transaction:
-	// one claim, one checkpoint and one COMMIT for as many as are processed within about 20 ms, and
-	// within the limits of Batch. A record that fails is rolled back with those before it, which then
-	// run again without it, and stands alone. So a handler finds in its transaction what earlier records
-	// of the partition have done, and what they have set for it (SET LOCAL, temporary tables). A record
-	// that comes alone is committed at once.
+	// In a Mode with checkpoints and without Lanes, records that have arrived together share a
+	// transaction: one claim, one checkpoint and one COMMIT for as many as are processed within about 20
+	// ms, and within the limits of Batch. If a record fails, the transaction is rolled back, the records
+	// before it run again without it, and the failed record is processed alone. So a handler sees in its
+	// transaction what earlier records of the partition have done, and what they have set for the
+	// transaction (SET LOCAL, temporary tables). A record that comes alone is committed at once.
 	Handle Handler
 
 	// OwnTransactions has Handle process each record in a transaction of its own.
 	OwnTransactions bool
 
-	// HandleQueue queues the statements that a record needs, for handlers that only write. Those of all
-	// records that have come, within the limits of Batch, travel together: several times faster than
-	// Handle. It needs a Mode with checkpoints.
+	// HandleQueue queues the statements that a record needs, for handlers that only write. The
+	// statements of all records that have arrived, within the limits of Batch, travel together: several
+	// times faster than Handle. It needs a Mode with checkpoints.
 	HandleQueue QueueHandler
 
-	// HandleBatch processes several records of a partition in one transaction, which is many
-	// times faster. It gets what has come while the batch before was processed, within the limits of
-	// Batch. It needs a Mode with checkpoints.
+	// HandleBatch processes several records of a partition in one transaction, which is many times
+	// faster. It gets the records that have arrived while the batch before was processed, within the
+	// limits of Batch. It needs a Mode with checkpoints.
 	HandleBatch BatchHandler
 
 	// Batch bounds how many records share a transaction.
@@ -46,11 +46,12 @@ type Config struct {
 	// Lanes process several records of a partition at the same time.
 	Lanes LanesConfig
 
-	// EventID tells events apart. With several topics it must say whether an id is unique across them
-	// (InTopic, AcrossTopics). Default Header(DefaultEventIDHeader).
+	// EventID returns the id of a record's event. With several topics it must say whether an id is
+	// unique across them (InTopic, AcrossTopics). Default Header(DefaultEventIDHeader).
 	EventID EventID
 
-	// Mode says what tells that a record is processed already. Default ByEventIDAndCheckpoint.
+	// Mode says how the consumer knows that a record is processed already. Default
+	// ByEventIDAndCheckpoint.
 	Mode Mode
 
 	// Start is where a group begins in a partition in which it has committed nothing. A partition that
@@ -60,24 +61,25 @@ type Config struct {
 	// Failure says what happens to records that cannot be processed.
 	Failure FailureConfig
 
-	// OnOutOfRange says what happens if the log of a partition does not reach to where the
-	// group has come: records have expired unread, or the topic was deleted and created again.
-	// Default FailOutOfRange.
+	// OnOutOfRange says what happens if the log of a partition does not contain the next offset of
+	// the group: records have expired unread, or the topic was deleted and created again. Default
+	// FailOutOfRange.
 	OnOutOfRange OutOfRangePolicy
 
-	// OnDatabaseRewind says what happens if the database has lost its latest commits, by a failover
-	// to a standby without them for instance: the checkpoint then stands before what this group has
-	// committed to Kafka. Default RewindToCheckpoint. Not in Mode ByEventID, which cannot know.
+	// OnDatabaseRewind says what happens if the database has lost its latest commits, for instance
+	// by a failover to a standby that lacks them: the checkpoint is then lower than the offset that
+	// this group has committed to Kafka. Default RewindToCheckpoint. It has no effect in Mode
+	// ByEventID, which cannot notice.
 	OnDatabaseRewind RewindPolicy
 
-	// OnUnreadable says what happens to a batch of records that cannot be read although the
-	// broker has accepted it from a producer. All before it is processed first. Default
+	// OnUnreadable says what happens to a batch of records that cannot be read although the broker
+	// has accepted it from a producer. All records before it are processed first. Default
 	// StopOnUnreadable.
 	OnUnreadable UnreadablePolicy
 
 	// OnCollision says what becomes of a record whose event id was processed before with another
-	// value: an id that is not unique, or a producer's mistake. Default ReportCollision. Each claim
-	// keeps a fingerprint of the value for it, 8 bytes a row.
+	// value: the id is not unique, or a producer made a mistake. Default ReportCollision. Each
+	// claim stores a fingerprint of the value for that, 8 bytes a row.
 	OnCollision CollisionPolicy
 
 	// StoreMetadata stores with each claim where its record comes from: topic, partition,
@@ -85,14 +87,14 @@ type Config struct {
 	// size of a row.
 	StoreMetadata bool
 
-	// HandlerTimeout is how long an attempt of the handler may take: then its context ends, and if it
-	// returns an error that is a failed attempt (ErrHandlerTimeout). A handler must heed its context: one that
-	// does not return holds its partition, and after a minute the log says so. With HandleBatch it is for the
-	// whole batch. Default 0: no limit.
+	// HandlerTimeout is how long an attempt of the handler may take. Then its context ends, and if the handler
+	// returns an error the attempt has failed (ErrHandlerTimeout). A handler must return when its context
+	// ends: one that does not return blocks its partition, and after a minute the log says so. With
+	// HandleBatch the timeout is for the whole batch. Default 0: no limit.
 	HandlerTimeout time.Duration
 
-	// CommitInterval is how often offsets are committed to Kafka. After a crash the records
-	// since the last commit are delivered again, and seen to be duplicates. Default 1 s.
+	// CommitInterval is how often offsets are committed to Kafka. After a crash the records since
+	// the last commit may be delivered again, and are recognized as duplicates. Default 1 s.
 	CommitInterval time.Duration
 
 	// DrainTimeout is how long a handler may go on after its partition was revoked or the
@@ -108,8 +110,8 @@ type Config struct {
 	// logged.
 	LetPanic bool
 
-	// Logger is told about rebalances (info), what goes wrong and is tried again (warn), and what
-	// somebody has to look at, such as dead letters (error). Values are cut at 8 KiB. Default: silence.
+	// Logger gets rebalances (info), errors that are retried (warn), and what somebody has to look at,
+	// such as dead letters (error). Values are cut at 8 KiB. Default: nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -118,23 +120,23 @@ type BatchConfig struct {
 	// Size is how many records share a transaction at most. Default 500.
 	Size int
 
-	// Bytes is how many bytes their keys and values have at most, or of a single record that
-	// has more; with Lanes, those of the records in flight. Default 4 MiB.
+	// Bytes is how many bytes the keys and values of these records have at most; a single record
+	// may have more. With Lanes it is about the records in flight. Default 4 MiB.
 	Bytes int
 
-	// Linger makes fewer and larger batches of a trickle of records: a partition that has been
-	// read to its end is not fetched again before that time has passed. Unlike a producer's
-	// linger.ms it delays no record that comes after a longer pause, and no backlog; any other
-	// record waits for at most Linger. Not with Lanes or Mode ByEventID. Default 0: nothing waits.
+	// Linger makes fewer and larger batches when few records come: a partition that has been read
+	// to its end is not fetched again until that time has passed. Unlike a producer's linger.ms it
+	// delays no record that comes after a longer pause, and no backlog; any other record waits for
+	// at most Linger. Not with Lanes or Mode ByEventID. Default 0: nothing waits.
 	Linger time.Duration
 }
 
 // LanesConfig is about processing several records of a partition at the same time, for handlers that
-// wait for something slow. Those of one key keep their order; those without a key have none.
+// wait for something slow. Records of one key keep their order; records without a key have no order.
 //
 // Each lane needs a connection of the guard's pool: give the pool (pool_max_conns) one for each
 // lane of each partition that this member may own, and one more. A handler that takes connections
-// of the same pool for itself needs more. New refuses a pool with fewer than Count.
+// of the same pool for itself needs more. New refuses a pool with fewer connections than Count.
 //
 // A record that is processed before an earlier one of the partition is known by its event id
 // alone until the earlier one is processed, as in Mode ByEventID. Lanes do not go with HandleQueue, HandleBatch,
@@ -143,48 +145,47 @@ type LanesConfig struct {
 	// Count is how many records of a partition are processed at the same time. Default 1.
 	Count int
 
-	// LookAhead is how many records behind the first one that is not processed yet the lanes
-	// may have begun with. Default 64 for each lane.
+	// LookAhead is how many records the lanes may run ahead of the first record that is not
+	// processed yet. Default 64 for each lane.
 	LookAhead int
 }
 
 // FailureConfig is about records that cannot be processed.
 type FailureConfig struct {
-	// Policy says what becomes of a record that has failed: its handler did so often
-	// (Retry) or permanently, or it has no valid event id. Default StoreDeadLetter.
+	// Policy says what becomes of a record that has failed: its handler has used up its attempts
+	// (Retry) or returned Permanent, or it has no valid event id. Default StoreDeadLetter.
 	Policy FailurePolicy
 
 	// Retry says how often, and how long, the handler is tried for a record.
 	Retry RetryPolicy
 
-	// Breaker makes a partition wait in which one record after the other fails.
+	// Breaker holds a partition in which one record after the other fails.
 	Breaker BreakerPolicy
 
-	// MaxStarts is how many owners of a partition may begin with one and the same record and
-	// exit without reporting an error, before it is stored as a dead letter: it may be what kills them.
-	// A batch of records that none of them has lived to decode goes the way of OnUnreadable. Default 5.
-	// It counts only in a Mode with checkpoints, and for records with the Policy StoreDeadLetter.
+	// MaxStarts is how many owners of a partition may begin with the same record and exit without
+	// reporting an error, before the record is stored as a dead letter: the record may be what kills
+	// them. A batch of records that no owner has survived decoding is treated by OnUnreadable. Default
+	// 5. MaxStarts needs a Mode with checkpoints and, for records, the Policy StoreDeadLetter.
 	MaxStarts int
 
-	// DeadLetterSuffix makes a copy of each record that fails, before it is stored, in the topic
-	// of its own topic's name and this suffix, as "-dlt", in the partition of the same number.
-	// The topics must exist. Headers in the ways of Spring Kafka and Kafka Connect say why. A
-	// copy may be made twice. Default: none.
+	// DeadLetterSuffix copies each record that fails, before it is stored, to the topic whose name
+	// is that of the record's topic and this suffix, such as "-dlt", into the partition of the same
+	// number. The topics must exist. Headers as in Spring Kafka and Kafka Connect say why. A copy
+	// may be made twice. Default: no copies.
 	DeadLetterSuffix string
 
-	// ParkKeys keeps the order of the records of one key when one of them fails: those that
-	// follow are stored behind its dead letter without being tried, and processed in their
-	// order once it is replayed or discarded. It needs a Mode with checkpoints. Default false.
+	// ParkKeys keeps the order of the records of one key when one of them fails: the later ones are
+	// stored behind its dead letter without being tried, and are processed in their order once it
+	// is replayed or discarded. It needs a Mode with checkpoints. Default false.
 	ParkKeys bool
 
-	// ReplayInterval is how often the consumer looks for dead letters that are to be replayed, and for
-	// commits that the database has lost in partitions to which no records come: two statements for all
-	// its partitions. Default 5 s.
+	// ReplayInterval is how often the consumer looks for dead letters to replay, and for lost commits
+	// in partitions to which no records come: two statements for all its partitions. Default 5 s.
 	ReplayInterval time.Duration
 }
 
-// Complete returns c with its defaults, or an error that wraps ErrInvalidConfig and says what makes no
-// sense. Adapters call it. severalTopics says that events may come from more than one topic.
+// Complete returns c with its defaults, or an error that wraps ErrInvalidConfig and gives the reason.
+// Adapters call it. severalTopics says that events may come from more than one topic.
 func (c Config) Complete(severalTopics bool) (Config, error) {
 	c = c.withDefaults()
 	if err := c.validate(severalTopics); err != nil {
@@ -284,8 +285,8 @@ func (f FailureConfig) validate(mode Mode) error {
 	return f.Breaker.validate()
 }
 
-// CheckDurations keeps to what Kafka's protocol can express: milliseconds in 32 bits. Adapters call it
-// with theirs, by the names of their fields.
+// CheckDurations refuses durations that Kafka's protocol cannot express (milliseconds in 32 bits).
+// Adapters call it with the durations of their configuration, by the names of the fields.
 func CheckDurations(durations map[string]time.Duration) error {
 	for name, d := range durations {
 		if d < time.Millisecond || d.Milliseconds() > math.MaxInt32 {

@@ -6,15 +6,16 @@ import (
 	"slices"
 )
 
-// FirstOf tries the strategies in their order and returns the first id. A strategy that fails
-// with ErrNoEventID, or returns an empty id, has the next one tried; any other error is
-// returned at once. If all fail the error has all their reasons and is ErrNoEventID, as it is
-// for every record if there is no strategy or one is nil.
+// FirstOf tries the strategies in their order and returns the first id. If a strategy fails with
+// ErrNoEventID, or returns an empty id, the next one is tried; any other error is returned at once.
+// If all fail, the error wraps ErrNoEventID and has all their reasons. If there is no strategy, or
+// one is nil, every record fails in this way.
 //
-// It sees only the duplicates that give an id by the same strategy: if a producer sends a
-// header with a record and leaves it out when it sends that again, these are two events. Two
-// events also collide if one strategy gives the id that another one gives to the other. For several topics
-// either each of the strategies or FirstOf itself needs InTopic or AcrossTopics, where New asks for it.
+// FirstOf detects a duplicate only if the same strategy returns the id for both records: if a producer
+// sends a header with a record and leaves it out when it sends the record again, these are two events. Two
+// events also collide if one strategy returns for one the id that another strategy returns for the other.
+// For several topics, either each of the strategies or FirstOf itself needs InTopic or AcrossTopics, if
+// New asks for it.
 func FirstOf(strategies ...EventID) EventID {
 	strategies = slices.Clone(strategies)
 	if err := checkStrategies(strategies); err != nil {

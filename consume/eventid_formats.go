@@ -8,17 +8,17 @@ import (
 	"strings"
 )
 
-// CloudEvents makes the event id of the source and the id of a CloudEvent, as in
-// "7:/orders:A234": the length of the source in bytes, the source, the id. The length keeps
-// pairs apart whatever is in them. An event has the same id in both content modes. It sees
-// duplicates of every kind, provided that a producer keeps the id on a retry; two events
-// collide only if one source uses an id twice, which the specification forbids.
+// CloudEvents makes the event id of the source and the id of a CloudEvent, as in "7:/orders:A234":
+// the length of the source in bytes, the source, the id. The length keeps pairs apart whatever is
+// in them. An event has the same id in both content modes. The strategy detects redelivered and
+// re-produced records, provided that a producer keeps the id on a retry. Two events collide only if
+// one source uses an id twice, which the specification forbids.
 //
-// In binary mode the pair is in the headers ce_source and ce_id. In structured mode, which the
-// header content-type tells by application/cloudevents+json, it is in the record's value. In
-// another format, such as Avro, the headers count, which producers may add there too. The error
-// is ErrNoEventID where one of the two is missing, empty or, in JSON, not a string. As in
-// PayloadField the first of two fields of a name counts, and nothing behind the pair is looked at.
+// In binary mode the pair is in the headers ce_source and ce_id. In structured mode (the header
+// content-type is application/cloudevents+json) it is in the record's value. In another format,
+// such as Avro, the headers count, which producers may add there too. The error is ErrNoEventID if
+// one of the two is missing, empty or, in JSON, not a string. As in PayloadField, the first of two
+// fields of the same name counts, and the JSON after the pair is not read.
 //
 // See the Kafka protocol binding 1.0.2, section 3, and "id" in the specification:
 // https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
@@ -77,15 +77,15 @@ func sourceAndID(value []byte) (source, id string, err error) {
 	return found["source"], found["id"], nil
 }
 
-// DebeziumOutbox takes the event id from the header "id", where Debezium's outbox event router
-// puts the id of the row in the outbox table. A header converter may have written it as a JSON
-// string, which is read as such, so that both spellings are the same event; everything else
-// counts as it is. It detects redeliveries and what Debezium sends again after a restart; two
-// events collide if two rows share an id, in different outbox tables for instance. As one table may
-// fill many topics, its ids are taken to be unique across topics: if several tables have numbers, wrap it in InTopic.
+// DebeziumOutbox takes the event id from the header "id", where Debezium's outbox event router puts the id of the row
+// in the outbox table. A header converter may have written the id as a JSON string, which is decoded, so that both
+// forms are the same event; everything else is used as it is. The strategy detects redeliveries and what Debezium
+// sends again after a restart. Two events collide if two rows share an id, in different outbox tables for instance.
+// As one table may fill many topics, its ids are assumed to be unique across topics: if several tables use counters,
+// wrap it in InTopic.
 //
-// The error is ErrNoEventID where the header is missing, empty, null, or a JSON string that is
-// damaged or empty.
+// The error is ErrNoEventID if the header is missing, empty, null, or a JSON string that is damaged
+// or empty.
 //
 // See https://debezium.io/documentation/reference/stable/transformations/outbox-event-router.html
 func DebeziumOutbox() EventID {
@@ -113,10 +113,10 @@ func DebeziumOutbox() EventID {
 	})
 }
 
-// Watermill takes the event id from the header "_watermill_message_uuid", where Watermill's
-// Kafka publisher puts Message.UUID. It detects redeliveries and retries that publish the same
-// Message; one made anew has a new UUID. Two events collide only if a service sets UUIDs by
-// itself and uses one twice. The error is ErrNoEventID where the header is missing or empty.
+// Watermill takes the event id from the header "_watermill_message_uuid", where Watermill's Kafka
+// publisher puts Message.UUID. It detects redeliveries and retries that publish the same Message; a
+// Message that is made anew has a new UUID. Two events collide only if a service sets UUIDs by
+// itself and uses one twice. The error is ErrNoEventID if the header is missing or empty.
 //
 // See https://watermill.io/pubsubs/kafka/
 func Watermill() EventID { return Header("_watermill_message_uuid") }

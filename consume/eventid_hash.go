@@ -14,14 +14,13 @@ type HashPart struct {
 	headers []string
 }
 
-// WithKey has ContentHash tell records with different keys apart. No key and an empty key
-// differ.
+// WithKey makes ContentHash include the record's key. No key and an empty key differ.
 func WithKey() HashPart { return HashPart{key: true} }
 
-// WithHeaders has ContentHash tell records apart by these headers. Their order here does not
-// matter. All headers of a name count, in the order of the record; a header that is missing,
-// one without a value and an empty one differ. Do not name what a retry changes, such as
-// tracing headers and times of sending: no duplicate would be seen.
+// WithHeaders makes ContentHash include these headers. Their order here does not matter. All
+// headers of a name count, in the order of the record; a missing header, one without a value and an
+// empty one differ. Do not name headers that a retry changes, such as tracing headers and times of
+// sending: no duplicate would be detected.
 func WithHeaders(names ...string) HashPart { return HashPart{headers: slices.Clone(names)} }
 
 // ContentHash makes the event id of the SHA-256 of the record's value, as "sha256:" and 64 hex
@@ -29,14 +28,14 @@ func WithHeaders(names ...string) HashPart { return HashPart{headers: slices.Clo
 // producers and detects every duplicate with the same bytes, but two events with the same content
 // are one: two equal orders are one order.
 //
-// The error is ErrNoEventID where a record has no value, whatever the parts, because all
-// tombstones of a key would be one event. Other parts make other ids: when they are changed,
-// records that were processed before are not recognized.
+// The error is ErrNoEventID if a record has no value, whatever the parts, because all tombstones of
+// a key would be one event. Other parts make other ids: after a change, records that were processed
+// before are not recognized.
 //
-// With parts these are hashed, in this order: "key" and the key, if chosen; for each chosen
-// header, sorted by name, "header", the name, the number of its values and these; the value.
-// Numbers have 8 bytes, big-endian, and each string its length before it, -1 if it is null.
-// So no two records that differ in a chosen part hash the same bytes.
+// With parts, the hash is over, in this order: "key" and the key, if chosen; for each chosen
+// header, sorted by name, "header", the name, the number of its values and the values; the record's
+// value. Numbers have 8 bytes, big-endian, and each string follows its length, which is -1 for
+// null. So two records that differ in a chosen part never hash the same bytes.
 func ContentHash(parts ...HashPart) EventID {
 	var key bool
 	var headers []string

@@ -20,15 +20,15 @@ var (
 	errNotUnicode = errors.New("it is not valid Unicode, or was damaged before: it has U+FFFD in it")
 )
 
-// PayloadField takes the event id from a field of a JSON object in the record's value. The
-// path names it from the outside in, separated by dots: "order.id"; a name with a dot in it
-// cannot be reached. Strings count as they are; numbers as they are written, so 1 and 1.0 are
-// two events, 1 and "1" are one. It detects redelivered and re-produced records if the field is an id that a
-// retry keeps. Two events collide if both carry it, as with the id of the order they are about.
+// PayloadField takes the event id from a field of a JSON object in the record's value. The path names the
+// field from the outermost object inward, separated by dots: "order.id". A name with a dot in it cannot be
+// reached. Strings are used as they are, numbers as they are written: 1 and 1.0 are two events, 1 and "1"
+// are one. The strategy detects redelivered and re-produced records if the field is an id that a retry
+// keeps. Two events collide if both carry the same id, for instance the id of the order they are about.
 //
-// The error is ErrNoEventID where the field is missing, null, true, false, empty, an object, an
-// array or not Unicode, and where the JSON before it is invalid or nested more than 10,000 deep.
-// What comes behind it is not looked at. If a name occurs twice in one object the first counts.
+// The error is ErrNoEventID if the field is missing, null, true, false, empty, an object, an array
+// or not Unicode, or if the JSON before it is invalid or nested more than 10,000 levels deep. The
+// JSON after the field is not read. If a name occurs twice in one object, the first one counts.
 func PayloadField(path string) EventID {
 	names := strings.Split(path, ".")
 

@@ -7,12 +7,12 @@ import (
 )
 
 // InTopic makes the ids of a strategy ids of their topic, as in "6:orders:A234": the length of the
-// topic's name in bytes, the name, the id. It is for ids that are unique only within their topic, such
-// as numbers that each topic counts from 0. The error is that of the strategy, or ErrNoEventID where that
-// returns an empty id.
+// topic's name in bytes, the name, the id. It is for ids that are unique only within their topic, such as
+// numbers that each topic counts from 0. The error is that of the strategy, or ErrNoEventID if the
+// strategy returns an empty id.
 //
-// The ids are others than without InTopic: records that were processed before are known by their
-// checkpoint only.
+// The ids differ from those without InTopic: records that were processed before are then known by
+// their checkpoint only.
 func InTopic(strategy EventID) EventID {
 	return settled(func(record Record) (string, error) {
 		if strategy == nil {
@@ -30,8 +30,8 @@ func InTopic(strategy EventID) EventID {
 	})
 }
 
-// AcrossTopics says that an id of the strategy stands for one event, whatever topics it comes in: a
-// record with an id that was processed in another topic is a duplicate. The ids stay as they are.
+// AcrossTopics says that an id of the strategy is one event, whatever topics it comes in: a record
+// with an id that was processed in another topic is a duplicate. The ids stay as they are.
 func AcrossTopics(strategy EventID) EventID {
 	return settled(func(record Record) (string, error) {
 		if strategy == nil {

@@ -2,13 +2,13 @@ package consume
 
 import "time"
 
-// Health is what a consumer is doing at one moment. It is read from memory alone, so that it is there at
-// once while Kafka or PostgreSQL hang. Package health makes HTTP probes of it.
+// Health is what a consumer is doing at one moment. It is read from memory alone, so it is available at
+// once even while Kafka or PostgreSQL hang. Package health makes HTTP probes of it.
 type Health struct {
 	At         time.Time         `json:"at"`
 	State      MemberState       `json:"state"`
 	Since      time.Time         `json:"since"`            // when State began
-	Reason     string            `json:"reason,omitempty"` // why it is in State, if an error is
+	Reason     string            `json:"reason,omitempty"` // why it is in State, if an error is the reason
 	Group      string            `json:"group"`
 	Member     string            `json:"member,omitempty"` // as the broker names it; empty outside of the group
 	Generation int32             `json:"generation"`       // the latest; -1 before the first
@@ -30,23 +30,23 @@ type PartitionHealth struct {
 	LastSuccess time.Time `json:"last_success,omitzero"`
 }
 
-// MemberState says how far a consumer is on its way into its group.
+// MemberState is the state of a consumer in its group.
 type MemberState uint8
 
 const (
 	// NotRunning is before Run and after it.
 	NotRunning MemberState = iota
 
-	// Starting is while PostgreSQL, Kafka or the topics are waited for.
+	// Starting is while the consumer waits for PostgreSQL, Kafka or the topics.
 	Starting
 
-	// Joining is while the group shares out its partitions, at the start and at each rebalance.
+	// Joining is while the group assigns its partitions, at the start and at each rebalance.
 	Joining
 
-	// Joined is as long as the member has its partitions, or is told that there are none for it.
+	// Joined is while the member has its partitions, or knows that there are none for it.
 	Joined
 
-	// Leaving is while what has begun is finished, because Run is to end.
+	// Leaving is while the consumer finishes what it has begun, because Run is to end.
 	Leaving
 )
 
@@ -54,10 +54,10 @@ const (
 type PartitionState uint8
 
 const (
-	// Acquiring is until the partition's checkpoint is this member's.
+	// Acquiring is until this member owns the partition's checkpoint.
 	Acquiring PartitionState = iota
 
-	// Idle is while no record is there to process.
+	// Idle is while there is no record to process.
 	Idle
 
 	// Processing is while records are processed.

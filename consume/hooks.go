@@ -11,37 +11,38 @@ import (
 )
 
 // Hooks watch what a consumer does, for traces and metrics: pairs of functions that are called when something
-// begins and when it ends, and one function for what only happens. They are called in the goroutine that they
-// watch, which waits for them, and by several goroutines at the same time. Unset ones allocate nothing.
+// begins and when it ends, and one function for events without a duration. They are called in the goroutine
+// that they watch, which waits for them, and by several goroutines at the same time. Hooks that are not set
+// allocate nothing.
 //
-// The guard's hooks (idem.Hooks) lie within these: a Process contains the guard's call, with the claim, the
-// guard's handler, in which each Handler lies, and the COMMIT. What a Begin puts into the context, a span for
-// instance, is there for all that lies within.
+// The guard's hooks (idem.Hooks) are nested in these: a Process contains the guard's call, with the claim,
+// the guard's handler, which contains each Handler, and the COMMIT. What a Begin puts into the context, a
+// span for instance, reaches all that is nested in it.
 //
-// Each Begin has one End, however the handler leaves and whatever becomes of the partition and the consumer,
-// unless the process ends. The records that hooks get are those that were fetched, not the handler's copies:
-// hooks must neither change them nor keep them after End.
+// Each Begin has one End, however the handler ends and whatever becomes of the partition and the consumer,
+// unless the process ends. Hooks get the records that were fetched, not the handler's copies: hooks must
+// neither change them nor keep them after End.
 //
-// A panic of a hook is logged, and all goes on as if the hook had returned, Begin with nil; with
-// Config.LetPanic it ends the process. So does always a panic of one of the guard's hooks. A hook must not end
-// its goroutine (runtime.Goexit, testing.T.FailNow): the log says so, and Run ends if it is that of a partition
-// (ErrHandlerExited).
+// A panic of a hook is logged, and the consumer goes on as if the hook had returned (Begin with nil). With
+// Config.LetPanic it ends the process. A panic of one of the guard's hooks always does. A hook must not end its
+// goroutine (runtime.Goexit, testing.T.FailNow): the log says so, and if the goroutine is that of a partition,
+// Run ends (ErrHandlerExited).
 type Hooks struct {
 	// Assignment watches a partition from when this member has acquired it to when it gives it up. What Begin
-	// returns is for End alone, not for what is done meanwhile: no trace is to last for days.
+	// returns is passed to End only, not to what is done meanwhile: a trace should not last for days.
 	Assignment idem.Hook[AssignmentBegin, AssignmentEnd]
 
 	// Fetch watches how the next records of a partition are fetched, while those before are processed. The
-	// broker answers after a while (MaxWait of the adapter) even if there are none.
+	// broker answers after a while (MaxWait of the adapter) even if there are no records.
 	Fetch idem.Hook[FetchBegin, FetchEnd]
 
 	// Process watches one try to process records in a transaction: a record or a replay, each attempt of its
-	// own, or a batch, with the parts that it is tried in. It also watches the storing of a dead letter.
+	// own, or a batch, with the parts in which it is tried. It also watches the storing of a dead letter.
 	Process idem.Hook[ProcessBegin, ProcessEnd]
 
 	// Handler watches one call of Config.Handle, HandleQueue or HandleBatch, which gets the context that Begin
-	// returns: extract there what the records' headers say (HeaderCarrier). What HandleQueue has queued is
-	// executed later; idem.Hooks.Handler watches that, too.
+	// returns: Begin can extract a trace from the records' headers (HeaderCarrier). Statements that
+	// HandleQueue has queued are executed later; idem.Hooks.Handler includes that.
 	Handler idem.Hook[HandlerBegin, HandlerEnd]
 
 	// OffsetCommit watches one request that commits offsets to Kafka.
@@ -67,8 +68,9 @@ type Place struct {
 // AssignmentBegin says which partition is acquired, and where it goes on.
 type AssignmentBegin struct{ Place }
 
-// AssignmentEnd says why a partition is given up: nil if it was revoked or the consumer was told to stop. It
-// wraps idem.ErrFenced if another owner has acquired it, of which the group has not told yet.
+// AssignmentEnd says why a partition is given up: Err is nil if it was revoked or the consumer was told to
+// stop. Err wraps idem.ErrFenced if another owner has acquired the partition before the group has reported
+// it.
 type AssignmentEnd struct{ Err error }
 
 // FetchBegin says which record is asked for.
@@ -77,9 +79,9 @@ type FetchBegin struct{ Place }
 // FetchEnd is the answer.
 type FetchEnd struct {
 	Records  int
-	Next     int64         // the offset behind what was read
+	Next     int64         // the offset after the last record that was read
 	Lag      int64         // how many offsets the partition has from Next on
-	Throttle time.Duration // the broker's quota has the client wait so long before its next request
+	Throttle time.Duration // how long the broker's quota makes the client wait before its next request
 	Err      error         // the other fields are zero then
 }
 
@@ -105,10 +107,10 @@ type ProcessBegin struct {
 	Messages Messages
 }
 
-// ProcessEnd is how a try ended. Those of the records that are neither processed nor duplicates are still
-// to be tried, or to fail: Err says why.
+// ProcessEnd is how a try ended. Records that are neither processed nor duplicates are still to be tried,
+// or have failed: Err says why.
 type ProcessEnd struct {
-	Processed  int // have taken effect by this try, or are stored if that was to be done
+	Processed  int // took effect in this try, or were stored if the try was to store them
 	Duplicates int // were processed before
 	Err        error
 
@@ -138,7 +140,7 @@ type PauseBegin struct {
 	Err  error
 }
 
-// PauseEnd says how a pause ended: by going on, or because the partition is given up.
+// PauseEnd says how a pause ended: the partition goes on, or is given up.
 type PauseEnd struct{ GoesOn bool }
 
 // PauseKind is why a partition stands still.
@@ -146,7 +148,7 @@ type PauseKind uint8
 
 // The kinds.
 const (
-	PauseTransient   PauseKind = iota + 1 // PostgreSQL fails, or what a handler calls Transient, and is tried again
+	PauseTransient   PauseKind = iota + 1 // PostgreSQL fails, or a handler returns Transient, and is tried again
 	PauseKafka                            // a request to Kafka fails, and is tried again
 	PauseProducer                         // a producer's open transaction holds the records back (ErrOpenTransaction)
 	PauseFormerOwner                      // transactions of the partition's former owner are awaited

@@ -4,19 +4,19 @@ package consume
 type Mode uint8
 
 const (
-	// ByEventIDAndCheckpoint uses both: the event id, and the record's place by a checkpoint that is kept
-	// in PostgreSQL, in the same transaction. A record that is delivered again is never
-	// processed again, however late; one that is produced again is not within the retention.
+	// ByEventIDAndCheckpoint uses both: the event id, and the record's offset, by a checkpoint that is
+	// kept in PostgreSQL in the same transaction. A record that is delivered again is never processed
+	// again, however late. An event that is produced again is not processed again within the retention.
 	ByEventIDAndCheckpoint Mode = iota
 
 	// ByEventID uses the event id alone. A member that has lost its partition without knowing can
-	// still process records, though none that another one has; one that hangs in a transaction
-	// holds its event for as long (idle_in_transaction_session_timeout limits that). It cannot know
-	// that the database has lost its latest commits, and does not read their records again; it warns
-	// after a failover.
+	// still process records, but none that another member has processed. If it hangs in a
+	// transaction, it holds its event for that time (idle_in_transaction_session_timeout limits
+	// that). The consumer cannot notice that the database has lost its latest commits, and does not
+	// read their records again; it warns after a failover.
 	ByEventID
 
-	// ByCheckpoint uses the place alone. Nothing is stored for each record, which makes it the
+	// ByCheckpoint uses the offset alone. Nothing is stored for each record, which makes it the
 	// fastest; an event that is produced twice is processed twice. Config.EventID is not called.
 	ByCheckpoint
 )
@@ -44,18 +44,18 @@ const (
 	StopOnFailure
 )
 
-// OutOfRangePolicy says where to go on if the log does not reach to where the group has come.
+// OutOfRangePolicy says where to go on if the log does not contain the next offset of the group.
 type OutOfRangePolicy uint8
 
 const (
 	// FailOutOfRange ends Run with ErrOffsetOutOfRange.
 	FailOutOfRange OutOfRangePolicy = iota
 
-	// SkipToEarliest goes on with the first record that is left. What has expired is lost. If
-	// the offset is beyond the log's end it goes on at the checkpoint or at the end.
+	// SkipToEarliest goes on with the first record that is left. What has expired is lost. If the
+	// offset is beyond the log's end, it goes on at the checkpoint or at the end.
 	SkipToEarliest
 
-	// SkipToLatest goes on behind the last record. All that is there is skipped.
+	// SkipToLatest goes on after the last record. All records that are there are skipped.
 	SkipToLatest
 )
 
@@ -63,17 +63,17 @@ const (
 type RewindPolicy uint8
 
 const (
-	// RewindToCheckpoint goes on at the checkpoint: Kafka still has the records, and what they did
-	// is lost together with the checkpoint. Loud: log at error, EventRewound.
+	// RewindToCheckpoint goes on at the checkpoint: Kafka still has the records, and their effects
+	// are lost together with the checkpoint. It logs an error and sends EventRewound.
 	RewindToCheckpoint RewindPolicy = iota
 
 	// FailOnRewind ends Run with an error that wraps idem.ErrRewound.
 	FailOnRewind
 )
 
-// UnreadablePolicy says what becomes of a batch of records that is in the log and cannot be
-// read: its contents make no sense, it is of a format before Kafka 0.11, it does not fit into the
-// memory, or the process ended each time that it was decoded (FailureConfig.MaxStarts).
+// UnreadablePolicy says what becomes of a batch of records that is in the log and cannot be read:
+// its contents are invalid, its format is older than Kafka 0.11, it does not fit into the memory,
+// or the process ended each time that it was decoded (FailureConfig.MaxStarts).
 type UnreadablePolicy uint8
 
 const (
@@ -81,13 +81,13 @@ const (
 	// which names the batch's offsets. The other partitions go on for 10 seconds before that.
 	StopOnUnreadable UnreadablePolicy = iota
 
-	// StoreUnreadable stores the batch as a dead letter and goes on behind it: its bytes as
-	// they are in the log, up to 16 MiB, else its offsets only. Such a dead letter is not replayed;
-	// read its value otherwise and discard it.
+	// StoreUnreadable stores the batch as a dead letter and goes on after it. The value is the
+	// bytes as they are in the log, up to 16 MiB; of a larger batch only the offsets are stored.
+	// Such a dead letter cannot be replayed: read its value with other tools and discard it.
 	StoreUnreadable
 
-	// SkipUnreadable goes on behind the batch (log at error, EventSkipped). Its records are
-	// lost to this consumer.
+	// SkipUnreadable goes on after the batch (it logs an error and sends EventSkipped). Its records
+	// are lost to this consumer.
 	SkipUnreadable
 )
 
@@ -96,14 +96,15 @@ const (
 type CollisionPolicy uint8
 
 const (
-	// ReportCollision takes the record for a duplicate, and says so: EventCollision, one line a
+	// ReportCollision treats the record as a duplicate and reports it: EventCollision, one line a
 	// minute at warn.
 	ReportCollision CollisionPolicy = iota
 
-	// FailOnCollision takes it for one that cannot be processed (FailureConfig.Policy): with
-	// StoreDeadLetter it becomes a dead letter without an event id. It tells EventCollision too.
+	// FailOnCollision treats the record as one that cannot be processed (FailureConfig.Policy):
+	// with StoreDeadLetter it becomes a dead letter without an event id. It sends EventCollision
+	// too.
 	FailOnCollision
 
-	// IgnoreCollision takes it for a duplicate like any other. No fingerprints are kept.
+	// IgnoreCollision treats the record as a duplicate. No fingerprints are stored.
 	IgnoreCollision
 )

@@ -11,17 +11,17 @@ type Record struct {
 	Partition int32
 	Offset    int64
 
-	// HighWatermark is the end of the partition's log when the record was fetched: the offset behind its
+	// HighWatermark is the end of the partition's log when the record was fetched: the offset after its
 	// last replicated record.
 	HighWatermark int64
 
-	// Key and Value are nil where the record has none. They share memory with other records: keep a
-	// copy, not the slice, unless you are told that it is yours (Handler).
+	// Key and Value are nil if the record has none. They share memory with other records: keep a
+	// copy, not the slice, except in a Handler, which owns its record.
 	Key, Value []byte
 	Headers    []RecordHeader
 
-	// Time is when the record was made, or appended to the log, as the topic is configured. Zero if not
-	// known.
+	// Time is when the record was created, or appended to the log, as the topic is configured. Zero if
+	// not known.
 	Time time.Time
 }
 
@@ -31,12 +31,12 @@ type RecordHeader struct {
 	Value []byte // nil if it has none
 }
 
-// Lag is how many records the partition held behind this one when it was fetched.
+// Lag returns how many records came after this one in the partition when it was fetched.
 func (r Record) Lag() int64 { return max(0, r.HighWatermark-r.Offset-1) }
 
-// HeaderCarrier gives access to a record's headers in the way of OpenTelemetry's
-// propagation.TextMapCarrier, so that a propagator can extract traceparent, tracestate and
-// baggage (Hooks.Handler, Hooks.Process).
+// HeaderCarrier gives access to a record's headers as OpenTelemetry's propagation.TextMapCarrier
+// does, so that a propagator can extract traceparent, tracestate and baggage (Hooks.Handler,
+// Hooks.Process).
 type HeaderCarrier []RecordHeader
 
 // Get returns the value of the last header of that name, or "".
@@ -50,7 +50,7 @@ func (c HeaderCarrier) Get(name string) string {
 	return ""
 }
 
-// Set does nothing: what is consumed is not changed.
+// Set does nothing: a consumed record is not changed.
 func (c HeaderCarrier) Set(string, string) {}
 
 // Keys returns the names of the headers.

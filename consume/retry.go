@@ -10,20 +10,20 @@ import (
 )
 
 // RetryPolicy says how long the handler is tried for a record before the record fails
-// (FailureConfig.Policy). The partition waits meanwhile, or with Lanes the lane, so that the order stays;
-// the others go on. With the defaults a record is tried for more than a minute: an outage of another
-// service that is shorter makes no dead letters. Zero fields have their defaults.
+// (FailureConfig.Policy). The partition waits meanwhile, or with Lanes the lane, so that the order is
+// kept; the others go on. With the defaults a record is tried for more than a minute: a shorter outage of
+// another service makes no dead letters. Zero fields have their defaults.
 //
-// Transient errors are no attempts: those of PostgreSQL and those that wrap idem.Transient's are
-// retried until they are gone, at most 2 s apart.
+// Transient errors use no attempts: errors of PostgreSQL's infrastructure, and errors that
+// Transient returned, are retried until they are gone, at most 2 s apart.
 type RetryPolicy struct {
 	// MaxAttempts is how often the handler may fail for one record. Default 10. With idem.Unlimited
 	// only LongestTotal is a limit.
 	MaxAttempts int
 
 	// FirstPause is the pause before the second attempt. Each pause is twice as long as the one
-	// before, up to LongestPause; up to an eighth of each is taken off at random. Defaults: 250 ms
-	// and 20 s, or what the other one is if that is less or more.
+	// before, up to LongestPause; a random part of up to an eighth is subtracted. Defaults: 250 ms
+	// and 20 s; if only one is set and the other's default does not fit, both are the same.
 	FirstPause   time.Duration
 	LongestPause time.Duration
 
@@ -65,7 +65,7 @@ func Permanent(err error) error {
 }
 
 // Transient wraps an error of a handler that is not the record's fault and will pass, such as another
-// service's outage: the record is tried again until it is gone, and no attempt is used. It is
+// service's outage. The record is tried again until the error is gone, and no attempt is used. It is
 // idem.Transient.
 func Transient(err error) error { return idem.Transient(err) }
 
@@ -73,7 +73,7 @@ type permanentError struct{ error }
 
 func (e *permanentError) Unwrap() error { return e.error }
 
-// IsPermanent reports whether err wraps one of Permanent.
+// IsPermanent reports whether err wraps an error that Permanent returned.
 func IsPermanent(err error) bool {
 	var marked *permanentError
 
