@@ -14,9 +14,9 @@ import (
 	"github.com/nova-events/idempotent-consumer/internal/settings"
 )
 
-// Config says where the records come from. Brokers, Group and Topics (or TopicPattern) are required.
+// Config is where the records come from. Brokers, Group and Topics (or TopicPattern) are required.
 type Config struct {
-	// Brokers are where the cluster is found: host:port, one or more.
+	// Brokers are addresses of the cluster: host:port, one or more.
 	Brokers []string
 
 	// ClientID names the client in the broker's logs, metrics and quotas. Default: Group.
@@ -33,25 +33,25 @@ type Config struct {
 	// each other.
 	Group string
 
-	// InstanceID makes this a static member of the group (KIP-345), under that name: letters, digits,
-	// dots, underscores and hyphens, unique in the group. It keeps its partitions if it is started again with
-	// the same id within SessionTimeout, and does not leave the group when it stops. With a second process of
-	// the same name Run ends with an error. Default: a dynamic member, which leaves.
+	// InstanceID makes this a static member of the group (KIP-345), under that name: letters, digits, dots,
+	// underscores and hyphens, unique in the group. A static member does not leave the group when it stops,
+	// and keeps its partitions if it is started again with the same name within SessionTimeout. If a second
+	// process has the same name, Run ends with an error. Default: a dynamic member, which leaves.
 	InstanceID string
 
-	// Balancers are what members offer to share the partitions by, the preferred one first. All members
-	// of a group must have one in common; a group must not be changed from eager to cooperative ones
-	// in one step (KIP-429). Default: kgo.CooperativeStickyBalancer, or kgo.StickyBalancer with
-	// ServerSideBalancer.
+	// Balancers are the ways to assign partitions that this member offers, the preferred one first. All
+	// members of a group must have one in common. Do not change a group from eager to cooperative
+	// balancers in one step (KIP-429). Default: kgo.CooperativeStickyBalancer, or kgo.StickyBalancer
+	// with ServerSideBalancer.
 	Balancers []kgo.GroupBalancer
 
-	// ServerSideBalancer lets the broker share the partitions (KIP-848). Use it with Kafka 4.3 or later:
-	// before, the broker refuses commits that cross a change of the group, which are then repeated
-	// (KIP-1251). Run ends with an error if the broker does not know it. SessionTimeout and
-	// HeartbeatInterval are then the broker's.
+	// ServerSideBalancer lets the broker assign the partitions (KIP-848). Use it with Kafka 4.3 or
+	// later: earlier brokers refuse commits that are sent during a change of the group, which are then
+	// repeated (KIP-1251). Run ends with an error if the broker does not support it. The broker then
+	// decides SessionTimeout and HeartbeatInterval.
 	ServerSideBalancer bool
 
-	// Topics are what the group consumes. All its members should name the same.
+	// Topics are the topics that the group consumes. All its members should name the same topics.
 	Topics []string
 
 	// TopicPattern consumes, in place of Topics, all topics whose name it matches anywhere (use
@@ -62,21 +62,22 @@ type Config struct {
 	// Default 30 s.
 	TopicGrace time.Duration
 
-	// SessionTimeout is after how long without a heartbeat the broker gives the partitions of
-	// a member to others. The broker refuses values below its group.min.session.timeout.ms (6 s).
-	// Default 10 s. Heartbeats go on while a member waits for its handlers after a revocation.
+	// SessionTimeout is how long the broker waits for a heartbeat of a member before it gives the
+	// member's partitions to others. The broker refuses values below its
+	// group.min.session.timeout.ms (6 s). Default 10 s. Heartbeats go on while a member waits for
+	// its handlers after a revocation.
 	SessionTimeout time.Duration
 
-	// HeartbeatInterval is also how soon a member learns of a rebalance. Default a tenth of
-	// SessionTimeout.
+	// HeartbeatInterval is the time between heartbeats, and so how soon a member learns of a
+	// rebalance. Default a tenth of SessionTimeout.
 	HeartbeatInterval time.Duration
 
 	// RebalanceTimeout is how long a rebalance waits for members that are busy. consume.Config's
 	// DrainTimeout must be less; by default that is half of SessionTimeout. Default 30 s.
 	RebalanceTimeout time.Duration
 
-	// MaxWait is how long a broker holds back its answer to a fetch if there is nothing to
-	// deliver. What arrives meanwhile is answered at once. Default 500 ms.
+	// MaxWait is how long a broker waits with its answer to a fetch if there are no records. A
+	// record that arrives meanwhile is sent at once. Default 500 ms.
 	MaxWait time.Duration
 
 	// MaxBytes is how much is fetched of a partition at once, before decompression, but never
@@ -85,15 +86,16 @@ type Config struct {
 	MaxBytes int
 
 	// MaxBufferedBytes bounds what the fetched records of this consumer's partitions take up
-	// together, decompressed. Nothing more is fetched while they do, and nothing ahead of what is
-	// processed once half is taken. One answer can go beyond it by what it decompresses to, 32 MiB or
-	// one batch of at most MaxBufferedBytes. Default 256 MiB.
+	// together, decompressed. While the bound is reached nothing more is fetched; once half of it is
+	// taken, nothing is fetched ahead of what is processed. One answer can exceed the bound by what
+	// it decompresses to, 32 MiB or one batch of at most MaxBufferedBytes. Default 256 MiB.
 	MaxBufferedBytes int64
 
-	// Options are more of franz-go's: a dialer, hooks, a rack, retries. What this package sets by itself
-	// wins over them: all that Config has a field for, callbacks of the group, offsets, isolation, and
-	// how dead letters are produced. TransactionalID, ShareGroup, ConsumeRegex, InstanceID,
-	// ServerSideBalancer, BlockRebalanceOnPoll, AutoCommitMarks and GreedyAutoCommit are refused.
+	// Options are more options of franz-go: a dialer, hooks, a rack, retries. This package overrides the
+	// options that it sets itself: all that Config has a field for, callbacks of the group, offsets,
+	// isolation, and how dead letters are produced. TransactionalID, ShareGroup, ConsumeRegex,
+	// InstanceID, ServerSideBalancer, BlockRebalanceOnPoll, AutoCommitMarks and GreedyAutoCommit are
+	// refused.
 	Options []kgo.Opt
 }
 

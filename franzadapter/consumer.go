@@ -29,7 +29,7 @@ type Consumer struct {
 	topics  *topics.Finder
 }
 
-// New returns a Consumer of the records from source, with which config says what to do, in
+// New returns a Consumer that gets records from source and processes them as config says, in
 // transactions of guard. It does no I/O. It warns (consume.Config.Logger) if SASL sends a password
 // over the network without TLS, or TLS trusts any certificate. Errors wrap consume.ErrInvalidConfig.
 func New(guard *idem.Guard, source Config, config consume.Config) (*Consumer, error) {
@@ -60,15 +60,14 @@ func New(guard *idem.Guard, source Config, config consume.Config) (*Consumer, er
 
 // Run consumes until ctx ends, and then returns nil: it finishes the records in progress
 // (consume.Config.DrainTimeout), commits their offsets and leaves the group, unless it is a static
-// member. PostgreSQL or Kafka being away does not end it; it waits for them and goes on. What no retry
-// can heal ends it with an error: *consume.RecordError, consume.ErrUnknownTopic, ErrOffsetOutOfRange,
-// ErrUnreadable, a *kerr.Error by which the broker refuses the configuration or the user, or those of
-// idem.Guard.Register and Bind.
+// member. If PostgreSQL or Kafka is away, Run waits and goes on. Errors that no retry can solve end
+// it: *consume.RecordError, consume.ErrUnknownTopic, ErrOffsetOutOfRange, ErrUnreadable, a *kerr.Error
+// by which the broker refuses the configuration or the user, or those of idem.Guard.Register and Bind.
 func (c *Consumer) Run(ctx context.Context) error {
 	return c.engine.Live(func() error { return c.run(ctx) })
 }
 
-// Health returns what the consumer is doing, at once and at any time.
+// Health returns what the consumer is doing. It does no I/O and may be called at any time.
 func (c *Consumer) Health() consume.Health { return c.engine.Health() }
 
 func (c *Consumer) run(ctx context.Context) error {

@@ -13,9 +13,9 @@ import (
 	"github.com/nova-events/idempotent-consumer/internal/settings"
 )
 
-// Config says where the records come from. Brokers, Group and Topics (or TopicPattern) are required.
+// Config is where the records come from. Brokers, Group and Topics (or TopicPattern) are required.
 type Config struct {
-	// Brokers are where the cluster is found: host:port, one or more.
+	// Brokers are addresses of the cluster: host:port, one or more.
 	Brokers []string
 
 	// ClientID names the client in the broker's logs, metrics and quotas. Default: Group.
@@ -33,13 +33,13 @@ type Config struct {
 	Group string
 
 	// InstanceID makes this a static member of the group (KIP-345), under that name: letters, digits,
-	// dots, underscores and hyphens, unique in the group. It does not leave the group when Run ends. If it
-	// runs again within SessionTimeout it gets the same partitions and no other member is interrupted, as
-	// in a rolling restart; until then nobody else gets them. With a second process of the same name Run
-	// ends with an error. Default: a dynamic member, which leaves.
+	// dots, underscores and hyphens, unique in the group. A static member does not leave the group when
+	// Run ends. If it runs again within SessionTimeout, as in a rolling restart, it gets the same
+	// partitions and no other member is interrupted. Until then nobody else gets its partitions. If a
+	// second process has the same name, Run ends with an error. Default: a dynamic member, which leaves.
 	InstanceID string
 
-	// Topics are what the group consumes. All its members should name the same.
+	// Topics are the topics that the group consumes. All its members should name the same topics.
 	Topics []string
 
 	// TopicPattern consumes, in place of Topics, all topics whose name it matches anywhere (use
@@ -50,34 +50,35 @@ type Config struct {
 	// Default 30 s.
 	TopicGrace time.Duration
 
-	// SessionTimeout is after how long without a heartbeat the broker gives the partitions of
-	// a member to others. Short values take over quickly from members that were killed; the
-	// broker refuses those below its group.min.session.timeout.ms (6 s). Default 10 s.
+	// SessionTimeout is how long the broker waits for a heartbeat of a member before it gives the
+	// member's partitions to others. With a short timeout others take over quickly from members
+	// that were killed. The broker refuses values below its group.min.session.timeout.ms (6 s).
+	// Default 10 s.
 	//
-	// The group waits while a member waits for its handlers after a revocation: consume.Config's
-	// DrainTimeout must be less than SessionTimeout and RebalanceTimeout. By default it is half of
-	// the shorter one.
+	// After a revocation a member waits for its handlers, and the group waits for the member. So
+	// consume.Config's DrainTimeout must be less than SessionTimeout and RebalanceTimeout. By
+	// default it is half of the shorter one.
 	SessionTimeout time.Duration
 
-	// HeartbeatInterval is also how soon a member learns of a rebalance. Default a tenth of
-	// SessionTimeout.
+	// HeartbeatInterval is the time between heartbeats, and so how soon a member learns of a
+	// rebalance. Default a tenth of SessionTimeout.
 	HeartbeatInterval time.Duration
 
 	// RebalanceTimeout is how long a rebalance waits for members that are busy. Default 30 s.
 	RebalanceTimeout time.Duration
 
-	// MaxWait is how long a broker holds back its answer to a fetch if there is nothing to
-	// deliver. What arrives meanwhile is answered at once. Default 500 ms.
+	// MaxWait is how long a broker waits with its answer to a fetch if there are no records. A
+	// record that arrives meanwhile is sent at once. Default 500 ms.
 	MaxWait time.Duration
 
-	// MaxBytes is how much is fetched of a partition at once, before decompression, but never
-	// less than one batch of the producer. Each assigned partition holds up to three times as
-	// much: one fetch in progress, one waiting, one under way. Decompressed, each can become
-	// 32 MiB, or one batch of what Memory allows. Default 1 MiB, and at most a quarter of Memory.
+	// MaxBytes is how much is fetched of a partition at once, before decompression, but never less
+	// than one batch of the producer. Each assigned partition holds up to three times as much: one
+	// fetch that is processed, one that waits, one under way. Decompressed, each can become 32 MiB,
+	// or one batch of the size that Memory allows. Default 1 MiB, and at most a quarter of Memory.
 	MaxBytes int
 
-	// Memory is what the fetched records of all partitions may take up together. Consumers of
-	// one process can share it. Default DefaultMemory.
+	// Memory bounds what the fetched records of all partitions take up together. Consumers of one
+	// process can share it. Default DefaultMemory.
 	Memory *Memory
 }
 
