@@ -8,17 +8,17 @@
 //
 // # Which probe says what
 //
-// Live fails where a new process may help: a handler does not return, or Run has ended while the process has
-// not. It does not fail while Kafka or PostgreSQL are away: a restart brings neither back, and costs the group a
-// rebalance.
+// Live fails when a new process may help: a handler does not return, or Run has ended while the process has not.
+// It does not fail while Kafka or PostgreSQL is away: a restart would not bring it back, and would cost the
+// group a rebalance.
 //
-// Ready fails while the consumer is not at work: it is not in its group yet, or a partition stands still for
-// longer than the limit. A rolling update waits for it, and an alert can.
+// Ready fails while the consumer does not work: it is not in its group yet, or a partition stands still for
+// longer than the limit. Rolling updates wait for this probe, and an alert can use it.
 //
 // # The answer
 //
-// The status is 200 or 503. The body is JSON: whether it is ok, the problems in sentences, and the
-// consume.Health that was judged.
+// The status is 200 or 503. The body is JSON: whether the consumer is ok, the problems in
+// sentences, and the consume.Health that was checked.
 package health
 
 import (
@@ -36,17 +36,18 @@ type Source interface {
 	Health() consume.Health
 }
 
-// Limits say from when on something is a problem. Zero values are the defaults.
+// Limits are the times after which something is a problem. Zero values mean the defaults.
 type Limits struct {
-	// Handler is how long a handler may run before Live and Ready fail. Default: 10 minutes. Give more than
-	// consume.Config.HandlerTimeout.
+	// Handler is how long a handler may run before Live and Ready fail. Default: 10 minutes. It should be
+	// longer than consume.Config.HandlerTimeout.
 	Handler time.Duration
 
-	// Joining is how long the way into the group may take, from the start or from a rebalance on, before
-	// Ready fails. A consumer that starts is not ready at all. Default: 2 minutes.
+	// Joining is how long it may take to join the group, at the start or in a rebalance, before Ready
+	// fails. A consumer that starts is not ready at all. Default: 2 minutes.
 	Joining time.Duration
 
-	// Paused is how long a partition may stand still, or be waited for, before Ready fails. Default: 1 minute.
+	// Paused is how long a partition may stand still, or wait for its former owner, before Ready fails.
+	// Default: 1 minute.
 	Paused time.Duration
 }
 

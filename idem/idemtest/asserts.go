@@ -10,7 +10,8 @@ import (
 	"github.com/nova-events/idempotent-consumer/ops"
 )
 
-// Processed fails the test unless all events have taken effect. A dead letter has not.
+// Processed fails the test unless all events have taken effect. An event that is a dead letter has
+// not.
 func Processed(t testing.TB, guard *idem.Guard, eventIDs ...string) {
 	t.Helper()
 	for _, id := range eventIDs {
@@ -31,7 +32,7 @@ func NotProcessed(t testing.TB, guard *idem.Guard, eventIDs ...string) {
 }
 
 // ProcessedOnce is Processed for an event whose effect can be counted: the query returns how often it took
-// effect, as in SELECT count(*) FROM charges WHERE payment = $1. Anything but once fails the test.
+// effect, as in SELECT count(*) FROM charges WHERE payment = $1. Any number but 1 fails the test.
 func ProcessedOnce(t testing.TB, guard *idem.Guard, eventID, count string, args ...any) {
 	t.Helper()
 	state, _ := stateOf(t, guard, eventID)
@@ -44,8 +45,8 @@ func ProcessedOnce(t testing.TB, guard *idem.Guard, eventID, count string, args 
 	}
 }
 
-// DeadLettered fails the test unless a record with the event id is an unresolved dead letter, and returns it: its
-// Error says why. An empty event id is a record's that has none.
+// DeadLettered fails the test unless a record with the event id is an unresolved dead letter, and returns the
+// dead letter: its Error says why. An empty event id stands for a record without an id.
 func DeadLettered(t testing.TB, guard *idem.Guard, eventID string) ops.DeadLetter {
 	t.Helper()
 	state, letter := stateOf(t, guard, eventID)

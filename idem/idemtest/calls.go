@@ -7,8 +7,9 @@ import (
 )
 
 // Calls is a service that claims events in other ways, by Guard.ClaimTx, ExecIfNew or ProcessBatch for instance.
-// Each function delivers an event as in production; they are called in this order. What happens within them
-// is not seen: no statement fails, and writes outside the transaction are found by what they leave after a crash.
+// Each function delivers an event as in production; they are called in this order. Check cannot see into the
+// functions: no statement fails, and writes outside the transaction are found only by what they leave after a
+// crash.
 func Calls(guard *idem.Guard, deliver ...func(ctx context.Context) error) Subject {
 	return Subject{guard: guard, delivery: &callList{deliver}}
 }

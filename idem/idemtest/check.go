@@ -19,34 +19,34 @@ const (
 	mostStatements = 12
 )
 
-// Check delivers what setup makes in every way in which production does, each time on a fresh database, and
-// fails with the first thing that is wrong:
+// Check delivers the subject that setup returns in the ways that production does, each time on a fresh
+// database, and fails with the first thing that is wrong:
 //
-//   - once: handlers must write through their tx alone, leave no failed statement unreported, and not use tx
-//     after they have returned
+//   - once: handlers must write only through their tx, report each failed statement, and not use tx after
+//     they have returned
 //   - again: nothing may change, whether the offset was set back or the events are produced again
 //   - several times at once: eight calls for each event, or three members for each partition
 //   - with one statement failing, each of the first twelve in its turn: the handler must return an error, unless
-//     the statement was in a savepoint that it has rolled back. Those of a consume.QueueHandler do not fail, since
-//     their answers are not the handler's to read
+//     the statement was in a savepoint that it has rolled back. Statements of a consume.QueueHandler do not fail,
+//     because the handler does not read their answers
 //   - with a crash at each Point of each of the first four transactions, and delivered again
 //
-// After each of these the tables must hold what they hold after an undisturbed delivery, and what was done
-// Outside must have been done as often. Columns whose values differ between two undisturbed deliveries, such
-// as times, random ids and numbers from sequences, do not count.
+// After each of these the tables must contain what they contain after an undisturbed delivery, and what
+// Outside counts must have been done as often. Columns whose values differ between two undisturbed
+// deliveries, such as times, random ids and numbers from sequences, do not count.
 //
-// setup makes the service anew: its own tables, a guard on the pool, handlers with all that they use. It
-// may use t of the test around. Two or three events are enough; the tables are read whole. Handlers may run in
-// several goroutines.
+// setup creates the service anew: its own tables, a guard on the pool, handlers with all that they use. It may
+// use the t of the surrounding test. Two or three events are enough; Check reads all rows of the tables.
+// Handlers may run in several goroutines.
 func Check(t testing.TB, setup func(pool *pgxpool.Pool) Subject) {
 	t.Helper()
 	c := &check{t: t, setup: setup}
 	c.steps(c.once, c.twice, c.race, c.failures, c.crashes)
 }
 
-// CheckAnyOrder fails the test unless the events have the same effect in whatever order they are delivered:
-// with each pair swapped, and in reverse. Events that are produced again, and topics or partitions that are
-// read at the same time, come in no order. Setup is that of Check.
+// CheckAnyOrder fails the test unless the events have the same effect in any order: with each pair swapped,
+// and in reverse. Use it because events that are produced again, and topics or partitions that are read at
+// the same time, come in no fixed order. setup is as in Check.
 func CheckAnyOrder(t testing.TB, setup func(pool *pgxpool.Pool) Subject) {
 	t.Helper()
 	c := &check{t: t, setup: setup}

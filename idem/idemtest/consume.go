@@ -27,14 +27,14 @@ type Consumption struct {
 	Stopped *consume.RecordError
 }
 
-// Consume has a consumer process records as in production, but for Kafka: its engine is that of the
+// Consume runs a consumer that processes records as in production, without Kafka: it uses the engine of the
 // adapters, with batches, retries, dead letters, replays and checkpoints. It returns when all records are
-// done with and no dead letter is to be replayed; without records it processes the replays. If the consumer
-// ends with an error, or is not done within a minute, the test fails.
+// processed or stored and no dead letter is to be replayed; without records it processes only the replays.
+// If the consumer ends with an error, or is not done within a minute, the test fails.
 //
-// Each record takes the next offset of its partition, in the order of the records: given again in another
-// call it is an event that was produced again. Topics that are empty are "events". Config is as in production;
-// pauses of retries, CommitInterval and ReplayInterval are a few milliseconds by default.
+// Each record gets the next offset of its partition, in the order of the records. A record that is passed
+// again in another call is an event that was produced again. An empty topic means "events". Config is as in
+// production, but pauses of retries, CommitInterval and ReplayInterval are a few milliseconds by default.
 func Consume(t testing.TB, guard *idem.Guard, config consume.Config, records ...consume.Record) Consumption {
 	t.Helper()
 	var (

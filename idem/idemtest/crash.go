@@ -14,12 +14,12 @@ import (
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 )
 
-// Point is a moment in the processing of an event at which things go wrong.
+// Point is a moment in the processing of an event at which something goes wrong.
 type Point int
 
-// At the first three the process crashes: the connection is cut and the context of the delivery ends. At the
-// last two the process lives: the connection alone is cut, the guard finds out what the COMMIT did, and
-// goes on.
+// At the first three points the process crashes: the connection is cut and the context of the delivery ends.
+// At the last two the process lives: only the connection is cut, and the guard finds out what the COMMIT did
+// and goes on.
 const (
 	// BeforeClaim is before the event is claimed. The handler has not run.
 	BeforeClaim Point = iota + 1
@@ -27,8 +27,8 @@ const (
 	// AfterHandler is when the handler has returned: its transaction is rolled back.
 	AfterHandler
 
-	// AfterCommit is when the transaction is committed, before anybody is told: the offset is not
-	// committed to Kafka, a queue's message not acknowledged.
+	// AfterCommit is when the transaction is committed, before that is reported: the offset is not
+	// committed to Kafka, and a queue's message is not acknowledged.
 	AfterCommit
 
 	// CommitLost is during the COMMIT: it does not reach the server, which rolls back.
@@ -59,11 +59,11 @@ func (p Point) String() string {
 	}
 }
 
-// Crash calls deliver, which delivers an event to the service as in production, and cuts the connection of
-// the first transaction that comes to the point, for real. The transaction's pool is one of Pool, or has its
-// ConnString. Crash does not judge what deliver returns: deliver the event again, as whoever sends it does, and
-// look at what it has come to. If no transaction comes to the point, because the event is processed already for
-// instance, the test fails.
+// Crash calls deliver, which delivers an event to the service as in production, and really cuts the connection
+// of the first transaction that reaches the point. The transaction's pool must be one of Pool, or have its
+// ConnString. Crash ignores the error of deliver: deliver the event again, as its sender does, and check the
+// result. If no transaction reaches the point, because the event is processed already for instance, the test
+// fails.
 func Crash(t testing.TB, pool *pgxpool.Pool, at Point, deliver func(ctx context.Context) error) {
 	t.Helper()
 	reached, err := crash(t.Context(), databaseOf(t, pool), pool, at, 1, deliver)

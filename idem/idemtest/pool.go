@@ -29,16 +29,17 @@ type database struct {
 var databases sync.Map // the pool's connection string → *database
 
 // Pool returns a pool of connections to a fresh PostgreSQL database with the guard's tables in the schema
-// idem and nothing else. When the test ends the pool is closed and the database dropped. For database/sql
-// or a migrator that wants a URL, pool.Config().ConnString() connects to the same database.
+// idem and nothing else. When the test ends the pool is closed and the database is dropped. For
+// database/sql, or a migrator that needs a URL, pool.Config().ConnString() connects to the same database.
 //
-// The server is the one that IDEM_TEST_DATABASE_URL names, as a superuser or somebody who may create
-// databases. Else a temporary one is started, which ends with the test process: from the folder of
-// PostgreSQL's programs that IDEM_TEST_PG names, from those that are installed on this machine, or from
-// downloaded ones, which are kept in the user's cache. Without any the test fails.
+// The server is the one that IDEM_TEST_DATABASE_URL names, with a superuser or a user who may create
+// databases. Otherwise a temporary server is started, which ends with the test process: from the folder
+// of PostgreSQL's programs that IDEM_TEST_PG names, from the programs that are installed on this
+// machine, or from downloaded ones, which are kept in the user's cache. If there are none, the test
+// fails.
 //
-// The connections lead through a proxy in the test process, which cuts them for Crash. It speaks no TLS:
-// a server that is named has to let this user in without.
+// The connections go through a proxy in the test process, which cuts them for Crash. The proxy does not
+// support TLS: the server of IDEM_TEST_DATABASE_URL must accept this user without it.
 func Pool(t testing.TB) *pgxpool.Pool {
 	t.Helper()
 	pool, err := open(t)

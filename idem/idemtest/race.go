@@ -12,8 +12,8 @@ const (
 	members   = 3 // of a group that take partitions from each other, in Check
 )
 
-// Race calls deliver n times at once, as n processes do that get the same event. An error fails the test:
-// one of them processes the event, and for the others that is no error.
+// Race calls deliver n times at once, as n processes do that get the same event. An error of any call
+// fails the test: one call processes the event, and for the others a duplicate is not an error.
 func Race(t testing.TB, n int, deliver func(ctx context.Context) error) {
 	t.Helper()
 	if err := atOnce(t.Context(), n, deliver); err != nil {

@@ -11,8 +11,9 @@ import (
 	"github.com/nova-events/idempotent-consumer/idem"
 )
 
-// Records is a consumer of Kafka's records, without Kafka: see Consume. All three forms of handlers will do.
-// With several topics, or partitions, the records of each are delivered at the same time, as in production.
+// Records is a consumer of Kafka's records, without Kafka: see Consume. It works with all three forms of
+// handlers. With several topics or partitions, the records of each are delivered at the same time, as in
+// production.
 func Records(guard *idem.Guard, config consume.Config, records ...consume.Record) Subject {
 	d := &recordList{guard: guard, config: config, records: records, logs: newLogs(records)}
 	_, err := newMember(guard, config, d.logs)

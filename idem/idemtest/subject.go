@@ -8,7 +8,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/idem"
 )
 
-// Subject is what Check tests: handlers, and what they are given. Events, Records and Calls make one.
+// Subject is what Check tests: handlers, and their events. Events, Records and Calls make one.
 type Subject struct {
 	guard    *idem.Guard
 	delivery delivery
@@ -22,8 +22,8 @@ type outside struct {
 	count func() int
 }
 
-// Outside adds something that a handler does outside the database, such as mails: count says how often it
-// was done. Check compares it, so a handler fails that does it again after a crash.
+// Outside adds something that a handler does outside the database, such as mails: count returns how often
+// it was done. Check compares the counts, so a handler that does it again after a crash fails.
 func (s Subject) Outside(what string, count func() int) Subject {
 	s.outside = append(slices.Clone(s.outside), outside{what, count})
 
