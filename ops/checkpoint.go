@@ -14,12 +14,12 @@ type Checkpoint struct {
 	NextOffset int64     `json:"next_offset"`
 	Epoch      int64     `json:"epoch"` // counts the owners
 	AcquiredAt time.Time `json:"acquired_at"`
-	Owner      *string   `json:"owner"`    // host and process of the latest owner; nil if it did not tell
+	Owner      *string   `json:"owner"`    // host and process of the latest owner; nil if unknown
 	TopicID    *string   `json:"topic_id"` // nil if Kafka's id of the topic is not known
 }
 
 // Checkpoints lists the checkpoints of a consumer and a topic, by consumer, topic and partition. An empty
-// name stands for all.
+// name means all.
 func (c *Client) Checkpoints(ctx context.Context, consumer, topic string) ([]Checkpoint, error) {
 	if consumer != "" {
 		if _, err := c.consumer(ctx, consumer); err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/internal/readable"
 )
 
-// CheckpointTarget says which checkpoints are to be set, and where to.
+// CheckpointTarget is which checkpoints are to be set, and to which offset.
 type CheckpointTarget struct {
 	Consumer   string `json:"consumer"`
 	Topic      string `json:"topic"`
@@ -81,8 +81,8 @@ type ResetCheckpoint struct {
 	PreviousEpoch  int64 `json:"previous_epoch"`
 }
 
-// PlanReset looks up the checkpoints that ResetCheckpoints would set. One that is not there is not made: the
-// topic or the partition may be mistyped, so that the error wraps ErrNoCheckpoint.
+// PlanReset looks up the checkpoints that ResetCheckpoints would set. It creates none, because the topic or
+// the partition may be mistyped: the error then wraps ErrNoCheckpoint.
 func (c *Client) PlanReset(ctx context.Context, target CheckpointTarget) (ResetPlan, error) {
 	if err := target.Validate(); err != nil {
 		return ResetPlan{}, err
@@ -119,8 +119,8 @@ func (c *Client) PlanReset(ctx context.Context, target CheckpointTarget) (ResetP
 }
 
 // ResetCheckpoints sets the checkpoints of a plan. A consumer that runs is fenced: its next transaction is
-// refused, and it goes on from the new checkpoint. The count of owners that died with one record starts
-// again. The offset that the group has committed to Kafka follows by itself.
+// refused, and it goes on from the new checkpoint. The count of owners that ended at one record starts
+// again. The group's offset in Kafka follows by itself.
 func (c *Client) ResetCheckpoints(ctx context.Context, plan ResetPlan) (ResetResult, error) {
 	if err := plan.Validate(); err != nil {
 		return ResetResult{}, err

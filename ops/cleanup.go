@@ -26,8 +26,8 @@ type DeletedCount struct {
 }
 
 // Cleanup forgets the events of all consumers that are older than their consumer's retention, as a pass of
-// idem.Cleaner does. Progress is told of blocks of the table. One process cleans up at a time: if another
-// one does, the error wraps ErrBusy and names its session.
+// idem.Cleaner does. Progress is called with numbers of blocks of the table. Only one process cleans up at
+// a time: if another one does, the error wraps ErrBusy and names its session.
 func (c *Client) Cleanup(ctx context.Context, progress Progress) (CleanupResult, error) {
 	cleaner, err := idem.NewCleaner(c.pool, idem.CleanerConfig{
 		Schema: c.schema, Logger: c.log,

@@ -17,16 +17,16 @@ import (
 	"github.com/nova-events/idempotent-consumer/schema"
 )
 
-// Config describes a Client. The zero value is a good one.
+// Config describes a Client. The zero value has good defaults.
 type Config struct {
 	// Schema is the PostgreSQL schema of the guard's tables. Default "idem".
 	Schema string
 
-	// Logger is told about retries, at level warn. Default: silence.
+	// Logger gets retries, at level warn. Default: nothing is logged.
 	Logger *slog.Logger
 }
 
-// Client looks after the guard's tables in one schema of one database. It is safe for concurrent use.
+// Client operates on the guard's tables in one schema of one database. It is safe for concurrent use.
 type Client struct {
 	pool    *pgxpool.Pool
 	conn    db.DBTX // speaks to the tables in the chosen schema
@@ -45,8 +45,8 @@ func (p Progress) tell(done, total int64) {
 	}
 }
 
-// New returns a Client. It does no I/O. The pool needs no settings of its own and stays the caller's to
-// close. Errors wrap ErrInvalid.
+// New returns a Client. It does no I/O. The pool needs no special settings; the caller closes it.
+// Errors wrap ErrInvalid.
 func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	name := cmp.Or(config.Schema, schema.DefaultName)
 	if pool == nil {
@@ -62,9 +62,9 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	}, nil
 }
 
-// Check finds out whether the tables are there and not older than this release. Call it first, for errors
-// that say what to do: they wrap idem.ErrNotMigrated or idem.ErrSchemaVersion. Newer tables, and those
-// without a version, are used as far as they can be.
+// Check returns an error if the tables are missing or older than this release. Call it first: its errors
+// say what to do, and wrap idem.ErrNotMigrated or idem.ErrSchemaVersion. Newer tables, and tables without
+// a version, are used as far as possible.
 func (c *Client) Check(ctx context.Context) error {
 	found, err := c.queries.TablesExist(ctx, c.conn)
 	if err != nil {

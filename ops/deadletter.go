@@ -24,12 +24,12 @@ type DeadLetter struct {
 	RecordTime *time.Time           `json:"record_time"` // nil if the record has none
 	State      idem.DeadLetterState `json:"state"`
 	Attempts   int32                `json:"attempts"`
-	FailedAt   *time.Time           `json:"failed_at"`   // nil if somebody has set it to what is no time
+	FailedAt   *time.Time           `json:"failed_at"`   // nil if it was set to an infinite time by hand
 	ResolvedAt *time.Time           `json:"resolved_at"` // nil if unresolved
 	EventID    *string              `json:"event_id"`    // nil if the record has none
 	Error      string               `json:"error"`
 
-	// ShortID is the beginning of the id that tells it from all others. DeadLetters sets it.
+	// ShortID is the beginning of the id, long enough to be unique. DeadLetters sets it.
 	ShortID string `json:"-"`
 }
 
@@ -44,15 +44,16 @@ func newDeadLetter(row db.DeadLetterListRow) DeadLetter {
 	}
 }
 
-// UnresolvedStates are the states of dead letters that wait for somebody, or for the consumer.
+// UnresolvedStates returns the states of dead letters that wait for an operator or for the
+// consumer.
 func UnresolvedStates() []idem.DeadLetterState {
 	return []idem.DeadLetterState{idem.DeadLetterOpen, idem.DeadLetterParked, idem.DeadLetterReplay}
 }
 
-// ReplayableStates are the states of dead letters that ReplayDeadLetters changes.
+// ReplayableStates returns the states of dead letters that ReplayDeadLetters changes.
 func ReplayableStates() []idem.DeadLetterState { return []idem.DeadLetterState{idem.DeadLetterOpen} }
 
-// AllStates are all states of dead letters.
+// AllStates returns all states of dead letters.
 func AllStates() []idem.DeadLetterState {
 	return append(UnresolvedStates(), idem.DeadLetterReplayed, idem.DeadLetterDiscarded, idem.DeadLetterSuperseded, idem.DeadLetterExpired)
 }
@@ -132,7 +133,7 @@ func unlessEmpty(text string) *string {
 	return &text
 }
 
-// DeadLetters lists the dead letters that pass a filter, those that were stored last first.
+// DeadLetters lists the dead letters that match a filter, the latest first.
 func (c *Client) DeadLetters(ctx context.Context, f DeadLetterFilter) ([]DeadLetter, error) {
 	if err := f.Validate(); err != nil {
 		return nil, err

@@ -21,9 +21,10 @@ type DeadLetterResult struct {
 	Complete    bool              `json:"complete"`
 }
 
-// ReplayDeadLetters has the dead letters of a plan processed again, by the consumers that own their partitions,
-// within seconds if they run. One that fails again is open again; parked ones behind it follow by
-// themselves. One that somebody else has changed since is left alone and reported.
+// ReplayDeadLetters requests that the dead letters of a plan are processed again. The consumers that own their
+// partitions do so within seconds, if they run. A dead letter that fails again is open again; parked ones
+// behind it follow by themselves. A dead letter that somebody else has changed since the plan is left alone and
+// reported.
 func (c *Client) ReplayDeadLetters(ctx context.Context, plan DeadLetterPlan, progress Progress) (DeadLetterResult, error) {
 	return c.changeDeadLetters(ctx, plan, progress, func(consumer int64, ids []string) (changed []uuid.UUID, err error) {
 		err = c.retry(ctx, func() (err error) {
@@ -36,10 +37,10 @@ func (c *Client) ReplayDeadLetters(ctx context.Context, plan DeadLetterPlan, pro
 	})
 }
 
-// DiscardDeadLetters gives the dead letters of a plan up for ever: they are never processed, and their events
-// stay marked. The next parked ones of their keys are processed from then on. One that is being processed
-// is waited for, and discarded only if that fails. One that somebody else has changed since is left alone
-// and reported.
+// DiscardDeadLetters discards the dead letters of a plan for ever: they are never processed, and their events
+// stay marked. The next parked ones of their keys are then processed. If a dead letter is being processed,
+// the call waits, and discards it only if that fails. A dead letter that somebody else has changed since the
+// plan is left alone and reported.
 func (c *Client) DiscardDeadLetters(ctx context.Context, plan DeadLetterPlan, progress Progress) (DeadLetterResult, error) {
 	return c.changeDeadLetters(ctx, plan, progress, func(consumer int64, ids []string) (changed []uuid.UUID, err error) {
 		err = c.retry(ctx, func() error {

@@ -13,11 +13,12 @@ import (
 
 // DeadLetterChoice chooses dead letters that are to be changed, in one of three ways.
 type DeadLetterChoice struct {
-	// IDs are ids, or their first digits, at least four, with which no other dead letter's id begins.
+	// IDs are ids, or their first digits, at least four, if no other dead letter's id begins with
+	// them.
 	IDs []string
 	// Filter chooses by its fields.
 	Filter DeadLetterFilter
-	// All stands for a filter whose fields are empty but for Limit.
+	// All chooses all dead letters. Only Filter.Limit may be set with it.
 	All bool
 }
 
@@ -62,8 +63,8 @@ type DeadLetterState struct {
 	State idem.DeadLetterState `json:"state"`
 }
 
-// PlanReplay says which open dead letters ReplayDeadLetters would have processed again, the oldest first. What
-// filters choose is looked up once: dead letters that are stored later are not taken.
+// PlanReplay returns the open dead letters that ReplayDeadLetters would have processed again, the oldest
+// first. A filter is applied once: dead letters that are stored later are not included.
 func (c *Client) PlanReplay(ctx context.Context, choice DeadLetterChoice) (DeadLetterPlan, error) {
 	return c.plan(ctx, choice, ReplayableStates())
 }

@@ -39,8 +39,8 @@ type DeadLetterHeader struct {
 	Value []byte `json:"-"`
 }
 
-// DeadLetter returns a dead letter whole. ID is its id, or the first digits of it, at least four, with which
-// no other one's begins; else the error wraps ErrUnknownDeadLetter or ErrInvalid.
+// DeadLetter returns a dead letter with its record. The id may be shortened to its first digits, at least
+// four, if no other id begins with them. Otherwise the error wraps ErrUnknownDeadLetter or ErrInvalid.
 func (c *Client) DeadLetter(ctx context.Context, id string) (DeadLetterRecord, error) {
 	prefixes, err := parseIDs([]string{id})
 	if err != nil {
@@ -62,8 +62,8 @@ func (c *Client) DeadLetter(ctx context.Context, id string) (DeadLetterRecord, e
 	return newDeadLetterRecord(row), nil
 }
 
-// CheckDeadLetterID finds out whether a text can be the id of a dead letter or the beginning of one. Errors
-// wrap ErrInvalid.
+// CheckDeadLetterID returns an error unless a text can be the id of a dead letter or the beginning of one.
+// Errors wrap ErrInvalid.
 func CheckDeadLetterID(id string) error {
 	_, err := parseIDs([]string{id})
 

@@ -57,9 +57,9 @@ func (c *Client) deletable(ctx context.Context, name string) (Consumer, error) {
 // transactions of 5,000 rows. If a service uses the name later, it starts from the beginning: events that
 // were processed are processed again when they come again.
 //
-// Stop the consumer first. From when it was watched (ChangeOptions.Watch) until the end, its name cannot be
-// registered (idem.ErrConsumerClosed), and one that runs on with checkpoints is refused. After an error or
-// a crash call it again: it goes on. Errors are those of PlanDelete, and ErrConsumerRuns.
+// Stop the consumer first. After it was watched (ChangeOptions.Watch) and until the end, its name cannot be
+// registered (idem.ErrConsumerClosed), and a service that still runs with checkpoints is refused. After an
+// error or a crash, call it again to continue. Errors are those of PlanDelete, and ErrConsumerRuns.
 func (c *Client) DeleteConsumer(ctx context.Context, plan DeletePlan, opts ChangeOptions) (DeleteResult, error) {
 	consumer, err := c.deletable(ctx, plan.Consumer)
 	if err != nil {

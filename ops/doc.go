@@ -1,16 +1,16 @@
-// Package ops is what operators do with the guard's tables: look at them, decide about dead letters,
-// reset checkpoints, rename and delete consumers, import an old table. The command idemctl is made of
-// it; a web console or a health check can be. Services use package idem.
+// Package ops is for operators of the guard's tables: it looks at them, replays and discards dead
+// letters, resets checkpoints, renames and deletes consumers, and imports an old table. The command
+// idemctl is built on it; a web console or a health check can be, too. Services use package idem.
 //
-// A Client works on one PostgreSQL schema of one database. It neither knows Kafka nor talks to services: what it
-// changes in the tables, the running consumers notice by themselves. Diagnose alone asks Kafka, through a function of
+// A Client works on one PostgreSQL schema of one database. It connects neither to Kafka nor to services: running
+// consumers notice by themselves what it changes in the tables. Only Diagnose looks at Kafka, through a function of
 // the caller.
 //
 // # Plan, then act
 //
-// What loses or repeats something comes in two calls. The first (Plan…) changes nothing and returns what
-// the second one would do, so that somebody can be asked in between. The second call looks again: what
-// others have changed meanwhile it leaves alone, and says so.
+// An operation that loses or repeats something has two calls. The first (Plan…) changes nothing and
+// returns what the second one would do, so that the caller can ask somebody in between. The second call
+// looks again: it does not touch what others have changed meanwhile, and reports that.
 //
 // # Results
 //
@@ -18,9 +18,9 @@
 // empty lists as [], times in RFC 3339, durations as numbers of seconds.
 //
 // A call that works through many rows commits in parts. If it fails or its context ends, it returns the
-// error together with what is done until then (field Complete is false), which stays done. Calling it
-// again goes on. If it fails before it has begun, the result is zero. A Progress function is told how far
-// it has come.
+// error together with what was done until then (field Complete is false), which stays done. Call it again
+// to continue. If it fails before it has begun, the result is zero. A Progress function is called with
+// how far it has come.
 //
 // # Rights
 //

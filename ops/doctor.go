@@ -44,7 +44,7 @@ type Finding struct {
 	Seen     string   `json:"seen"`
 	Why      string   `json:"why"`      // why it matters; empty if ok
 	Next     string   `json:"next"`     // what to do; empty if ok
-	Commands []string `json:"commands"` // to type, in psql those that end in a semicolon, else in a shell
+	Commands []string `json:"commands"` // those that end in a semicolon are for psql, others for a shell
 	Runbook  string   `json:"runbook"`  // the section that says more
 }
 
@@ -58,23 +58,25 @@ type Diagnosis struct {
 
 // DoctorOptions change Diagnose. The zero value has defaults.
 type DoctorOptions struct {
-	// Quiet is for how long a consumer may process nothing before that is told. Default 7 days.
+	// Quiet is how long a consumer may process nothing before that is reported. Default 7 days.
 	Quiet time.Duration
 
-	// LongTransaction is how long a transaction may be open before that is told. Default 1 hour.
+	// LongTransaction is how long a transaction may be open before that is reported. Default 1
+	// hour.
 	LongTransaction time.Duration
 
-	// Unused is how many bytes of processed_events must be dead rows and free space before that is told. Default 1 GiB.
+	// Unused is how many bytes of processed_events must be dead rows and free space before that is reported. Default
+	// 1 GiB.
 	Unused int64
 
-	// Kafka looks at Kafka. Nil: only PostgreSQL is looked at.
+	// Kafka looks at the cluster. Nil: only PostgreSQL is checked.
 	Kafka Kafka
 
-	// Watch is how long a checkpoint with records behind it may stand still before that is told. Only with
+	// Watch is how long a checkpoint may stand still while records wait before that is reported. Only with
 	// Kafka. Default 5 s.
 	Watch time.Duration
 
-	// Clock tells this machine's time. Default time.Now.
+	// Clock returns this machine's time. Default time.Now.
 	Clock func() time.Time
 }
 
@@ -91,11 +93,11 @@ func (o DoctorOptions) withDefaults() DoctorOptions {
 }
 
 // Diagnose looks for what is wrong with the tables, the server, the connections that the pool makes and, with
-// DoctorOptions.Kafka, the groups of the consumers. It changes nothing. It sees what the role of the pool may see, and
-// what it may not is a finding of SeverityUnknown: call it with a service's pool to check that service's rights and
-// limits, and as a member of pg_monitor to see all. It makes connections of its own, four at most, as the pool would
-// make them. The error is not nil only if an option is negative (ErrInvalid), the database cannot be reached or ctx
-// ends.
+// DoctorOptions.Kafka, the groups of the consumers. It changes nothing. It sees what the role of the pool may see; a
+// check that the role may not make is a finding of SeverityUnknown. Call it with a service's pool to check that
+// service's rights and limits, and as a member of pg_monitor to see everything. It makes up to four connections of
+// its own, as the pool would make them. It returns an error only if an option is negative (ErrInvalid), the database
+// cannot be reached, or ctx ends.
 func (c *Client) Diagnose(ctx context.Context, opts DoctorOptions) (Diagnosis, error) {
 	if opts.Quiet < 0 || opts.LongTransaction < 0 || opts.Unused < 0 || opts.Watch < 0 {
 		return Diagnosis{}, invalid("an option is negative")

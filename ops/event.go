@@ -31,7 +31,7 @@ type Event struct {
 	Retention time.Duration `json:"-"` // of the consumer
 }
 
-// CheckEventID finds what the guard would refuse as an event id. Errors wrap ErrInvalid.
+// CheckEventID returns an error if the guard would refuse the event id. Errors wrap ErrInvalid.
 func CheckEventID(id string) error {
 	switch {
 	case id == "":
@@ -54,8 +54,9 @@ func checkEventID(id string) error {
 	return nil
 }
 
-// Events returns what a consumer, or each where the name is empty, remembers of an event; nothing if that was
-// never processed, or is forgotten. A transaction that is processing it right now does not show.
+// Events returns what a consumer knows about an event, or all consumers if the name is empty. The result is
+// empty if the event was never processed, or is forgotten. A transaction that is processing it right now is
+// not visible.
 func (c *Client) Events(ctx context.Context, consumer, eventID string) ([]Event, error) {
 	if err := checkEventID(eventID); err != nil {
 		return nil, err

@@ -33,7 +33,8 @@ type ImportRefused struct {
 	Undated int64 `json:"undated"`  // without a time
 }
 
-// CheckTable finds out whether a text is the name of a table as ImportTable takes it. Errors wrap ErrInvalid.
+// CheckTable returns an error unless a text is the name of a table in the form that ImportTable accepts.
+// Errors wrap ErrInvalid.
 func CheckTable(name string) error {
 	_, err := parseTable(name)
 
@@ -49,8 +50,8 @@ func parseTable(name string) (pgx.Identifier, error) {
 	return pgx.Identifier{schemaName, tableName}, nil
 }
 
-// ImportTable takes over for a registered consumer what the predecessor of this library has processed, from
-// its table in the same database. Table is SCHEMA.TABLE, spelled as in the catalog, without quotes. It must
+// ImportTable imports for a registered consumer what the predecessor of this library has processed, from
+// its table in the same database. table is SCHEMA.TABLE, spelled as in the catalog, without quotes. It must
 // have these columns:
 //
 //	id            uuid         becomes the claim id; distinct, and the same at each reading
@@ -58,9 +59,9 @@ func parseTable(name string) (pgx.Identifier, error) {
 //	processed_at  timestamptz  kept: retention counts from here
 //	metadata      jsonb        kept under "user", where it is not null
 //
-// Events that are known already stay as they are. The table is only read. Its rows are counted first,
-// which reads the ids twice; fewer rows than were counted are an error. It works in transactions of 5,000
-// rows. The pool must allow two connections. Errors of the table wrap ErrImport.
+// Events that are known already do not change. The table is only read. Its rows are counted first, which
+// reads the ids twice. If fewer rows come than were counted, that is an error. The import works in
+// transactions of 5,000 rows. The pool must allow two connections. Errors of the table wrap ErrImport.
 func (c *Client) ImportTable(ctx context.Context, consumer, table string, progress Progress) (ImportResult, error) {
 	name, err := parseTable(table)
 	if err != nil {

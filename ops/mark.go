@@ -15,8 +15,8 @@ type MarkResult struct {
 }
 
 // MarkEvents marks distinct events as processed for a registered consumer, without processing them: when they
-// are delivered they count as duplicates. Those that are processed already stay as they are. All ids are
-// checked before anything is done. If a connection is lost the counts may be too low by one part.
+// are delivered they count as duplicates. Events that are processed already do not change. All ids are
+// checked before anything is done. If a connection is lost, the counts may be too low by one part.
 func (c *Client) MarkEvents(ctx context.Context, consumer string, eventIDs []string, progress Progress) (MarkResult, error) {
 	if err := checkEventIDs(eventIDs); err != nil {
 		return MarkResult{}, err
@@ -51,8 +51,8 @@ type ForgetResult struct {
 }
 
 // ForgetEvents forgets that a registered consumer has processed distinct events. When they are delivered again
-// they are processed again; what they did the first time stays done. All ids are checked before anything is
-// done. If a connection is lost the counts may be wrong by one part.
+// they are processed again; their first effects stay. All ids are checked before anything is done. If a
+// connection is lost, the counts may be wrong by one part.
 func (c *Client) ForgetEvents(ctx context.Context, consumer string, eventIDs []string, progress Progress) (ForgetResult, error) {
 	if err := checkEventIDs(eventIDs); err != nil {
 		return ForgetResult{}, err

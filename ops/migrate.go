@@ -115,9 +115,9 @@ type MigrationStep struct {
 	Name    string `json:"name"`
 }
 
-// Migrate moves the tables to the version of a plan. Waiting is called, from a goroutine of its own, when that
-// waits for another migration, with the name of the session; it may be nil. Errors are those of package
-// migrate. If some steps were taken before one, they are returned with it, and stay taken.
+// Migrate moves the tables to the version of a plan. When it waits for another migration, it calls waiting
+// from another goroutine with the name of the session; waiting may be nil. Errors are those of package
+// migrate. If some steps were taken before an error, they are returned with it, and stay taken.
 func (c *Client) Migrate(ctx context.Context, plan MigrationPlan, waiting func(holder string)) (MigrateResult, error) {
 	before, err := c.Migrations(ctx)
 	if err != nil {

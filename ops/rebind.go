@@ -15,8 +15,8 @@ type RebindPlan struct {
 	PreviousCluster *string `json:"previous_cluster"`
 }
 
-// PlanRebind says to which group a consumer belongs that is to belong to another one; two empty names stand
-// for the next group that uses it.
+// PlanRebind returns the group that a consumer belongs to, before it is bound to another one. Two empty
+// names mean the next group that uses the consumer.
 func (c *Client) PlanRebind(ctx context.Context, name, cluster, group string) (RebindPlan, error) {
 	if (cluster == "") != (group == "") {
 		return RebindPlan{}, invalid("give a group and its cluster, or neither for the next group that comes")
@@ -33,8 +33,8 @@ func (c *Client) PlanRebind(ctx context.Context, name, cluster, group string) (R
 	return plan, nil
 }
 
-// Rebind does what PlanRebind has planned. If the former group still runs, it and the next one process a
-// part of the events each: stop it first.
+// Rebind does what PlanRebind has planned. Stop the former group first: if it still runs, it and the
+// next group each process only a part of the events.
 func (c *Client) Rebind(ctx context.Context, plan RebindPlan) error {
 	consumer, err := c.consumer(ctx, plan.Consumer)
 	if err != nil {

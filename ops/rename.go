@@ -27,9 +27,9 @@ const (
 // RenameConsumer gives a consumer another name: its events, checkpoints, dead letters, retention and binding.
 // The id in all tables follows from the name, so all rows are moved, in transactions of 5,000.
 //
-// Stop the consumer first. From when it was watched (ChangeOptions.Watch) until the end, neither name can be
-// registered (idem.ErrConsumerClosed), and a consumer that runs on with checkpoints is refused. After an
-// error or a crash call it again: it goes on. Errors are ErrUnknownConsumer, ErrConsumerExists (of the new
+// Stop the consumer first. After it was watched (ChangeOptions.Watch) and until the end, neither name can be
+// registered (idem.ErrConsumerClosed), and a service that still runs with checkpoints is refused. After an
+// error or a crash, call it again to continue. Errors are ErrUnknownConsumer, ErrConsumerExists (of the new
 // name), ErrConsumerRuns, ErrInvalid, and idem.ErrConsumerClosed while another change is under way.
 func (c *Client) RenameConsumer(ctx context.Context, from, to string, opts ChangeOptions) (RenameResult, error) {
 	if _, err := idem.New(c.pool, idem.Config{Consumer: to, Schema: c.schema}); err != nil {

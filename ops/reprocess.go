@@ -49,10 +49,10 @@ func (c *Client) PlanReprocess(ctx context.Context, consumer, eventID string) (R
 	return place, nil
 }
 
-// Reprocess asks the owner of a partition to read a record from Kafka again and to process it, once and
-// whoever has processed its event, within seconds if the consumer runs. What was done the first time stays
-// done. The checkpoint stays where it is, and order is not kept: the records behind it have been processed.
-// Errors wrap ErrUnknownConsumer, ErrNotProcessed or ErrRequested.
+// Reprocess asks the owner of a partition to read a record from Kafka again and to process it once more,
+// whoever has processed its event. If the consumer runs, that happens within seconds. The first effects
+// stay. The checkpoint does not move, and the order is not kept, because later records have been processed
+// already. Errors wrap ErrUnknownConsumer, ErrNotProcessed or ErrRequested.
 func (c *Client) Reprocess(ctx context.Context, place RecordPlace) (ReprocessResult, error) {
 	if place.Topic == "" || place.Partition < 0 || place.Offset < 0 {
 		return ReprocessResult{}, invalid("a record has a topic, a partition and an offset that are not negative")

@@ -15,8 +15,8 @@ type RetentionPlan struct {
 	NewlyExpired int64   `json:"newly_expired"` // events that would not have expired yet
 }
 
-// PlanRetention says what another retention would do. If it is shorter, all of the consumer's events are
-// read to count those that would expire by it.
+// PlanRetention returns what another retention would do. If it is shorter, it reads all of the
+// consumer's events to count those that would expire.
 func (c *Client) PlanRetention(ctx context.Context, name string, retention time.Duration) (RetentionPlan, error) {
 	if err := checkRetention(retention); err != nil {
 		return RetentionPlan{}, err
@@ -47,8 +47,9 @@ func (c *Client) newlyExpired(ctx context.Context, consumer Consumer, retention 
 	return max(0, counts[0]-counts[1]), nil
 }
 
-// SetRetention does what PlanRetention has planned. The next cleanup goes by it; what is forgotten already
-// stays so. Services that configure another retention are refused when they next start.
+// SetRetention does what PlanRetention has planned. The next cleanup uses the new retention; what is
+// forgotten already stays forgotten. Services that configure another retention are refused when they next
+// start.
 func (c *Client) SetRetention(ctx context.Context, plan RetentionPlan) error {
 	if err := checkRetention(plan.Retention.Duration()); err != nil {
 		return err

@@ -71,7 +71,7 @@ type Migration struct {
 	AppliedAt *time.Time `json:"applied_at"` // nil if pending, or applied by another migrator
 }
 
-// Migrations tells which migrations the database has taken. It needs no tables.
+// Migrations returns which migrations the database has. It needs no tables.
 func (c *Client) Migrations(ctx context.Context) (Migrations, error) {
 	migrator, done, err := c.migrator()
 	if err != nil {

@@ -34,7 +34,7 @@ type Status struct {
 	ReadAt time.Time `json:"-"`
 }
 
-// ConsumerStatus says what the tables hold of a consumer.
+// ConsumerStatus is what the tables contain of a consumer.
 type ConsumerStatus struct {
 	Consumer  string     `json:"consumer"`
 	Events    int64      `json:"events"`
@@ -48,11 +48,11 @@ type ConsumerStatus struct {
 	UnresolvedDeadLetters int64 `json:"unresolved_dead_letters"`
 }
 
-// Status tells what the tables hold. Of a large table a part is read, and the figures of its events are
-// estimates.
+// Status returns what the tables contain. Of a large table only a part is read, and the figures of its
+// events are estimates.
 func (c *Client) Status(ctx context.Context) (Status, error) { return c.status(ctx, false) }
 
-// ExactStatus is Status that reads the whole table, however large it is.
+// ExactStatus is like Status, but reads the whole table, however large it is.
 func (c *Client) ExactStatus(ctx context.Context) (Status, error) { return c.status(ctx, true) }
 
 func (c *Client) status(ctx context.Context, exact bool) (Status, error) {
