@@ -20,8 +20,8 @@ func newCleanup(a *app) *cobra.Command {
 pass over the table. It works in transactions of about 5 ms and can run at any time; a
 signal ends it between two of them. Services that run a Cleaner do not need it.
 
-Events that somebody has locked are left for the next pass. One process cleans up at a time; the
-exit status is 5 if another one does.`,
+It skips events that somebody has locked, until the next pass. Only one process cleans up at a
+time; the exit status is 5 if another one does.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return a.cleanup(command, dryRun) },
 	}

@@ -15,7 +15,7 @@ import (
 func newConsumer(a *app) *cobra.Command {
 	return group("consumer", "List, register, change, rename and delete consumers",
 		`A consumer is the scope of deduplication: each consumer processes each event once. A service
-registers its own the first time that it runs.`,
+registers its consumer when it runs for the first time.`,
 		newConsumerList(a), newConsumerRegister(a), newConsumerSetRetention(a),
 		newConsumerRename(a), newConsumerDelete(a), newConsumerRebind(a))
 }

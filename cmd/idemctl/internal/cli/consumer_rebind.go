@@ -16,9 +16,10 @@ func newConsumerRebind(a *app) *cobra.Command {
 		Use:   "rebind NAME",
 		Short: "Let a consumer belong to another Kafka group, or to the next one",
 		Long: `A consumer belongs to the Kafka group and cluster that used it first. Rebind lets it belong to the
-next group that uses it, or with --group and --cluster to that one. It is for a group that was renamed
-or moved: two groups that share a consumer take each other's events for their own, and process a part
-each. Stop the former group first. Asks if the consumer belongs to a group.`,
+next group that uses it, or to the group that --group and --cluster name. Use it for a group that was
+renamed or moved. Stop the former group first: two groups that share a consumer take each other's
+events for their own, and each processes only a part. The command asks if the consumer belongs to a
+group.`,
 		Example: `  idemctl consumer rebind payments
   idemctl consumer rebind payments --group payments-v2 --cluster MkU3OEVBNTcwNTJENDM2Qk`,
 		Args: wants("NAME"),

@@ -16,7 +16,7 @@ func newConsumerRename(a *app) *cobra.Command {
 	var watch time.Duration
 	command := &cobra.Command{
 		Use:   "rename OLD NEW",
-		Short: "Give a consumer another name, with all that it remembers",
+		Short: "Rename a consumer, with all that it remembers",
 		Long: `Gives a consumer another name: its events, checkpoints, dead letters, retention and binding. The
 id in all tables follows from the name, so all rows are moved, in transactions of 5,000. There must be
 no consumer of the new name yet.
@@ -52,12 +52,13 @@ func renameText(r ops.RenameResult) string {
 	return text
 }
 
-const runningHelp = `Stop the consumer first. The command watches it (--watch) and changes nothing if it does anything in
-that time. From then on the consumer cannot be registered until the command has ended, and one that
-runs on with checkpoints is refused. One that is idle and has no checkpoints is not noticed.
+const runningHelp = `Stop the consumer first. The command watches the consumer (--watch) and changes nothing if it
+processes anything in that time. From then on the consumer cannot be registered until the command has
+ended, and a service that still runs with checkpoints is refused. A service that is idle and has no
+checkpoints is not noticed.
 
-After a crash or a signal run the same command again: it goes on.`
+After a crash or a signal, run the same command again: it continues.`
 
 func watchFlag(command *cobra.Command, watch *time.Duration) {
-	command.Flags().DurationVar(watch, "watch", ops.DefaultWatch, "how long to see whether the consumer runs")
+	command.Flags().DurationVar(watch, "watch", ops.DefaultWatch, "how long to watch whether the consumer runs")
 }

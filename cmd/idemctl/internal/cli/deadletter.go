@@ -14,15 +14,15 @@ import (
 )
 
 func newDeadLetter(a *app) *cobra.Command {
-	command := group("deadletter", "List dead letters, have them processed again, give them up",
+	command := group("deadletter", "List, show, replay and discard dead letters",
 		`Dead letters are records that could not be processed. Their states:
-    open        waits for somebody to decide: "deadletter replay" or "deadletter discard"
+    open        waits for an operator: "deadletter replay" or "deadletter discard"
     parked      waits behind an unresolved dead letter of the same record key, and follows by itself
     replay      will be processed again by the consumer that owns the partition
     replayed    has been processed since
-    discarded   was given up by somebody
+    discarded   was given up by an operator
     superseded  was not replayed, because another delivery of its event was processed
-    expired     was asked for ("idemctl reprocess"), but Kafka no longer had the record
+    expired     was requested ("idemctl reprocess"), but Kafka no longer had the record
 The first three are unresolved. An ID may be shortened to its first digits, at least four, that no
 other dead letter's id begins with. Lists print ids so shortened; with --json they print whole ids.`,
 		newDeadLetterList(a), newDeadLetterShow(a), newDeadLetterReplay(a), newDeadLetterDiscard(a))

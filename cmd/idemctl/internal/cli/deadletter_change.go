@@ -14,9 +14,9 @@ import (
 	"github.com/nova-events/idempotent-consumer/ops"
 )
 
-const chooseHelp = `Dead letters are chosen by their ids, or by the filters of "deadletter list"; --all stands for no filter.
-What the filters choose is looked up once: dead letters that are stored meanwhile are not taken.
-One in another state, or that somebody else changes meanwhile, is left alone and reported.`
+const chooseHelp = `Dead letters are chosen by their ids, or by the filters of "deadletter list"; --all means no filter.
+The filters are applied once: dead letters that are stored meanwhile are not included. A dead letter in
+another state, or one that somebody else changes meanwhile, is left alone and reported.`
 
 // deadLetterChange is what a command does to dead letters.
 type deadLetterChange struct {
@@ -42,7 +42,7 @@ func (a *app) deadLetterChangeCommand(command *cobra.Command, change deadLetterC
 	stateUsage := "a `STATE` of those that this changes (" + joined(change.from) + "), or all of them"
 	a.addDeadLetterFlags(command, &selection.flags, "all", stateUsage, 0, "take at most `N`, the oldest first (0: all)")
 	flags := command.Flags()
-	flags.BoolVar(&selection.all, "all", false, "take all dead letters, where no filter is given")
+	flags.BoolVar(&selection.all, "all", false, "take all dead letters; no filter is given then")
 	flags.BoolVarP(&selection.dryRun, "dry-run", "n", false, "only list what would be "+change.done)
 	a.yesFlag(command)
 	command.RunE = func(command *cobra.Command, args []string) error {

@@ -10,10 +10,10 @@ import (
 func newDeadLetterDiscard(a *app) *cobra.Command {
 	return a.deadLetterChangeCommand(&cobra.Command{
 		Use:   "discard [ID...]",
-		Short: "Give unresolved dead letters up",
-		Long: `Gives unresolved dead letters up for ever: they are never processed, and their events stay
-marked as processed. The dead letters themselves are kept. Parked ones that waited only for those
-are released: the consumer processes them. Always asks before it does so.
+		Short: "Discard unresolved dead letters",
+		Long: `Discards unresolved dead letters for ever: they are never processed, and their events stay
+marked as processed. The dead letters themselves are kept. Parked ones that waited only for these
+are released: the consumer processes them. The command always asks first.
 
 ` + chooseHelp,
 		Example: `  idemctl deadletter discard 0199c2a4

@@ -16,9 +16,9 @@ func newDeadLetterList(a *app) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "list",
 		Short: "List dead letters, newest first",
-		Long: `Lists the dead letters that pass all filters, those that were stored last first. FAILED is when
-the last attempt failed, or when "reprocess" asked for the record. ID is the beginning of the id, as
-long as is needed. If there are more than --limit, a line on stderr says so.`,
+		Long: `Lists the dead letters that match all filters, the latest first. FAILED is when the last attempt
+failed, or when "reprocess" requested the record. ID is the beginning of the id, as long as needed. If
+there are more than --limit, a line on stderr says so.`,
 		Example: `  idemctl deadletter list --consumer orders
   idemctl deadletter list --state open --error "connection refused" --since 2h
   idemctl deadletter list --event-id 4711 --state all`,

@@ -9,14 +9,14 @@ import (
 func newDeadLetterReplay(a *app) *cobra.Command {
 	return a.deadLetterChangeCommand(&cobra.Command{
 		Use:   "replay [ID...]",
-		Short: "Have open dead letters processed again",
-		Long: `Has open dead letters processed again, by the consumer that owns their partitions: it looks for
-them every few seconds while it runs. Config.EventID makes the event id of each anew. One that fails
-again is open again. One whose event another delivery has processed since is superseded, not processed.
-Parked dead letters behind it follow by themselves.
+		Short: "Request that open dead letters are processed again",
+		Long: `Requests that open dead letters are processed again. The consumer that owns their partitions looks
+for them every few seconds while it runs. Config.EventID makes the event id of each record anew. A
+dead letter that fails again is open again. If another delivery of its event was processed meanwhile,
+it is superseded, not processed. Parked dead letters behind it follow by themselves.
 
 ` + chooseHelp + `
-It asks before it replays what filters have chosen; dead letters that are named it replays at once.`,
+The command asks before it replays what filters have chosen. Dead letters that are given by id are replayed at once.`,
 		Example: `  idemctl deadletter replay 0199c2a4 0199c2b7
   idemctl deadletter replay --consumer orders --error "connection refused" --dry-run
   idemctl deadletter replay --all --yes`,

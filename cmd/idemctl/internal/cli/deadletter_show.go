@@ -16,12 +16,12 @@ func newDeadLetterShow(a *app) *cobra.Command {
 	var raw bool
 	command := &cobra.Command{
 		Use:   "show ID",
-		Short: "Print a dead letter whole: why it failed, key, headers and value",
-		Long: `Prints a dead letter whole. Keys, headers and values that are not UTF-8 are printed as
+		Short: "Print a dead letter: why it failed, key, headers and value",
+		Long: `Prints a dead letter with its record. Keys, headers and values that are not UTF-8 are printed as
 hexadecimal numbers, and as …_base64 instead of …_text in JSON.
 
-With --raw-value it writes the bytes of the value to stdout and nothing else; on a terminal they
-may do anything. A value that is null is written as nothing.
+With --raw-value it writes only the bytes of the value to stdout. On a terminal they may contain
+control sequences. A value that is null writes nothing.
 
 The exit status is 3 if there is no such dead letter.`,
 		Example: `  idemctl deadletter show 0199c2a4

@@ -17,17 +17,17 @@ func newDoctor(a *app) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "doctor",
 		Short: "Find what is wrong with the tables, the server, the connection and the group",
-		Long: `Makes checks that change nothing, and says of each what it has seen, why that matters and what to do.
-Use the connection string of a service, so that its rights, its limits of time and the pooler in
-between are looked at. What its role may not see is told as unknown; a member of pg_monitor sees all.
+		Long: `Makes checks that change nothing, and says for each what it has seen, why that matters and what to do.
+Use the connection string of a service, so that the checks are about that service's rights, timeouts
+and pooler. A check that the role may not make is unknown; a member of pg_monitor may make all.
 
-With --brokers ($IDEM_BROKERS) it looks at Kafka too, for the groups to which the consumers belong:
+With --brokers ($IDEM_BROKERS) it checks Kafka too, for the groups to which the consumers belong:
 
   ` + kafkafacts.Form + `
 
 The parameter sasl is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 (default PLAIN where there is a user);
-ca, cert and key are files in PEM. A password on the command line shows in the list of processes;
-the environment keeps it private.
+ca, cert and key are files in PEM. A password on the command line is visible in the list of
+processes; the environment keeps it private.
 
 The exit status is 7 if there are problems, else 6 if there are warnings or checks that could not be
 made. docs/operations.md has a section for each check, under its name.`,

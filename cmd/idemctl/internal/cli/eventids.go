@@ -13,10 +13,9 @@ import (
 	"github.com/nova-events/idempotent-consumer/ops"
 )
 
-const idsHelp = `Event ids are arguments, or lines of the file that --file names, or lines of stdin where the
-only argument is "-". All of them are read and checked before anything is done. Lines are
-taken as they are, but for the end of the line; empty ones are left out. Put "--" before ids
-that begin with a dash.`
+const idsHelp = `Event ids are arguments, or lines of the file that --file names, or lines of stdin if the only
+argument is "-". All of them are read and checked before anything is done. Each line is an id,
+without its end of line; empty lines are skipped. Put "--" before ids that begin with a dash.`
 
 // eventIDs are the ids that a command was given.
 type eventIDs struct {

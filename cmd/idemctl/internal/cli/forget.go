@@ -16,7 +16,7 @@ func newForget(a *app) *cobra.Command {
 		Use:   "forget EVENT-ID...",
 		Short: "Forget events, so that they are processed again",
 		Long: `Forgets that a consumer processed events. When they are delivered again they are processed
-again; what they did the first time stays done. Asks before it does so.
+again; their first effects stay. The command asks first.
 
 ` + idsHelp,
 		Example: `  idemctl forget 4711 --consumer orders

@@ -14,8 +14,8 @@ func newImport(a *app) *cobra.Command {
 	var from string
 	command := &cobra.Command{
 		Use:   "import --from-table SCHEMA.TABLE",
-		Short: "Take over the processed events of the predecessor's table",
-		Long: `Takes over what the predecessor of this library has processed, from its table in the same
+		Short: "Import the processed events of the predecessor's table",
+		Long: `Imports what the predecessor of this library has processed, from its table in the same
 database, for one consumer. The table must have the columns
 
     id            uuid         becomes the claim id; distinct, and the same at each reading
@@ -23,11 +23,12 @@ database, for one consumer. The table must have the columns
     processed_at  timestamptz  kept: retention counts from here
     metadata      jsonb        kept under "user", where it is not null
 
-Events that are known already stay as they are. Left out and counted are events older than
-the consumer's retention, and rows whose event id is empty or too long or whose time is
-missing. The old table is only read.
+Events that are known already do not change. Events older than the consumer's retention, and rows
+whose event id is empty or too long or whose time is missing, are left out and counted. The old
+table is only read.
 
-Its rows are counted first, which reads the ids twice. Fewer rows than were counted are an error.
+Its rows are counted first, which reads the ids twice. If fewer rows come than were counted, that is
+an error.
 
 It works in transactions of 5,000 rows and can run while services process events. A signal
 ends it between two of them; run the same command again later. Rows that the old service adds

@@ -16,7 +16,7 @@ func newMark(a *app) *cobra.Command {
 		Use:   "mark EVENT-ID...",
 		Short: "Mark events as processed without processing them",
 		Long: `Marks events as processed for a consumer, without processing them: when they are delivered
-they count as duplicates. Events that are processed already stay as they are.
+they count as duplicates. Events that are processed already do not change.
 
 ` + idsHelp,
 		Example: `  idemctl mark 4711 4712 --consumer orders

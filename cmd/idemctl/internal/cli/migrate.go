@@ -34,7 +34,7 @@ func newMigrateUp(a *app) *cobra.Command {
 func newMigrateDown(a *app) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "down",
-		Short: "Take the newest migration back (removes what it created)",
+		Short: "Revert the newest migration (removes what it created)",
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			return a.migrate(command, ops.Migrations.Before)

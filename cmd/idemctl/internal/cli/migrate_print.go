@@ -19,8 +19,8 @@ func newMigratePrint(a *app) *cobra.Command {
 		Long: `Prints all migrations as plain SQL, oldest first, for people who bring a migrator of their own.
 Scripts that PostgreSQL refuses to run in a transaction are marked. It needs no database.
 
-With --grants it prints instead what a service's role needs, if that is not the role that
-migrates; leave out what it is not to do.`,
+With --grants it prints the rights that a service's role needs, if that is not the role that
+migrates. Leave out the rights for what the role must not do.`,
 		Example: `  idemctl migrate print | psql -v ON_ERROR_STOP=1
   idemctl migrate print --down
   idemctl migrate print --grants shop_service | psql -v ON_ERROR_STOP=1`,

@@ -23,14 +23,14 @@ func newReprocess(a *app) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "reprocess [EVENT-ID]",
 		Short: "Process a record again, now and once",
-		Long: `Has one record processed again by the consumer that owns its partition, whoever has processed its
-event: the consumer reads the record from Kafka once more and runs its handler, within seconds if it
-runs. What was done the first time stays done. The records behind it are not touched, and the
-checkpoint stays where it is. Asks before it does so.
+		Long: `Requests that one record is processed again, whoever has processed its event. The consumer that owns
+the partition reads the record from Kafka once more and runs its handler, within seconds if it runs.
+The first effects stay. Later records are not repeated, and the checkpoint does not move. The command
+asks first.
 
-The record is named by its place, or by its event id if the place is stored with the event
-(Config.StoreMetadata). The request is a dead letter: replayed once the record is processed, open if
-that fails, expired if Kafka no longer has the record.
+Name the record by topic, partition and offset, or by its event id if its place is stored with the
+event (Config.StoreMetadata). The request is stored as a dead letter: replayed once the record is
+processed, open if that fails, expired if Kafka no longer has the record.
 
 The exit status is 3 if the event is not known.`,
 		Example: `  idemctl reprocess 4711 --consumer orders

@@ -15,12 +15,12 @@ func newConsumerSetRetention(a *app) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "set-retention NAME DURATION",
 		Short: "Change how long a consumer's events are remembered",
-		Long: `Changes how long a consumer's events are remembered. Durations are written 7d, 36h, 1d12h or in
-any form of Go's. The next cleanup goes by it; what is forgotten already stays so. If a
-shorter retention makes events expire, it asks first.
+		Long: `Changes how long a consumer's events are remembered. Durations are written as 7d, 36h, 1d12h or in
+Go's form. The next cleanup uses the new retention; what is forgotten already stays forgotten. If a
+shorter retention makes events expire, the command asks first.
 
 Services that configure another retention than the registered one are refused when they next
-start: change their configuration too, or let it take what is registered (zero).`,
+start: change their configuration too, or use the registered retention (zero).`,
 		Example: `  idemctl consumer set-retention orders 14d`,
 		Args:    wants("NAME", "DURATION"),
 		RunE: func(command *cobra.Command, args []string) error {

@@ -9,19 +9,19 @@ import (
 	"github.com/nova-events/idempotent-consumer/schema"
 )
 
-const rootHelp = `Idemctl looks after the tables in which the guard remembers processed events.
+const rootHelp = `Idemctl operates on the tables in which the guard remembers processed events.
 
 Connection: --database-url, else $IDEM_DATABASE_URL, else $DATABASE_URL, else what the PG*
 variables of libpq say (PGHOST, PGUSER, PGPASSFILE, PGSERVICE, …). A password on the command
-line shows in the list of processes; the environment or a password file keeps it private.
+line is visible in the list of processes; the environment or a password file keeps it private.
 Flags always win over the environment.
 
 Output: data on stdout, everything else on stderr; a progress bar only on a terminal. With
 --json every command prints one JSON document: names in snake_case, lists that are empty as
-[], times in RFC 3339, durations as numbers of seconds (…_seconds). What comes from records is
-printed with control characters escaped, except by "deadletter show --raw-value".
+[], times in RFC 3339, durations as numbers of seconds (…_seconds). Control characters in the
+content of records are escaped, except by "deadletter show --raw-value".
 
-Commands that lose something ask first. Where nobody can answer they need --yes.
+Commands that lose something ask first. Without a terminal they need --yes.
 
 Exit status:
     0  done
@@ -50,7 +50,7 @@ const rootExample = `  export IDEM_DATABASE_URL=postgres://me@db.example.com/sho
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:               "idemctl",
-		Short:             "Look after the guard's tables",
+		Short:             "Operate on the guard's tables",
 		Long:              rootHelp,
 		Example:           rootExample,
 		Version:           a.version(),

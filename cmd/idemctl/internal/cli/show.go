@@ -16,12 +16,12 @@ import (
 func newShow(a *app) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "show EVENT-ID",
-		Short: "Tell who processed an event, and when",
-		Long: `Tells when an event was processed, by which claim and with what metadata: for one consumer,
+		Short: "Show who processed an event, and when",
+		Long: `Shows when an event was processed, by which claim and with what metadata: for one consumer,
 or without --consumer for all that know the event.
 
 The exit status is 3 if the event is not known: it was not processed, or retention or "forget"
-has removed it since. A transaction that is processing it right now does not show.`,
+has removed it since. A transaction that is processing it right now is not visible.`,
 		Args: wants("EVENT-ID"),
 		RunE: func(command *cobra.Command, args []string) error { return a.show(command, args[0]) },
 	}

@@ -16,12 +16,12 @@ func newStatus(a *app) *cobra.Command {
 	var exact bool
 	command := &cobra.Command{
 		Use:   "status",
-		Short: "Tell what the tables hold, for each consumer",
-		Long: `Tells how many events each consumer remembers, how many of them are expired, from when the
-oldest and the newest are, and how much room they take on disk; and how many dead letters are
-unresolved. Of a large table a part is read, and the figures are estimates ("estimated" in JSON);
-the oldest event may then be older. --exact reads all of it. Dead rows and vacuums are what the
-server's statistics say. The end says what needs doing; docs/operations.md says more.`,
+		Short: "Show what the tables contain, for each consumer",
+		Long: `Shows how many events each consumer remembers, how many of them are expired, the times of the
+oldest and the newest, and how much room they take on disk; and how many dead letters are
+unresolved. Of a large table only a part is read, and the figures are estimates ("estimated" in
+JSON); the oldest event may then be older. --exact reads all of it. Dead rows and vacuums come from
+the server's statistics. The end says what needs to be done; docs/operations.md says more.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return a.tell(command, exact) },
 	}
