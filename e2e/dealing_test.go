@@ -45,7 +45,7 @@ func TestPartitionsThatWereNotDealtOut(t *testing.T) {
 	s.awaitCommitted(t, 20)
 	m.leave(t)
 	s.verify(t, 20)
-	if !lied.Load() || !h.logged("belong to nobody") {
+	if !lied.Load() || !h.logged("assigned to nobody") {
 		t.Errorf("lied %v; it said\n%s", lied.Load(), h.log.String())
 	}
 }

@@ -92,7 +92,7 @@ func TestHandlersThatWaitForThePoolAreTold(t *testing.T) {
 	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("it was told after %v", took)
 	}
-	const line = "the guard's pool has no connection to give"
+	const line = "the guard's pool has no free connection"
 	until(t, "a line in the log", func() bool { return len(log.having(line)) > 0 })
 	if got := log.having(line); len(got) != 1 || !strings.Contains(got[0], "max_conns=4") || strings.Count(got[0], "at offset 0") != 4 {
 		t.Errorf("the log says %q", got)

@@ -174,5 +174,5 @@ func (c *Consumer) checkBroker(ctx context.Context, client *kgo.Client) error {
 		}
 	}
 
-	return &engine.FatalError{Err: errors.New("franzadapter: the broker does not share the partitions of a group by itself: use Kafka 4.3 or later, or leave Config.ServerSideBalancer out")}
+	return &engine.FatalError{Err: errors.New("franzadapter: the broker does not assign the partitions of a group (KIP-848): use Kafka 4.3 or later, or leave Config.ServerSideBalancer out")}
 }

@@ -94,7 +94,7 @@ func (m *member) watch(ctx context.Context) {
 		if err != nil {
 			failed++
 			if since, due := m.unseen.Lasts(time.Minute); due && ctx.Err() == nil {
-				m.log.WarnContext(ctx, "franzadapter: topics not looked at, trying again", "since", since, "error", err)
+				m.log.WarnContext(ctx, "franzadapter: topics could not be read, trying again", "since", since, "error", err)
 			}
 			backoff.Sleep(ctx, engine.RetryPauses.Pause(failed))
 			m.view.stale()
@@ -103,7 +103,7 @@ func (m *member) watch(ctx context.Context) {
 		}
 		failed = 0
 		if lasted, told := m.unseen.Passed(); told {
-			m.log.InfoContext(ctx, "franzadapter: topics looked at again", "after", lasted)
+			m.log.InfoContext(ctx, "franzadapter: topics are read again", "after", lasted)
 		}
 		m.update(found.Topics)
 		backoff.Sleep(ctx, metadataMinAge) // However many find it out of date.

@@ -138,7 +138,7 @@ func (c *Cleaner) blocks(ctx context.Context) (int64, error) {
 	case err != nil:
 		return 0, err
 	case heap.Kind != "r":
-		return 0, fmt.Errorf("%w: it is no plain table (pg_class.relkind is %q)", ErrCannotCleanUp, heap.Kind)
+		return 0, fmt.Errorf("%w: it is not a plain table (pg_class.relkind is %q)", ErrCannotCleanUp, heap.Kind)
 	case heap.HasChildren:
 		return 0, fmt.Errorf("%w: other tables inherit from it", ErrCannotCleanUp)
 	case heap.AccessMethod != "heap":

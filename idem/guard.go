@@ -40,7 +40,7 @@ func New(pool *pgxpool.Pool, config Config) (*Guard, error) {
 
 	log := config.Logger.With("consumer", config.Consumer)
 	if lacks := unverified.Postgres(&pool.Config().ConnConfig.Config); lacks != "" {
-		log.Warn("idem: the connection to PostgreSQL is not safe from others in the network; use sslmode=verify-full", "reason", lacks)
+		log.Warn("idem: the connection to PostgreSQL is not encrypted and verified; use sslmode=verify-full", "reason", lacks)
 	}
 
 	return &Guard{

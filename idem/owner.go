@@ -23,7 +23,7 @@ var (
 	// has lost its latest commits, for instance by a failover to a standby that lacks them. The
 	// effects and claims of those commits are lost too, and this call committed nothing. Call
 	// Acquire and read again from Owner.Next.
-	ErrRewound = errors.New("idem: the database went back in time")
+	ErrRewound = errors.New("idem: the database has lost its latest commits")
 
 	// ErrCheckpointGone is returned when the checkpoint of the owner's partition no longer exists:
 	// an operator has renamed or deleted the consumer, the tables were created anew, or this is

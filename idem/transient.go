@@ -19,17 +19,17 @@ var (
 	errConnectionLost = errors.New("the connection was lost in the transaction")
 
 	// errCutShort marks a statement of the guard's own that a limit of time ended.
-	errCutShort = errors.New("cut short by a limit of time or by somebody, perhaps while it waited for another transaction")
+	errCutShort = errors.New("cancelled by a timeout or by somebody, perhaps while it waited for another transaction")
 
 	// errMoved says that a COMMIT of unknown outcome took effect after all: the checkpoint is known anew.
 	errMoved = errors.New("the checkpoint was moved by an earlier call")
 
 	// errNoStatements says that prepared statements were lost twice in a row.
-	errNoStatements = errors.New("prepared statements were lost twice in a row, most likely because a pooler hands the sessions on: " +
+	errNoStatements = errors.New("prepared statements were lost twice in a row, most likely because a pooler shares the sessions: " +
 		"set default_query_exec_mode=exec (or simple_protocol) in the connection string, or max_prepared_statements in PgBouncer")
 
 	// errReadOnly marks a statement of the guard's own on a server that takes no writes.
-	errReadOnly = errors.New("the server takes no writes")
+	errReadOnly = errors.New("the server refuses writes")
 )
 
 // Transient wraps an error of a handler that is not the event's fault and will pass, such as another

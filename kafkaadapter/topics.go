@@ -51,7 +51,7 @@ func (g *generation) watchTopics(ctx context.Context) {
 		}
 		maps.Copy(counts, more)
 		if g.group.Undealt(counts) {
-			g.log.WarnContext(ctx, "kafkaadapter: partitions belong to nobody, joining again to deal them out")
+			g.log.WarnContext(ctx, "kafkaadapter: partitions are assigned to nobody, joining again")
 
 			return
 		}

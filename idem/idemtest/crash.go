@@ -100,7 +100,7 @@ func crash(ctx context.Context, db *database, pool *pgxpool.Pool, at Point, n in
 			return reached
 		})
 	default:
-		return false, fmt.Errorf("%v is no point", at)
+		return false, fmt.Errorf("%v is not a Point", at)
 	}
 	err = deliver(ctx)
 	if w.hit(at) < n {

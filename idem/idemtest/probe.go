@@ -153,7 +153,7 @@ func (t *turn) going(sql string) error {
 	}
 	t.probe.findf("the handler of %s used tx after it had returned: %s; end goroutines before, and keep no tx", t.name, brief(sql))
 
-	return fmt.Errorf("idemtest: the handler of %s has returned, its tx is not to be used any more", t.name)
+	return fmt.Errorf("idemtest: the handler of %s has returned; do not use its tx after that", t.name)
 }
 
 // brief is SQL in one line, its beginning.

@@ -23,7 +23,7 @@ func (w *worker) collided(revoked, work context.Context, m consume.Message, took
 		return w.fail(revoked, work, m, collision)
 	}
 	if w.engine.collisions.Due(time.Minute) {
-		w.log.WarnContext(work, "consume: a record is taken for a duplicate although its value is another one", "offset", m.Offset, "error", collision)
+		w.log.WarnContext(work, "consume: a record counts as a duplicate although its value differs", "offset", m.Offset, "error", collision)
 	}
 
 	return w.settleOne(revoked, m, idem.AlreadyProcessed, took)

@@ -72,7 +72,7 @@ func (w *worker) skip(revoked context.Context, away *outOfRangeError) (int64, er
 		to = last
 	case consume.SkipToEarliest:
 	}
-	w.log.ErrorContext(revoked, "consume: offset out of range, going on elsewhere", "offset", away.offset, "reason", reason, "to", to)
+	w.log.ErrorContext(revoked, "consume: offset out of range, going on at another one", "offset", away.offset, "reason", reason, "to", to)
 
 	return to, w.moveTo(revoked, to, recreated || w.owner.Next() > to)
 }

@@ -152,7 +152,7 @@ func (p *poolWatch) tell(ctx context.Context, e *Engine, stat *pgxpool.Stat, now
 		tell(ctx, consume.Event{Place: consume.Place{Partition: None, Offset: None}, Kind: consume.EventPoolWait, Err: reason})
 	}
 	slices.Sort(handlers)
-	e.config.Logger.WarnContext(ctx, "consume: the guard's pool has no connection to give",
+	e.config.Logger.WarnContext(ctx, "consume: the guard's pool has no free connection",
 		"max_conns", stat.MaxConns(), "acquired", stat.AcquiredConns(), "waited_so_far", stat.EmptyAcquireCount(),
 		"since", now.Sub(p.since), "handlers", handlers, "error", reason)
 }

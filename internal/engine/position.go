@@ -88,7 +88,7 @@ func (w *worker) reconcile(revoked context.Context, group Committed) (int64, err
 
 		return group.Offset, w.moveTo(revoked, group.Offset, false)
 	default:
-		w.log.WarnContext(revoked, "consume: an operator has moved the group back, which the checkpoint overrules; to process the records again run: "+
+		w.log.WarnContext(revoked, "consume: an operator has moved the group back, but the checkpoint decides; to process the records again run: "+
 			fmt.Sprintf("idemctl checkpoint reset --consumer %q --topic %q --partition %d --to %d", w.guard.Consumer(), w.partition.Topic, w.partition.Number, group.Offset),
 			"checkpoint", next, "group", group.Offset)
 	}
@@ -107,7 +107,7 @@ func (w *worker) rewound(revoked context.Context, last int64, err error) error {
 	if w.config.OnDatabaseRewind == consume.FailOnRewind {
 		return fmt.Errorf("consume: %w (%w); find out which commits are lost, then let Config.OnDatabaseRewind read the records again or move the checkpoint (idemctl checkpoint reset)", err, errFinal)
 	}
-	w.log.ErrorContext(revoked, "consume: the database went back in time, reading again from the checkpoint", "checkpoint", next, "was", last, "error", err)
+	w.log.ErrorContext(revoked, "consume: the database has lost its latest commits, reading again from the checkpoint", "checkpoint", next, "was", last, "error", err)
 	w.tell(revoked, next, consume.Event{Kind: consume.EventRewound, Records: int(max(0, last-next)), Err: err})
 	w.done(next)
 

@@ -24,7 +24,7 @@ func (w *worker) replay(revoked, work context.Context) error {
 
 			return nil
 		case idem.IsTransient(err), revoked.Err() != nil:
-			w.log.WarnContext(revoked, "consume: dead letters not read, trying again later", "error", err)
+			w.log.WarnContext(revoked, "consume: dead letters could not be read, trying again later", "error", err)
 
 			return nil // They stay where they are.
 		case err != nil:
@@ -141,6 +141,6 @@ func (w *worker) putBack(ctx context.Context, letter idem.DeadLetter) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
 	if err := w.owner.PutBackDeadLetter(ctx, letter); err != nil {
-		w.log.WarnContext(ctx, "consume: start of a replay not taken back", "dead_letter", letter.ID, "error", err)
+		w.log.WarnContext(ctx, "consume: the start of a replay could not be subtracted", "dead_letter", letter.ID, "error", err)
 	}
 }

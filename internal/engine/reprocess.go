@@ -19,7 +19,7 @@ func (w *worker) fetchRequested(revoked, work context.Context, letter idem.DeadL
 	record, err := w.fetchOne(revoked, letter.Offset)
 	switch {
 	case errors.Is(err, errNotInLog):
-		w.log.ErrorContext(work, "consume: a record that is to be processed again is not there", "dead_letter", letter.ID, "offset", letter.Offset)
+		w.log.ErrorContext(work, "consume: the record that is to be processed again is not in the log", "dead_letter", letter.ID, "offset", letter.Offset)
 
 		return true, w.endOf(revoked, newReplay(letter), w.persist(revoked, "give up a request", func() error {
 			return w.owner.ExpireDeadLetter(work, letter, err)
@@ -31,7 +31,7 @@ func (w *worker) fetchRequested(revoked, work context.Context, letter idem.DeadL
 		if fatal(err) {
 			return false, w.refuse(newReplay(letter), err)
 		}
-		w.log.WarnContext(revoked, "consume: a record that is to be processed again is not read, trying again later", "offset", letter.Offset, "error", err)
+		w.log.WarnContext(revoked, "consume: the record that is to be processed again could not be read, trying again later", "offset", letter.Offset, "error", err)
 
 		return false, nil
 	}

@@ -88,6 +88,6 @@ func (w *worker) endInOrder(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
 	if err := w.owner.End(ctx, w.suspect.note.offset); err != nil {
-		w.log.WarnContext(ctx, "consume: start of a record not taken back", "offset", w.suspect.note.offset, "error", err)
+		w.log.WarnContext(ctx, "consume: the mark of a record's start could not be cleared", "offset", w.suspect.note.offset, "error", err)
 	}
 }

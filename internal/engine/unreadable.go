@@ -21,7 +21,7 @@ const rawBatchHeader = "idem_unreadable_batch"
 const othersGoOn = 10 * time.Second
 
 // errRawBatch is why such a dead letter is not replayed.
-var errRawBatch = errors.New("it holds a batch that could not be read, not a record; read its value otherwise, then discard it")
+var errRawBatch = errors.New("it holds a batch that could not be read, not a record; read its value with other tools, then discard it")
 
 // passUnreadable does with a batch that cannot be read what Config.OnUnreadable says, and
 // returns the offset behind it. All records before it are processed.
@@ -34,7 +34,7 @@ func (w *worker) passUnreadable(revoked, work context.Context, bad *UnreadableEr
 	case consume.SkipUnreadable:
 		err = w.persist(revoked, "skip an unreadable batch", func() error { return w.owner.Advance(work, next) })
 	case consume.StopOnUnreadable:
-		w.log.ErrorContext(work, "consume: unreadable batch, this partition stops and soon the consumer", "first", bad.First, "last", bad.Last, "error", bad.Err)
+		w.log.ErrorContext(work, "consume: unreadable batch, this partition stops now and the consumer soon", "first", bad.First, "last", bad.Last, "error", bad.Err)
 		backoff.Sleep(revoked, othersGoOn)
 
 		return 0, fmt.Errorf("%w: offsets %d to %d of %v: %w; set Config.OnUnreadable to go on at offset %d",
@@ -46,7 +46,7 @@ func (w *worker) passUnreadable(revoked, work context.Context, bad *UnreadableEr
 	case err != nil && (revoked.Err() != nil || work.Err() != nil):
 		return 0, nil //nolint:nilerr // The next owner of the partition takes care of it.
 	case err != nil:
-		return 0, fmt.Errorf("consume: go on behind the unreadable batch of the offsets %d to %d of %v: %w", bad.First, bad.Last, w.partition, err)
+		return 0, fmt.Errorf("consume: go on after the unreadable batch of the offsets %d to %d of %v: %w", bad.First, bad.Last, w.partition, err)
 	}
 
 	w.suspect.settle(false)

@@ -38,7 +38,7 @@ func (s Source) Validate() error {
 	case len(slices.Compact(slices.Sorted(slices.Values(s.Topics)))) != len(s.Topics):
 		return fmt.Errorf("%w: Topics names a topic twice", consume.ErrInvalidConfig)
 	case s.InstanceID != "" && !validInstance.MatchString(s.InstanceID):
-		return fmt.Errorf("%w: InstanceID has others than letters, digits, dots, underscores and hyphens, or more than 249 of them", consume.ErrInvalidConfig)
+		return fmt.Errorf("%w: InstanceID may have only letters, digits, dots, underscores and hyphens, and at most 249 of them", consume.ErrInvalidConfig)
 	case s.MaxBytes < 0 || s.MaxBytes > math.MaxInt32:
 		return fmt.Errorf("%w: MaxBytes is %d; use 1 to %d", consume.ErrInvalidConfig, s.MaxBytes, math.MaxInt32)
 	case s.HeartbeatInterval >= s.SessionTimeout:
