@@ -10,7 +10,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
 )
 
-// verdict is what an attempt has come to.
+// verdict is the result of an attempt.
 type verdict uint8
 
 const (
@@ -20,11 +20,11 @@ const (
 	collided                 // the event id was processed with another value
 	refused                  // the guard cannot work
 	failed                   // no other attempt can help
-	waiting                  // the infrastructure has failed: another try, which is no attempt
+	waiting                  // the infrastructure has failed: another try, which does not count as an attempt
 	again                    // the handler has failed: another attempt, if one is left
 )
 
-// judge is the verdict on the error of an attempt. ran says that the handler was called.
+// judge returns the verdict on the error of an attempt. ran says that the handler was called.
 func judge(revoked, work context.Context, err error, ran bool) verdict {
 	transient := idem.IsTransient(err)
 	switch {
@@ -47,8 +47,8 @@ func judge(revoked, work context.Context, err error, ran bool) verdict {
 	}
 }
 
-// disowned reports whether err says that the partition is not this owner's any more, or not as this
-// owner knew it: it must be acquired anew.
+// disowned reports whether err says that this owner no longer owns the partition, or that the
+// partition is not as this owner knew it. It must then be acquired anew.
 func disowned(err error) bool {
 	return errors.Is(err, idem.ErrFenced) || errors.Is(err, idem.ErrRewound) || errors.Is(err, idem.ErrCheckpointGone)
 }
@@ -58,20 +58,20 @@ func unfit(err error) bool {
 	return errors.Is(err, idem.ErrInvalidEventID) || errors.Is(err, idem.ErrInvalidMetadata)
 }
 
-// trial is a record, or a dead letter, that is tried until it has taken effect or is given up.
+// trial is a record, or a dead letter, that is tried until it takes effect or is given up.
 type trial struct {
 	m     consume.Message // Attempt counts the runs of the handler
 	run   func(m consume.Message, handler idem.Handler) (idem.Outcome, error)
-	prior error // of an attempt that was made already; run is not called for that one
+	prior error // of an attempt that was already made; run is not called for it
 
-	// another says whether there is another attempt after one that failed by the handler's fault, and
-	// after which pause. It tells about it.
+	// another says whether there is another attempt after one that failed through the handler, and
+	// after which pause. It also logs that.
 	another func(m consume.Message, took time.Duration, err error) (pause time.Duration, ok bool)
 
 	told []any // details for the log
 }
 
-// try makes attempts until there is a verdict: none of waiting and again.
+// try makes attempts until there is a final verdict, which is neither waiting nor again.
 func (w *worker) try(revoked, work context.Context, t *trial) (v verdict, outcome idem.Outcome, took time.Duration, err error) {
 	var p wait
 	defer p.giveUp()

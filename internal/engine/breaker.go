@@ -9,10 +9,10 @@ import (
 	"github.com/nova-events/idempotent-consumer/idem"
 )
 
-// breakerLine is how often the log tells that a breaker is open.
+// breakerLine is how often the log says that a breaker is open.
 const breakerLine = time.Minute
 
-// breaker is that of one partition. Its lanes share it.
+// breaker is the breaker of one partition. Its lanes share it.
 type breaker struct {
 	policy consume.BreakerPolicy
 
@@ -36,15 +36,15 @@ func (b *breaker) fail(ctx context.Context, now time.Time, w *worker, why consum
 	return !b.opened.IsZero()
 }
 
-// giveUp ends the pause of a breaker that is open: the partition is not this owner's any more.
+// giveUp ends the pause of a breaker that is open, because this owner has lost the partition.
 func (b *breaker) giveUp() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.pause.end(false)
 }
 
-// succeed notes that a record took effect, and returns how long the breaker was open that this has
-// closed, or 0.
+// succeed records that a record took effect. If that has closed the breaker, it returns how long it
+// was open, else 0.
 func (b *breaker) succeed(now time.Time) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -65,7 +65,7 @@ func (b *breaker) isOpen() bool {
 	return !b.opened.IsZero()
 }
 
-// tells reports whether the log is due a line, and what to say there.
+// tells reports whether a log line is due, and what it says.
 func (b *breaker) tells(now time.Time) (due bool, failures int, open time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -77,7 +77,7 @@ func (b *breaker) tells(now time.Time) (due bool, failures int, open time.Durati
 	return true, b.failures, now.Sub(b.opened)
 }
 
-// tryAgain judges an attempt that failed by the handler's fault. It returns how long to wait before the
+// tryAgain judges an attempt that failed through the handler. It returns how long to wait before the
 // next one; again is false if there is none, because the record has failed.
 func (w *worker) tryAgain(ctx context.Context, a *attempts, m consume.Message, took time.Duration, err error) (pause time.Duration, again bool) {
 	pause, again = a.again(took)

@@ -33,7 +33,7 @@ func newCondition() *condition {
 	return &condition{calm: time.Now(), busy: make(map[*worker]time.Time), pauses: make(map[int]paused), position: None, end: None}
 }
 
-// acquire notes where the partition goes on now that it is this member's.
+// acquire sets where the partition goes on, now that this member owns it.
 func (c *condition) acquire(offset int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -41,7 +41,7 @@ func (c *condition) acquire(offset int64) {
 	c.acquired, c.position, c.calm, c.success = true, offset, now, now
 }
 
-// work notes that a worker begins with its next records. It has some until rest is called.
+// work says that a worker begins with its next records. It has some until rest is called.
 func (c *condition) work(w *worker) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -56,7 +56,7 @@ func (c *condition) rest(w *worker) {
 	c.calm = time.Now()
 }
 
-// succeed notes that records are done with.
+// succeed says that records are processed.
 func (c *condition) succeed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -80,14 +80,14 @@ func (c *condition) resume(pause int) {
 	c.calm = time.Now()
 }
 
-// reach notes that the records before an offset are done with.
+// reach says that the records before an offset are processed.
 func (c *condition) reach(offset int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.position = offset
 }
 
-// learn notes where the log ends.
+// learn stores where the log ends.
 func (c *condition) learn(end int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -136,8 +136,8 @@ type place struct {
 	generation int32
 }
 
-// Become notes the member's state, and why it is in it if an error is the reason. In the same state
-// only the reason is new. Who is leaving comes to nothing else.
+// Become sets the member's state, and its reason if an error is the reason. In the same state only
+// the reason changes. A member that is leaving keeps that state.
 func (e *Engine) Become(state consume.MemberState, reason error) {
 	e.place.mu.Lock()
 	defer e.place.mu.Unlock()
@@ -153,10 +153,10 @@ func (e *Engine) Become(state consume.MemberState, reason error) {
 	}
 }
 
-// Starts notes why the member has not got further yet.
+// Starts sets why the member is still starting.
 func (e *Engine) Starts(reason error) { e.Become(consume.Starting, reason) }
 
-// Because notes why the member is in its state; nil if nothing is wrong.
+// Because sets why the member is in its state; nil if nothing is wrong.
 func (e *Engine) Because(reason error) {
 	e.place.mu.Lock()
 	state := e.place.state
@@ -164,7 +164,7 @@ func (e *Engine) Because(reason error) {
 	e.Become(state, reason)
 }
 
-// Joined notes that the member has its place.
+// Joined says that the member has joined.
 func (e *Engine) Joined(member string, generation int32) {
 	e.Become(consume.Joined, nil)
 	e.place.mu.Lock()

@@ -13,13 +13,13 @@ import (
 // errParked is the reason of a parked dead letter.
 var errParked = errors.New("it follows a dead letter of the same key")
 
-// fail does with a record that cannot be processed what Config.OnFailure says.
+// fail treats a record that cannot be processed as Config.Failure says.
 func (w *worker) fail(revoked, work context.Context, m consume.Message, err error) error {
 	if w.config.Failure.Policy == consume.StopOnFailure {
 		return w.refuse(m, err)
 	}
 
-	// The copy comes first: after a crash in between there is one more, not one less.
+	// The copy comes first: a crash in between makes one copy too many, not one too few.
 	copied, copyErr := w.copyDeadLetter(revoked, m, err)
 	if copyErr != nil || revoked.Err() != nil {
 		return copyErr
@@ -30,8 +30,8 @@ func (w *worker) fail(revoked, work context.Context, m consume.Message, err erro
 	return w.store(revoked, work, m, letter, err)
 }
 
-// park stores a record behind the dead letters of its key, and reports whether there still were any, or
-// the partition is revoked. If there were none the record is to be processed.
+// park stores a record behind the dead letters of its key. It returns false if there are none any more:
+// then the record must be processed. It returns true if the partition is revoked.
 func (w *worker) park(revoked, work context.Context, m consume.Message, reason error) (bool, error) {
 	err := w.store(revoked, work, m, newDeadLetter(w.partition, m, idem.DeadLetterParked, reason), reason)
 	if errors.Is(err, idem.ErrNotParked) {
@@ -44,7 +44,7 @@ func (w *worker) park(revoked, work context.Context, m consume.Message, reason e
 }
 
 // store stores a record as a dead letter, in the transaction that marks its event. The error is
-// idem.ErrNotParked if it is to be parked and there is nothing to wait for.
+// idem.ErrNotParked if the record is to be parked and has nothing to wait for.
 func (w *worker) store(revoked, work context.Context, m consume.Message, letter idem.DeadLetter, reason error) error {
 	started := time.Now()
 	var outcome idem.Outcome
@@ -113,7 +113,7 @@ func newReplay(l idem.DeadLetter) consume.Message {
 	return m
 }
 
-// readParked learns which keys have unresolved dead letters. From then on only this owner adds any.
+// readParked reads which keys have unresolved dead letters. From then on only this owner adds any.
 func (w *worker) readParked(revoked context.Context) error {
 	if !w.config.Failure.ParkKeys {
 		return nil

@@ -16,7 +16,7 @@ import (
 const maxReasonBytes = 4 << 10
 
 // copyDeadLetter produces a copy of a failed record to its dead-letter topic, at least once, and reports
-// whether it did. It goes on until that succeeds, unless it never will: then the table alone has the
+// whether it did. It repeats that until it succeeds, or can never succeed: then only the table has the
 // record.
 func (w *worker) copyDeadLetter(revoked context.Context, m consume.Message, reason error) (bool, error) {
 	if w.config.Failure.DeadLetterSuffix == "" {
@@ -40,8 +40,8 @@ func (w *worker) copyDeadLetter(revoked context.Context, m consume.Message, reas
 	}
 }
 
-// deadLetterHeaders say where the record comes from and why it is dead, in the ways of Spring Kafka
-// (org.springframework.kafka.support.KafkaHeaders, numbers as big-endian bytes) and of Kafka
+// deadLetterHeaders say where the record comes from and why it failed, in the formats of Spring
+// Kafka (org.springframework.kafka.support.KafkaHeaders, numbers as big-endian bytes) and of Kafka
 // Connect (DeadLetterQueueReporter, all as text).
 func deadLetterHeaders(group string, m consume.Message, reason error) []consume.RecordHeader {
 	class, message, timestamp := fmt.Sprintf("%T", root(reason)), reason.Error(), int64(-1)

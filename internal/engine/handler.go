@@ -26,7 +26,7 @@ func (w *worker) handler(m consume.Message, ran *bool) idem.Handler {
 	}
 }
 
-// handle calls Config.Handle, which may do with the record what it likes.
+// handle calls Config.Handle with a copy of the record.
 func (w *worker) handle(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 	return w.limited(ctx, func(ctx context.Context) error { return w.config.Handle(ctx, tx, m) })
 }
@@ -112,10 +112,11 @@ func messagesOf(events []idem.Event) []consume.Message {
 	return messages
 }
 
-// copies are records that share no bytes with those that they are made of. A handler may do what
-// it likes with them: those that were fetched stay as they are, for another attempt or a dead letter.
+// copies are records that share no bytes with the fetched ones. A handler may change them; the
+// fetched records stay as they are, for another attempt or a dead letter.
 //
-// All are expected before the first is made: then they take two allocations, however many they are.
+// Call expect for all before the first is made: then they take two allocations, however many they
+// are.
 type copies struct {
 	size, count int // of the bytes and of the headers to come
 	bytes       []byte
@@ -147,7 +148,7 @@ func (c *copies) of(record *consume.Record) consume.Record {
 	return m
 }
 
-// slice copies b. What is appended to the copy does not run into the next one.
+// slice copies b. Appending to the copy does not overwrite the next one.
 func (c *copies) slice(b []byte) []byte {
 	if b == nil {
 		return nil

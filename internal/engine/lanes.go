@@ -10,11 +10,11 @@ import (
 	"github.com/nova-events/idempotent-consumer/idem"
 )
 
-// lanes process the records of one partition in several goroutines: those of one key always in
-// the same and in their order. Each lane is a worker with a checkpoint of its own (idem.Owner.Lanes),
-// so that none waits for another, and says which of its records are done with. What counts for the partition is the prefix of the log that is done with as a whole: that is
-// committed to Kafka, and the checkpoint is advanced to there. Records behind it that are done
-// with are known by their event ids, should another owner get them.
+// lanes process the records of one partition in several goroutines: those of one key always in the same and in their
+// order. Each lane is a worker with a checkpoint of its own (idem.Owner.Lanes), so that none waits for another, and
+// reports which of its records are completed. What counts for the partition is the prefix of the log that is
+// completed without a gap: its end is committed to Kafka, and the checkpoint is advanced to it. If another owner gets
+// completed records from behind the prefix, it knows them by their event ids.
 //
 // The dispatcher is the worker of the partition. How far it may be ahead of the prefix is bounded
 // by Config.LookAhead and Config.BatchBytes.
@@ -41,14 +41,14 @@ type lanes struct {
 	err    error       // why the first lane failed
 }
 
-// inFlight is a record on its way through a lane, or a place in the log without one.
+// inFlight is a record on its way through a lane, or an offset without a record.
 type inFlight struct {
 	record    consume.Record
 	next      int64 // the offset behind it
 	bytes     int
 	completed bool
 
-	release func() // of a place without a record: nothing before it is used any more
+	release func() // of an offset without a record: nothing before it is used any more
 }
 
 func newLanes(revoked, work context.Context, w *worker, owners []*idem.Owner) *lanes {
@@ -91,8 +91,8 @@ func (l *lanes) run(work context.Context, w *worker, queue <-chan *inFlight) {
 	returned = true
 }
 
-// dispatch gives a record to its lane, as soon as it may be so far ahead. It returns false if
-// the partition is revoked or a lane has failed.
+// dispatch gives a record to its lane, as soon as the look-ahead allows. It returns false if the
+// partition is revoked or a lane has failed.
 func (l *lanes) dispatch(record consume.Record) bool {
 	f := &inFlight{record: record, next: record.Offset + 1, bytes: len(record.Key) + len(record.Value)}
 	for !l.enter(f) {
@@ -130,8 +130,8 @@ func (l *lanes) enter(f *inFlight) bool {
 	return true
 }
 
-// reach says that the log has no other records before next than those that were dispatched, and
-// that release is to be called once all of them are done with.
+// reach says that all records of the log before next were dispatched, and that release is to be
+// called when all of them are completed.
 func (l *lanes) reach(next int64, release func()) {
 	l.mu.Lock()
 	l.window = append(l.window, &inFlight{next: next, release: release})
@@ -140,7 +140,8 @@ func (l *lanes) reach(next int64, release func()) {
 	l.complete(last)
 }
 
-// complete notes that a record is done with, and moves the prefix if it was the first that was not.
+// complete says that a record is completed, and moves the prefix if it was the first one that was
+// not.
 func (l *lanes) complete(f *inFlight) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -165,7 +166,7 @@ func (l *lanes) complete(f *inFlight) {
 	}
 }
 
-// prefix returns where what is done with as a whole ends, or None.
+// prefix returns the end of what is completed without a gap, or None.
 func (l *lanes) prefix() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -181,7 +182,7 @@ func (l *lanes) isEmpty() bool {
 	return len(l.window) == 0
 }
 
-// fail stops all lanes after what they are at.
+// fail stops all lanes after their current records.
 func (l *lanes) fail(err error) {
 	l.mu.Lock()
 	if l.err == nil {
@@ -199,8 +200,8 @@ func (l *lanes) failure() error {
 	return l.err
 }
 
-// finish waits for the lanes to process what they have queued, or what they are at if they have been
-// stopped.
+// finish waits until the lanes have processed what they have queued, or only their current records
+// if they were stopped.
 func (l *lanes) finish() {
 	l.closing.Do(func() {
 		for _, queue := range l.queues {
@@ -226,8 +227,8 @@ func (w *worker) laneOwners(revoked context.Context) (owners []*idem.Owner, err 
 	return owners, err
 }
 
-// lane returns a worker for some of the partition's records. Which of them kills processes is up to
-// the partition's worker.
+// lane returns a worker for some of the partition's records. The partition's worker finds out which
+// of them kills processes.
 func (w *worker) lane(owner *idem.Owner) *worker {
 	lane := &worker{
 		engine: w.engine, source: w.source, config: w.config, guard: w.guard, partition: w.partition, owner: owner,
@@ -238,8 +239,8 @@ func (w *worker) lane(owner *idem.Owner) *worker {
 	return lane
 }
 
-// prefixDone commits the prefix to Kafka where there is no checkpoint. Else settleLanes does, once the
-// checkpoint is there.
+// prefixDone commits the prefix to Kafka if there is no checkpoint. Otherwise settleLanes does, once
+// the checkpoint has advanced.
 func (w *worker) prefixDone(next int64) {
 	w.condition.reach(next)
 	if !w.checkpoints() {
@@ -266,7 +267,7 @@ func (w *worker) dispatch(revoked context.Context, record consume.Record) (int, 
 	return 1, nil
 }
 
-// settleLanes notes how far the lanes have come.
+// settleLanes advances the checkpoint to the lanes' prefix.
 func (w *worker) settleLanes(ctx context.Context) error {
 	if w.lanes == nil || !w.checkpoints() {
 		return nil
@@ -279,8 +280,8 @@ func (w *worker) settleLanes(ctx context.Context) error {
 	return w.advance(ctx, prefix)
 }
 
-// drainLanes has the lanes process what they have queued, before the partition is read from another
-// place: from there it might not come again.
+// drainLanes waits until the lanes have processed what they have queued, before the partition is
+// read from another offset: the queued records might not come again.
 func (w *worker) drainLanes(ctx context.Context) error {
 	if w.lanes == nil {
 		return nil
@@ -293,7 +294,7 @@ func (w *worker) drainLanes(ctx context.Context) error {
 	return w.settleLanes(ctx)
 }
 
-// closeLanes ends the lanes after what they are at.
+// closeLanes ends the lanes after their current records.
 func (w *worker) closeLanes(ctx context.Context) {
 	w.lanes.cancel()
 	w.lanes.finish()

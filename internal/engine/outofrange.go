@@ -7,15 +7,15 @@ import (
 	"github.com/nova-events/idempotent-consumer/consume"
 )
 
-// outOfRangeError says that what comes next at an offset is not in the log.
+// outOfRangeError says that the next offset is not in the log.
 type outOfRangeError struct {
 	offset    int64
-	truncated int64 // where the log was truncated, before the offset, and filled anew; or None
+	truncated int64 // where the log was truncated, before the offset, and filled again; or None
 }
 
 func (e *outOfRangeError) Error() string { return fmt.Sprintf("offset %d is out of range", e.offset) }
 
-// skip finds out why an offset is not in the log, and goes on elsewhere, if Config.OnOutOfRange
+// skip finds out why an offset is not in the log, and goes on at another one if Config.OnOutOfRange
 // says so.
 func (w *worker) skip(revoked context.Context, away *outOfRangeError) (int64, error) {
 	var first, last int64
@@ -49,7 +49,7 @@ func (w *worker) skip(revoked context.Context, away *outOfRangeError) (int64, er
 		earliest = max(first, away.truncated)
 	case away.offset > last:
 		reason = "the log has lost its end, or the group's offset was set beyond it"
-		// What is in the log is processed, as far as the checkpoint or the group has come.
+		// The log is processed as far as the checkpoint or the group has come.
 		earliest = last
 		if w.checkpoints() && w.owner.Next() >= first && w.owner.Next() <= last {
 			earliest = w.owner.Next()
@@ -77,9 +77,9 @@ func (w *worker) skip(revoked context.Context, away *outOfRangeError) (int64, er
 	return to, w.moveTo(revoked, to, recreated || w.owner.Next() > to)
 }
 
-// checkEpoch finds out whether the log still has what is processed: an unclean election can have
-// truncated it, and producers filled it anew beyond the checkpoint (KIP-320). Then it returns an
-// *outOfRangeError.
+// checkEpoch checks whether the log still has the records that were processed. After an unclean
+// election the log can be truncated, and filled again beyond the checkpoint (KIP-320). Then
+// checkEpoch returns an *outOfRangeError.
 func (w *worker) checkEpoch(revoked context.Context) error {
 	if w.owner.LeaderEpoch() < 0 {
 		return nil
@@ -98,7 +98,7 @@ func (w *worker) checkEpoch(revoked context.Context) error {
 	return err
 }
 
-// moveTo makes the place where to go on last. The checkpoint comes first: it decides.
+// moveTo stores where to go on. The checkpoint comes first, because it decides.
 func (w *worker) moveTo(revoked context.Context, to int64, reset bool) error {
 	move := w.owner.Advance
 	if reset {
@@ -120,7 +120,7 @@ func (w *worker) moveTo(revoked context.Context, to int64, reset bool) error {
 	return nil
 }
 
-// ends returns the offsets of the first record and behind the last one.
+// ends returns the offset of the first record, and the one after the last.
 func (w *worker) ends(ctx context.Context) (first, last int64, err error) {
 	all, err := w.source.Ends(ctx, w.partition.Number)
 	own := all[w.partition.Number]

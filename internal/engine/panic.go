@@ -25,8 +25,8 @@ func textOf(err error) string {
 	return err.Error()
 }
 
-// safely calls a function of the user's for the record m. A panic becomes its error. If the function
-// ends the goroutine, that is noted for Engine.Run or the lane.
+// safely calls a user's function for the record m. A panic becomes its error. If the function ends
+// the goroutine, that is stored for Engine.Run or the lane.
 func (w *worker) safely(m consume.Message, call func() error) (err error) {
 	returned := false
 	defer func() {

@@ -15,16 +15,16 @@ import (
 )
 
 const (
-	// poolWaitAfter is how long the pool has no connection to give before somebody is told.
+	// poolWaitAfter is how long the pool must have no free connection before that is reported.
 	poolWaitAfter = 5 * time.Second
 
 	// poolWatchInterval is how often the consumer looks.
 	poolWatchInterval = time.Second
 
-	// slowAfter is how long a handler may run before somebody is told, and how often.
+	// slowAfter is how long a handler may run before that is reported, and how often it is.
 	slowAfter = time.Minute
 
-	// poolWaitLine is how often it tells while that lasts.
+	// poolWaitLine is how often that is reported while it lasts.
 	poolWaitLine = time.Minute
 )
 
@@ -43,7 +43,7 @@ func (b *busy) begin(offset int64) {
 
 func (b *busy) end() { b.since.Store(0) }
 
-// slow returns for how long a handler runs, and at which offset, if it is time to tell.
+// slow returns for how long a handler has run, and at which offset, if that is to be reported now.
 func (b *busy) slow(now time.Time) (running time.Duration, offset int64) {
 	since := b.since.Load()
 	if since == 0 {
@@ -59,7 +59,7 @@ func (b *busy) slow(now time.Time) (running time.Duration, offset int64) {
 	return 0, 0
 }
 
-// poolWatch tells when the guard's pool has no connection to give. One goroutine looks at the pool, once a
+// poolWatch reports when the guard's pool has no free connection. One goroutine looks at the pool once a
 // second; a handler costs two stores.
 type poolWatch struct {
 	mu      sync.Mutex
@@ -70,7 +70,7 @@ type poolWatch struct {
 	told     time.Time
 }
 
-// add has the watch know a worker until remove is called.
+// add makes the watch look at a worker until remove is called.
 func (p *poolWatch) add(w *worker) (remove func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -111,7 +111,7 @@ func (p *poolWatch) run(ctx context.Context, e *Engine) {
 	}
 }
 
-// tellSlow tells, once a minute, of handlers that do not return.
+// tellSlow reports handlers that do not return, once a minute.
 func (p *poolWatch) tellSlow(ctx context.Context, now time.Time) {
 	for _, w := range p.all() {
 		if running, offset := w.busy.slow(now); running > 0 {
@@ -121,7 +121,7 @@ func (p *poolWatch) tellSlow(ctx context.Context, now time.Time) {
 	}
 }
 
-// stuck reports whether it is time to tell that the pool has had no connection to give.
+// stuck reports whether it is time to report that the pool has had no free connection.
 func (p *poolWatch) stuck(stat *pgxpool.Stat, now time.Time) bool {
 	if count := stat.AcquireCount(); stat.AcquiredConns() < stat.MaxConns() || count != p.acquired || p.since.IsZero() {
 		p.acquired, p.since, p.told = count, now, time.Time{}
@@ -136,7 +136,7 @@ func (p *poolWatch) stuck(stat *pgxpool.Stat, now time.Time) bool {
 	return true
 }
 
-// tell tells of each handler that has been running all that time, and of the pool if there is none.
+// tell reports each handler that has been running all that time, or only the pool if there is none.
 func (p *poolWatch) tell(ctx context.Context, e *Engine, stat *pgxpool.Stat, now time.Time) {
 	reason := &consume.PoolWaitError{MaxConns: stat.MaxConns(), Waited: poolWaitAfter}
 	var handlers []string

@@ -10,9 +10,9 @@ import (
 	"github.com/nova-events/idempotent-consumer/idem"
 )
 
-// process sees to it that the record has taken effect, or is stored as a dead letter, by this
-// call or before. It returns nil without that if the partition is revoked. prior is the error of an
-// attempt that was made at the record alone already, or nil.
+// process makes the record take effect, or stores it as a dead letter, unless that has happened
+// before. If the partition is revoked it returns nil without that. prior is the error of an attempt
+// that was already made with the record alone, or nil.
 func (w *worker) process(revoked, work context.Context, record consume.Record, prior error) error {
 	m := consume.Message{Record: record}
 	var idErr error
@@ -63,7 +63,7 @@ func (w *worker) process(revoked, work context.Context, record consume.Record, p
 	return nil
 }
 
-// processOnce tries once; repeating is up to try, which knows of the revocation.
+// processOnce tries once; try repeats it until the partition is revoked.
 func (w *worker) processOnce(work context.Context, m consume.Message, handler idem.Handler) (idem.Outcome, error) {
 	event := idem.Event{ID: m.EventID, ByCheckpoint: w.config.Mode == consume.ByCheckpoint, Offset: m.Offset}
 	if w.config.StoreMetadata {
@@ -84,7 +84,7 @@ func (w *worker) metadata(m consume.Message) *idem.Metadata {
 	}
 }
 
-// settleOne notes that a record is done with.
+// settleOne says that a record is settled.
 func (w *worker) settleOne(ctx context.Context, m consume.Message, outcome idem.Outcome, took time.Duration) error {
 	if outcome == idem.Processed {
 		w.settle(m, 1, 0, took)
@@ -100,7 +100,7 @@ func (w *worker) settleOne(ctx context.Context, m consume.Message, outcome idem.
 	return w.advance(ctx, m.Offset+1)
 }
 
-// settle notes that the records up to m are done with.
+// settle says that the records up to m are settled.
 func (w *worker) settle(m consume.Message, processed, duplicates int, took time.Duration) {
 	w.suspect.settle(processed > 0)
 	w.condition.succeed()

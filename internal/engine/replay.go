@@ -82,7 +82,7 @@ func (w *worker) replayOne(revoked, work context.Context, letter idem.DeadLetter
 	}
 	verdict, _, _, err := w.try(revoked, work, t)
 	switch verdict {
-	case settled: // Its event may have been processed otherwise.
+	case settled: // Its event may have been processed by another delivery.
 		return nil
 	case lost:
 		w.putBack(revoked, letter)
@@ -115,8 +115,8 @@ func (w *worker) replayOptions(m consume.Message) []idem.ProcessOption {
 	return options
 }
 
-// reopen gives a dead letter that cannot be replayed back to those who decide, with a copy if it has
-// none: one that was parked has not failed before.
+// reopen opens a dead letter that cannot be replayed, for an operator to decide. It makes a copy if
+// there is none: a parked record has not failed before.
 func (w *worker) reopen(revoked, work context.Context, letter idem.DeadLetter, attempts int, reason error) error {
 	m := newReplay(letter)
 	if !letter.Copied && !letter.Requested {
@@ -136,7 +136,7 @@ func (w *worker) reopen(revoked, work context.Context, letter idem.DeadLetter, a
 	}))
 }
 
-// putBack takes back the start of a replay that ends in order: whoever comes next begins anew with it.
+// putBack subtracts the start of a replay that ends in order: the next owner counts it from the start.
 func (w *worker) putBack(ctx context.Context, letter idem.DeadLetter) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()

@@ -12,9 +12,9 @@ import (
 // errNotInLog is the reason of a request that ends without its record.
 var errNotInLog = errors.New("the log has no such record: it has expired, was compacted away, or never was")
 
-// fetchRequested reads the record that somebody wants to be processed again ("idemctl reprocess") and
-// stores it with the request, which is a dead letter like others from then on. It reports whether the
-// next one is to be looked at now: while Kafka does not answer, all wait for the next time.
+// fetchRequested reads a record that was requested ("idemctl reprocess") and stores it with the
+// request, which from then on is a dead letter like any other. It reports whether the next request is
+// to be read now: while Kafka does not answer, all wait for the next time.
 func (w *worker) fetchRequested(revoked, work context.Context, letter idem.DeadLetter) (bool, error) {
 	record, err := w.fetchOne(revoked, letter.Offset)
 	switch {

@@ -8,8 +8,8 @@ import (
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
 )
 
-// replayAttempts is how often a dead letter's replay may fail before somebody has to decide again. The
-// records of the partition wait for it.
+// replayAttempts is how often a replay may fail before an operator has to decide again. The records of
+// the partition wait for it.
 func replayAttempts(p consume.RetryPolicy) int {
 	const most = 3
 	if p.MaxAttempts == idem.Unlimited {
@@ -19,7 +19,7 @@ func replayAttempts(p consume.RetryPolicy) int {
 	return min(most, p.MaxAttempts)
 }
 
-// attempts is how far the attempts for one record have come.
+// attempts counts the attempts for one record.
 type attempts struct {
 	policy consume.RetryPolicy
 	began  time.Time
@@ -28,8 +28,8 @@ type attempts struct {
 	held   bool          // by the breaker
 }
 
-// again notes an attempt that failed after so long, and returns the pause before the next one. left
-// is false if the policy allows none.
+// again counts an attempt that failed after that time, and returns the pause before the next one.
+// left is false if the policy allows none.
 func (a *attempts) again(took time.Duration) (pause time.Duration, left bool) {
 	a.failed++
 	a.spent += took

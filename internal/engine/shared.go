@@ -12,35 +12,36 @@ import (
 	"github.com/nova-events/idempotent-consumer/idem"
 )
 
-// sharedAim is how long a transaction that several records share is to take at most: others wait
-// for the rows that it has changed.
+// sharedAim is how long a transaction that several records share should take at most, because
+// others wait for the rows that it has changed.
 const sharedAim = 20 * time.Millisecond
 
-// pace says how many records share a transaction. It begins with one, at most doubles, and keeps to
-// sharedAim by what a record took the last time.
+// pace decides how many records share a transaction. It begins with one, at most doubles, and keeps
+// to sharedAim by the time that a record took last.
 type pace struct{ records int }
 
 // most returns how many records the next transaction may have.
 func (p *pace) most() int { return max(1, p.records) }
 
-// took notes that records that shared a transaction took so long.
+// took stores how long the records of a transaction took.
 func (p *pace) took(records int, d time.Duration) {
 	each := max(d/time.Duration(records), 1)
 	p.records = max(1, min(2*max(records, p.records), int(sharedAim/each)))
 }
 
-// alone has the next records processed one by one, and then more again: they have come into
-// conflict with somebody's, or with each other, or the infrastructure has failed.
+// alone makes the worker process the next records one by one, and then more again. It is called
+// after a conflict with other transactions, or between records, and after a failure of the
+// infrastructure.
 func (p *pace) alone() { p.records = 1 }
 
 // errAborted is the error of a handler that has returned nil although one of its statements failed.
 var errAborted = errors.New("a statement of the handler failed and the handler returned no error, so the transaction is aborted")
 
-// errEnded is the error of a handler that has ended its transaction otherwise.
+// errEnded is the error of a handler that has ended its transaction in another way.
 var errEnded = errors.New("the handler has ended the transaction")
 
-// sharedHandler runs Config.Handle for one record after the other in one transaction. Each gets what
-// it would get alone. Which record has failed is known by the place, so no other is suspected.
+// sharedHandler runs Config.Handle for one record after the other in one transaction. Each call gets
+// what it would get alone. The index says which record has failed, so no other is suspected.
 func (w *worker) sharedHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Event) error {
 	defer w.busy.end()
 	for i, m := range messagesOf(fresh) {
@@ -59,7 +60,7 @@ func (w *worker) sharedHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Even
 	return nil
 }
 
-// endOfTurn returns an error if a handler leaves a transaction in which the next one cannot work.
+// endOfTurn returns an error if a handler leaves a transaction that the next one cannot use.
 func endOfTurn(tx pgx.Tx) error {
 	switch tx.Conn().PgConn().TxStatus() {
 	case 'T':
@@ -71,7 +72,8 @@ func endOfTurn(tx pgx.Tx) error {
 	}
 }
 
-// queueHandler has Config.HandleQueue queue the statements of all records, and sends them together.
+// queueHandler lets Config.HandleQueue queue the statements of all records, and sends them
+// together.
 func (w *worker) queueHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Event) error {
 	w.busy.begin(fresh[0].Offset)
 	defer w.busy.end()

@@ -9,7 +9,7 @@ import (
 // errKillsProcesses is the reason of a dead letter whose record was never seen to fail.
 var errKillsProcesses = errors.New("the process exited without reporting an error each time that it began with this record")
 
-// endTimeout is how long a worker that ends tries to take the note of its first record back.
+// endTimeout is how long a worker that ends tries to clear the note of its first record.
 const endTimeout = time.Second
 
 // note says that this owner has begun with what is at an offset (idem.Owner.Begin).
@@ -19,12 +19,12 @@ type note struct {
 	decoded bool // one of them before has lived to see the record
 }
 
-// noNote says that there is none that has not served its purpose.
+// noNote says that there is no note that is still needed.
 var noNote = note{offset: None}
 
-// suspicion is what an owner knows of whether its records kill processes. It begins with suspecting
-// the first one: that may have been the end of the owner before. Its first record that takes effect, or
-// fails, lifts the suspicion: whoever is killed by a later one leaves it to the next owner as its first.
+// suspicion is what an owner knows of whether its records kill processes. The owner suspects its first
+// record, which may have killed the owner before. When that record takes effect or fails, the suspicion
+// ends: if a later record kills this owner, it is the first one of the next owner.
 type suspicion struct {
 	note     note // of the first record, while that is not done with
 	isolated int  // so many records are still to be processed one by one
@@ -33,7 +33,7 @@ type suspicion struct {
 
 func newSuspicion() suspicion { return suspicion{note: noNote} }
 
-// isolate has the next n records processed one by one: one of them has killed an owner.
+// isolate makes the worker process the next n records one by one: one of them has killed an owner.
 func (s *suspicion) isolate(n int) { s.isolated = n }
 
 // alone reports whether the next record is to be processed alone.
@@ -42,17 +42,17 @@ func (s *suspicion) alone() bool { return s.isolated > 0 }
 // next begins with a record that is processed alone.
 func (s *suspicion) next() { s.isolated = max(0, s.isolated-1) }
 
-// settle notes that the record that was begun with is done with. ran says that this was by its
-// handler, which the process has survived.
+// settle says that the noted record is settled. ran says that its handler ran, and that the process
+// has survived it.
 func (s *suspicion) settle(ran bool) {
 	s.note = noNote
 	s.lifted = s.lifted || ran && s.isolated == 0
 }
 
-// begin notes, for the first record of this owner, that it is tried now, and returns how many
-// owners in a row have tried it: a record that kills one owner after the other is found so. For the
-// first of all the fetcher has made the note; that it could be decoded is added to it once that is
-// to be told from what kills the process before.
+// begin notes that the first record of this owner is tried now, and returns how many owners in a
+// row have tried it. So a record that kills one owner after the other is found. The fetcher has
+// noted the start before it decoded the record. begin adds to that note that the record was
+// decoded, if the two cases must be told apart.
 func (w *worker) begin(revoked context.Context, offset int64) (owners int, err error) {
 	known := w.suspect.note
 	switch {
@@ -80,7 +80,7 @@ func (w *worker) begin(revoked context.Context, offset int64) (owners int, err e
 // noting is what waits for PostgreSQL while a note is made.
 const noting = "note the start"
 
-// endInOrder takes the note back: whoever comes next begins anew with the record.
+// endInOrder clears the note: the next owner counts the record from the start.
 func (w *worker) endInOrder(ctx context.Context) {
 	if w.suspect.note == noNote {
 		return

@@ -15,16 +15,15 @@ import (
 // batch has.
 const rawBatchHeader = "idem_unreadable_batch"
 
-// othersGoOn is how long the other partitions are processed on after one has stopped at an
-// unreadable batch. A service that is started again and again would process nothing at all
-// without it.
+// othersGoOn is how long the other partitions go on after one has stopped at an unreadable batch.
+// Without it, a service that is restarted again and again would process nothing at all.
 const othersGoOn = 10 * time.Second
 
 // errRawBatch is why such a dead letter is not replayed.
 var errRawBatch = errors.New("it holds a batch that could not be read, not a record; read its value with other tools, then discard it")
 
-// passUnreadable does with a batch that cannot be read what Config.OnUnreadable says, and
-// returns the offset behind it. All records before it are processed.
+// passUnreadable treats a batch that cannot be read as Config.OnUnreadable says, and returns the
+// offset after it. All records before it are processed.
 func (w *worker) passUnreadable(revoked, work context.Context, bad *UnreadableError) (int64, error) {
 	next := bad.Last + 1
 	var err error
@@ -61,8 +60,8 @@ func (w *worker) passUnreadable(revoked, work context.Context, bad *UnreadableEr
 	return next, nil
 }
 
-// storeUnreadable stores the batch as it came, in the transaction that advances the checkpoint
-// behind it.
+// storeUnreadable stores the batch as it came, in the transaction that advances the checkpoint over
+// it.
 func (w *worker) storeUnreadable(work context.Context, bad *UnreadableError) error {
 	what := fmt.Sprintf("the value is the whole batch of %d bytes as the broker has it", bad.Size)
 	if bad.Raw == nil {
@@ -78,7 +77,7 @@ func (w *worker) storeUnreadable(work context.Context, bad *UnreadableError) err
 	return err
 }
 
-// isRawBatch reports whether a dead letter is that of an unreadable batch.
+// isRawBatch reports whether a dead letter is an unreadable batch.
 func isRawBatch(letter idem.DeadLetter) bool {
 	return len(letter.Headers) == 1 && letter.Headers[0].Key == rawBatchHeader
 }

@@ -10,17 +10,18 @@ import (
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
 )
 
-// waitLine is how often the log tells of a wait that lasts.
+// waitLine is how often the log has a line about a wait that lasts.
 const waitLine = time.Minute
 
-// wait is for what has failed and is tried again. The zero value is for what has not failed yet.
+// wait is the state of something that is retried. The zero value is for something that has not
+// failed yet.
 type wait struct {
 	failed      int
 	since, told time.Time
 	pause       standstill
 }
 
-// giveUp is deferred where a wait can end without going on.
+// giveUp is deferred by callers whose wait can end without going on.
 func (p *wait) giveUp() { p.pause.end(false) }
 
 // standstill is a pause of the partition, for its hooks. The zero value has not begun.
@@ -53,15 +54,15 @@ func (w *worker) stands(kind consume.PauseKind, offset int64, err error) consume
 	return consume.PauseBegin{Place: w.at(offset), Kind: kind, Err: err}
 }
 
-// pause tells why something is tried again, waits as long as befits the number of failed tries, and
-// reports whether ctx is still alive then.
+// pause logs why something is tried again, waits for a time that grows with the number of failed
+// tries, and reports whether ctx is still alive after it.
 func (w *worker) pause(ctx context.Context, p *wait, why consume.PauseBegin, message string, details ...any) bool {
 	w.stand(ctx, p, why, message, details...)
 
 	return backoff.Sleep(ctx, RetryPauses.Pause(p.failed))
 }
 
-// stand tells why the partition stands still, at first and once a minute.
+// stand logs why the partition stands still, at once and then once a minute.
 func (w *worker) stand(ctx context.Context, p *wait, why consume.PauseBegin, message string, details ...any) {
 	now := time.Now()
 	if p.failed++; p.failed == 1 {
@@ -74,7 +75,7 @@ func (w *worker) stand(ctx context.Context, p *wait, why consume.PauseBegin, mes
 	}
 }
 
-// resume tells that it goes on, if it had to wait.
+// resume logs that the partition goes on, if it had to wait.
 func (w *worker) resume(ctx context.Context, p *wait, offset int64) {
 	if p.failed == 0 {
 		return
@@ -111,8 +112,8 @@ func (w *worker) persist(ctx context.Context, what string, try func() error) err
 	return w.repeat(ctx, consume.PauseTransient, None, "waiting for PostgreSQL to "+what, final, try)
 }
 
-// askBroker repeats a request until it is answered, refused for good or no longer wanted: then it
-// returns nil, and the caller looks at the context.
+// askBroker repeats a request until it is answered, refused for good, or no longer wanted. In the
+// last case it returns nil, and the caller must check the context.
 func (w *worker) askBroker(revoked context.Context, what string, request func() error) error {
 	final := func(err error) bool { return errors.Is(err, ErrOtherTopic) || fatal(err) }
 	err := w.repeat(revoked, consume.PauseKafka, None, "waiting for Kafka to "+what, final, request)

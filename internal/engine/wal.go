@@ -14,11 +14,12 @@ import (
 // committed without a checkpoint.
 const walMark = offsetmark.Mark + " wal="
 
-// walTimeout bounds the question where PostgreSQL's log ends. Offsets are committed without the answer, too.
+// walTimeout bounds the query for the end of PostgreSQL's log. Offsets are also committed without the
+// answer.
 const walTimeout = time.Second
 
-// WALPosition returns where PostgreSQL's log ends, for Place.Metadata, or "" if that is not to be had or
-// the mode has checkpoints, which know better.
+// WALPosition returns the end of PostgreSQL's log, for Place.Metadata. It returns "" if the server does
+// not answer, or if the mode has checkpoints, which make it unnecessary.
 func (e *Engine) WALPosition(ctx context.Context) string {
 	if e.config.Mode != consume.ByEventID {
 		return ""
