@@ -64,7 +64,7 @@ func findField(value []byte, names []string) (string, error) {
 		return "", err
 	}
 	if number, ok := token.(json.Number); ok {
-		// Token takes 12 for a number where the value breaks off in the middle of 1234.
+		// Token returns 12 as a number if the value breaks off in the middle of 1234.
 		if rest := bytes.TrimLeft(value[decoder.InputOffset():], " \t\r\n"); len(rest) == 0 || (rest[0] != ',' && rest[0] != '}') {
 			return "", errCutOff
 		}
@@ -79,8 +79,8 @@ func findField(value []byte, names []string) (string, error) {
 	return id, err
 }
 
-// stringID returns a token that is fit for an id. encoding/json reads U+FFFD where a string is
-// not valid Unicode; different ids would become one, so that character is not accepted.
+// stringID returns a token that can be an id. encoding/json reads U+FFFD where a string is not
+// valid Unicode; different ids would become one, so that character is not accepted.
 func stringID(token json.Token) (string, error) {
 	id, ok := token.(string)
 	switch {

@@ -85,7 +85,7 @@ type FetchEnd struct {
 	Err      error         // the other fields are zero then
 }
 
-// Messages are the records that a hook is told of: at least one, in the order of their offsets, all of one
+// Messages are the records that a hook gets: at least one, in the order of their offsets, all of one
 // partition.
 type Messages struct {
 	First Message

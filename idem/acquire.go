@@ -79,7 +79,7 @@ var (
 	errHeld   = errors.New("a transaction of the former owner is under way")
 	errLocked = errors.New("another transaction has locked the checkpoint")
 
-	// errNoCheckpoint says that nobody has begun with the partition.
+	// errNoCheckpoint says that the partition has no checkpoint yet.
 	errNoCheckpoint = errors.New("the partition has no checkpoint")
 )
 
@@ -180,7 +180,7 @@ func (a *acquisition) find(ctx context.Context) error {
 	return nil
 }
 
-// begin makes the checkpoint of a partition that has none, if it is known where to begin.
+// begin creates the checkpoint of a partition that has none, if it is known where to begin.
 func (a *acquisition) begin(ctx context.Context, conn db.DBTX) error {
 	g, o := a.owner.guard, a.owner
 	if a.start == nil {

@@ -191,7 +191,7 @@ type part struct {
 	call   call
 	events []Event
 	keys   []uuid.UUID      // zero: no event id; nil: none has one
-	again  map[int]struct{} // in events: those whose key stands before them, too
+	again  map[int]struct{} // in events: those whose key another event before them has
 }
 
 func (b *batch) prepare(events []Event) (*part, error) {
@@ -350,7 +350,8 @@ func (p *part) claimed(got claimed) func(key uuid.UUID) bool {
 	}
 }
 
-// inPart makes an index into the fresh events one into the part, of which results tell which are fresh.
+// inPart converts an index into the fresh events to an index into the part. The results say which
+// events are fresh.
 func inPart(err error, results []BatchResult) error {
 	var eventErr *EventError
 	if !errors.As(err, &eventErr) || eventErr.Index < 0 {

@@ -98,7 +98,7 @@ func (c *Cleaner) Run(ctx context.Context) error {
 		return err
 	}
 	log := c.config.Logger
-	behind := 0                                          // passes in a row that left the work to others
+	behind := 0                                          // passes in a row in which another process did the work
 	pause := rand.N(min(c.config.Interval, time.Minute)) //nolint:gosec // Jitter needs no secrecy.
 	for backoff.Sleep(ctx, pause) {
 		report, err := c.Clean(ctx)

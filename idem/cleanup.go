@@ -16,7 +16,7 @@ const (
 	minBatchBlocks   = 8
 	maxBatchBlocks   = 1 << 16
 	batchTarget      = 5 * time.Millisecond // Little enough that other transactions hardly notice.
-	maxPause         = time.Second          // also behind a batch that had to be tried for long
+	maxPause         = time.Second          // also after a batch that was retried for long
 )
 
 // CleanupReport says what one pass of cleanup did.
@@ -180,7 +180,7 @@ func (c *Cleaner) cleanDeadLetters(ctx context.Context, report *CleanupReport) e
 	}
 }
 
-// pauseBehind is how long to leave the database to others behind a batch.
+// pauseBehind is how long to pause after a batch.
 func (c *Cleaner) pauseBehind(took time.Duration) time.Duration {
 	return min(time.Duration(float64(took)*(1/c.config.Share-1)), maxPause)
 }

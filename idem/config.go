@@ -91,7 +91,7 @@ func validateIsolation(level pgx.TxIsoLevel) error {
 	switch level {
 	case pgx.ReadCommitted, pgx.RepeatableRead, pgx.Serializable:
 		return nil
-	case pgx.ReadUncommitted: // PostgreSQL takes it for READ COMMITTED; say what is meant.
+	case pgx.ReadUncommitted: // PostgreSQL treats it as READ COMMITTED; the caller should say that.
 	}
 
 	return fmt.Errorf("%w: isolation level %q; use pgx.ReadCommitted, pgx.RepeatableRead or pgx.Serializable", ErrInvalidConfig, level)

@@ -123,10 +123,10 @@ type pipeline struct {
 
 // newPipeline puts the statements between the claim and the COMMIT.
 //
-// BEGIN and COMMIT stand there although PostgreSQL makes a pipeline without them one transaction
-// too: that one would have the isolation level of the session, and a procedure that commits would
-// split it. The savepoint is there because it needs a transaction: it fails if a statement has
-// ended the one that the claim is in.
+// BEGIN and COMMIT are explicit, although PostgreSQL makes a pipeline without them one transaction
+// too: that transaction would have the isolation level of the session, and a procedure that commits
+// would split it. The savepoint needs a transaction, so it fails if a statement has ended the one
+// that the claim is in.
 func (g *Guard) newPipeline(ctx context.Context, c call, business *pgx.Batch) (*pipeline, error) {
 	p := &pipeline{call: c, batch: &pgx.Batch{}, statements: business.Len()}
 	p.batch.BeginTx(pgx.TxOptions{IsoLevel: c.isolation})
@@ -201,9 +201,9 @@ func (p *pipeline) send(ctx context.Context, conn *pgx.Conn) (Outcome, error) {
 	}
 }
 
-// cancelAtEnd has the server cancel what runs on conn when ctx ends. Its answer then tells the
-// outcome, which would be lost with the connection. The function that is returned must be called
-// before conn is used for anything else.
+// cancelAtEnd cancels what runs on conn when ctx ends, by a request to the server. The server's
+// answer then tells the outcome, which would be lost with the connection. Call the returned
+// function before conn is used for anything else.
 func cancelAtEnd(ctx, longer context.Context, conn *pgx.Conn) (release func()) {
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

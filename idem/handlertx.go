@@ -79,7 +79,7 @@ type refusedRow struct{ err error }
 func (r refusedRow) Scan(...any) error { return r.err }
 
 // refusedBatch is the answer to a batch that was not sent because of one of its queries. Close calls
-// that one's function, if it has one, so that who has queued it is known.
+// the function of that query, if it has one, so that the caller learns which query it was.
 type refusedBatch struct {
 	err     error
 	refused *pgx.QueuedQuery

@@ -159,7 +159,7 @@ type CleanupEnd struct {
 	Err    error
 }
 
-// errNoReturn is what hooks are told of a call that does not return.
+// errNoReturn is the error that hooks get for a call that does not return.
 var errNoReturn = errors.New("idem: the handler did not return: it panicked or ended its goroutine")
 
 // watchProcess calls the hooks around a call for one event.

@@ -67,7 +67,7 @@ func validateEventID(id string) error {
 	}
 }
 
-// storedEventID is what the column event_id holds: nothing where the key says it already.
+// storedEventID returns the value of the column event_id: empty if the key is the id itself.
 func storedEventID(id string) string {
 	if isOwnKey(id) {
 		return ""

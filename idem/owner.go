@@ -138,7 +138,7 @@ func (o *Owner) SetLeaderEpoch(epoch int32) {
 	}
 }
 
-// at notes where the checkpoint stands, back too.
+// at sets where the checkpoint is, backward too.
 func (o *Owner) at(next int64) {
 	o.seen.Store(next)
 	o.sent.Store(next)

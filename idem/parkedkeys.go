@@ -39,7 +39,7 @@ func (p ParkedKeys) Remove(key []byte, offset int64) {
 	}
 }
 
-// keyHash stands for a record key, which may be too long for an index.
+// keyHash replaces a record key, which may be too long for an index.
 func keyHash(key []byte) int64 {
 	hash := sha256.Sum256(key)
 

@@ -206,7 +206,7 @@ func (g *Guard) watchHandler(ctx context.Context, tx pgx.Tx, c call, fn Handler)
 	return err
 }
 
-// judge says what an error of the handler, and how it left the transaction, come to.
+// judge decides what an error of the handler means, together with the state of the transaction.
 func judge(err error, tx pgx.Tx, c call) error {
 	transient, ended := false, false
 	switch conn := tx.Conn(); {

@@ -108,7 +108,7 @@ func verdict(err error) (transient, known bool) {
 }
 
 // transientSQL judges by SQLSTATE, the only part of a server's error that is the same in all
-// languages, and where that is not enough by the name of the server's function.
+// languages. If that is not enough, it judges by the name of the server's function.
 func transientSQL(err *pgconn.PgError) bool {
 	switch err.Code {
 	case "40001", // serialization_failure
@@ -126,8 +126,8 @@ func transientSQL(err *pgconn.PgError) bool {
 		strings.HasPrefix(err.Code, "57P0") // the server is shutting down, crashed or starting
 }
 
-// statementsLost reports whether the session does not have the prepared statements that pgx thinks it
-// has. The names of the server's functions tell that from errors which somebody raised.
+// statementsLost reports whether the session lacks the prepared statements that pgx thinks it has.
+// The names of the server's functions distinguish that from errors that user code has raised.
 func statementsLost(err error) bool {
 	if err == nil { // errors.As would allocate, and most calls succeed.
 		return false
@@ -155,7 +155,7 @@ func connectionLost(err error) bool {
 // that comes of reading the answer from a connection that broke meanwhile.
 //
 // A server that ends the connection (FATAL) may have committed before: while it waits for a
-// standby, for instance. So may the one behind a pooler that reports trouble in its own name.
+// standby, for instance. So may a server behind a pooler that reports an error in its own name.
 func commitRefused(err error) bool {
 	var pgErr *pgconn.PgError
 	if !errors.As(err, &pgErr) {

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// waiting tells why a call waits: once a second whoever asked for it, once a minute the log.
+// waiting reports why a call waits: once a second to the caller's function, or once a minute to the
+// log.
 type waiting struct {
 	guard     *Guard
 	partition Partition
@@ -32,7 +33,7 @@ func (w *waiting) tell(ctx context.Context, reason error) {
 	}
 }
 
-// last returns why it waited last, or else err.
+// last returns the latest reason to wait, or err if there was none.
 func (w *waiting) last(err error) error {
 	if w.reason != nil {
 		return w.reason
