@@ -46,7 +46,7 @@ type batch struct {
 // records are what follows the header, which must be whole.
 func (b *batch) records() []byte { return b.raw[recordsFrom:] }
 
-// unreadable makes the error about a batch that is where the log says and cannot be read.
+// unreadable makes the error for a batch that is at its place in the log and cannot be read.
 func (b *batch) unreadable(err error) error {
 	e := &engine.UnreadableError{First: b.first, Last: b.last, Size: len(b.raw), Err: err}
 	if len(b.raw) <= maxRawBytes {
@@ -90,8 +90,8 @@ func split(records []byte, offset, highWatermark int64) (batches []batch, err er
 	return batches, nil
 }
 
-// parse reads the header of a batch. If that cannot be trusted but two of its fields agree on where the
-// batch ends, its offsets are returned with the error; else last is less than first.
+// parse reads the header of a batch. If the header cannot be trusted, but two of its fields agree on
+// where the batch ends, parse returns the offsets with the error; otherwise last is less than first.
 func parse(raw []byte, next int64) (batch, error) {
 	b := batch{first: int64At(raw, 0), last: engine.None, raw: raw}
 	if len(raw) > magicAt && raw[magicAt] < magic2 { // Messages of old have one offset: the last.
@@ -128,9 +128,8 @@ func int64At(raw []byte, at int) int64 {
 	return int64(binary.BigEndian.Uint64(raw[at:])) //nolint:gosec // The sign is part of the field.
 }
 
-// checkPlace refuses a batch that is not where the broker says the log is, or not behind the
-// one before it. No checksum covers the base offset, and whoever follows a wrong one loses all
-// that is between.
+// checkPlace refuses a batch that is outside the log, or not after the batch before it. No checksum
+// covers the base offset, and a consumer that follows a wrong one loses all records in between.
 //
 // The first batch of a response may begin before the offset asked for, no other may. The high
 // watermark is that of before the broker has read: the log may have grown since, and then what
@@ -148,6 +147,6 @@ func checkPlace(b batch, offset, next, highWatermark int64) error {
 	}
 }
 
-// errBeyondEnd is that of a batch beyond the end of the log. The log may have grown while
-// the broker has made its answer, so asking again tells.
+// errBeyondEnd is the error of a batch beyond the end of the log. The log may have grown while the
+// broker made its answer, so another request decides.
 var errBeyondEnd = fmt.Errorf("%w: beyond the end of the log", errMalformed)

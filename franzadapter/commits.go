@@ -142,7 +142,7 @@ func (c *commits) flush(ctx context.Context) {
 	}
 }
 
-// passed tells that commits succeed again.
+// passed logs that commits succeed again.
 func (c *commits) passed(ctx context.Context) {
 	if lasted, told := c.late.Passed(); told {
 		c.log.InfoContext(ctx, "franzadapter: offsets are committed again", "after", lasted)
@@ -194,7 +194,7 @@ func (c *commits) send(ctx context.Context, request *kmsg.OffsetCommitRequest, p
 	return e.WatchCommit(ctx, func() []consume.Place { return placesOf(request) }, func(ctx context.Context) error { return c.ask(ctx, request) })
 }
 
-// placesOf returns what hooks are told of a request.
+// placesOf returns what hooks get about a request.
 func placesOf(request *kmsg.OffsetCommitRequest) (all []consume.Place) {
 	for _, t := range request.Topics {
 		for _, p := range t.Partitions {
@@ -232,7 +232,7 @@ func (c *commits) ask(ctx context.Context, request *kmsg.OffsetCommitRequest) er
 	return nil
 }
 
-// nameOf is the name of a topic in an answer, which may tell only its id.
+// nameOf returns the name of a topic in an answer, which may have only its id.
 func nameOf(t kmsg.OffsetCommitResponseTopic, request *kmsg.OffsetCommitRequest) string {
 	for _, asked := range request.Topics {
 		if t.Topic == "" && t.TopicID == asked.TopicID {

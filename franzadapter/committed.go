@@ -111,7 +111,7 @@ func (m *member) readCommitted(ctx context.Context, all []topics.Topic) ([]kmsg.
 	}
 }
 
-// offsetsOf picks what an answer says of a topic. Some brokers name it, others tell its id.
+// offsetsOf finds a topic in an answer. Some brokers send its name, others its id.
 func offsetsOf(t topics.Topic, answer []kmsg.OffsetFetchResponseGroupTopic) topicOffsets {
 	places := make([]engine.Committed, len(t.Leaders))
 	answered := 0

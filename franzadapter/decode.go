@@ -26,9 +26,9 @@ const (
 // errTooLarge is that of a batch that becomes larger than all that may be buffered.
 var errTooLarge = errors.New("too large")
 
-// decoder decodes the committed records of a partition's response. kgo's own decoder does not tell which
-// batch it cannot read, drops records whose batch ends too early or which another one has the offset of,
-// and begins to decode before anybody can note that.
+// decoder decodes the committed records of a partition's response. kgo's own decoder does not say which
+// batch it cannot read. It drops records if their batch ends too early or another record has their
+// offset, and it begins to decode before the start can be noted.
 type decoder struct {
 	decompressor kgo.Decompressor
 	topic        string
@@ -40,7 +40,7 @@ type decoder struct {
 	aborting map[int64]bool    // producers inside an aborted transaction
 
 	records     []consume.Record
-	next        int64 // behind what is decoded
+	next        int64 // the offset after what is decoded
 	leaderEpoch int32 // of the last batch
 	bytes       int64 // that the records take up beyond what was fetched
 }

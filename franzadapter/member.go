@@ -116,9 +116,9 @@ func (m *member) lost(ctx context.Context, _ *kgo.Client, gone map[string][]int3
 	m.remove(all)
 }
 
-// end has workers end, their handlers when they take too long, and waits for them. One whose handler
-// hangs is left behind: franz-go goes on with its heartbeats, and the partition would belong to this
-// member for as long. Whoever has it next fences it in PostgreSQL.
+// end ends workers, and their handlers if they take too long, and waits for them. It does not wait
+// for a worker whose handler hangs: franz-go goes on with its heartbeats, so the partition would
+// belong to this member for that time. The next owner fences the worker in PostgreSQL.
 func (m *member) end(ctx context.Context, all []*assignment) {
 	for _, a := range all {
 		a.revoke()
@@ -195,8 +195,8 @@ func (m *member) close(ctx context.Context) {
 }
 
 // run processes the records of a partition until it is revoked. Handlers run with the context work: they
-// finish what they have begun after that. It begins anew with a topic that was
-// deleted and created again, and after the partition was lost without the group's knowledge.
+// finish what they have begun after the revocation. run starts again with a topic that was deleted and
+// created again, and after the partition was lost without the group's knowledge.
 func (m *member) run(revoked, work context.Context, a *assignment) {
 	m.puller.join(a.partition)
 	defer m.puller.leave(a.partition)
@@ -239,8 +239,8 @@ func (m *member) process(revoked, work context.Context, a *assignment, t topics.
 	return rejoin, failed
 }
 
-// confirm waits until the group has said again which partitions this member has. With ServerSideBalancer
-// the broker says so when it is asked for the group's offsets: it knows which members have their place.
+// confirm waits until the group has confirmed which partitions this member has. With ServerSideBalancer
+// the broker does so in the answer to a request for the group's offsets, because it knows its members.
 func (m *member) confirm(revoked context.Context) {
 	m.mu.Lock()
 	next := m.session
@@ -255,7 +255,7 @@ func (m *member) confirm(revoked context.Context) {
 	}
 }
 
-// restartRecreated has workers begin anew whose topic has become another one.
+// restartRecreated restarts the workers of topics that were deleted and created again.
 func (m *member) restartRecreated(latest *look) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -14,7 +14,7 @@ const (
 	// maxAnswer is how much a broker sends in one answer. franz-go reads 100 MiB at most.
 	maxAnswer = 50 << 20
 
-	// shortWait is how long a broker holds back its answer at first while some of its partitions are not
+	// shortWait is how long a broker waits with its first answers while some of its partitions are not
 	// asked for, because what they have is processed: they are to be asked for soon. It doubles with each
 	// answer that has nothing.
 	shortWait = 5 * time.Millisecond
@@ -50,7 +50,7 @@ type want struct {
 	partition partition
 	topicID   [16]byte
 	offset    int64
-	after     <-chan struct{} // closed when records of the partition are not processed any more; nil if none are
+	after     <-chan struct{} // closed when no records of the partition are processed any more; nil if none are
 	empty     bool            // an answer without records is wanted, too
 	answer    chan answer     // with room for one
 }
@@ -139,7 +139,7 @@ func (p *puller) wakeAll() {
 	}
 }
 
-// join and leave tell which partitions are assigned.
+// join and leave say which partitions are assigned.
 func (p *puller) join(one partition) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -190,7 +190,7 @@ func (b *brokerPuller) handOut(wants []*want, reserved int64, answers *kmsg.Fetc
 	return some
 }
 
-// give answers a want, unless nobody waits for it any more.
+// give answers a want, unless nobody waits for the answer any more.
 func (b *brokerPuller) give(w *want, a answer) {
 	if b.remove(w) {
 		w.answer <- a

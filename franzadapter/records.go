@@ -21,9 +21,9 @@ const (
 
 // addRecords adds the records that are wanted.
 //
-// A batch that is as a producer has made it has a record for each of its offsets, and then a
-// record's place is its offset, whatever the record itself says: brokers do not look at that.
-// Compaction leaves fewer records than offsets, and their own word tells which those are.
+// A batch as a producer has made it has a record for each of its offsets. Then a record's position
+// decides its offset, whatever the record itself says: brokers do not check that. After compaction
+// there are fewer records than offsets, and the records' own offsets count.
 func (d *decoder) addRecords(b *batch, plain []byte) error {
 	if most := len(plain) / minRecordBytes; b.count > most {
 		return fmt.Errorf("%w: %d records in %d bytes", errMalformed, b.count, len(plain))
@@ -103,7 +103,7 @@ func (c *cursor) varint() int64 {
 	return n
 }
 
-// varbytes reads bytes behind their length: nil if that is negative.
+// varbytes reads bytes after their length: nil if the length is negative.
 func (c *cursor) varbytes() []byte {
 	n := c.varint()
 	if n < 0 {

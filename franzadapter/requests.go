@@ -13,14 +13,14 @@ import (
 	"github.com/nova-events/idempotent-consumer/internal/engine"
 )
 
-// The times that stand for the ends of a log.
+// The times that mean the ends of a log.
 const (
 	firstOffset = -2
 	lastOffset  = -1
 )
 
-// turns has requests wait for each other. franz-go sends them over the connection of the heartbeats, which
-// would wait behind those of thousands of partitions that begin at the same time.
+// turns makes requests wait for each other. franz-go sends them over the connection of the heartbeats,
+// which would wait behind the requests of thousands of partitions that begin at the same time.
 type turns chan struct{}
 
 // newTurns allows some requests at once.

@@ -49,7 +49,8 @@ func (v *view) stale() {
 	}
 }
 
-// topic returns the topic of an assigned partition once it is known. With renewed it is looked at anew.
+// topic returns the topic of an assigned partition when it is known. With renewed it asks the broker
+// again.
 func (v *view) topic(ctx context.Context, p partition, renewed bool) (topics.Topic, bool) {
 	for {
 		latest := v.latest.Load()
@@ -111,8 +112,8 @@ func (m *member) watch(ctx context.Context) {
 	}
 }
 
-// update makes a look the latest one. A topic that is named and missing stays what it was: whoever
-// fetches from it finds out.
+// update stores the latest answer. A topic that Config names and that is missing stays as it was: a
+// fetch from it finds out.
 func (m *member) update(all []topics.Topic) {
 	former, latest := m.view.latest.Load(), newLook(all)
 	for name, t := range latest.byName {

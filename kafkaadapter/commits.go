@@ -102,7 +102,7 @@ func (c *commits) flush(ctx context.Context) {
 	c.pending = places
 }
 
-// passed tells that commits succeed again.
+// passed logs that commits succeed again.
 func (c *commits) passed(ctx context.Context) {
 	if lasted, told := c.late.Passed(); told {
 		c.log.InfoContext(ctx, "kafkaadapter: offsets are committed again", "after", lasted)
@@ -125,7 +125,7 @@ func (c *commits) send(ctx context.Context, places map[string]map[int]engine.Pla
 	})
 }
 
-// placesOf returns what hooks are told of a commit.
+// placesOf returns what hooks get about a commit.
 func placesOf(places map[string]map[int]engine.Place) (all []consume.Place) {
 	for topic, partitions := range places {
 		for number, p := range partitions {

@@ -164,8 +164,7 @@ func (s *source) Copy(ctx context.Context, topic string, record consume.Record) 
 }
 
 // neverCopied reports whether no retry can make the copy: the broker refuses it for good, or the
-// dead-letter topic has fewer partitions. What the client lacks for the moment in its metadata is
-// asked for.
+// dead-letter topic has fewer partitions. Missing metadata is requested again.
 func (s *source) neverCopied(ctx context.Context, topic string, err error) bool {
 	var code kafka.Error
 	if errors.As(err, &code) {

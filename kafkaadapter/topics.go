@@ -31,9 +31,9 @@ func (c *Consumer) ask(connections *connections) topics.Ask {
 	}
 }
 
-// watchTopics returns when there are other topics than those, be it of the same name, or other
-// partitions, or if this member, as the group's leader, has dealt out other partitions than there are.
-// Then the members must join again.
+// watchTopics returns when the topics or their partitions have changed (a topic of the same name can
+// be a new one), or when this member, as the group's leader, has assigned other partitions than there
+// are. Then the members must join again.
 func (g *generation) watchTopics(ctx context.Context) {
 	for interval := firstTopicWatch; backoff.Sleep(ctx, interval); interval = topicWatchInterval {
 		found, err := g.consumer.topics.Find(ctx, g.consumer.ask(g.member.connections))

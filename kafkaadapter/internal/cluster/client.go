@@ -36,7 +36,7 @@ const (
 // errClosed is returned by a Client that is closed.
 var errClosed = errors.New("the client is closed")
 
-// Config says where a cluster is found, and how.
+// Config says where a cluster is, and how to connect to it.
 type Config struct {
 	Brokers  []string // host:port of some of the cluster
 	ClientID string
@@ -49,7 +49,7 @@ type Client struct {
 	config Config
 
 	finding  turn // of who asks for the leaders
-	starting turn // of partitions that start: a thousand are not to stand before a heartbeat
+	starting turn // of partitions that start: a heartbeat must not wait for a thousand of them
 
 	mu      sync.Mutex
 	closed  bool
@@ -72,7 +72,7 @@ func New(config Config) *Client {
 	}
 }
 
-// Close closes all connections, whoever uses them, and has no others opened.
+// Close closes all connections, even those in use, and prevents new ones.
 func (c *Client) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -154,9 +154,8 @@ func (c *Client) Ask(ctx context.Context, address string, timeout time.Duration,
 	return c.line(c.shared, address, keepTime).ask(ctx, timeout, r)
 }
 
-// Cut closes the connection to the broker at an address that requests share. It is for a caller who has
-// waited for too long: the broker does not answer. Whoever has asked sees an error, and the next request opens
-// another connection.
+// Cut closes the shared connection to the broker at an address. Call it after waiting too long for an answer.
+// The requests under way fail, and the next request opens another connection.
 func (c *Client) Cut(address string) { c.line(c.shared, address, keepTime).cut() }
 
 // AskAny asks any broker, one after the other until one answers.
@@ -213,7 +212,7 @@ func unique(all []string) []string {
 	})
 }
 
-// letGo closes the connections to those who are no brokers of the cluster any more, or under another name.
+// letGo closes the connections to brokers that have left the cluster, or have another address now.
 func (c *Client) letGo() {
 	current := slices.Collect(maps.Values(c.brokers))
 	for address, l := range c.shared {

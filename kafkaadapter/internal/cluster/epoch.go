@@ -10,7 +10,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/wire"
 )
 
-// consumer stands where another broker's request has its id.
+// consumer is sent where another broker would send its id.
 const consumer = -1
 
 // EndOffsetForLeaderEpoch asks the leader of a partition where a leader epoch has ended

@@ -126,7 +126,7 @@ func (c *Client) addressOf(broker int32) (string, error) {
 	return address, nil
 }
 
-// atLeader does something where the leader of a partition is. An error can tell that it is there no more.
+// atLeader does something at the leader of a partition. An error can say that the leader has moved.
 func (c *Client) atLeader(ctx context.Context, topic string, partition int, do func(address string) error) error {
 	leader, err := c.Leader(ctx, topic, partition)
 	if err != nil {

@@ -68,7 +68,7 @@ func (l *line) connected(ctx context.Context) (*wire.Conn, error) {
 	return conn, nil
 }
 
-// cut closes the connection, whoever uses it. The next request opens another.
+// cut closes the connection, even if it is in use. The next request opens another.
 func (l *line) cut() {
 	l.mu.Lock()
 	conn := l.conn
@@ -85,7 +85,7 @@ func (l *line) closeIdle() {
 	case l.turn <- struct{}{}:
 		l.cut()
 		l.turn.pass()
-	default: // Its user sets the timer anew.
+	default: // Its user sets the timer again.
 	}
 }
 

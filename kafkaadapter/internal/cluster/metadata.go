@@ -14,7 +14,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/wire"
 )
 
-// metadataVersion is the first version of the metadata request that tells the ids of topics
+// metadataVersion is the first version of the metadata request whose answer has the ids of topics
 // (Kafka 2.8, KIP-516).
 const metadataVersion = 10
 
@@ -26,7 +26,7 @@ type Metadata struct {
 	leaders map[string][]int32 // by topic and partition; noLeader: none is known
 }
 
-// noLeader stands for a leader that is not known.
+// noLeader means that the leader is not known.
 const noLeader = -1
 
 // Metadata asks a broker for its cluster and the topics of these names, or with none for all that the user may
@@ -45,7 +45,7 @@ func (c *Client) Metadata(ctx context.Context, names ...string) (Metadata, error
 				w.CompactString(name)
 				w.NoTags()
 			}
-			w.Bytes(0, 0, 0) // do not create topics, tell no rights of cluster and topics
+			w.Bytes(0, 0, 0) // do not create topics, do not return rights for cluster and topics
 			w.NoTags()
 		},
 	})
@@ -107,7 +107,7 @@ func readLeaders(r *wire.Reader) []int32 {
 	for range leaders {
 		r.Int16() // error
 		number, leader := r.Int32(), r.Int32()
-		if number >= 0 && int(number) < len(leaders) { // Brokers tell of all, in any order.
+		if number >= 0 && int(number) < len(leaders) { // Brokers answer for all, in any order.
 			leaders[number] = leader
 		}
 		r.Int32()     // leader epoch

@@ -10,13 +10,13 @@ import (
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/wire"
 )
 
-// Times that stand for the ends of a log.
+// Times that mean the ends of a log.
 const (
 	firstOffset = -2
 	lastOffset  = -1
 )
 
-// Ends asks the leaders of partitions for the offsets of the first record of each log, and behind the last.
+// Ends asks the leaders of partitions for two offsets of each log: of the first record, and after the last.
 func (c *Client) Ends(ctx context.Context, topic string, partitions ...int32) (first, last map[int32]int64, err error) {
 	if err := c.starting.take(ctx); err != nil {
 		return nil, nil, err

@@ -35,8 +35,8 @@ func compareMembers(a, b groupMember) int {
 	}
 }
 
-// assignRange deals out the partitions: of each topic, each of its subscribers gets a range, and the
-// first ones get one more if the number does not divide.
+// assignRange assigns the partitions: each subscriber of a topic gets a range of its partitions, and
+// the first subscribers get one more if the number does not divide evenly.
 func assignRange(members []groupMember, counts map[string]int) map[string][]TopicPartitions {
 	subscribers := make(map[string][]groupMember)
 	for _, m := range slices.SortedFunc(slices.Values(members), compareMembers) {
@@ -80,8 +80,8 @@ func topicsOf(members []groupMember) []string {
 	return slices.Compact(all)
 }
 
-// digest stands for the numbers of partitions that were dealt out. It travels with the assignments,
-// so that a static leader that was started again knows what it had dealt.
+// digest is a hash of the numbers of partitions that were assigned. It is sent with the
+// assignments, so that a static leader that was restarted knows what it had assigned.
 func digest(topics []string, counts map[string]int) []byte {
 	h := fnv.New64a()
 	for _, topic := range topics {
@@ -94,5 +94,5 @@ func digest(topics []string, counts map[string]int) []byte {
 	return binary.BigEndian.AppendUint64([]byte(digestMark), h.Sum64())
 }
 
-// digestMark tells a digest from what other clients' leaders write.
+// digestMark distinguishes a digest from what other clients' leaders write.
 const digestMark = "idem/1"

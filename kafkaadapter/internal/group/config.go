@@ -25,6 +25,6 @@ type Config struct {
 	// group's leader, with the topics of all members. Topics that do not exist are left out.
 	Partitions func(ctx context.Context, topics []string) (map[string]int, error)
 
-	// Log is told what happens and what is waited for. What goes on is told once a minute.
+	// Log gets what happens and what the member waits for, which is repeated once a minute.
 	Log func(level slog.Level, message string, args ...any)
 }

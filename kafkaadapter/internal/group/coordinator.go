@@ -80,7 +80,7 @@ func (c *coordinator) do(ctx context.Context, r request) error {
 	return fmt.Errorf("%v with %v: %w", r.key, address, err)
 }
 
-// find returns where the coordinator is.
+// find returns the address of the coordinator.
 func (c *coordinator) find(ctx context.Context) (string, error) {
 	select {
 	case c.finding <- struct{}{}:

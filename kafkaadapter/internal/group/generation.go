@@ -19,7 +19,7 @@ type Generation struct {
 	ID          int32
 	MemberID    string
 	Assignments map[string][]int // by topic; ascending
-	Leader      bool             // this member deals out the partitions
+	Leader      bool             // this member assigns the partitions
 
 	member *Member
 	//nolint:containedctx // It is the generation's own.
@@ -33,7 +33,7 @@ type Generation struct {
 	syncing sync.Mutex
 
 	topics []string // of all members; known to the leader
-	digest []byte   // of what was dealt out; nil if it is not known
+	digest []byte   // of what was assigned; nil if it is not known
 }
 
 func newGeneration(ctx context.Context, m *Member, j joined) *Generation {
@@ -69,15 +69,15 @@ func (g *Generation) Err() error {
 // again or leaves.
 func (g *Generation) End(reason error) { g.over(reason) }
 
-// Silence ends the heartbeats, so that the group gives the member up unless it joins again within its
-// session. It is for members that cannot come to an end, which others are not to wait for.
+// Silence ends the heartbeats, so that the group removes the member unless it joins again within its
+// session. Call it for a member that cannot end, so that others do not wait for it.
 func (g *Generation) Silence() { g.mute() }
 
 // Topics are those that any member subscribes to, as the leader knows them. Others get none.
 func (g *Generation) Topics() []string { return g.topics }
 
-// Undealt reports, to the leader, whether partitions belong to nobody: the topics have other numbers of
-// partitions than those that were dealt out. counts should have all Topics.
+// Undealt reports to the leader whether partitions are assigned to nobody: the topics have other
+// numbers of partitions than when they were assigned. counts should have all Topics.
 func (g *Generation) Undealt(counts map[string]int) bool {
 	return g.digest != nil && !bytes.Equal(g.digest, digest(g.topics, counts))
 }
@@ -132,8 +132,8 @@ func (g *Generation) beat(ctx context.Context) {
 // minHeartbeatTimeout is longer than a busy machine makes an answer wait.
 const minHeartbeatTimeout = 2 * time.Second
 
-// heartbeat leaves time for others before the session runs out. The time includes that of waiting for requests before
-// it: whoever takes it all, the connection is of no use, and the next heartbeat has another one.
+// heartbeat leaves time for another try before the session runs out. Its time includes the wait for requests before
+// it. If the time is used up, the connection is closed, and the next heartbeat uses a new one.
 func (g *Generation) heartbeat(ctx context.Context) error {
 	g.syncing.Lock()
 	defer g.syncing.Unlock()

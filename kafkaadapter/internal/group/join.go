@@ -25,9 +25,9 @@ type joined struct {
 	generation int32
 	protocol   string
 	leader     string
-	assigned   bool // the leader is back, and what it has dealt out stays as it is
+	assigned   bool // the leader is back, and what it has assigned stays as it is
 	member     string
-	members    []joinedMember // told to the leader alone
+	members    []joinedMember // sent to the leader only
 }
 
 type joinedMember struct {
@@ -67,7 +67,7 @@ func (m *Member) join(ctx context.Context, topics []string) (*Generation, error)
 func (m *Member) askToJoin(ctx context.Context, subscription []byte) (joined, error) {
 	var j joined
 	err := m.coordinator.do(ctx, request{
-		// Since version 9 a static leader that is back is told that it is the leader.
+		// From version 9 on the broker tells a static leader that is back that it is the leader.
 		key: protocol.JoinGroup, oldest: 7, newest: 9, timeout: m.config.RebalanceTimeout + requestTimeout,
 		encode: func(w *wire.Writer, version int16) {
 			w.CompactString(m.config.Group)
@@ -184,7 +184,7 @@ type memberAssignment struct {
 	assignment []byte
 }
 
-// deal deals out the partitions of all the topics.
+// deal assigns the partitions of all topics.
 func (g *Generation) deal(ctx context.Context, members []groupMember) ([]memberAssignment, error) {
 	const doing = "dealing out the partitions"
 	for failed := 1; ; failed++ {
@@ -211,12 +211,12 @@ func (g *Generation) dealt(members []groupMember, partitions map[string][]TopicP
 	return all
 }
 
-// take keeps what the leader has dealt out to this member.
+// take stores what the leader has assigned to this member.
 func (g *Generation) take(assignment Assignment) {
 	for _, t := range assignment.Partitions {
 		g.Assignments[t.Topic] = slices.Compact(slices.Sorted(slices.Values(append(g.Assignments[t.Topic], t.Partitions...))))
 	}
 	if g.Leader && g.digest == nil && bytes.HasPrefix(assignment.UserData, []byte(digestMark)) {
-		g.digest = assignment.UserData // It was this member that had dealt, before it was started again.
+		g.digest = assignment.UserData // This member had assigned them, before it was restarted.
 	}
 }

@@ -13,7 +13,8 @@ import (
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/wire"
 )
 
-// leaveTimeout bounds an orderly leave. A member that could not tell is missed after its session.
+// leaveTimeout bounds an orderly leave. If it fails, the group removes the member after its
+// session.
 const leaveTimeout = time.Second
 
 // pauses are those between the tries of whatever fails.

@@ -19,7 +19,7 @@ type Offset struct {
 	Metadata    string // what who committed it has to say
 }
 
-// errLeftOut says that a coordinator has not answered for all partitions. It must not be taken for
+// errLeftOut says that a coordinator has not answered for all partitions. That must not count as
 // "nothing is committed".
 var errLeftOut = errors.New("the answer leaves partitions out")
 
@@ -148,7 +148,7 @@ func (g *Generation) committed(ctx context.Context, counts map[string]int) (map[
 	return committed, nil
 }
 
-// eachPartition goes through topics and their partitions. read reads what stands behind a partition's
+// eachPartition goes through topics and their partitions. read reads what follows a partition's
 // number.
 func eachPartition(a *wire.Answer, read func(topic string, number int)) {
 	const leastTopic, leastPartition = 3, 7

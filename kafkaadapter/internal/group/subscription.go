@@ -10,7 +10,7 @@ import (
 // errUnreadable says that another member's bytes are not what they should be.
 var errUnreadable = errors.New("they end too early or claim more than they hold")
 
-// Subscription is what a member tells the leader when it joins.
+// Subscription is what a member sends to the leader when it joins.
 type Subscription struct {
 	Topics   []string
 	UserData []byte // of the member's assignor
@@ -40,9 +40,9 @@ func (s Subscription) encode() []byte {
 	return w.Data
 }
 
-// DecodeSubscription reads a subscription of any version. Of those that are not known yet it reads
-// what the highest known one has: new fields come at the end. Fields that are missing at the end
-// are taken for unset: kafka-go's ConsumerGroup claims version 1 and leaves them out.
+// DecodeSubscription reads a subscription of any version. Of an unknown version it reads the fields
+// of the highest known one, because new fields come at the end. Fields that are missing at the end
+// count as unset: kafka-go's ConsumerGroup claims version 1 and leaves them out.
 func DecodeSubscription(data []byte) (Subscription, error) {
 	r := &wire.Reader{Data: data}
 	version := r.Int16()
@@ -71,7 +71,7 @@ func DecodeSubscription(data []byte) (Subscription, error) {
 	return s, nil
 }
 
-// Assignment is what the leader tells a member: which partitions are its own.
+// Assignment is what the leader sends to a member: its partitions.
 type Assignment struct {
 	Partitions []TopicPartitions
 	UserData   []byte

@@ -6,24 +6,24 @@ import (
 	"time"
 )
 
-// tellInterval is how often something that goes on is told.
+// tellInterval is how often something that lasts is logged.
 const tellInterval = time.Minute
 
-// teller tells what is waited for: at once if it is something new, then once a minute, and when it is
+// teller logs what the member waits for: at once if it is new, then once a minute, and when it is
 // over.
 type teller struct {
 	log func(level slog.Level, message string, args ...any)
 
 	mu   sync.Mutex
 	told map[string]time.Time // when, by what
-	open map[string]time.Time // since when each is waited for, told or not
+	open map[string]time.Time // since when each wait has lasted, logged or not
 }
 
 func newTeller(log func(slog.Level, string, ...any)) *teller {
 	return &teller{log: log, told: make(map[string]time.Time), open: make(map[string]time.Time)}
 }
 
-// waits tells that doing waits, because of what.
+// waits logs that doing waits, and why.
 func (t *teller) waits(doing, what string, err error) {
 	now := time.Now()
 	t.mu.Lock()
@@ -42,7 +42,7 @@ func (t *teller) waits(doing, what string, err error) {
 	}
 }
 
-// goesOn tells that doing does not wait any more, if it did so for long enough to be worth a line.
+// goesOn logs that doing does not wait any more, if it waited long enough to be worth a line.
 func (t *teller) goesOn(doing string) {
 	t.mu.Lock()
 	since, ok := t.open[doing]

@@ -39,7 +39,7 @@ type Request struct {
 	Encode         func(w *Writer, version int16)
 }
 
-// Answer is what the broker says, behind the header.
+// Answer is what the broker sends after the header.
 type Answer struct {
 	Reader
 

@@ -44,7 +44,7 @@ func (c *Conn) authenticate(ctx context.Context, address string, mechanism sasl.
 	return err
 }
 
-// challenge tells the broker what the mechanism says, and returns its answer.
+// challenge sends the mechanism's message to the broker, and returns its answer.
 func (c *Conn) challenge(ctx context.Context, said []byte) ([]byte, error) {
 	a, err := c.Ask(ctx, Request{
 		Key: protocol.SaslAuthenticate, Oldest: 0, Newest: 1,

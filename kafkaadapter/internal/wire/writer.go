@@ -2,8 +2,8 @@ package wire
 
 import "encoding/binary"
 
-// Writer makes requests, and what members tell each other in them. Its methods whose names begin
-// with Compact write the form of KIP-482, the others the classic one.
+// Writer writes requests, and the data that members send each other in them. Methods whose names
+// begin with Compact write the form of KIP-482, the others the classic form.
 type Writer struct{ Data []byte }
 
 // Bytes writes them as they are.
