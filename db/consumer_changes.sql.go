@@ -92,7 +92,7 @@ func (q *Queries) ConsumerClose(ctx context.Context, db DBTX, arg ConsumerCloseP
 }
 
 const consumerCopy = `-- name: ConsumerCopy :execrows
-INSERT INTO idem.consumers (id, name, retention, created_at, bound_cluster, bound_group, closed) SELECT idem.consumer_id($1::pg_catalog.text), $1::pg_catalog.text, c.retention, c.created_at, c.bound_cluster, c.bound_group, $2::pg_catalog.text FROM idem.consumers c WHERE c.id OPERATOR(pg_catalog.=) $3 ON CONFLICT DO NOTHING
+INSERT INTO idem.consumers (id, name, retention, created_at, bound_cluster, bound_group, closed, paused_at, paused_by, pause_reason) SELECT idem.consumer_id($1::pg_catalog.text), $1::pg_catalog.text, c.retention, c.created_at, c.bound_cluster, c.bound_group, $2::pg_catalog.text, c.paused_at, c.paused_by, c.pause_reason FROM idem.consumers c WHERE c.id OPERATOR(pg_catalog.=) $3 ON CONFLICT DO NOTHING
 `
 
 type ConsumerCopyParams struct {

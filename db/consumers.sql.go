@@ -28,7 +28,7 @@ func (q *Queries) ConsumerBind(ctx context.Context, db DBTX, arg ConsumerBindPar
 }
 
 const consumerByName = `-- name: ConsumerByName :one
-SELECT id, name, CAST(extract ('epoch' FROM retention) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS retention_micros, CAST(extract ('epoch' FROM GREATEST(LEAST(created_at, '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00 BC'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS created_micros, bound_cluster, bound_group, closed FROM idem.consumers WHERE id OPERATOR(pg_catalog.=) idem.consumer_id($1) AND name OPERATOR(pg_catalog.=) $1
+SELECT id, name, CAST(extract ('epoch' FROM retention) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS retention_micros, CAST(extract ('epoch' FROM GREATEST(LEAST(created_at, '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00 BC'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS created_micros, bound_cluster, bound_group, closed, COALESCE(CAST(extract ('epoch' FROM GREATEST(LEAST(paused_at, '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00 BC'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint), 0)::bigint AS paused_micros, paused_by, pause_reason FROM idem.consumers WHERE id OPERATOR(pg_catalog.=) idem.consumer_id($1) AND name OPERATOR(pg_catalog.=) $1
 `
 
 type ConsumerByNameRow struct {
@@ -39,6 +39,9 @@ type ConsumerByNameRow struct {
 	BoundCluster    *string
 	BoundGroup      *string
 	Closed          *string
+	PausedMicros    int64
+	PausedBy        *string
+	PauseReason     *string
 }
 
 // Retention and time are numbers, as in ConsumerGet. A time that neither Go nor JSON can hold, infinity for
@@ -54,6 +57,9 @@ func (q *Queries) ConsumerByName(ctx context.Context, db DBTX, name string) (Con
 		&i.BoundCluster,
 		&i.BoundGroup,
 		&i.Closed,
+		&i.PausedMicros,
+		&i.PausedBy,
+		&i.PauseReason,
 	)
 	return i, err
 }
@@ -102,7 +108,7 @@ func (q *Queries) ConsumerInsert(ctx context.Context, db DBTX, arg ConsumerInser
 }
 
 const consumerList = `-- name: ConsumerList :many
-SELECT id, name, CAST(extract ('epoch' FROM retention) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS retention_micros, CAST(extract ('epoch' FROM GREATEST(LEAST(created_at, '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00 BC'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS created_micros, bound_cluster, bound_group, closed FROM idem.consumers ORDER BY name
+SELECT id, name, CAST(extract ('epoch' FROM retention) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS retention_micros, CAST(extract ('epoch' FROM GREATEST(LEAST(created_at, '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00 BC'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS created_micros, bound_cluster, bound_group, closed, COALESCE(CAST(extract ('epoch' FROM GREATEST(LEAST(paused_at, '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00 BC'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint), 0)::bigint AS paused_micros, paused_by, pause_reason FROM idem.consumers ORDER BY name
 `
 
 type ConsumerListRow struct {
@@ -113,6 +119,9 @@ type ConsumerListRow struct {
 	BoundCluster    *string
 	BoundGroup      *string
 	Closed          *string
+	PausedMicros    int64
+	PausedBy        *string
+	PauseReason     *string
 }
 
 // All of them: consumers are services, so there are few. Retention and time are as in ConsumerByName.
@@ -133,6 +142,9 @@ func (q *Queries) ConsumerList(ctx context.Context, db DBTX) ([]ConsumerListRow,
 			&i.BoundCluster,
 			&i.BoundGroup,
 			&i.Closed,
+			&i.PausedMicros,
+			&i.PausedBy,
+			&i.PauseReason,
 		); err != nil {
 			return nil, err
 		}
@@ -142,6 +154,31 @@ func (q *Queries) ConsumerList(ctx context.Context, db DBTX) ([]ConsumerListRow,
 		return nil, err
 	}
 	return items, nil
+}
+
+const consumerPause = `-- name: ConsumerPause :execrows
+UPDATE idem.consumers SET paused_at = pg_catalog.now(), pause_reason = $1::pg_catalog.text, paused_by = CASE WHEN $2::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN (session_user::pg_catalog.text OPERATOR(pg_catalog.||) '@') OPERATOR(pg_catalog.||) $3::pg_catalog.text ELSE (((($2::pg_catalog.text OPERATOR(pg_catalog.||) ' (') OPERATOR(pg_catalog.||) session_user::pg_catalog.text) OPERATOR(pg_catalog.||) '@') OPERATOR(pg_catalog.||) $3::pg_catalog.text) OPERATOR(pg_catalog.||) ')' END WHERE id OPERATOR(pg_catalog.=) $4 AND paused_at IS NULL
+`
+
+type ConsumerPauseParams struct {
+	Reason string
+	By     string
+	Host   string
+	ID     int64
+}
+
+// For an operator: pauses a consumer that is not paused. By and host are added to the session's role.
+func (q *Queries) ConsumerPause(ctx context.Context, db DBTX, arg ConsumerPauseParams) (int64, error) {
+	result, err := db.Exec(ctx, consumerPause,
+		arg.Reason,
+		arg.By,
+		arg.Host,
+		arg.ID,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const consumerRebind = `-- name: ConsumerRebind :execrows
@@ -157,6 +194,18 @@ type ConsumerRebindParams struct {
 // For an operator: binds a consumer to a group of a cluster, or to none.
 func (q *Queries) ConsumerRebind(ctx context.Context, db DBTX, arg ConsumerRebindParams) (int64, error) {
 	result, err := db.Exec(ctx, consumerRebind, arg.BoundCluster, arg.BoundGroup, arg.ID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const consumerResume = `-- name: ConsumerResume :execrows
+UPDATE idem.consumers SET paused_at = NULL, paused_by = NULL, pause_reason = NULL WHERE id OPERATOR(pg_catalog.=) $1 AND paused_at IS NOT NULL
+`
+
+func (q *Queries) ConsumerResume(ctx context.Context, db DBTX, id int64) (int64, error) {
+	result, err := db.Exec(ctx, consumerResume, id)
 	if err != nil {
 		return 0, err
 	}

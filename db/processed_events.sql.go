@@ -509,7 +509,7 @@ func (q *Queries) EventSetHandlerDuration(ctx context.Context, db DBTX, arg Even
 }
 
 const eventStats = `-- name: EventStats :many
-SELECT c.name AS consumer, CAST(extract ('epoch' FROM c.retention) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS retention_micros, CAST(extract ('epoch' FROM GREATEST(LEAST(c.created_at, '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00 BC'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS created_micros, COALESCE((s.events OPERATOR(pg_catalog.*) 100) OPERATOR(pg_catalog./) $1::double precision, 0)::bigint AS events, COALESCE((s.expired OPERATOR(pg_catalog.*) 100) OPERATOR(pg_catalog./) $1::double precision, 0)::bigint AS expired, CAST(extract ('epoch' FROM GREATEST(LEAST(COALESCE(s.oldest, 'epoch'::timestamp with time zone), '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00 BC'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS oldest_micros, CAST(extract ('epoch' FROM GREATEST(LEAST(COALESCE(s.newest, 'epoch'::timestamp with time zone), '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00 BC'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS newest_micros FROM idem.consumers c LEFT JOIN (SELECT e.consumer_id, pg_catalog.count(*) AS events, pg_catalog.min(e.processed_at) AS oldest, pg_catalog.max(e.processed_at) AS newest, pg_catalog.count(*) FILTER (WHERE e.processed_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) k.retention)) AS expired FROM idem.processed_events e TABLESAMPLE system($1::double precision) JOIN idem.consumers k ON k.id OPERATOR(pg_catalog.=) e.consumer_id GROUP BY e.consumer_id) s ON s.consumer_id OPERATOR(pg_catalog.=) c.id ORDER BY c.name
+SELECT c.name AS consumer, CAST(extract ('epoch' FROM c.retention) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS retention_micros, CAST(extract ('epoch' FROM GREATEST(LEAST(c.created_at, '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00 BC'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS created_micros, COALESCE((s.events OPERATOR(pg_catalog.*) 100) OPERATOR(pg_catalog./) $1::double precision, 0)::bigint AS events, COALESCE((s.expired OPERATOR(pg_catalog.*) 100) OPERATOR(pg_catalog./) $1::double precision, 0)::bigint AS expired, CAST(extract ('epoch' FROM GREATEST(LEAST(COALESCE(s.oldest, 'epoch'::timestamp with time zone), '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00 BC'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS oldest_micros, CAST(extract ('epoch' FROM GREATEST(LEAST(COALESCE(s.newest, 'epoch'::timestamp with time zone), '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00 BC'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS newest_micros, COALESCE(CAST(extract ('epoch' FROM GREATEST(LEAST(c.paused_at, '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00 BC'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint), 0)::bigint AS paused_micros, c.paused_by, c.pause_reason FROM idem.consumers c LEFT JOIN (SELECT e.consumer_id, pg_catalog.count(*) AS events, pg_catalog.min(e.processed_at) AS oldest, pg_catalog.max(e.processed_at) AS newest, pg_catalog.count(*) FILTER (WHERE e.processed_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) k.retention)) AS expired FROM idem.processed_events e TABLESAMPLE system($1::double precision) JOIN idem.consumers k ON k.id OPERATOR(pg_catalog.=) e.consumer_id GROUP BY e.consumer_id) s ON s.consumer_id OPERATOR(pg_catalog.=) c.id ORDER BY c.name
 `
 
 type EventStatsRow struct {
@@ -520,6 +520,9 @@ type EventStatsRow struct {
 	Expired         int64
 	OldestMicros    int64
 	NewestMicros    int64
+	PausedMicros    int64
+	PausedBy        *string
+	PauseReason     *string
 }
 
 // Figures for each consumer, by a percentage of the table's blocks; exact where that is 100. Oldest and
@@ -541,6 +544,9 @@ func (q *Queries) EventStats(ctx context.Context, db DBTX, percent float64) ([]E
 			&i.Expired,
 			&i.OldestMicros,
 			&i.NewestMicros,
+			&i.PausedMicros,
+			&i.PausedBy,
+			&i.PauseReason,
 		); err != nil {
 			return nil, err
 		}

@@ -97,6 +97,7 @@ func TestGrantsAreNoMoreThanNeeded(t *testing.T) {
 		"DROP SCHEMA idem CASCADE",
 		"UPDATE idem.processed_events SET claim_id = gen_random_uuid()",
 		"UPDATE idem.consumers SET retention = '1 day'",
+		"UPDATE idem.consumers SET paused_at = now(), paused_by = 'x', pause_reason = ''",
 		"DELETE FROM idem.consumers",
 		"UPDATE idem.consumers SET name = 'x'",
 		"SELECT * FROM idem.idem_migrations",

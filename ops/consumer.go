@@ -22,6 +22,7 @@ type Consumer struct {
 	Group     *string   `json:"group"` // nil: no Kafka group has used it
 	Cluster   *string   `json:"cluster"`
 	Closed    *string   `json:"closed"` // what is being done to it ("deleted", "renamed to …"); nil: nothing
+	Pause     *Pause    `json:"pause"`  // nil: it is not paused
 
 	id int64
 }
@@ -29,7 +30,8 @@ type Consumer struct {
 func newConsumer(row db.ConsumerListRow) Consumer {
 	return Consumer{
 		Name: row.Name, Retention: Seconds(retention(row.RetentionMicros)), CreatedAt: utc(row.CreatedMicros),
-		Group: row.BoundGroup, Cluster: row.BoundCluster, Closed: row.Closed, id: row.ID,
+		Group: row.BoundGroup, Cluster: row.BoundCluster, Closed: row.Closed,
+		Pause: newPause(row.PausedMicros, row.PausedBy, row.PauseReason), id: row.ID,
 	}
 }
 

@@ -95,6 +95,9 @@ func (s Status) advise() []string {
 	advice := []string{}
 	late := false
 	for _, c := range s.Consumers {
+		if c.Pause != nil {
+			advice = append(advice, fmt.Sprintf("%s is %v. \"idemctl consumer resume %s\" lets it go on.", readable.Name(c.Consumer), c.Pause, readable.ShellWord(c.Consumer)))
+		}
 		if by := c.overdue(s.ReadAt); by > 0 {
 			late = true
 			advice = append(advice, fmt.Sprintf("%s of %s should be forgotten, the oldest since %s: run a Cleaner in the service, or \"idemctl cleanup\".",

@@ -14,7 +14,8 @@ import (
 func TestResultsKeepTheirJSON(t *testing.T) {
 	t.Parallel()
 	for want, result := range map[string]any{
-		`{"consumer":"","retention_seconds":0,"created_at":T,"group":null,"cluster":null,"closed":null}`:                  ops.Consumer{},
+		`{"consumer":"","retention_seconds":0,"created_at":T,"group":null,"cluster":null,"closed":null,"pause":null}`:     ops.Consumer{},
+		`{"consumer":"","changed":false,"pause":{"at":T,"by":"","reason":""}}`:                                            ops.PauseResult{Pause: &ops.Pause{}},
 		`{"consumer":"","retention_seconds":0}`:                                                                           ops.RegisterResult{},
 		`{"consumer":"","retention_seconds":0,"previous_retention_seconds":0,"newly_expired":0}`:                          ops.RetentionPlan{},
 		`{"consumer":"","group":null,"cluster":null,"previous_group":null,"previous_cluster":null}`:                       ops.RebindPlan{},
@@ -38,7 +39,7 @@ func TestResultsKeepTheirJSON(t *testing.T) {
 		`{"schema":"","from_version":0,"to_version":0,"reverts":null,"loses":null}`:                                       ops.MigrationPlan{},
 		`{"schema":"","version":0,"applied":null,"reverted":null}`:                                                        ops.MigrateResult{},
 		`{"schema_state":"","migrator":"","schema":"","version":0,"latest_version":0,"migrations":null}`:                  ops.Migrations{},
-		`{"consumer":"","events":0,"expired":0,"oldest":null,"newest":null,"retention_seconds":0,"created_at":T,` +
+		`{"consumer":"","events":0,"expired":0,"oldest":null,"newest":null,"retention_seconds":0,"created_at":T,"pause":null,` +
 			`"open_dead_letters":0,"unresolved_dead_letters":0}`: ops.ConsumerStatus{},
 		`{"consumer":"","table":"","counted":0,"rows":0,"imported":0,"already_processed":0,"expired":0,` +
 			`"refused":{"empty":0,"too_long":0,"undated":0},"complete":false}`: ops.ImportResult{},

@@ -43,6 +43,7 @@ type ConsumerStatus struct {
 	Newest    *time.Time `json:"newest"`
 	Retention Seconds    `json:"retention_seconds"`
 	CreatedAt time.Time  `json:"created_at"`
+	Pause     *Pause     `json:"pause"` // nil: it is not paused
 	// Open dead letters wait for somebody to decide; unresolved are those, and what follows by itself.
 	OpenDeadLetters       int64 `json:"open_dead_letters"`
 	UnresolvedDeadLetters int64 `json:"unresolved_dead_letters"`
@@ -102,6 +103,7 @@ func newConsumerStatus(row db.EventStatsRow) ConsumerStatus {
 	c := ConsumerStatus{
 		Consumer: row.Consumer, Events: row.Events, Expired: row.Expired,
 		Retention: Seconds(retention(row.RetentionMicros)), CreatedAt: utc(row.CreatedMicros),
+		Pause: newPause(row.PausedMicros, row.PausedBy, row.PauseReason),
 	}
 	if row.Events > 0 {
 		oldest, newest := utc(row.OldestMicros), utc(row.NewestMicros)

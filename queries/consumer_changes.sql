@@ -5,8 +5,8 @@ UPDATE idem.consumers SET closed = @closed::text WHERE id = @id AND (closed IS N
 -- name: ConsumerCopy :execrows
 -- Makes a closed consumer of another name with all that is known of one. No row if there is one of that
 -- name already.
-INSERT INTO idem.consumers (id, name, retention, created_at, bound_cluster, bound_group, closed)
-SELECT idem.consumer_id(@name::text), @name::text, c.retention, c.created_at, c.bound_cluster, c.bound_group, @closed::text
+INSERT INTO idem.consumers (id, name, retention, created_at, bound_cluster, bound_group, closed, paused_at, paused_by, pause_reason)
+SELECT idem.consumer_id(@name::text), @name::text, c.retention, c.created_at, c.bound_cluster, c.bound_group, @closed::text, c.paused_at, c.paused_by, c.pause_reason
 FROM idem.consumers c WHERE c.id = @id
 ON CONFLICT DO NOTHING;
 

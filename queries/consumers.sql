@@ -21,7 +21,8 @@ SELECT (pg_catalog.to_regclass('idem.processed_events') IS NOT NULL)::boolean AS
 -- Retention and time are numbers, as in ConsumerGet. A time that neither Go nor JSON can hold, infinity for
 -- instance, is the first or the last one that they can.
 SELECT id, name, (extract(epoch FROM retention) * 1000000)::bigint AS retention_micros,
-       (extract(epoch FROM greatest(least(created_at, timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00 BC')) * 1000000)::bigint AS created_micros, bound_cluster, bound_group, closed
+       (extract(epoch FROM greatest(least(created_at, timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00 BC')) * 1000000)::bigint AS created_micros, bound_cluster, bound_group, closed,
+       coalesce((extract(epoch FROM greatest(least(paused_at, timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00 BC')) * 1000000)::bigint, 0)::bigint AS paused_micros, paused_by, pause_reason
 FROM idem.consumers WHERE id = idem.consumer_id(@name) AND name = @name;
 
 -- name: ConsumerInsert :exec
@@ -42,7 +43,8 @@ UPDATE idem.consumers SET retention = @retention WHERE id = idem.consumer_id(@na
 -- name: ConsumerList :many
 -- All of them: consumers are services, so there are few. Retention and time are as in ConsumerByName.
 SELECT id, name, (extract(epoch FROM retention) * 1000000)::bigint AS retention_micros,
-       (extract(epoch FROM greatest(least(created_at, timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00 BC')) * 1000000)::bigint AS created_micros, bound_cluster, bound_group, closed
+       (extract(epoch FROM greatest(least(created_at, timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00 BC')) * 1000000)::bigint AS created_micros, bound_cluster, bound_group, closed,
+       coalesce((extract(epoch FROM greatest(least(paused_at, timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00 BC')) * 1000000)::bigint, 0)::bigint AS paused_micros, paused_by, pause_reason
 FROM idem.consumers ORDER BY name;
 
 -- name: WALPosition :one
@@ -56,3 +58,13 @@ FROM (SELECT pg_catalog.pg_current_wal_insert_lsn() AS lsn) l;
 -- For an operator: binds a consumer to a group of a cluster, or to none.
 UPDATE idem.consumers SET bound_cluster = sqlc.narg(bound_cluster)::text, bound_group = sqlc.narg(bound_group)::text
 WHERE id = @id;
+
+-- name: ConsumerPause :execrows
+-- For an operator: pauses a consumer that is not paused. By and host are added to the session's role.
+UPDATE idem.consumers
+SET paused_at = now(), pause_reason = @reason::text,
+    paused_by = CASE WHEN @by::text = '' THEN session_user::text || '@' || @host::text ELSE @by::text || ' (' || session_user::text || '@' || @host::text || ')' END
+WHERE id = @id AND paused_at IS NULL;
+
+-- name: ConsumerResume :execrows
+UPDATE idem.consumers SET paused_at = NULL, paused_by = NULL, pause_reason = NULL WHERE id = @id AND paused_at IS NOT NULL;

@@ -167,7 +167,8 @@ SELECT c.name AS consumer, (extract(epoch FROM c.retention) * 1000000)::bigint A
        (extract(epoch FROM greatest(least(c.created_at, timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00 BC')) * 1000000)::bigint AS created_micros,
        coalesce(s.events * 100 / @percent::float8, 0)::bigint AS events, coalesce(s.expired * 100 / @percent::float8, 0)::bigint AS expired,
        (extract(epoch FROM greatest(least(coalesce(s.oldest, timestamptz 'epoch'), timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00 BC')) * 1000000)::bigint AS oldest_micros,
-       (extract(epoch FROM greatest(least(coalesce(s.newest, timestamptz 'epoch'), timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00 BC')) * 1000000)::bigint AS newest_micros
+       (extract(epoch FROM greatest(least(coalesce(s.newest, timestamptz 'epoch'), timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00 BC')) * 1000000)::bigint AS newest_micros,
+       coalesce((extract(epoch FROM greatest(least(c.paused_at, timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00 BC')) * 1000000)::bigint, 0)::bigint AS paused_micros, c.paused_by, c.pause_reason
 FROM idem.consumers c
 LEFT JOIN (
     SELECT e.consumer_id, count(*) AS events, min(e.processed_at) AS oldest, max(e.processed_at) AS newest,

@@ -13,11 +13,11 @@ import (
 )
 
 func newConsumer(a *app) *cobra.Command {
-	return group("consumer", "List, register, change, rename and delete consumers",
+	return group("consumer", "List, register, pause, change, rename and delete consumers",
 		`A consumer is the scope of deduplication: each consumer processes each event once. A service
 registers its consumer when it runs for the first time.`,
 		newConsumerList(a), newConsumerRegister(a), newConsumerSetRetention(a),
-		newConsumerRename(a), newConsumerDelete(a), newConsumerRebind(a))
+		newConsumerPause(a), newConsumerResume(a), newConsumerRename(a), newConsumerDelete(a), newConsumerRebind(a))
 }
 
 func newConsumerList(a *app) *cobra.Command {
@@ -42,13 +42,16 @@ func consumersText(l []ops.Consumer) string {
 	if len(l) == 0 {
 		return "No consumer is registered yet: the first event of each registers it.\n"
 	}
-	t := table{columns: []column{consumerColumn, {name: "RETENTION", number: true}, {name: "REGISTERED"}, {name: "GROUP"}}}
+	t := table{columns: []column{consumerColumn, {name: "RETENTION", number: true}, {name: "REGISTERED"}, {name: "GROUP"}, {name: "STATE"}}}
 	for _, c := range l {
-		group := binding(c.Cluster, c.Group, "-")
-		if c.Closed != nil {
-			group = "(is being " + *c.Closed + ")"
+		state := "-"
+		switch {
+		case c.Closed != nil:
+			state = "is being " + readable.Name(*c.Closed)
+		case c.Pause != nil:
+			state = c.Pause.String()
 		}
-		t.row(readable.Name(c.Name), readable.Duration(c.Retention.Duration()), readable.Timestamp(c.CreatedAt), group)
+		t.row(readable.Name(c.Name), readable.Duration(c.Retention.Duration()), readable.Timestamp(c.CreatedAt), binding(c.Cluster, c.Group, "-"), state)
 	}
 
 	return t.String()

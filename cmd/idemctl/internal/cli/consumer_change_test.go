@@ -45,6 +45,7 @@ func TestRename(t *testing.T) {
 	b := setup(t)
 	b.fill(t, "old", 12000)
 	b.fill(t, "bystander", 10)
+	b.ok(t, "consumer", "pause", "old")
 	got := decode[ops.RenameResult](t, b.ok(t, "consumer", "rename", "old", "new", "--watch", "10ms", "--json"))
 	if want := (ops.RenameResult{Consumer: "new", Previous: "old", Events: 12000, Checkpoints: 3, DeadLetters: 7, Complete: true}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -60,7 +61,7 @@ func TestRename(t *testing.T) {
 	}
 	b.ok(t, "show", "e11999", "-c", "new")
 	list := b.ok(t, "consumer", "list")
-	contains(t, list, "new", "1000d", "g of cluster k")
+	contains(t, list, "new", "1000d", "g of cluster k", "paused since")
 	if strings.Contains(list, "being") {
 		t.Error(list)
 	}
@@ -111,7 +112,7 @@ func TestInterruptedRenameGoesOn(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	contains(t, b.ok(t, "consumer", "list"), "(is being renamed to new)", "(is being renamed from old)")
+	contains(t, b.ok(t, "consumer", "list"), "is being renamed to new", "is being renamed from old")
 	b.run(t, "consumer", "delete", "old", "-y").want(t, exitFailure, "being renamed to new")
 	b.run(t, "consumer", "rename", "old", "other").want(t, exitFailure, "being renamed to new")
 

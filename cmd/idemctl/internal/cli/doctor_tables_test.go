@@ -1,28 +1,32 @@
 package cli
 
 import (
+	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/nova-events/idempotent-consumer/ops"
+	"github.com/nova-events/idempotent-consumer/schema"
 )
 
 func TestDoctorFindsTablesOfOtherVersions(t *testing.T) {
 	t.Parallel()
 	b := setupEmpty(t)
 	b.heal(t, b.must(t, "schema-version", ops.SeverityProblem, "does not hold the guard's tables"))
-	b.ok(t, "migrate", "to", "2", "--yes")
-	b.heal(t, b.must(t, "schema-version", ops.SeverityProblem, "at version 2, this release is made for 3"))
+	before := strconv.Itoa(schema.Version - 1)
+	b.ok(t, "migrate", "to", before, "--yes")
+	b.heal(t, b.must(t, "schema-version", ops.SeverityProblem, fmt.Sprintf("at version %s, this release is made for %d", before, schema.Version)))
 
 	set := func(version string) {
 		b.exec(t, "CREATE OR REPLACE FUNCTION idem.schema_version() RETURNS integer LANGUAGE sql STABLE PARALLEL SAFE RETURN "+version)
 	}
 	set("99")
 	b.must(t, "schema-version", ops.SeverityWarning, "at version 99")
-	set("2")
+	set(before)
 	b.exec(t, "DROP TABLE idem.idem_migrations")
-	f := b.must(t, "schema-version", ops.SeverityProblem, "at version 2")
+	f := b.must(t, "schema-version", ops.SeverityProblem, "at version "+before)
 	contains(t, f.Next, "Another migrator made them")
-	set("3") // As the script does that the other migrator applies.
+	set(strconv.Itoa(schema.Version)) // As the script does that the other migrator applies.
 	b.cured(t, f.ID, "")
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -148,9 +149,10 @@ func TestTablesThatAreTooOld(t *testing.T) {
 	t.Parallel()
 	// Made by idemctl.
 	old := setupEmpty(t)
-	old.ok(t, "migrate", "to", "2", "--schema", "shop")
-	old.run(t, "status", "--schema", "shop").want(t, exitFailure, "schema shop are at version 2, older than the 3", `run "idemctl migrate up --schema shop"`)
-	contains(t, old.ok(t, "migrate", "status", "--schema", "shop"), "pending", "at version 2 (older than the 3 of this idemctl)", `"idemctl migrate up"`)
+	before := schema.Version - 1
+	old.ok(t, "migrate", "to", strconv.Itoa(before), "--schema", "shop")
+	old.run(t, "status", "--schema", "shop").want(t, exitFailure, fmt.Sprintf("schema shop are at version %d, older than the %d", before, schema.Version), `run "idemctl migrate up --schema shop"`)
+	contains(t, old.ok(t, "migrate", "status", "--schema", "shop"), "pending", fmt.Sprintf("at version %d (older than the %d of this idemctl)", before, schema.Version), `"idemctl migrate up"`)
 
 	// Made by another migrator, which must go on.
 	foreign := setupEmpty(t)
@@ -158,14 +160,14 @@ func TestTablesThatAreTooOld(t *testing.T) {
 	for _, script := range scripts[:len(scripts)-1] {
 		foreign.exec(t, script.SQL)
 	}
-	foreign.run(t, "status").want(t, exitFailure, "at version 2, older than the 3", "another migrator made them", "migrate print")
+	foreign.run(t, "status").want(t, exitFailure, fmt.Sprintf("at version %d, older than the %d", before, schema.Version), "another migrator made them", "migrate print")
 	text := foreign.ok(t, "migrate", "status")
-	contains(t, text, "elsewhere", "pending", "at version 2 (older than the 3 of this idemctl, of another migrator)", "Have that migrator")
-	if s := decode[ops.Migrations](t, foreign.ok(t, "migrate", "status", "--json")); s.Version != 2 || s.State != ops.TablesOlder || s.Migrator != ops.MigratorOther {
+	contains(t, text, "elsewhere", "pending", fmt.Sprintf("at version %d (older than the %d of this idemctl, of another migrator)", before, schema.Version), "Have that migrator")
+	if s := decode[ops.Migrations](t, foreign.ok(t, "migrate", "status", "--json")); s.Version != int64(before) || s.State != ops.TablesOlder || s.Migrator != ops.MigratorOther {
 		t.Errorf("%+v", s)
 	}
 	for _, args := range [][]string{{"up"}, {"down", "-y"}, {"to", "0", "-y"}, {"to", "1", "-y"}} {
-		foreign.run(t, append([]string{"migrate"}, args...)...).want(t, exitFailure, "made by another migrator", "version 2 of 3")
+		foreign.run(t, append([]string{"migrate"}, args...)...).want(t, exitFailure, "made by another migrator", fmt.Sprintf("version %d of %d", before, schema.Version))
 	}
 	if n := foreign.one(t, `SELECT count(*) FROM pg_tables WHERE tablename = 'idem_migrations'`); n != 0 {
 		t.Error("a refused migration leaves a version table")

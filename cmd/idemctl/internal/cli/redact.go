@@ -62,8 +62,8 @@ func (a *app) rights(err error) string {
 		return ""
 	}
 
-	return lines("The role of the connection lacks a right. \"migrate up\", \"down\", \"to\" and \"status\", and \"consumer rename\", \"delete\" and \"set-retention\"",
-		"need the role that owns the tables. For all else \"idemctl migrate print --grants ROLE\" prints the rights.")
+	return lines("The role of the connection lacks a right. \"migrate up\", \"down\", \"to\" and \"status\", and \"consumer rename\", \"delete\", \"set-retention\",",
+		"\"pause\" and \"resume\" need the role that owns the tables. For all else \"idemctl migrate print --grants ROLE\" prints the rights.")
 }
 
 // leaks reports whether the text of an error from connecting may hold a part of the password

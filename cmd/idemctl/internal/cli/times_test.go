@@ -15,7 +15,7 @@ func TestStrangeTimesHideNothing(t *testing.T) {
 		b.exec(t, `UPDATE idem.dead_letters SET resolved_at = $1::text::timestamptz WHERE record_offset = 7`, strange)
 		b.exec(t, `UPDATE idem.processed_events SET processed_at = $1::text::timestamptz WHERE event_id = 'e1'`, strange)
 		b.exec(t, `UPDATE idem.checkpoints SET acquired_at = $1::text::timestamptz WHERE partition = 1`, strange)
-		b.exec(t, `UPDATE idem.consumers SET created_at = $1::text::timestamptz`, strange)
+		b.exec(t, `UPDATE idem.consumers SET created_at = $1::text::timestamptz, paused_at = $1::text::timestamptz, paused_by = 'alice', pause_reason = ''`, strange)
 		for _, line := range []string{"deadletter list", "checkpoint list", "consumer list", "status", "show e1"} {
 			for _, form := range []string{"", " --json"} {
 				if r := b.run(t, strings.Fields(line+form)...); r.status != 0 {

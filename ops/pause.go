@@ -1,0 +1,98 @@
+package ops
+
+import (
+	"cmp"
+	"context"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+)
+
+// Pause says since when, by whom and why a consumer is paused.
+type Pause struct {
+	At     time.Time `json:"at"`
+	By     string    `json:"by"` // as "alice (ops@host-1)": the name that was given, and the database's role on its host
+	Reason string    `json:"reason"`
+}
+
+// String says it in words, as "paused since 2026-11-26 10:15:00Z by alice (ops@host-1): deploy".
+func (p Pause) String() string {
+	text := "paused since " + readable.Timestamp(p.At) + " by " + readable.Name(p.By)
+	if p.Reason != "" {
+		text += ": " + readable.Name(p.Reason)
+	}
+
+	return text
+}
+
+// PauseRequest says who pauses a consumer, and why. Both are for people and may be empty.
+type PauseRequest struct {
+	By     string // added to the database's role and this host, which are known
+	Reason string
+}
+
+// PauseResult is a consumer that was paused or resumed.
+type PauseResult struct {
+	Consumer string `json:"consumer"`
+	Changed  bool   `json:"changed"` // false: it was so already
+	Pause    *Pause `json:"pause"`   // that stands now, or that has ended; nil: it was not paused
+}
+
+// newPause returns nil for what is not paused.
+func newPause(micros int64, by, reason *string) *Pause {
+	if by == nil || reason == nil {
+		return nil
+	}
+
+	return &Pause{At: utc(micros), By: *by, Reason: *reason}
+}
+
+// Pause pauses a consumer: within 2 s all processes of its group begin with no other record. They finish the
+// records in progress and stay in the group; one that starts waits too. It lasts until Resume. Pausing one that is
+// paused changes nothing: the first pause stands. It needs the right to update the columns paused_at,
+// paused_by and pause_reason of the table consumers.
+func (c *Client) Pause(ctx context.Context, name string, request PauseRequest) (PauseResult, error) {
+	for what, text := range map[string]string{"name of who pauses": request.By, "reason": request.Reason} {
+		if len(text) > 1000 || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+			return PauseResult{}, invalid("the %s is longer than 1000 bytes or no text", what)
+		}
+	}
+	consumer, err := c.consumer(ctx, name)
+	if err != nil {
+		return PauseResult{}, err
+	}
+	if consumer.Closed != nil {
+		return PauseResult{}, c.busyWith(consumer)
+	}
+	host, _ := os.Hostname() // It is for people.
+	n, err := c.queries.ConsumerPause(ctx, c.conn, db.ConsumerPauseParams{
+		ID: consumer.id, By: request.By, Host: cmp.Or(host, "an unknown host"), Reason: request.Reason,
+	})
+	if err == nil {
+		consumer, err = c.consumer(ctx, name)
+	}
+	if err != nil {
+		return PauseResult{}, c.failed(ctx, "pause the consumer", err)
+	}
+
+	return PauseResult{Consumer: name, Changed: n > 0, Pause: consumer.Pause}, nil
+}
+
+// Resume ends a pause, whoever began it: all processes of the group go on within 2 s. Resuming a consumer that is
+// not paused changes nothing.
+func (c *Client) Resume(ctx context.Context, name string) (PauseResult, error) {
+	consumer, err := c.consumer(ctx, name)
+	if err != nil {
+		return PauseResult{}, err
+	}
+	n, err := c.queries.ConsumerResume(ctx, c.conn, consumer.id)
+	if err != nil {
+		return PauseResult{}, c.failed(ctx, "resume the consumer", err)
+	}
+
+	return PauseResult{Consumer: name, Changed: n > 0, Pause: consumer.Pause}, nil
+}

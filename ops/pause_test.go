@@ -1,0 +1,54 @@
+package ops_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/nova-events/idempotent-consumer/ops"
+)
+
+func TestPause(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	role := b.one(t, `SELECT session_user::text`)
+	first, err := b.client.Pause(t.Context(), "orders", ops.PauseRequest{By: "alice", Reason: "deploy"})
+	if err != nil || !first.Changed || first.Pause == nil || first.Pause.At.IsZero() || first.Pause.Reason != "deploy" ||
+		!strings.HasPrefix(first.Pause.By, "alice ("+role+"@") || !strings.HasSuffix(first.Pause.By, ")") {
+		t.Fatalf("%+v %+v, %v", first, first.Pause, err)
+	}
+	second, err := b.client.Pause(t.Context(), "orders", ops.PauseRequest{By: "bob"})
+	if err != nil || second.Changed || *second.Pause != *first.Pause {
+		t.Errorf("again: %+v %+v, %v", second, second.Pause, err)
+	}
+	consumer, err := b.client.Consumer(t.Context(), "orders")
+	if err != nil || *consumer.Pause != *first.Pause {
+		t.Errorf("it is %+v, %v", consumer, err)
+	}
+	status, err := b.client.Status(t.Context())
+	if err != nil || *status.Consumers[0].Pause != *first.Pause || !strings.Contains(strings.Join(status.Advice, "\n"), `: deploy. "idemctl consumer resume orders"`) {
+		t.Errorf("status: %+v, %v", status, err)
+	}
+
+	if r, err := b.client.Resume(t.Context(), "orders"); err != nil || !r.Changed || *r.Pause != *first.Pause {
+		t.Errorf("resume: %+v, %v", r, err)
+	}
+	if r, err := b.client.Resume(t.Context(), "orders"); err != nil || r.Changed || r.Pause != nil {
+		t.Errorf("resume again: %+v, %v", r, err)
+	}
+	if r, err := b.client.Pause(t.Context(), "orders", ops.PauseRequest{}); err != nil || !r.Changed || !strings.HasPrefix(r.Pause.By, role+"@") || r.Pause.Reason != "" {
+		t.Errorf("without words: %+v %+v, %v", r, r.Pause, err)
+	}
+}
+
+func TestPauseIsRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, request := range []ops.PauseRequest{{By: strings.Repeat("x", 1001)}, {Reason: "\x00"}, {Reason: "\xff"}} {
+		_, err := b.client.Pause(t.Context(), "orders", request)
+		wantErr(t, "a text that PostgreSQL does not take", err, ops.ErrInvalid)
+	}
+	_, err := b.client.Pause(t.Context(), "order", ops.PauseRequest{})
+	wantErr(t, "an unknown consumer", err, ops.ErrUnknownConsumer)
+	_, err = b.client.Resume(t.Context(), "order")
+	wantErr(t, "an unknown consumer", err, ops.ErrUnknownConsumer)
+}
