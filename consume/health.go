@@ -21,7 +21,8 @@ type PartitionHealth struct {
 	Partition int32          `json:"partition"`
 	State     PartitionState `json:"state"`
 	Since     time.Time      `json:"since"`            // when State began; for Processing, when the records did that are under way
-	Reason    string         `json:"reason,omitempty"` // why it stands still, if it is Paused
+	Pause     PauseKind      `json:"pause,omitempty"`  // what it stands still for, if it is Paused
+	Reason    string         `json:"reason,omitempty"` // why, if it is Paused
 	Position  int64          `json:"position"`         // all records before it are done with; -1 while it is Acquiring
 	Lag       int64          `json:"lag"`              // records that were there to come when it was last fetched; -1 if not known
 	// Handler is when the oldest handler began that runs now; zero if none does.
@@ -64,7 +65,7 @@ const (
 	Processing
 
 	// Paused is while the partition stands still though there may be records: something failed and is tried
-	// again, or is waited for. Hooks.Pause tells of the same.
+	// again, or is waited for, or an operator has paused the consumer (PauseOperator). Hooks.Pause tells of the same.
 	Paused
 )
 

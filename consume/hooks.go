@@ -49,7 +49,7 @@ type Hooks struct {
 	OffsetCommit idem.Hook[OffsetCommitBegin, OffsetCommitEnd]
 
 	// Pause watches a time in which a partition stands still, of which the log has a line at first and once
-	// a minute. With Lanes, and where records are fetched while others are processed, there may be several
+	// a minute; an operator's pause has one line at first and one at the end, for all partitions. With Lanes, and where records are fetched while others are processed, there may be several
 	// at once. What Begin returns is for End alone.
 	Pause idem.Hook[PauseBegin, PauseEnd]
 
@@ -153,6 +153,7 @@ const (
 	PauseProducer                         // a producer's open transaction holds the records back (ErrOpenTransaction)
 	PauseFormerOwner                      // transactions of the partition's former owner are awaited
 	PauseBreaker                          // records fail one after the other (BreakerPolicy)
+	PauseOperator                         // an operator has paused the consumer; records in progress may still be finished
 )
 
 // EventKind says what an Event is about.

@@ -20,8 +20,11 @@ func (k EventKind) String() string {
 
 // String returns the kind in words, as "former owner".
 func (k PauseKind) String() string {
-	return nameOf(uint8(k), "none", "transient", "Kafka", "producer", "former owner", "breaker")
+	return nameOf(uint8(k), "none", "transient", "Kafka", "producer", "former owner", "breaker", "operator")
 }
+
+// MarshalText returns String.
+func (k PauseKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // String returns the name of the constant.
 func (m Mode) String() string {

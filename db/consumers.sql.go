@@ -181,6 +181,37 @@ func (q *Queries) ConsumerPause(ctx context.Context, db DBTX, arg ConsumerPauseP
 	return result.RowsAffected(), nil
 }
 
+const consumerPaused = `-- name: ConsumerPaused :many
+SELECT CAST(extract ('epoch' FROM GREATEST(LEAST(paused_at, '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00 BC'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS paused_micros, COALESCE(paused_by, '') AS paused_by, COALESCE(pause_reason, '') AS pause_reason FROM idem.consumers WHERE id OPERATOR(pg_catalog.=) $1 AND paused_at IS NOT NULL
+`
+
+type ConsumerPausedRow struct {
+	PausedMicros int64
+	PausedBy     string
+	PauseReason  string
+}
+
+// The pause of a consumer, if it is paused. Services ask once a second. The time is as in ConsumerByName.
+func (q *Queries) ConsumerPaused(ctx context.Context, db DBTX, id int64) ([]ConsumerPausedRow, error) {
+	rows, err := db.Query(ctx, consumerPaused, id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ConsumerPausedRow
+	for rows.Next() {
+		var i ConsumerPausedRow
+		if err := rows.Scan(&i.PausedMicros, &i.PausedBy, &i.PauseReason); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const consumerRebind = `-- name: ConsumerRebind :execrows
 UPDATE idem.consumers SET bound_cluster = $1::pg_catalog.text, bound_group = $2::pg_catalog.text WHERE id OPERATOR(pg_catalog.=) $3
 `

@@ -1,6 +1,6 @@
 // Package health makes HTTP probes of a consumer, for Kubernetes and load balancers.
 //
-// An idle consumer is healthy; one that stands still is not. The probes ask neither Kafka nor PostgreSQL, so
+// An idle consumer is healthy, and so is one that an operator has paused; one that stands still otherwise is not. The probes ask neither Kafka nor PostgreSQL, so
 // that they answer at once whatever hangs.
 //
 //	mux.Handle("/livez", health.Live(consumer, health.Limits{}))
@@ -113,7 +113,8 @@ func notReady(h consume.Health, limits Limits) []string {
 	problems := notLive(h, limits)
 	for _, p := range h.Partitions {
 		lasts := h.At.Sub(p.Since)
-		if (p.State == consume.Paused || p.State == consume.Acquiring) && lasts > limits.Paused {
+		stands := p.State == consume.Acquiring || p.State == consume.Paused && p.Pause != consume.PauseOperator
+		if stands && lasts > limits.Paused {
 			problems = append(problems, because(fmt.Sprintf("partition %d of %s is %v, for %v now", p.Partition, p.Topic, p.State, lasts.Round(time.Second)), p.Reason))
 		}
 	}

@@ -5,29 +5,14 @@ import (
 	"context"
 	"os"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/nova-events/idempotent-consumer/db"
-	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/idem"
 )
 
 // Pause says since when, by whom and why a consumer is paused.
-type Pause struct {
-	At     time.Time `json:"at"`
-	By     string    `json:"by"` // as "alice (ops@host-1)": the name that was given, and the database's role on its host
-	Reason string    `json:"reason"`
-}
-
-// String says it in words, as "paused since 2026-11-26 10:15:00Z by alice (ops@host-1): deploy".
-func (p Pause) String() string {
-	text := "paused since " + readable.Timestamp(p.At) + " by " + readable.Name(p.By)
-	if p.Reason != "" {
-		text += ": " + readable.Name(p.Reason)
-	}
-
-	return text
-}
+type Pause = idem.Pause
 
 // PauseRequest says who pauses a consumer, and why. Both are for people and may be empty.
 type PauseRequest struct {

@@ -68,3 +68,9 @@ WHERE id = @id AND paused_at IS NULL;
 
 -- name: ConsumerResume :execrows
 UPDATE idem.consumers SET paused_at = NULL, paused_by = NULL, pause_reason = NULL WHERE id = @id AND paused_at IS NOT NULL;
+
+-- name: ConsumerPaused :many
+-- The pause of a consumer, if it is paused. Services ask once a second. The time is as in ConsumerByName.
+SELECT (extract(epoch FROM greatest(least(paused_at, timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00 BC')) * 1000000)::bigint AS paused_micros,
+       coalesce(paused_by, '') AS paused_by, coalesce(pause_reason, '') AS pause_reason
+FROM idem.consumers WHERE id = @id AND paused_at IS NOT NULL;

@@ -89,7 +89,7 @@ func (w *worker) try(revoked, work context.Context, t *trial) (v verdict, outcom
 		}
 		switch v {
 		case waiting:
-			if !w.pause(revoked, &p, w.stands(consume.PauseTransient, t.m.Offset, err), "not processed for now, trying again", t.told...) {
+			if !w.pause(revoked, &p, w.stands(consume.PauseTransient, t.m.Offset, err), "not processed for now, trying again", t.told...) || !w.mayBegin(revoked) {
 				return abandoned, outcome, took, err
 			}
 
@@ -100,7 +100,7 @@ func (w *worker) try(revoked, work context.Context, t *trial) (v verdict, outcom
 			if !ok {
 				return failed, outcome, took, err
 			}
-			if !backoff.Sleep(revoked, pause) {
+			if !backoff.Sleep(revoked, pause) || !w.mayBegin(revoked) {
 				return abandoned, outcome, took, err
 			}
 		case settled, collided, failed:

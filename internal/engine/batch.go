@@ -16,6 +16,9 @@ func (w *worker) processSome(revoked, work context.Context, records []consume.Re
 	if w.lanes != nil && !w.suspect.alone() {
 		return w.dispatch(revoked, records[0])
 	}
+	if !w.mayBegin(revoked) {
+		return 0, nil
+	}
 	several := w.several()
 	if several == nil || w.suspect.alone() {
 		w.suspect.next()
@@ -58,7 +61,7 @@ func (w *worker) processSome(revoked, work context.Context, records []consume.Re
 
 				return 0, nil
 			}
-			if !w.pause(revoked, &p, w.stands(consume.PauseTransient, batch[0].Offset, err), "batch not processed, trying again", "records", len(batch)) {
+			if !w.pause(revoked, &p, w.stands(consume.PauseTransient, batch[0].Offset, err), "batch not processed, trying again", "records", len(batch)) || !w.mayBegin(revoked) {
 				return 0, nil
 			}
 		case settled, abandoned: // The next owner of the partition takes care of them.

@@ -26,7 +26,7 @@ type condition struct {
 // paused is why a partition stands still, and since when.
 type paused struct {
 	since time.Time
-	err   error
+	why   consume.PauseBegin
 }
 
 func newCondition() *condition {
@@ -64,11 +64,11 @@ func (c *condition) succeed() {
 }
 
 // pause notes why the partition stands still, until resume is called with what it returns.
-func (c *condition) pause(err error) int {
+func (c *condition) pause(why consume.PauseBegin) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.paused++
-	c.pauses[c.paused] = paused{time.Now(), err}
+	c.pauses[c.paused] = paused{time.Now(), why}
 
 	return c.paused
 }
@@ -96,7 +96,8 @@ func (c *condition) learn(end int64) {
 	}
 }
 
-// health returns what the partition is doing. A pause counts for more than what goes on beside it.
+// health returns what the partition is doing. A pause counts for more than what goes on beside it, but an
+// operator's begins when the records in progress are finished, and hides others then.
 func (c *condition) health() consume.PartitionHealth {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -115,10 +116,13 @@ func (c *condition) health() consume.PartitionHealth {
 	}
 	first = true
 	for _, p := range c.pauses {
-		if first || p.since.Before(h.Since) {
-			h.State, h.Since, h.Reason, first = consume.Paused, p.since, "", false
-			if p.err != nil {
-				h.Reason = p.err.Error()
+		byOperator := p.why.Kind == consume.PauseOperator
+		switch {
+		case byOperator && len(c.busy) > 0:
+		case first, byOperator, h.Pause != consume.PauseOperator && p.since.Before(h.Since):
+			h.State, h.Since, h.Pause, h.Reason, first = consume.Paused, p.since, p.why.Kind, "", false
+			if p.why.Err != nil {
+				h.Reason = p.why.Err.Error()
 			}
 		}
 	}

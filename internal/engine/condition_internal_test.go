@@ -29,7 +29,7 @@ func TestConditionOfSeveral(t *testing.T) {
 		return h
 	}
 	expect("at first", consume.Acquiring, "")
-	former := c.pause(errors.New("the former owner"))
+	former := c.pause(consume.PauseBegin{Kind: consume.PauseTransient, Err: errors.New("the former owner")})
 	expect("behind the former owner", consume.Paused, "the former owner")
 	c.resume(former)
 	c.acquire(7)
@@ -48,16 +48,24 @@ func TestConditionOfSeveral(t *testing.T) {
 	if h := expect("both work", consume.Processing, ""); !h.Since.Equal(since) || h.Lag != 3 {
 		t.Errorf("%+v", h)
 	}
-	first := c.pause(errors.New("PostgreSQL"))
-	second := c.pause(errors.New("Kafka"))
+	first := c.pause(consume.PauseBegin{Kind: consume.PauseTransient, Err: errors.New("PostgreSQL")})
+	second := c.pause(consume.PauseBegin{Kind: consume.PauseTransient, Err: errors.New("Kafka")})
 	expect("both stand still", consume.Paused, "PostgreSQL")
 	c.resume(first)
 	expect("one goes on", consume.Paused, "Kafka")
 	c.resume(second)
 	expect("the other, too", consume.Processing, "")
+	operator := c.pause(consume.PauseBegin{Kind: consume.PauseOperator, Err: errors.New("alice")})
+	expect("an operator lets both finish", consume.Processing, "")
 	c.rest(one)
 	c.reach(10)
 	c.rest(other)
+	third := c.pause(consume.PauseBegin{Kind: consume.PauseKafka, Err: errors.New("Kafka")})
+	if h := expect("an operator counts for more", consume.Paused, "alice"); h.Pause != consume.PauseOperator {
+		t.Errorf("%+v", h)
+	}
+	c.resume(third)
+	c.resume(operator)
 	if h := expect("all is done", consume.Idle, ""); h.Lag != 0 || !h.Since.After(since) {
 		t.Errorf("%+v", h)
 	}

@@ -34,6 +34,7 @@ type Engine struct {
 	suspected  onceper.Limit // when it was, that the database has lost commits
 	pool       poolWatch
 	lookout    lookout
+	gate       gate
 	place      place
 	running    atomic.Bool
 }
@@ -56,9 +57,16 @@ func (e *Engine) Live(run func() error) error {
 	return err
 }
 
-// Register finds mistakes before the first record does, and waits for PostgreSQL to come up.
+// Register finds mistakes before the first record does, and waits for PostgreSQL to come up. It finds out
+// whether the consumer is paused, too: then none begins.
 func (e *Engine) Register(ctx context.Context) error {
-	return e.await(ctx, func() error { return e.guard.Register(ctx) })
+	return e.await(ctx, func() error {
+		if err := e.guard.Register(ctx); err != nil {
+			return err
+		}
+
+		return e.gate.look(ctx, e)
+	})
 }
 
 // Bind makes sure that no other group uses the guard's consumer.
@@ -131,9 +139,10 @@ func (w *worker) rejoins(revoked context.Context, err error) (bool, error) {
 }
 
 // Watch looks, until ctx ends, after what no partition notices by itself: a pool without a connection to
-// give, and what is to be done where no records come.
+// give, an operator who pauses the consumer, and what is to be done where no records come.
 func (e *Engine) Watch(ctx context.Context) {
 	var watches sync.WaitGroup
+	watches.Go(func() { e.gate.run(ctx, e) })
 	watches.Go(func() { e.lookout.run(ctx, e.guard, e.config.Failure.ReplayInterval) })
 	defer watches.Wait()
 	e.pool.run(ctx, e)

@@ -79,7 +79,7 @@ func (l *lanes) run(work context.Context, w *worker, queue <-chan *inFlight) {
 		}
 	}()
 	for current = range queue {
-		if l.lost.Err() != nil {
+		if !w.mayBegin(l.lost) { //nolint:contextcheck // It ends when the partition is revoked or a lane has failed.
 			continue // The next owner of the partition takes care of it.
 		}
 		w.condition.work(w)

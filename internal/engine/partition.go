@@ -120,6 +120,10 @@ var errFinal = errors.New("as the configuration wants it")
 
 // consume processes what comes from offset on.
 func (w *worker) consume(revoked, work context.Context, offset int64) error {
+	defer w.engine.gate.add(revoked, w)()
+	if !w.engine.gate.wait(revoked) { // Before anything is fetched, and noted for that.
+		return nil
+	}
 	w.reached = offset // Else settleAll would take a checkpoint that was set back to where it was.
 	fetching, stop := context.WithCancel(revoked)
 	f := newFetcher(w, offset)

@@ -10,10 +10,11 @@ import (
 	"github.com/nova-events/idempotent-consumer/idem"
 )
 
-// replay processes the dead letters of the partition that are due.
+// replay processes the dead letters of the partition that are due. In an operator's pause they wait until
+// the lookout tells of them again.
 func (w *worker) replay(revoked, work context.Context) error {
 	defer w.condition.rest(w)
-	for revoked.Err() == nil {
+	for revoked.Err() == nil && w.engine.gate.isOpen() {
 		// Not with revoked: its end would leave behind a start that nothing takes back.
 		letter, err := w.owner.NextDeadLetter(work)
 		switch {

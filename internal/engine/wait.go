@@ -35,7 +35,7 @@ type standstill struct {
 func (s *standstill) begin(ctx context.Context, w *worker, why consume.PauseBegin) {
 	if s.condition == nil {
 		s.condition = w.condition
-		s.number = s.condition.pause(why.Err)
+		s.number = s.condition.pause(why)
 		_, s.hook = watch(ctx, w.config.Hooks.Pause, why)
 	}
 }

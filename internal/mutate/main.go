@@ -35,6 +35,7 @@ var groups = []group{
 	{"Handlers and transactions", handlers},
 	{"Records that kill processes", suspicions},
 	{"Dead letters of the consumer", letters},
+	{"An operator's pause", pauses},
 	{"Hooks of the consumer", hooks},
 	{"Members of a group", membership},
 	{"Fetching and memory", fetching},

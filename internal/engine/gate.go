@@ -1,0 +1,140 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+const (
+	// gateInterval is how often a process looks whether its consumer is paused.
+	gateInterval = time.Second
+
+	// gatePatience is how long it waits for the answer: one that hangs must not hide the next.
+	gatePatience = 10 * time.Second
+)
+
+// gate is closed while an operator has paused the consumer ("idemctl consumer pause"). What runs handlers
+// waits before it begins; what is in progress goes on.
+type gate struct {
+	mu         sync.Mutex
+	pause      *idem.Pause             // nil while it is open
+	opens      chan struct{}           // closed when the pause ends; nil while it is open
+	partitions map[*worker]*standstill // by their workers, not those of lanes
+}
+
+// wait waits while the gate is closed, and reports whether ctx is alive then.
+func (g *gate) wait(ctx context.Context) bool {
+	g.mu.Lock()
+	opens := g.opens
+	g.mu.Unlock()
+	if opens != nil {
+		select {
+		case <-opens:
+		case <-ctx.Done():
+		}
+	}
+
+	return ctx.Err() == nil
+}
+
+// isOpen reports whether no operator has paused the consumer.
+func (g *gate) isOpen() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+
+	return g.pause == nil
+}
+
+// add has the pauses of a partition told, until remove is called.
+func (g *gate) add(ctx context.Context, w *worker) (remove func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.partitions == nil {
+		g.partitions = make(map[*worker]*standstill)
+	}
+	g.partitions[w] = new(standstill)
+	if g.pause != nil {
+		g.tell(ctx, w)
+	}
+
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.partitions[w].end(false)
+		delete(g.partitions, w)
+	}
+}
+
+// set closes or opens the gate, and tells.
+func (g *gate) set(ctx context.Context, e *Engine, pause *idem.Pause) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	former := g.pause
+	g.pause = pause
+	switch {
+	case former == nil && pause != nil:
+		g.opens = make(chan struct{})
+		e.config.Logger.InfoContext(ctx, "consume: an operator has paused the consumer", "since", pause.At, "by", pause.By, "reason", pause.Reason)
+		for w := range g.partitions {
+			g.tell(ctx, w)
+		}
+	case former != nil && pause == nil:
+		e.config.Logger.InfoContext(ctx, "consume: an operator has resumed the consumer", "paused_since", former.At, "by", former.By, "reason", former.Reason)
+		for _, s := range g.partitions {
+			s.end(true)
+		}
+		close(g.opens)
+		g.opens = nil
+	}
+}
+
+// tell tells that a partition's pause begins. The caller has the lock.
+func (g *gate) tell(ctx context.Context, w *worker) {
+	g.partitions[w].begin(ctx, w, w.stands(consume.PauseOperator, None, errors.New(g.pause.String())))
+}
+
+// look finds out whether the consumer is paused. Without an answer the gate stays as it is.
+func (g *gate) look(ctx context.Context, e *Engine) error {
+	asking, cancel := context.WithTimeout(ctx, gatePatience)
+	defer cancel()
+	pause, err := e.guard.Paused(asking)
+	if err == nil {
+		g.set(ctx, e, pause)
+	}
+
+	return err
+}
+
+// run looks every second, until ctx ends.
+func (g *gate) run(ctx context.Context, e *Engine) {
+	ticker := time.NewTicker(gateInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			_ = g.look(ctx, e) // The next time will do.
+		}
+	}
+}
+
+// mayBegin waits while an operator has paused the consumer, and reports whether ctx is alive then. The worker
+// holds nothing meanwhile but the records that it was given.
+func (w *worker) mayBegin(ctx context.Context) bool {
+	if w.engine.gate.isOpen() {
+		return ctx.Err() == nil
+	}
+	w.condition.rest(w)
+	if !w.engine.gate.wait(ctx) {
+		return false
+	}
+	w.condition.work(w)
+
+	return true
+}

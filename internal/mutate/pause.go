@@ -1,0 +1,50 @@
+package main
+
+// pauses are the mechanisms of an operator's pause.
+var pauses = []mutant{
+	{
+		id: "pause-obeyed", mechanism: "records wait while the consumer is paused",
+		file: "internal/engine/gate.go", find: "if w.engine.gate.isOpen() {", put: "if true {",
+		checker: e2e("TestPausedGroupStandsStill/shared"), says: "events took effect in the pause",
+	},
+	{
+		id: "pause-obeyed-by-lanes", mechanism: "so do those that lanes have queued",
+		file: "internal/engine/lanes.go", find: "if !w.mayBegin(l.lost) {", put: "if l.lost.Err() != nil {",
+		checker: e2e("TestPausedGroupStandsStill/lanes"), says: "events took effect in the pause",
+	},
+	{
+		id: "pause-between-attempts", mechanism: "a handler that fails is not tried again while the consumer is paused",
+		file: "internal/engine/attempt.go", find: "!backoff.Sleep(revoked, pause) || !w.mayBegin(revoked)", put: "!backoff.Sleep(revoked, pause)",
+		checker: e2e("TestPauseBetweenAttempts/failure_single"), says: "waited in vain for the member to stand still",
+	},
+	{
+		id: "pause-between-tries", mechanism: "nor one that is tried again because something else fails",
+		file: "internal/engine/attempt.go", find: "t.told...) || !w.mayBegin(revoked)", put: "t.told...)",
+		checker: e2e("TestPauseBetweenAttempts/transient_single"), says: "waited in vain for the member to stand still",
+	},
+	{
+		id: "pause-between-tries-of-batches", mechanism: "nor a batch",
+		file: "internal/engine/batch.go", find: `len(batch)) || !w.mayBegin(revoked)`, put: `len(batch))`,
+		checker: e2e("TestPauseBetweenAttempts/transient_batch"), says: "waited in vain for the member to stand still",
+	},
+	{
+		id: "pause-before-the-first-fetch", mechanism: "a member that starts in a pause notes no start",
+		file: "internal/engine/partition.go", find: "if !w.engine.gate.wait(revoked) {", put: "if revoked.Err() != nil {",
+		checker: e2e("TestMemberThatStartsInAPause/single"), says: "it is noted that somebody began with offset 1",
+	},
+	{
+		id: "pause-of-replays", mechanism: "replays wait while the consumer is paused",
+		file: "internal/engine/replay.go", find: "revoked.Err() == nil && w.engine.gate.isOpen()", put: "revoked.Err() == nil",
+		checker: e2e("TestReplaysWaitInAPause"), says: "in the pause the dead letter is",
+	},
+	{
+		id: "pause-held-without-postgresql", mechanism: "a pause holds while PostgreSQL does not answer",
+		file: "internal/engine/gate.go", find: "pause, err := e.guard.Paused(asking)\n\tif err == nil {", put: "pause, err := e.guard.Paused(asking)\n\tif true {",
+		checker: e2e("TestPauseOutlivesAnOutageOfPostgres"), says: "without PostgreSQL it is",
+	},
+	{
+		id: "paused-is-healthy", mechanism: "a paused consumer is ready",
+		file: "health/health.go", find: "p.State == consume.Paused && p.Pause != consume.PauseOperator", put: "p.State == consume.Paused",
+		checker: in("health", "TestProbes"), says: "a_pause_by_an_operator",
+	},
+}
