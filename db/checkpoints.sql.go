@@ -548,7 +548,7 @@ func (q *Queries) CheckpointReset(ctx context.Context, db DBTX, arg CheckpointRe
 }
 
 const checkpointSet = `-- name: CheckpointSet :many
-WITH former AS (SELECT partition, next_offset, epoch FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $2 AND topic OPERATOR(pg_catalog.=) $3 AND lane OPERATOR(pg_catalog.=) 0 AND ($4::int IS NULL OR partition OPERATOR(pg_catalog.=) $4::int) ORDER BY partition FOR UPDATE), lanes AS (UPDATE idem.checkpoints l SET owner_token = NULL FROM former f WHERE l.consumer_id OPERATOR(pg_catalog.=) $2 AND l.topic OPERATOR(pg_catalog.=) $3 AND l.partition OPERATOR(pg_catalog.=) f.partition AND l.lane OPERATOR(pg_catalog.>) 0) UPDATE idem.checkpoints p SET next_offset = $1, epoch = p.epoch OPERATOR(pg_catalog.+) 1, owner_token = NULL, topic_id = NULL, leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0 FROM former f WHERE p.consumer_id OPERATOR(pg_catalog.=) $2 AND p.topic OPERATOR(pg_catalog.=) $3 AND p.partition OPERATOR(pg_catalog.=) f.partition AND p.lane OPERATOR(pg_catalog.=) 0 RETURNING p.partition, f.next_offset AS former_next_offset, p.next_offset, f.epoch AS former_epoch, p.epoch
+WITH former AS (SELECT partition, next_offset, epoch FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $2 AND topic OPERATOR(pg_catalog.=) $3 AND lane OPERATOR(pg_catalog.=) 0 AND ($4::int IS NULL OR partition OPERATOR(pg_catalog.=) $4::int) AND ($5::bigint IS NULL OR next_offset OPERATOR(pg_catalog.=) $5::bigint) ORDER BY partition FOR UPDATE), lanes AS (UPDATE idem.checkpoints l SET owner_token = NULL FROM former f WHERE l.consumer_id OPERATOR(pg_catalog.=) $2 AND l.topic OPERATOR(pg_catalog.=) $3 AND l.partition OPERATOR(pg_catalog.=) f.partition AND l.lane OPERATOR(pg_catalog.>) 0) UPDATE idem.checkpoints p SET next_offset = $1, epoch = p.epoch OPERATOR(pg_catalog.+) 1, owner_token = NULL, topic_id = NULL, leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0 FROM former f WHERE p.consumer_id OPERATOR(pg_catalog.=) $2 AND p.topic OPERATOR(pg_catalog.=) $3 AND p.partition OPERATOR(pg_catalog.=) f.partition AND p.lane OPERATOR(pg_catalog.=) 0 RETURNING p.partition, f.next_offset AS former_next_offset, p.next_offset, f.epoch AS former_epoch, p.epoch
 `
 
 type CheckpointSetParams struct {
@@ -556,6 +556,7 @@ type CheckpointSetParams struct {
 	ConsumerID int64
 	Topic      string
 	Partition  *int32
+	Standing   *int64
 }
 
 type CheckpointSetRow struct {
@@ -566,7 +567,8 @@ type CheckpointSetRow struct {
 	Epoch            int64
 }
 
-// For an operator: sets the checkpoints of a topic, or of one partition of it, from outside. Without a
+// For an operator: sets the checkpoints of a topic, or of one partition of it, from outside; only those that
+// stand at an offset, if one is given. Without a
 // token the partition belongs to nobody until the next owner acquires it, so that no transaction
 // that began before can move it again, and that owner knows that it was moved on purpose.
 // What was known of the log, and of records that kill processes, is for the next owner to find out.
@@ -576,6 +578,7 @@ func (q *Queries) CheckpointSet(ctx context.Context, db DBTX, arg CheckpointSetP
 		arg.ConsumerID,
 		arg.Topic,
 		arg.Partition,
+		arg.Standing,
 	)
 	if err != nil {
 		return nil, err

@@ -157,24 +157,18 @@ func (q *Queries) ConsumerList(ctx context.Context, db DBTX) ([]ConsumerListRow,
 }
 
 const consumerPause = `-- name: ConsumerPause :execrows
-UPDATE idem.consumers SET paused_at = pg_catalog.now(), pause_reason = $1::pg_catalog.text, paused_by = CASE WHEN $2::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN (session_user::pg_catalog.text OPERATOR(pg_catalog.||) '@') OPERATOR(pg_catalog.||) $3::pg_catalog.text ELSE (((($2::pg_catalog.text OPERATOR(pg_catalog.||) ' (') OPERATOR(pg_catalog.||) session_user::pg_catalog.text) OPERATOR(pg_catalog.||) '@') OPERATOR(pg_catalog.||) $3::pg_catalog.text) OPERATOR(pg_catalog.||) ')' END WHERE id OPERATOR(pg_catalog.=) $4 AND paused_at IS NULL
+UPDATE idem.consumers SET paused_at = pg_catalog.now(), paused_by = $1::pg_catalog.text, pause_reason = $2::pg_catalog.text WHERE id OPERATOR(pg_catalog.=) $3 AND paused_at IS NULL
 `
 
 type ConsumerPauseParams struct {
-	Reason string
-	By     string
-	Host   string
-	ID     int64
+	PausedBy    string
+	PauseReason string
+	ID          int64
 }
 
-// For an operator: pauses a consumer that is not paused. By and host are added to the session's role.
+// For an operator: pauses a consumer that is not paused.
 func (q *Queries) ConsumerPause(ctx context.Context, db DBTX, arg ConsumerPauseParams) (int64, error) {
-	result, err := db.Exec(ctx, consumerPause,
-		arg.Reason,
-		arg.By,
-		arg.Host,
-		arg.ID,
-	)
+	result, err := db.Exec(ctx, consumerPause, arg.PausedBy, arg.PauseReason, arg.ID)
 	if err != nil {
 		return 0, err
 	}
@@ -284,6 +278,18 @@ func (q *Queries) ServerTime(ctx context.Context, db DBTX) (int64, error) {
 	var now_micros int64
 	err := row.Scan(&now_micros)
 	return now_micros, err
+}
+
+const sessionRole = `-- name: SessionRole :one
+SELECT session_user::pg_catalog.text AS role
+`
+
+// Who has connected, whatever role was set since.
+func (q *Queries) SessionRole(ctx context.Context, db DBTX) (string, error) {
+	row := db.QueryRow(ctx, sessionRole)
+	var role string
+	err := row.Scan(&role)
+	return role, err
 }
 
 const tablesExist = `-- name: TablesExist :one

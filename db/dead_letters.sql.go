@@ -821,6 +821,36 @@ func (q *Queries) DeadLetterResolve(ctx context.Context, db DBTX, arg DeadLetter
 	return result.RowsAffected(), nil
 }
 
+const deadLetterSkip = `-- name: DeadLetterSkip :exec
+INSERT INTO idem.dead_letters (consumer_id, id, state, resolved_at, topic, record_partition, record_offset, key, topic_id, attempts, error) VALUES ($1, $2, 'discarded', pg_catalog.now(), $3, $4, $5, $6, $7, 0, $8)
+`
+
+type DeadLetterSkipParams struct {
+	ConsumerID      int64
+	ID              uuid.UUID
+	Topic           string
+	RecordPartition int32
+	RecordOffset    int64
+	Key             uuid.UUID
+	TopicID         uuid.UUID
+	Error           string
+}
+
+// Stands for a record that an operator has passed over. Its contents are in Kafka alone.
+func (q *Queries) DeadLetterSkip(ctx context.Context, db DBTX, arg DeadLetterSkipParams) error {
+	_, err := db.Exec(ctx, deadLetterSkip,
+		arg.ConsumerID,
+		arg.ID,
+		arg.Topic,
+		arg.RecordPartition,
+		arg.RecordOffset,
+		arg.Key,
+		arg.TopicID,
+		arg.Error,
+	)
+	return err
+}
+
 const deadLettersOfEvent = `-- name: DeadLettersOfEvent :many
 SELECT d.id, d.key, d.claim_id, COALESCE(CASE WHEN d.state OPERATOR(pg_catalog.=) 'parked' THEN (SELECT h.id FROM idem.dead_letters h WHERE h.consumer_id OPERATOR(pg_catalog.=) d.consumer_id AND h.topic OPERATOR(pg_catalog.=) d.topic AND h.record_partition OPERATOR(pg_catalog.=) d.record_partition AND h.topic_id OPERATOR(pg_catalog.=) d.topic_id AND h.key_hash OPERATOR(pg_catalog.=) d.key_hash AND h.record_offset OPERATOR(pg_catalog.<) d.record_offset AND h.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']) ORDER BY h.record_offset, h.id LIMIT 1) END, d.id)::pg_catalog.uuid AS behind FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND (d.event_id OPERATOR(pg_catalog.=) $2::pg_catalog.text OR d.key OPERATOR(pg_catalog.=) $3 OR (d.topic OPERATOR(pg_catalog.=) $4::pg_catalog.text AND d.record_partition OPERATOR(pg_catalog.=) $5::int AND d.record_offset OPERATOR(pg_catalog.=) $6::bigint) OR pg_catalog.starts_with(d.error, $7::pg_catalog.text)) ORDER BY d.id
 `

@@ -40,6 +40,10 @@ var (
 	// to set.
 	ErrNoCheckpoint = errors.New("ops: no such checkpoint")
 
+	// ErrNotNext is returned, with the offset of the checkpoint, when a record that is to be skipped is not the
+	// one at which its checkpoint stands.
+	ErrNotNext = errors.New("ops: the record is not the next one")
+
 	// ErrNotProcessed is returned by Reprocess for a record that the partition's checkpoint has not reached: it
 	// will be processed anyway.
 	ErrNotProcessed = errors.New("ops: the record is not processed yet")

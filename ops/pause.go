@@ -1,11 +1,7 @@
 package ops
 
 import (
-	"cmp"
 	"context"
-	"os"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/idem"
@@ -41,10 +37,8 @@ func newPause(micros int64, by, reason *string) *Pause {
 // paused changes nothing: the first pause stands. It needs the right to update the columns paused_at,
 // paused_by and pause_reason of the table consumers.
 func (c *Client) Pause(ctx context.Context, name string, request PauseRequest) (PauseResult, error) {
-	for what, text := range map[string]string{"name of who pauses": request.By, "reason": request.Reason} {
-		if len(text) > 1000 || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-			return PauseResult{}, invalid("the %s is longer than 1000 bytes or no text", what)
-		}
+	if err := checkWords(request.By, request.Reason); err != nil {
+		return PauseResult{}, err
 	}
 	consumer, err := c.consumer(ctx, name)
 	if err != nil {
@@ -53,10 +47,11 @@ func (c *Client) Pause(ctx context.Context, name string, request PauseRequest) (
 	if consumer.Closed != nil {
 		return PauseResult{}, c.busyWith(consumer)
 	}
-	host, _ := os.Hostname() // It is for people.
-	n, err := c.queries.ConsumerPause(ctx, c.conn, db.ConsumerPauseParams{
-		ID: consumer.id, By: request.By, Host: cmp.Or(host, "an unknown host"), Reason: request.Reason,
-	})
+	by, err := c.operator(ctx, request.By)
+	if err != nil {
+		return PauseResult{}, err
+	}
+	n, err := c.queries.ConsumerPause(ctx, c.conn, db.ConsumerPauseParams{ID: consumer.id, PausedBy: by, PauseReason: request.Reason})
 	if err == nil {
 		consumer, err = c.consumer(ctx, name)
 	}

@@ -182,7 +182,8 @@ WHERE p.lane = 0
 ORDER BY c.name, p.topic, p.partition;
 
 -- name: CheckpointSet :many
--- For an operator: sets the checkpoints of a topic, or of one partition of it, from outside. Without a
+-- For an operator: sets the checkpoints of a topic, or of one partition of it, from outside; only those that
+-- stand at an offset, if one is given. Without a
 -- token the partition belongs to nobody until the next owner acquires it, so that no transaction
 -- that began before can move it again, and that owner knows that it was moved on purpose.
 -- What was known of the log, and of records that kill processes, is for the next owner to find out.
@@ -190,6 +191,7 @@ WITH former AS (
     SELECT partition, next_offset, epoch FROM idem.checkpoints
     WHERE consumer_id = @consumer_id AND topic = @topic AND lane = 0
       AND (sqlc.narg(partition)::integer IS NULL OR partition = sqlc.narg(partition)::integer)
+      AND (sqlc.narg(standing)::bigint IS NULL OR next_offset = sqlc.narg(standing)::bigint)
     ORDER BY partition
     FOR UPDATE
 ), lanes AS (

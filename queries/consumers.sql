@@ -60,11 +60,13 @@ UPDATE idem.consumers SET bound_cluster = sqlc.narg(bound_cluster)::text, bound_
 WHERE id = @id;
 
 -- name: ConsumerPause :execrows
--- For an operator: pauses a consumer that is not paused. By and host are added to the session's role.
-UPDATE idem.consumers
-SET paused_at = now(), pause_reason = @reason::text,
-    paused_by = CASE WHEN @by::text = '' THEN session_user::text || '@' || @host::text ELSE @by::text || ' (' || session_user::text || '@' || @host::text || ')' END
+-- For an operator: pauses a consumer that is not paused.
+UPDATE idem.consumers SET paused_at = now(), paused_by = @paused_by::text, pause_reason = @pause_reason::text
 WHERE id = @id AND paused_at IS NULL;
+
+-- name: SessionRole :one
+-- Who has connected, whatever role was set since.
+SELECT session_user::text AS role;
 
 -- name: ConsumerResume :execrows
 UPDATE idem.consumers SET paused_at = NULL, paused_by = NULL, pause_reason = NULL WHERE id = @id AND paused_at IS NOT NULL;

@@ -24,6 +24,11 @@ INSERT INTO idem.dead_letters (consumer_id, id, state, topic, record_partition, 
 VALUES (@consumer_id, @id, 'replay', @topic, @record_partition, @record_offset, @key, @topic_id, 0, 'processing again was requested')
 ON CONFLICT DO NOTHING;
 
+-- name: DeadLetterSkip :exec
+-- Stands for a record that an operator has passed over. Its contents are in Kafka alone.
+INSERT INTO idem.dead_letters (consumer_id, id, state, resolved_at, topic, record_partition, record_offset, key, topic_id, attempts, error)
+VALUES (@consumer_id, @id, 'discarded', now(), @topic, @record_partition, @record_offset, @key, @topic_id, 0, @error);
+
 -- name: DeadLetterFill :exec
 -- The record that was asked for.
 UPDATE idem.dead_letters

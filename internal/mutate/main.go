@@ -35,7 +35,7 @@ var groups = []group{
 	{"Handlers and transactions", handlers},
 	{"Records that kill processes", suspicions},
 	{"Dead letters of the consumer", letters},
-	{"An operator's pause", pauses},
+	{"Control by operators", controls},
 	{"Hooks of the consumer", hooks},
 	{"Members of a group", membership},
 	{"Fetching and memory", fetching},

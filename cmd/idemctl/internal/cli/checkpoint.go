@@ -14,7 +14,7 @@ func newCheckpoint(a *app) *cobra.Command {
 		`A checkpoint says how far a consumer has processed a partition: all records before NEXT have
 taken effect. It advances in the transactions that process the records, and only by the latest
 owner of the partition; EPOCH counts the owners.`,
-		newCheckpointList(a), newCheckpointReset(a))
+		newCheckpointList(a), newCheckpointReset(a), newCheckpointSkip(a))
 }
 
 func newCheckpointList(a *app) *cobra.Command {

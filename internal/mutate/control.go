@@ -1,7 +1,7 @@
 package main
 
-// pauses are the mechanisms of an operator's pause.
-var pauses = []mutant{
+// controls are the mechanisms by which operators control a running consumer.
+var controls = []mutant{
 	{
 		id: "pause-obeyed", mechanism: "records wait while the consumer is paused",
 		file: "internal/engine/gate.go", find: "if w.engine.gate.isOpen() {", put: "if true {",
@@ -46,5 +46,10 @@ var pauses = []mutant{
 		id: "paused-is-healthy", mechanism: "a paused consumer is ready",
 		file: "health/health.go", find: "p.State == consume.Paused && p.Pause != consume.PauseOperator", put: "p.State == consume.Paused",
 		checker: in("health", "TestProbes"), says: "a_pause_by_an_operator",
+	},
+	{
+		id: "skip-at-the-checkpoint", mechanism: "no record is skipped but the one at the checkpoint",
+		file: "ops/checkpoint_skip.go", find: ", Standing: &plan.Offset,", put: ",",
+		checker: in("ops", "TestSkipOfARecordThatIsNotTheNext"), says: "again: <nil>",
 	},
 }
