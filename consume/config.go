@@ -54,8 +54,8 @@ type Config struct {
 	// ByEventIDAndCheckpoint.
 	Mode Mode
 
-	// Start is where a group begins in a partition in which it has committed nothing. A partition that
-	// is added later begins at its beginning. Default FromEarliest.
+	// Start is where a group begins in a partition in which it has committed nothing: FromEarliest, FromLatest
+	// or StartAt a time. A partition that is added later begins at its beginning. Default FromEarliest.
 	Start Start
 
 	// Failure says what happens to records that cannot be processed.
@@ -246,8 +246,10 @@ func (c Config) validate(severalTopics bool) error {
 		return fmt.Errorf("%w: Lanes do not go with HandleQueue, HandleBatch, Failure.ParkKeys or Mode ByCheckpoint", ErrInvalidConfig)
 	case severalTopics && c.Mode != ByCheckpoint && !isSettled(c.EventID):
 		return fmt.Errorf("%w: with several topics it must be known what EventID's ids are unique in; wrap it in InTopic (each topic has ids of its own) or in AcrossTopics (an id is the same event in all of them)", ErrInvalidConfig)
-	case c.Mode > ByCheckpoint || c.Start > FromLatest || c.Failure.Policy > StopOnFailure || c.OnOutOfRange > SkipToLatest || c.OnDatabaseRewind > FailOnRewind || c.OnUnreadable > SkipUnreadable || c.OnCollision > IgnoreCollision:
-		return fmt.Errorf("%w: Mode, Start, Failure.Policy, OnOutOfRange, OnDatabaseRewind, OnUnreadable or OnCollision is none of the constants", ErrInvalidConfig)
+	case c.Start < 0:
+		return fmt.Errorf("%w: Start is a time before 1970 (%v)", ErrInvalidConfig, c.Start)
+	case c.Mode > ByCheckpoint || c.Failure.Policy > StopOnFailure || c.OnOutOfRange > SkipToLatest || c.OnDatabaseRewind > FailOnRewind || c.OnUnreadable > SkipUnreadable || c.OnCollision > IgnoreCollision:
+		return fmt.Errorf("%w: Mode, Failure.Policy, OnOutOfRange, OnDatabaseRewind, OnUnreadable or OnCollision is none of the constants", ErrInvalidConfig)
 	}
 	if err := c.Failure.validate(c.Mode); err != nil {
 		return err

@@ -40,7 +40,7 @@ func TestCompleteRefusesNonsense(t *testing.T) {
 		"Lanes do not":            func(c *consume.Config) { c.Lanes.Count, c.Mode = 2, consume.ByCheckpoint },
 		"not go with":             func(c *consume.Config) { c.Lanes.Count, c.Failure.ParkKeys = 2, true },
 		"Batch.Size":              func(c *consume.Config) { c.Batch.Size = -1 },
-		"Start":                   func(c *consume.Config) { c.Start = 5 },
+		"Start":                   func(c *consume.Config) { c.Start = consume.StartAt(time.Time{}) },
 		"Retry.MaxAttempts is -2": func(c *consume.Config) { c.Failure.Retry.MaxAttempts = -2 },
 		"the pauses 1m0s to 1s": func(c *consume.Config) {
 			c.Failure.Retry.FirstPause, c.Failure.Retry.LongestPause = time.Minute, time.Second

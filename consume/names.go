@@ -1,6 +1,9 @@
 package consume
 
-import "strconv"
+import (
+	"strconv"
+	"time"
+)
 
 // nameOf is the name of a constant.
 func nameOf(i uint8, names ...string) string {
@@ -31,8 +34,17 @@ func (m Mode) String() string {
 	return nameOf(uint8(m), "ByEventIDAndCheckpoint", "ByEventID", "ByCheckpoint")
 }
 
-// String returns the name of the constant.
-func (s Start) String() string { return nameOf(uint8(s), "FromEarliest", "FromLatest") }
+// String returns the name of the constant, or the time as "StartAt 2026-11-26T10:15:00Z".
+func (s Start) String() string {
+	switch s {
+	case FromEarliest:
+		return "FromEarliest"
+	case FromLatest:
+		return "FromLatest"
+	default:
+		return "StartAt " + time.UnixMilli(int64(s)).UTC().Format(time.RFC3339Nano)
+	}
+}
 
 // String returns the name of the constant.
 func (f FailurePolicy) String() string { return nameOf(uint8(f), "StoreDeadLetter", "StopOnFailure") }

@@ -1,5 +1,10 @@
 package consume
 
+import (
+	"math"
+	"time"
+)
+
 // Mode says what tells that a record is processed already.
 type Mode uint8
 
@@ -21,16 +26,22 @@ const (
 	ByCheckpoint
 )
 
-// Start is where a group begins in a partition in which it has committed nothing.
-type Start uint8
+// Start is where a group begins in a partition in which it has committed nothing: with the first record that is
+// not older than a time, in milliseconds since 1970 (StartAt), or behind the last record if there is none.
+type Start int64
 
 const (
 	// FromEarliest is with the first record that there is.
-	FromEarliest Start = iota
+	FromEarliest Start = 0
 
 	// FromLatest is behind the last record.
-	FromLatest
+	FromLatest Start = math.MaxInt64
 )
+
+// StartAt is with the first record whose time is t or later, to the millisecond. The broker finds it by its
+// index of times; the time is the producer's, or the broker's where the topic has message.timestamp.type=LogAppendTime.
+// Behind it there may be older records.
+func StartAt(t time.Time) Start { return Start(t.UnixMilli()) }
 
 // FailurePolicy says what becomes of a record that cannot be processed.
 type FailurePolicy uint8

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -42,26 +43,13 @@ func (t turns) take(ctx context.Context) (pass func(), err error) {
 
 // Ends implements engine.Source.
 func (s *source) Ends(ctx context.Context, partitions ...int32) (map[int32]engine.Ends, error) {
-	pass, err := s.member.asking.take(ctx)
+	found, err := s.offsets(ctx, partitions, firstOffset, lastOffset)
 	if err != nil {
 		return nil, err
 	}
-	defer pass()
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	var last map[int32]int64
-	first, err := s.offsets(ctx, firstOffset, partitions)
-	if err == nil {
-		last, err = s.offsets(ctx, lastOffset, partitions)
-	}
-	if err != nil {
-		s.member.view.stale()
-
-		return nil, classified(err)
-	}
 	all := make(map[int32]engine.Ends, len(partitions))
 	for _, number := range partitions {
-		ends := engine.Ends{First: first[number], Last: last[number]}
+		ends := engine.Ends{First: found[0][number], Last: found[1][number]}
 		if ends.First < 0 || ends.Last < ends.First {
 			return nil, fmt.Errorf("read the ends of the log: %s/%d: %w", s.topic.Name, number, kerr.UnknownTopicOrPartition)
 		}
@@ -71,14 +59,45 @@ func (s *source) Ends(ctx context.Context, partitions ...int32) (map[int32]engin
 	return all, nil
 }
 
-// offsets returns the offset of a time for each partition, from their leaders. franz-go would have to find
+// Since implements engine.Source.
+func (s *source) Since(ctx context.Context, at time.Time, partitions ...int32) (map[int32]int64, error) {
+	found, err := s.offsets(ctx, partitions, at.UnixMilli())
+	if err != nil {
+		return nil, err
+	}
+
+	return found[0], nil
+}
+
+// offsets returns those of all partitions at each of the times.
+func (s *source) offsets(ctx context.Context, partitions []int32, times ...int64) ([]map[int32]int64, error) {
+	pass, err := s.member.asking.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer pass()
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	found := make([]map[int32]int64, len(times))
+	for i, at := range times {
+		if found[i], err = s.listOffsets(ctx, at, partitions); err != nil {
+			s.member.view.stale()
+
+			return nil, classified(err)
+		}
+	}
+
+	return found, nil
+}
+
+// listOffsets returns the offset of a time for each partition, from their leaders. franz-go would have to find
 // those out for each topic.
-func (s *source) offsets(ctx context.Context, at int64, partitions []int32) (map[int32]int64, error) {
+func (s *source) listOffsets(ctx context.Context, at int64, partitions []int32) (map[int32]int64, error) {
 	led := make(map[int32][]int32) // by broker
 	for _, number := range partitions {
 		leader, err := s.member.view.leader(partition{s.topic.Name, number})
 		if err != nil {
-			return nil, fmt.Errorf("read the ends of the log: %s/%d: %w", s.topic.Name, number, err)
+			return nil, fmt.Errorf("list offsets: %s/%d: %w", s.topic.Name, number, err)
 		}
 		led[leader] = append(led[leader], number)
 	}
@@ -95,12 +114,12 @@ func (s *source) offsets(ctx context.Context, at int64, partitions []int32) (map
 		request.Topics = append(request.Topics, t)
 		response, err := request.RequestWith(ctx, s.broker(leader))
 		if err != nil {
-			return nil, fmt.Errorf("read the ends of the log: %w", err)
+			return nil, fmt.Errorf("list offsets: %w", err)
 		}
 		for _, t := range response.Topics {
 			for _, p := range t.Partitions {
 				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-					return nil, fmt.Errorf("read the ends of the log: %s/%d: %w", t.Topic, p.Partition, err)
+					return nil, fmt.Errorf("list offsets: %s/%d: %w", t.Topic, p.Partition, err)
 				}
 				found[p.Partition] = p.Offset
 			}
@@ -108,7 +127,7 @@ func (s *source) offsets(ctx context.Context, at int64, partitions []int32) (map
 	}
 	for _, number := range partitions {
 		if _, ok := found[number]; !ok {
-			return nil, fmt.Errorf("read the ends of the log: %s/%d: %w", s.topic.Name, number, errLeftOut)
+			return nil, fmt.Errorf("list offsets: %s/%d: %w", s.topic.Name, number, errLeftOut)
 		}
 	}
 

@@ -143,6 +143,16 @@ func (s *source) Ends(ctx context.Context, partitions ...int32) (map[int32]engin
 	return all, nil
 }
 
+// Since implements engine.Source.
+func (s *source) Since(ctx context.Context, at time.Time, partitions ...int32) (map[int32]int64, error) {
+	found, err := s.connections().Since(ctx, s.topic.Name, at, partitions...)
+	if err != nil {
+		return nil, classified(fmt.Errorf("find the records of a time: %w", err))
+	}
+
+	return found, nil
+}
+
 // Copy implements engine.Source.
 func (s *source) Copy(ctx context.Context, topic string, record consume.Record) error {
 	headers := make([]kafka.Header, len(record.Headers))

@@ -240,6 +240,16 @@ func (s *source) Ends(_ context.Context, partitions ...int32) (map[int32]engine.
 	return ends, nil
 }
 
+// Since finds nothing: the consumer begins before all records, as with consume.FromLatest.
+func (*source) Since(_ context.Context, _ time.Time, partitions ...int32) (map[int32]int64, error) {
+	none := make(map[int32]int64, len(partitions))
+	for _, number := range partitions {
+		none[number] = engine.None
+	}
+
+	return none, nil
+}
+
 func (*source) CheckTopic(context.Context) error { return nil }
 
 func (*source) EpochEnd(context.Context, int32) (latest int32, end int64, err error) {

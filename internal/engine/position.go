@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
@@ -149,27 +150,44 @@ func (w *worker) firstOffset(revoked context.Context, group Committed) (int64, e
 	return w.logStart(revoked)
 }
 
-// insertStarts notes where the partitions of the topic end now: there the group begins. All at once,
-// so that a partition that is added later is known to be new.
+// insertStarts notes where the group begins in the partitions of the topic. All at once, so that a partition that
+// is added later is known to be new.
 func (w *worker) insertStarts(revoked context.Context) error {
 	numbers := make([]int32, w.source.Partitions())
 	for i := range numbers {
 		numbers[i] = int32(i)
 	}
-	starts := make(map[int32]int64, len(numbers))
-	err := w.askBroker(revoked, "find the ends of the log", func() error {
-		ends, err := w.source.Ends(revoked, numbers...)
-		for number, p := range ends {
-			starts[number] = p.Last
-		}
-
-		return err
-	})
+	starts, err := w.starts(revoked, numbers...)
 	if err != nil || revoked.Err() != nil {
 		return errors.Join(err, revoked.Err())
 	}
 
 	return w.guard.InsertStarts(revoked, w.partition.Topic, w.partition.TopicID, starts)
+}
+
+// starts returns where Config.Start, which is not consume.FromEarliest, lets the group begin. The ends of the log
+// are asked for first: what comes meanwhile does not end up before them.
+func (w *worker) starts(revoked context.Context, numbers ...int32) (map[int32]int64, error) {
+	starts := make(map[int32]int64, len(numbers))
+	err := w.askBroker(revoked, "find where to start", func() error {
+		ends, err := w.source.Ends(revoked, numbers...)
+		for number, p := range ends {
+			starts[number] = p.Last
+		}
+		if err != nil || w.config.Start == consume.FromLatest {
+			return err
+		}
+		since, err := w.source.Since(revoked, time.UnixMilli(int64(w.config.Start)), numbers...)
+		for number, offset := range since {
+			if offset != None {
+				starts[number] = offset
+			}
+		}
+
+		return err
+	})
+
+	return starts, err
 }
 
 func (w *worker) logStart(revoked context.Context) (int64, error) {
@@ -202,13 +220,10 @@ func (w *worker) startWithoutCheckpoint(revoked context.Context, group Committed
 		offset int64
 		err    error
 	)
-	if w.config.Start == consume.FromLatest && !group.Any {
-		err = w.askBroker(revoked, "find the end of the log", func() error {
-			var err error
-			_, offset, err = w.ends(revoked)
-
-			return err
-		})
+	if w.config.Start != consume.FromEarliest && !group.Any {
+		var starts map[int32]int64
+		starts, err = w.starts(revoked, w.partition.Number)
+		offset = starts[w.partition.Number]
 	} else {
 		offset, err = w.logStart(revoked)
 	}

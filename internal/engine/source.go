@@ -36,6 +36,10 @@ type Source interface {
 	// Ends returns the ends of some partitions of the topic, of all that were asked for.
 	Ends(ctx context.Context, partitions ...int32) (map[int32]Ends, error)
 
+	// Since returns the offset of the first record, in each of some partitions of the topic, whose time is at or
+	// later; None if there is none.
+	Since(ctx context.Context, at time.Time, partitions ...int32) (map[int32]int64, error)
+
 	// CheckTopic returns ErrOtherTopic if the topic is not the one any more that was assigned.
 	CheckTopic(ctx context.Context) error
 

@@ -41,6 +41,16 @@ var positions = []mutant{
 		checker: e2e("TestAddedPartitionStartsAtItsBeginning/with_checkpoints"), says: "waited in vain for 60 events to take effect",
 	},
 	{
+		id: "start-at-a-time", mechanism: "a group that starts at a time finds its first record (`StartAt`)",
+		file: "internal/engine/position.go", find: "if offset != None {\n\t\t\t\tstarts", put: "if offset < None {\n\t\t\t\tstarts",
+		checker: e2e("TestStartAtATime"), says: "of partition 0 the offsets",
+	},
+	{
+		id: "start-at-the-end", mechanism: "where all records are older than that time, it starts at the end",
+		file: "internal/engine/position.go", find: "starts[number] = p.Last", put: "starts[number] = p.First",
+		checker: e2e("TestStartAtATime/inprocess"), says: "of partition 1 the offsets",
+	},
+	{
 		id: "start-committed", mechanism: "a start at the log's end is committed at once",
 		file: "internal/engine/position.go", find: "err = w.source.Commit(revoked, w.place(offset))", put: "err = nil",
 		checker: e2e("TestAddedPartitionStartsAtItsBeginning/by_event_id"), says: "waited in vain for 10 records to be committed",

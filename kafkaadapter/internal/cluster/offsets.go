@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
@@ -18,30 +19,51 @@ const (
 
 // Ends asks the leaders of partitions for two offsets of each log: of the first record, and after the last.
 func (c *Client) Ends(ctx context.Context, topic string, partitions ...int32) (first, last map[int32]int64, err error) {
-	if err := c.starting.take(ctx); err != nil {
+	found, err := c.offsets(ctx, topic, partitions, firstOffset, lastOffset)
+	if err != nil {
 		return nil, nil, err
+	}
+
+	return found[0], found[1], nil
+}
+
+// Since asks them for the offset of the first record whose time is at or later; -1 where there is none.
+func (c *Client) Since(ctx context.Context, topic string, at time.Time, partitions ...int32) (map[int32]int64, error) {
+	found, err := c.offsets(ctx, topic, partitions, at.UnixMilli())
+	if err != nil {
+		return nil, err
+	}
+
+	return found[0], nil
+}
+
+// offsets returns those of all partitions at each of the times.
+func (c *Client) offsets(ctx context.Context, topic string, partitions []int32, times ...int64) ([]map[int32]int64, error) {
+	if err := c.starting.take(ctx); err != nil {
+		return nil, err
 	}
 	defer c.starting.pass()
 	byLeader := make(map[int32][]int32)
 	for _, partition := range partitions {
 		leader, err := c.Leader(ctx, topic, int(partition))
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		byLeader[leader] = append(byLeader[leader], partition)
 	}
-	first, last = make(map[int32]int64, len(partitions)), make(map[int32]int64, len(partitions))
+	found := make([]map[int32]int64, len(times))
+	for i := range times {
+		found[i] = make(map[int32]int64, len(partitions))
+	}
 	for leader, led := range byLeader {
-		err := c.listOffsets(ctx, leader, topic, led, firstOffset, first)
-		if err == nil {
-			err = c.listOffsets(ctx, leader, topic, led, lastOffset, last)
-		}
-		if err != nil {
-			return nil, nil, err
+		for i, at := range times {
+			if err := c.listOffsets(ctx, leader, topic, led, at, found[i]); err != nil {
+				return nil, err
+			}
 		}
 	}
 
-	return first, last, nil
+	return found, nil
 }
 
 // listOffsets adds the offsets of all partitions at a time.
