@@ -114,6 +114,11 @@ func TestDoctorExaminesTheGroup(t *testing.T) {
 			}
 		})
 		stuck := p.must(t, "checkpoint-stuck", ops.SeverityWarning, "it stands at 11 for 5s although the group has members and 1 record wait")
+		s.pause(t)
+		p.must(t, "checkpoint-stuck", ops.SeverityOK, "") // It is to stand still.
+		paused := p.must(t, "consumer-paused", ops.SeverityWarning, ": the bank is down")
+		s.resume(t)
+		p.cured(t, paused)
 		close(release)
 		p.cured(t, stuck)
 	})

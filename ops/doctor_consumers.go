@@ -16,6 +16,7 @@ const fewStarts = 2
 func (d *doctor) consumerChecks() []check {
 	return []check{
 		{ids: []string{"consumer-closed"}, find: d.findClosed, tables: true},
+		{ids: []string{"consumer-paused"}, find: d.findPaused, tables: true},
 		{ids: []string{"expired-events", "unused-room", "consumer-quiet"}, find: d.findEvents, tables: true},
 		{ids: []string{"dead-letter-forgotten"}, find: d.findDeadLetters, tables: true},
 		{ids: []string{"partition-unowned", "record-kills"}, find: d.findCheckpoints, tables: true},
@@ -44,6 +45,19 @@ func (d *doctor) findClosed(ctx context.Context) error {
 		}
 		d.add("consumer-closed", SeverityProblem, consumerSubject(c.Name), "it is being "+readable.Name(*c.Closed)+", or that was broken off",
 			"If nobody is at it, run the same command again: it goes on where it ended.", again)
+	}
+
+	return err
+}
+
+// findPaused finds what an operator may have forgotten to resume.
+func (d *doctor) findPaused(ctx context.Context) error {
+	consumers, err := d.Consumers(ctx)
+	for _, c := range consumers {
+		if c.Pause != nil {
+			d.add("consumer-paused", SeverityWarning, consumerSubject(c.Name), "it is "+c.Pause.String(),
+				"Resume it once the reason is gone.", "idemctl consumer resume"+d.schemaFlag()+" "+readable.ShellWord(c.Name))
+		}
 	}
 
 	return err

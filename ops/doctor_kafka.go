@@ -285,7 +285,7 @@ func (d *doctor) findStuck(ctx context.Context) error {
 		for _, topic := range slices.Sorted(maps.Keys(c.checkpoints)) {
 			for _, number := range slices.Sorted(maps.Keys(c.checkpoints[topic])) {
 				before, p := c.checkpoints[topic][number], d.kafka.facts.Topics[topic].Partitions[number]
-				if c.group.Members > 0 && p.Err == nil && p.End > before.NextOffset && after[c.Name][topic][number].NextOffset == before.NextOffset {
+				if c.Pause == nil && c.group.Members > 0 && p.Err == nil && p.End > before.NextOffset && after[c.Name][topic][number].NextOffset == before.NextOffset {
 					d.add("checkpoint-stuck", SeverityWarning, partitionSubject(c.Name, topic, number),
 						fmt.Sprintf("it stands at %d for %v although the group has members and %s wait", before.NextOffset, d.opts.Watch, readable.Plural(p.End-before.NextOffset, "record")),
 						"See the service's log: it says once a minute why a partition waits (EventPaused, EventHandlerSlow, the breaker, the pool). Run this again to see whether it lasts.")

@@ -47,6 +47,7 @@ func runbook() map[string]section {
 
 		// Consumers.
 		"consumer-closed":       {why: "The consumer cannot be registered: its services end with ErrConsumerClosed.", fine: "no consumer is being renamed or deleted"},
+		"consumer-paused":       {why: "Its services run and process nothing: its records wait in Kafka until they expire.", fine: "no consumer is paused"},
 		"consumer-quiet":        {why: "Nobody may be running it: its records wait in Kafka until they expire. Or nothing came.", fine: "each consumer has done something lately, or has members in its group"},
 		"expired-events":        {why: "Nobody forgets them: the table grows without end.", fine: "expired events are forgotten"},
 		"unused-room":           {why: "The room is paid for, backed up and read by whatever reads the whole table.", fine: "there is not much unused room"},

@@ -24,6 +24,14 @@ func TestDoctorFindsWhatWasBrokenOff(t *testing.T) {
 	b.heal(t, b.must(t, "consumer-closed", ops.SeverityProblem, "consumer sales"))
 }
 
+func TestDoctorFindsPausedConsumers(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.register(t, "orders", "7d")
+	b.ok(t, "consumer", "pause", "orders", "--by", "alice", "--reason", "deploy")
+	b.heal(t, b.must(t, "consumer-paused", ops.SeverityWarning, ": deploy"))
+}
+
 func TestDoctorFindsConsumersThatNobodyRuns(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
