@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 // timed are ten events for each of three partitions, one a minute, from a time on for each partition.
@@ -51,6 +53,30 @@ func TestStartAtATime(t *testing.T) {
 				m.leave(t)
 				s.verify(t, 45)
 			})
+		}
+	})
+}
+
+// Checkpoints are set to a time: each to its first record that is not older, or to its end.
+func TestCheckpointResetToATime(t *testing.T) {
+	t.Parallel()
+	broker.Each(t, func(t *testing.T, b *broker.Broker) {
+		s := setup(t, b, 3)
+		p := newPatient(t, s)
+		begin := time.Now().Add(-3 * time.Hour).Truncate(time.Second)
+		b.Write(t, s.topic, timed(0, [3]time.Time{begin, begin.Add(-time.Hour), begin.Add(time.Hour)})...)
+		m := s.start(t, nil)
+		s.awaitCommitted(t, 30)
+		m.leave(t)
+		stdout, stderr, status := p.run(t, "checkpoint", "reset", "-c", "test", "-t", s.topic, "--all-partitions", "--to-time", begin.Add(5*time.Minute).Format(time.RFC3339), "--json", "-y")
+		var r ops.ResetResult
+		if err := json.Unmarshal([]byte(stdout), &r); err != nil || status != 0 || len(r.Partitions) != 3 {
+			t.Fatalf("%v, exit status %d\n%s%s", err, status, stdout, stderr)
+		}
+		for i, want := range []int64{5, 10, 0} {
+			if got := r.Partitions[i]; got.NextOffset != want || got.PreviousOffset != 10 || got.Partition != int32(i) {
+				t.Errorf("%+v, want offset %d", got, want)
+			}
 		}
 	})
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,6 +17,8 @@ type resetChoice struct {
 	partition int32
 	all       bool
 	to        int64
+	toTime    string // as in RFC 3339
+	brokers   string // for toTime
 }
 
 func newCheckpointReset(a *app) *cobra.Command {
@@ -30,9 +33,13 @@ count of owners that died with one record (Config.MaxStarts) starts again. Asks 
 Set back, the records from there on are processed again, unless their event ids are known (see
 "idemctl forget"). Set forward, the records before are never processed.
 
+With --to-time each partition goes to its first record that is not older, by Kafka's index of times, or
+to its end if all are older. That asks the brokers.
+
 The offset that the group has committed to Kafka follows by itself.`,
 		Example: `  idemctl checkpoint reset --consumer orders --topic payments --partition 3 --to 1200
-  idemctl checkpoint reset --consumer orders --topic payments --all-partitions --to 0`,
+  idemctl checkpoint reset --consumer orders --topic payments --all-partitions --to 0
+  idemctl checkpoint reset --consumer orders --topic payments --all-partitions --to-time 2026-11-26T10:15:00Z --brokers kafka-1:9092`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return a.resetCheckpoints(command, choice) },
 	}
@@ -42,6 +49,8 @@ The offset that the group has committed to Kafka follows by itself.`,
 	flags.Int32VarP(&choice.partition, "partition", "p", 0, "`NUMBER` of the partition")
 	flags.BoolVar(&choice.all, "all-partitions", false, "all partitions that have a checkpoint")
 	flags.Int64Var(&choice.to, "to", 0, "`OFFSET` of the first record that is to count as not processed")
+	flags.StringVar(&choice.toTime, "to-time", "", "`TIME` of the first record that is to count as not processed, as 2026-11-26T10:15:00Z")
+	brokersFlag(command, &choice.brokers, "`BROKERS` to ask for --to-time")
 	a.yesFlag(command)
 
 	return command
@@ -56,8 +65,8 @@ func (c resetChoice) check(given func(flag string) bool) error {
 		return fail(exitUsage, "which partition? give either --partition or --all-partitions")
 	case c.partition < 0:
 		return fail(exitUsage, "--partition is negative (%d)", c.partition)
-	case !given("to"):
-		return fail(exitUsage, "where to? give the offset with --to")
+	case given("to") == given("to-time"):
+		return fail(exitUsage, "where to? give either the offset with --to or the time with --to-time")
 	case c.to < 0:
 		return fail(exitUsage, "--to is negative (%d)", c.to)
 	default:
@@ -77,21 +86,68 @@ func (a *app) resetCheckpoints(command *cobra.Command, choice resetChoice) error
 		target.Partition = &choice.partition
 	}
 
+	var since func(ctx context.Context, partitions []int32) (map[int32]int64, error)
+	if command.Flags().Changed("to-time") {
+		at, err := time.Parse(time.RFC3339, choice.toTime)
+		if err != nil {
+			return fail(exitUsage, "--to-time is %q; write a time like 2026-11-26T10:15:00Z", choice.toTime)
+		}
+		cluster, named, err := a.chooseBrokers(command, choice.brokers)
+		switch {
+		case err != nil:
+			return err
+		case !named:
+			return fail(exitUsage, "--to-time needs the brokers: name them with --brokers or $IDEM_BROKERS")
+		}
+		since = func(ctx context.Context, partitions []int32) (map[int32]int64, error) {
+			return cluster.Since(ctx, choice.topic, partitions, at)
+		}
+	}
+
 	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
 		plan, err := c.PlanReset(ctx, target)
 		if err != nil {
 			return err
 		}
-		if err := a.confirm(ctx, resetWarning(plan)); err != nil {
+		plans := []ops.ResetPlan{plan}
+		if since != nil {
+			if plans, err = plansOf(ctx, plan, since); err != nil {
+				return err
+			}
+		}
+		if err := a.confirm(ctx, resetWarning(plans)); err != nil {
 			return err
 		}
-		r, err := c.ResetCheckpoints(ctx, plan)
-		if err != nil {
-			return err
+		var done ops.ResetResult
+		for _, plan := range plans {
+			one, err := c.ResetCheckpoints(ctx, plan)
+			if err != nil {
+				return a.finish(done, resetText(done), err)
+			}
+			done = ops.ResetResult{Consumer: one.Consumer, Topic: one.Topic, Partitions: append(done.Partitions, one.Partitions...)}
 		}
 
-		return a.print(r, resetText(r))
+		return a.print(done, resetText(done))
 	})
+}
+
+// plansOf makes a plan for each partition of one, which goes where since says.
+func plansOf(ctx context.Context, plan ops.ResetPlan, since func(context.Context, []int32) (map[int32]int64, error)) ([]ops.ResetPlan, error) {
+	partitions := make([]int32, len(plan.Checkpoints))
+	for i, checkpoint := range plan.Checkpoints {
+		partitions[i] = checkpoint.Partition
+	}
+	offsets, err := since(ctx, partitions)
+	if err != nil {
+		return nil, err
+	}
+	plans := make([]ops.ResetPlan, len(partitions))
+	for i, checkpoint := range plan.Checkpoints {
+		plans[i] = ops.ResetPlan{CheckpointTarget: plan.CheckpointTarget, Checkpoints: []ops.Checkpoint{checkpoint}}
+		plans[i].Partition, plans[i].NextOffset = &partitions[i], offsets[checkpoint.Partition]
+	}
+
+	return plans, nil
 }
 
 func resetText(r ops.ResetResult) string {
@@ -105,23 +161,29 @@ func resetText(r ops.ResetResult) string {
 	return fmt.Sprintf("%s of %s for %s reset.\n\n", readable.Plural(int64(len(r.Partitions)), "checkpoint"), readable.Name(r.Consumer), readable.Name(r.Topic)) + t.String()
 }
 
-// resetWarning says what the reset does.
-func resetWarning(plan ops.ResetPlan) string {
-	consumer, topic := readable.Name(plan.Consumer), readable.Name(plan.Topic)
-	about := fmt.Sprintf("%s of %s for %s will be set to %d.", readable.Plural(int64(len(plan.Checkpoints)), "checkpoint"), consumer, topic, plan.NextOffset)
-	if len(plan.Checkpoints) == 1 {
-		about = fmt.Sprintf("The checkpoint of %s for partition %d of %s will be set from %d to %d.",
-			consumer, plan.Checkpoints[0].Partition, topic, plan.Checkpoints[0].NextOffset, plan.NextOffset)
+// resetWarning says what the resets do.
+func resetWarning(plans []ops.ResetPlan) string {
+	var text []string
+	back, forward := 0, 0
+	for _, plan := range plans {
+		consumer, topic := readable.Name(plan.Consumer), readable.Name(plan.Topic)
+		about := fmt.Sprintf("%s of %s for %s will be set to %d.", readable.Plural(int64(len(plan.Checkpoints)), "checkpoint"), consumer, topic, plan.NextOffset)
+		if len(plan.Checkpoints) == 1 {
+			about = fmt.Sprintf("The checkpoint of %s for partition %d of %s will be set from %d to %d.",
+				consumer, plan.Checkpoints[0].Partition, topic, plan.Checkpoints[0].NextOffset, plan.NextOffset)
+		}
+		text = append(text, about)
+		back += plan.Back()
+		forward += plan.Forward()
 	}
-	var goesBack, goesForward string
-	if back := plan.Back(); back > 0 {
-		goesBack = move(back) + " back: the records from there on are processed again, unless their event ids are known."
+	if back > 0 {
+		text = append(text, move(back)+" back: the records from there on are processed again, unless their event ids are known.")
 	}
-	if forward := plan.Forward(); forward > 0 {
-		goesForward = move(forward) + " forward: the records before are never processed."
+	if forward > 0 {
+		text = append(text, move(forward)+" forward: the records before are never processed.")
 	}
 
-	return lines(about, goesBack, goesForward, "A consumer that runs is fenced at its next record and begins anew.")
+	return lines(append(text, "A consumer that runs is fenced at its next record and begins anew.")...)
 }
 
 // move is the beginning of a sentence about so many checkpoints.

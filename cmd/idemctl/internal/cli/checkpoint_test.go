@@ -91,14 +91,19 @@ func TestCheckpointResetOfWhatIsNotThere(t *testing.T) {
 		b.run(t, append([]string{"checkpoint", "reset", "--yes"}, strings.Fields(line)...)...).want(t, exitFailure, want)
 	}
 	for line, want := range map[string]string{
-		"-t payments -p 0 --to 0":                              "which consumer?",
-		"-c orders -p 0 --to 0":                                "--topic",
-		"-c orders -t payments --to 0":                         "--partition or --all-partitions",
-		"-c orders -t payments -p 0 --all-partitions --to 0":   "--partition or --all-partitions",
-		"-c orders -t payments -p 0":                           "--to",
-		"-c orders -t payments -p 0 --to -1":                   "negative",
-		"-c orders -t payments -p=-1 --to 1":                   "negative",
-		"-c orders -t payments --all-partitions --to earliest": "earliest",
+		"-t payments -p 0 --to 0":                                                       "which consumer?",
+		"-c orders -p 0 --to 0":                                                         "--topic",
+		"-c orders -t payments --to 0":                                                  "--partition or --all-partitions",
+		"-c orders -t payments -p 0 --all-partitions --to 0":                            "--partition or --all-partitions",
+		"-c orders -t payments -p 0":                                                    "--to",
+		"-c orders -t payments -p 0 --to 1 --to-time 2026-11-26T10:15:00Z":              "either",
+		"-c orders -t payments -p 0 --to-time=":                                         "write a time like",
+		"-c orders -t payments -p 0 --to-time yesterday --brokers k:1":                  "write a time like",
+		"-c orders -t payments -p 0 --to-time 2026-11-26T10:15:00Z":                     "needs the brokers",
+		"-c orders -t payments -p 0 --to-time 2026-11-26T10:15:00Z --brokers https://k": "cannot read the brokers of --brokers",
+		"-c orders -t payments -p 0 --to -1":                                            "negative",
+		"-c orders -t payments -p=-1 --to 1":                                            "negative",
+		"-c orders -t payments --all-partitions --to earliest":                          "earliest",
 	} {
 		b.run(t, append([]string{"checkpoint", "reset", "--yes"}, strings.Fields(line)...)...).want(t, exitUsage, want)
 	}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -35,27 +34,20 @@ made. docs/operations.md has a section for each check, under its name.`,
   idemctl doctor --brokers kafka-1.example.com:9092
   idemctl doctor --json | jq '.findings[] | select(.severity != "ok")'`,
 		Args: cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error {
-			chosen, source := a.choose(command.Flags().Changed("brokers"), brokers, "--brokers", "IDEM_BROKERS")
-
-			return a.diagnose(command, chosen, source)
-		},
+		RunE: func(command *cobra.Command, _ []string) error { return a.diagnose(command, brokers) },
 	}
-	command.Flags().StringVar(&brokers, "brokers", "", "`BROKERS` of the cluster of the groups (env IDEM_BROKERS)")
+	brokersFlag(command, &brokers, "`BROKERS` of the cluster of the groups")
 
 	return command
 }
 
-func (a *app) diagnose(command *cobra.Command, brokers, source string) error {
+func (a *app) diagnose(command *cobra.Command, brokers string) error {
 	var opts ops.DoctorOptions
-	if brokers != "" {
-		target, err := kafkafacts.Parse(brokers)
-		if err != nil {
-			return fail(exitUsage, "%s", lines("cannot read the brokers of "+source+": "+err.Error(), "They should look like "+kafkafacts.Form))
-		}
-		if target.SendsPassword() {
-			_, _ = fmt.Fprintln(a.Stderr, "idemctl: warning: the password goes to Kafka over connections that are not encrypted; use kafka+tls://, or SCRAM")
-		}
+	target, given, err := a.chooseBrokers(command, brokers)
+	if err != nil {
+		return err
+	}
+	if given {
 		opts.Kafka = target.Facts
 	}
 

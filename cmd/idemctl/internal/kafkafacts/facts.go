@@ -37,11 +37,17 @@ type asker struct {
 	transport *kafka.Transport
 }
 
+// asker opens connections as it needs them. The caller closes those of its transport.
+func (t Target) asker() asker {
+	transport := &kafka.Transport{ClientID: "idemctl", DialTimeout: dialTimeout, TLS: t.tls, SASL: t.sasl}
+
+	return asker{client: &kafka.Client{Addr: kafka.TCP(t.brokers...), Timeout: requestTimeout, Transport: transport}, transport: transport}
+}
+
 // Facts is an ops.Kafka.
 func (t Target) Facts(ctx context.Context, groups, topics []string) (ops.KafkaFacts, error) {
-	transport := &kafka.Transport{ClientID: "idemctl", DialTimeout: dialTimeout, TLS: t.tls, SASL: t.sasl}
-	defer transport.CloseIdleConnections()
-	ask := asker{client: &kafka.Client{Addr: kafka.TCP(t.brokers...), Timeout: requestTimeout, Transport: transport}, transport: transport}
+	ask := t.asker()
+	defer ask.transport.CloseIdleConnections()
 	metadata, err := ask.client.Metadata(ctx, &kafka.MetadataRequest{})
 	if err != nil {
 		return ops.KafkaFacts{}, fmt.Errorf("ask the brokers: %w", err)
