@@ -29,7 +29,7 @@ var duplicateKinds = map[idem.DuplicateKind]string{
 // pauseKinds are the values of idem.pause.kind.
 var pauseKinds = map[consume.PauseKind]string{
 	consume.PauseTransient: "transient", consume.PauseKafka: "kafka", consume.PauseProducer: "producer",
-	consume.PauseFormerOwner: "former_owner", consume.PauseBreaker: "breaker",
+	consume.PauseFormerOwner: "former_owner", consume.PauseBreaker: "breaker", consume.PauseOperator: "operator",
 }
 
 // ConsumeHooks returns hooks for consume.Config. They call those of inner, which may be empty, within their own: inner

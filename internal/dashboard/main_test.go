@@ -50,7 +50,7 @@ func TestAlertsHaveRunbooks(t *testing.T) {
 		if !regexp.MustCompile(`(?mi)^##+ ` + string(alert[2]) + `$`).Match(manual) {
 			t.Errorf("%s names the section %s, which docs/operations.md has not", alert[1], alert[2])
 		}
-		if bytes.Count(tests, append([]byte("alertname: "), alert[1]...)) != 2 {
+		if bytes.Count(tests, append([]byte("alertname: "), alert[1]...)) < 2 {
 			t.Errorf("%s has not two tests: in which it is raised and in which it is not", alert[1])
 		}
 	}
