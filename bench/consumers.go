@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
@@ -161,6 +162,7 @@ func (f *feed) run(ctx context.Context, config consume.Config) error {
 	if err != nil {
 		return fmt.Errorf("make a guard: %w", err)
 	}
+	config.Logger = slog.New(slog.DiscardHandler)
 	config.Hooks.Process.End = func(_ context.Context, begin consume.ProcessBegin, end consume.ProcessEnd) {
 		if end.Processed > 0 {
 			f.did(begin.Messages.First.Partition, int64(end.Processed))

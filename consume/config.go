@@ -111,7 +111,8 @@ type Config struct {
 	LetPanic bool
 
 	// Logger gets rebalances (info), errors that are retried (warn), and what somebody has to look at,
-	// such as dead letters (error). Values are cut at 8 KiB. Default: nothing is logged.
+	// such as dead letters (error). Values are cut at 8 KiB. Default: slog.Default;
+	// slog.New(slog.DiscardHandler) is silence.
 	Logger *slog.Logger
 }
 

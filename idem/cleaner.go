@@ -40,7 +40,7 @@ type CleanerConfig struct {
 	// Progress is called after each batch, from the goroutine of the pass. Optional.
 	Progress func(CleanupProgress)
 
-	// Logger gets what Run did. Default: nothing is logged.
+	// Logger gets what Run did. Default: slog.Default.
 	Logger *slog.Logger
 }
 

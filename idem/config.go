@@ -51,7 +51,7 @@ type Config struct {
 	Hooks Hooks
 
 	// Logger gets retries, at level warn, and unknown outcomes. Values are cut at 8 KiB. Default:
-	// nothing is logged.
+	// slog.Default; slog.New(slog.DiscardHandler) is silence.
 	Logger *slog.Logger
 }
 

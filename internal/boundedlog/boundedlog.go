@@ -13,10 +13,10 @@ import (
 // can make six times as much of it.
 const maxBytes = 8 << 10
 
-// New returns a logger whose values are cut. Nil stands for silence.
+// New returns a logger whose values are cut. Nil stands for slog.Default.
 func New(to *slog.Logger) *slog.Logger {
 	if to == nil {
-		return slog.New(slog.DiscardHandler)
+		to = slog.Default()
 	}
 
 	return slog.New(handler{to.Handler()})

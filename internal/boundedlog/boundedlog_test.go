@@ -74,3 +74,15 @@ func TestSilence(t *testing.T) {
 	t.Parallel()
 	boundedlog.New(nil).Error("m")
 }
+
+// A consumer that cannot reach its brokers said nothing, unless it was given a logger.
+func TestNoLoggerIsTheDefault(t *testing.T) { //nolint:paralleltest // The default is the process's.
+	former := slog.Default()
+	defer slog.SetDefault(former)
+	var out bytes.Buffer
+	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
+	boundedlog.New(nil).Warn("the brokers do not answer")
+	if !strings.Contains(out.String(), "the brokers do not answer") {
+		t.Errorf("logged: %q", out.String())
+	}
+}
