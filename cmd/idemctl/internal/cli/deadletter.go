@@ -57,7 +57,9 @@ func filtered(command *cobra.Command) (bool, error) {
 }
 
 // addDeadLetterFlags adds the flags that choose dead letters to a command.
-func (a *app) addDeadLetterFlags(command *cobra.Command, f *deadLetterFlags, state, stateUsage string, limit int32, limitUsage string) {
+func (a *app) addDeadLetterFlags(
+	command *cobra.Command, f *deadLetterFlags, allowed []idem.DeadLetterState, state, stateUsage string, limit int32, limitUsage string,
+) {
 	a.consumerFlag(command, "`NAME` of the consumer whose dead letters are meant (default: all)")
 	flags := command.Flags()
 	flags.StringVarP(&f.topic, "topic", "t", "", "`TOPIC` of the records")
@@ -66,6 +68,8 @@ func (a *app) addDeadLetterFlags(command *cobra.Command, f *deadLetterFlags, sta
 	flags.StringVar(&f.errorPart, "error", "", "`TEXT` that the error contains")
 	flags.StringVar(&f.since, "since", "", "failed not longer ago than this `AGE` (36h, 7d), or at this time or later (2026-01-31T12:00:00Z, 2026-01-31)")
 	flags.Int32Var(&f.limit, "limit", limit, limitUsage)
+	words := append(strings.Split(joined(allowed), ", "), "unresolved", "all")
+	_ = command.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)) // The flag is there.
 }
 
 // filter is what the flags choose, among the dead letters in the states that are allowed.

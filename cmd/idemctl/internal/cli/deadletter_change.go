@@ -40,7 +40,7 @@ type deadLetterSelection struct {
 func (a *app) deadLetterChangeCommand(command *cobra.Command, change deadLetterChange) *cobra.Command {
 	var selection deadLetterSelection
 	stateUsage := "a `STATE` of those that this changes (" + joined(change.from) + "), or all of them"
-	a.addDeadLetterFlags(command, &selection.flags, "all", stateUsage, 0, "take at most `N`, the oldest first (0: all)")
+	a.addDeadLetterFlags(command, &selection.flags, change.from, "all", stateUsage, 0, "take at most `N`, the oldest first (0: all)")
 	flags := command.Flags()
 	flags.BoolVar(&selection.all, "all", false, "take all dead letters; no filter is given then")
 	flags.BoolVarP(&selection.dryRun, "dry-run", "n", false, "only list what would be "+change.done)

@@ -25,7 +25,7 @@ there are more than --limit, a line on stderr says so.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return a.listDeadLetters(command, flags) },
 	}
-	a.addDeadLetterFlags(command, &flags, "unresolved", "a `STATE` of those that \"idemctl deadletter --help\" lists, or unresolved, or all",
+	a.addDeadLetterFlags(command, &flags, ops.AllStates(), "unresolved", "a `STATE` of those that \"idemctl deadletter --help\" lists, or unresolved, or all",
 		100, "list at most `N` (0: all)")
 
 	return command

@@ -86,9 +86,11 @@ func newRoot(a *app) *cobra.Command {
 		newCheckpoint(a),
 		newImport(a),
 		newVersion(a),
+		newMan(a),
 	)
 	root.SetFlagErrorFunc(explainFlag)
 	refuseStrays(root)
+	a.completeNames(root)
 
 	return root
 }
