@@ -64,6 +64,10 @@ test-versions: ## Run the tests of idem and schema on PostgreSQL 14, 15, 16, 17 
 verify: ## Check generated code, queries, imports, modules and format
 	go test -count=1 -tags=verify -v ./internal/verify
 
+.PHONY: api
+api: ## Write what the public packages export into api/
+	go test -count=1 -tags=verify -run='^TestAPI$$' ./internal/verify -update
+
 .PHONY: mutate
 mutate: ## Switch mechanisms off, one by one, and see that a test notices (half an hour; ARGS=--help for more)
 	@$(WITHPG) go run ./internal/mutate $(ARGS)
@@ -103,6 +107,15 @@ fuzz: ## Fuzz all targets (FUZZTIME=10s each)
 .PHONY: build
 build: ## Build bin/idemctl
 	go build -ldflags "-X main.version=$$(git describe --tags --always --dirty)" -o bin/idemctl ./cmd/idemctl
+
+# How a version is released: docs/release.md.
+.PHONY: release-version
+release-version: ## Have the nested modules require VERSION of the others
+	sed -i -E 's#^((require)?[[:space:]]+github\.com/nova-events/idempotent-consumer[^ ]*) v[^ ]+#\1 $(VERSION)#' $$(git ls-files 'go.mod' '*/go.mod')
+
+.PHONY: release-check
+release-check: ## Check that this commit can be released as VERSION
+	go test -count=1 -v -tags=verify -run='^Test(Release|NestedModulesInstall|API|ModulesRequireOneVersion)$$' ./internal/verify -release=$(VERSION)
 
 .PHONY: clean
 clean: ## Remove what the other targets leave in this folder

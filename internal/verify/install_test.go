@@ -14,9 +14,6 @@ import (
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 )
 
-// release is the version as which the proxy offers this checkout.
-const release = "v0.0.1"
-
 // TestQuickStart does what docs/quick-start.md says, in an empty folder and with an in-process broker. It finds commands
 // that need more than they say, output that is no longer so, and files that a release lacks.
 func TestQuickStart(t *testing.T) {
@@ -26,7 +23,7 @@ func TestQuickStart(t *testing.T) {
 	home, bin := t.TempDir(), t.TempDir()
 	broker := filepath.Join(bin, "withkafka")
 	run(t, filepath.Join(root, "examples"), "Mend the test's broker.", nil, "go", "build", "-o", broker, "./internal/withkafka")
-	environment := append(released(t), "DATABASE_URL="+db.DSN, "GOBIN="+bin)
+	environment := append(published(t), "DATABASE_URL="+db.DSN, "GOBIN="+bin)
 	var script strings.Builder
 	script.WriteString("set -eu\n")
 	for _, command := range page.Commands("go") {
@@ -49,6 +46,7 @@ func TestQuickStart(t *testing.T) {
 	}
 	run(t, home, "Mend what the quick start imports.", environment, "go", "vet", "./...")
 
+	release := required(t)
 	const tool = module + "/cmd/idemctl"
 	run(t, home, "Mend what keeps idemctl from being installed.", environment, "go", "install", tool+"@"+release)
 	if got := run(t, home, "Mend idemctl.", environment, filepath.Join(bin, "idemctl"), "version"); !strings.Contains(got, release) {
@@ -79,7 +77,7 @@ func writePrograms(t *testing.T, home string, page *markdown.Page) {
 func TestServiceTestsItsHandlers(t *testing.T) {
 	t.Parallel()
 	home := t.TempDir()
-	environment := append(released(t), "IDEM_TEST_DATABASE_URL=", "IDEM_TEST_PG=embedded")
+	environment := append(published(t), "IDEM_TEST_DATABASE_URL=", "IDEM_TEST_PG=embedded")
 	test := `package service
 
 import (
@@ -107,19 +105,19 @@ func TestHandler(t *testing.T) {
 		t.Fatal(err)
 	}
 	run(t, home, "Mend the test.", environment, "go", "mod", "init", "example.com/service")
-	run(t, home, "Mend the test.", environment, "go", "get", module+"/idem@"+release)
+	run(t, home, "Mend the test.", environment, "go", "get", module+"/idem@"+required(t))
 	run(t, home, "Mend the test.", environment, "go", "mod", "tidy")
 	run(t, home, "Mend what keeps a service from using idemtest.", environment, "go", "test", "./...")
 	run(t, home, "Mend what keeps a service from using idemtest.", environment, "go", "mod", "vendor")
 	run(t, home, "Mend what a vendored service needs.", append(environment, "GOFLAGS=-mod=vendor -modcacherw"), "go", "test", "-count=1", "-trimpath", "./...")
 }
 
-// released returns the environment in which the go command finds this checkout as a release. All else
+// published returns the environment in which the go command finds this checkout as a release. All else
 // comes from the usual module cache or proxy, and nothing is kept there.
-func released(t *testing.T) []string {
+func published(t *testing.T) []string {
 	t.Helper()
 	proxy := t.TempDir()
-	for _, name := range []string{".", "internal/embeddedpg"} { // The latter downloads PostgreSQL for a service's tests.
+	for _, name := range modules {
 		publish(t, proxy, name)
 	}
 	known := strings.Fields(run(t, root, "Mend the Go installation.", nil, "go", "env", "GOMODCACHE", "GOPROXY"))
@@ -136,6 +134,7 @@ func released(t *testing.T) []string {
 // publish has the proxy offer the module in a folder of the checkout.
 func publish(t *testing.T, proxy, name string) {
 	t.Helper()
+	release := required(t)
 	path := filepath.Join(module, name)
 	folder := filepath.Join(proxy, path, "@v")
 	if err := os.MkdirAll(folder, 0o750); err != nil {
@@ -149,11 +148,11 @@ func publish(t *testing.T, proxy, name string) {
 	write("list", []byte(release+"\n"))
 	write(release+".info", []byte(`{"Version":"`+release+`"}`))
 	write(release+".mod", read(t, filepath.Join(root, name, "go.mod")))
-	pack(t, filepath.Join(folder, release+".zip"), name, path)
+	pack(t, filepath.Join(folder, release+".zip"), name, path+"@"+release)
 }
 
 // pack writes the files of a module in a folder of the checkout as the go command wants them.
-func pack(t *testing.T, archivePath, folder, path string) {
+func pack(t *testing.T, archivePath, folder, prefix string) {
 	t.Helper()
 	file, err := os.Create(archivePath)
 	if err != nil {
@@ -177,7 +176,7 @@ func pack(t *testing.T, archivePath, folder, path string) {
 		case err != nil:
 			t.Fatal(err)
 		}
-		entry, err := archive.Create(path + "@" + release + "/" + name)
+		entry, err := archive.Create(prefix + "/" + name)
 		if err == nil {
 			_, err = entry.Write(content)
 		}
