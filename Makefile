@@ -6,6 +6,8 @@ MAKEFLAGS   += --no-print-directory
 BENCHTIME ?= 2s
 FUZZTIME  ?= 10s
 
+VERSION ?= $(shell git describe --tags --always --dirty)
+
 # All modules but those of the tools.
 MODULES := . $(patsubst %/go.mod,%,$(wildcard */go.mod internal/*/go.mod))
 
@@ -61,8 +63,8 @@ test-versions: ## Run the tests of idem and schema on PostgreSQL 14, 15, 16, 17 
 	done; exit $$failed
 
 .PHONY: verify
-verify: ## Check generated code, queries, imports, modules and format
-	go test -count=1 -tags=verify -v ./internal/verify
+verify: ## Check generated code, queries, imports, modules, format, the API, licences and idemctl's archives
+	go test -count=1 -tags=verify -timeout=20m -v ./internal/verify ./internal/dist
 
 .PHONY: api
 api: ## Write what the public packages export into api/
@@ -75,6 +77,12 @@ mutate: ## Switch mechanisms off, one by one, and see that a test notices (half 
 .PHONY: lint
 lint: ## Run golangci-lint
 	@failed=0; for module in $(MODULES); do echo "golangci-lint: $$module"; (cd $$module && $(LINT) run) || failed=1; done; exit $$failed
+
+.PHONY: vuln
+vuln: ## Look for known vulnerabilities in all modules (VULNDB=file:///… where their database cannot be reached)
+	@failed=0; for module in $(MODULES); do echo "govulncheck: $$module"; \
+		go tool -modfile="$(CURDIR)/tools/vuln/go.mod" govulncheck $(addprefix -db=,$(VULNDB)) -C $$module ./... \
+		|| case $$? in 3) failed=1 ;; *) exit 1 ;; esac; done; exit $$failed # 3: there are some
 
 .PHONY: generate
 generate: ## Generate db/ from queries/ and schema/, that of examples/sqlc, and the dashboard
@@ -106,11 +114,16 @@ fuzz: ## Fuzz all targets (FUZZTIME=10s each)
 
 .PHONY: build
 build: ## Build bin/idemctl
-	go build -ldflags "-X main.version=$$(git describe --tags --always --dirty)" -o bin/idemctl ./cmd/idemctl
+	go build -ldflags "-X main.version=$(VERSION)" -o bin/idemctl ./cmd/idemctl
+
+.PHONY: dist
+dist: ## Build idemctl for all platforms, with what belongs to it, into dist/
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) go run ./internal/dist -version "$(VERSION)"
 
 # How a version is released: docs/release.md.
 .PHONY: release-version
 release-version: ## Have the nested modules require VERSION of the others
+	@[[ '$(VERSION)' =~ ^v[0-9]+\.[0-9]+\.[0-9]+$$ ]] || { echo 'usage: make release-version VERSION=v1.2.3' >&2; exit 2; }
 	sed -i -E 's#^((require)?[[:space:]]+github\.com/nova-events/idempotent-consumer[^ ]*) v[^ ]+#\1 $(VERSION)#' $$(git ls-files 'go.mod' '*/go.mod')
 
 .PHONY: release-check
@@ -119,4 +132,4 @@ release-check: ## Check that this commit can be released as VERSION
 
 .PHONY: clean
 clean: ## Remove what the other targets leave in this folder
-	rm -rf bin coverage.out
+	rm -rf bin dist coverage.out

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/nova-events/idempotent-consumer/internal/licences"
 )
 
 // modules are those that a release consists of, by their folders. All are tagged with its version.
@@ -109,6 +111,20 @@ func TestRelease(t *testing.T) {
 			if t.Logf("gone since %s: %s", previous, gone); !breaks {
 				t.Errorf("%s may not take away from the API of %s", *releasing, previous)
 			}
+		}
+	}
+}
+
+// TestLicences checks the licences of all that services inherit.
+func TestLicences(t *testing.T) {
+	t.Parallel()
+	for _, name := range modules {
+		used, err := licences.Of(t.Context(), filepath.Join(root, name), "./...")
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, m := range used {
+			t.Logf("%s: %s %s: %s", name, m.Path, m.Version, strings.Join(m.Licences, ", "))
 		}
 	}
 }
