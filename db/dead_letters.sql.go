@@ -363,6 +363,72 @@ func (q *Queries) DeadLetterGet(ctx context.Context, db DBTX, arg DeadLetterGetP
 	return i, err
 }
 
+const deadLetterGroups = `-- name: DeadLetterGroups :many
+SELECT l.shape::pg_catalog.text AS error_shape, pg_catalog.count(*) AS dead_letters, pg_catalog.count(*) FILTER (WHERE l.state OPERATOR(pg_catalog.=) 'open') AS open, pg_catalog.sum(pg_catalog.count(*)) OVER ()::bigint AS total, COALESCE(CASE WHEN pg_catalog.min(l.failed_at) OPERATOR(pg_catalog.>=) '0001-01-01 00:00:00+00'::timestamp with time zone AND pg_catalog.min(l.failed_at) OPERATOR(pg_catalog.<) '10000-01-01 00:00:00+00'::timestamp with time zone THEN CAST(extract ('epoch' FROM pg_catalog.min(l.failed_at)) OPERATOR(pg_catalog.*) 1000000 AS bigint) END, -9223372036854775808)::bigint AS first_micros, COALESCE(CASE WHEN pg_catalog.max(l.failed_at) OPERATOR(pg_catalog.>=) '0001-01-01 00:00:00+00'::timestamp with time zone AND pg_catalog.max(l.failed_at) OPERATOR(pg_catalog.<) '10000-01-01 00:00:00+00'::timestamp with time zone THEN CAST(extract ('epoch' FROM pg_catalog.max(l.failed_at)) OPERATOR(pg_catalog.*) 1000000 AS bigint) END, -9223372036854775808)::bigint AS last_micros FROM (SELECT d.state, d.failed_at, pg_catalog.regexp_replace(pg_catalog."left"(pg_catalog.split_part(d.error, pg_catalog.chr(10), 1), 300), '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]+', '#', 'g') AS shape FROM idem.dead_letters d WHERE d.state OPERATOR(pg_catalog.=) ANY($1::pg_catalog.text[]) AND ($2::bigint IS NULL OR d.consumer_id OPERATOR(pg_catalog.=) $2::bigint) AND ($3::pg_catalog.text IS NULL OR d.topic OPERATOR(pg_catalog.=) $3::pg_catalog.text) AND ($4::pg_catalog.text IS NULL OR d.event_id OPERATOR(pg_catalog.=) $4::pg_catalog.text) AND ($5::pg_catalog.text IS NULL OR pg_catalog.strpos(d.error, $5::pg_catalog.text) OPERATOR(pg_catalog.>) 0) AND ($6::timestamp with time zone IS NULL OR d.failed_at OPERATOR(pg_catalog.>=) $6::timestamp with time zone) AND ($7::timestamp with time zone IS NULL OR d.failed_at OPERATOR(pg_catalog.<) $7::timestamp with time zone) AND ($8::double precision IS NULL OR d.failed_at OPERATOR(pg_catalog.>=) (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs := $8::double precision)))) l WHERE $9::pg_catalog.text IS NULL OR l.shape OPERATOR(pg_catalog.=) $9::pg_catalog.text GROUP BY l.shape ORDER BY pg_catalog.count(*) DESC, l.shape LIMIT $10
+`
+
+type DeadLetterGroupsParams struct {
+	States        []string
+	ConsumerID    *int64
+	Topic         *string
+	EventID       *string
+	ErrorPart     *string
+	Since         *time.Time
+	Until         *time.Time
+	MaxAgeSeconds *float64
+	ErrorShape    *string
+	MaxRows       *int32
+}
+
+type DeadLetterGroupsRow struct {
+	ErrorShape  string
+	DeadLetters int64
+	Open        int64
+	Total       int64
+	FirstMicros int64
+	LastMicros  int64
+}
+
+// How many dead letters pass the filters of DeadLetterList, for each shape of their errors, and in all. Times as
+// there.
+func (q *Queries) DeadLetterGroups(ctx context.Context, db DBTX, arg DeadLetterGroupsParams) ([]DeadLetterGroupsRow, error) {
+	rows, err := db.Query(ctx, deadLetterGroups,
+		arg.States,
+		arg.ConsumerID,
+		arg.Topic,
+		arg.EventID,
+		arg.ErrorPart,
+		arg.Since,
+		arg.Until,
+		arg.MaxAgeSeconds,
+		arg.ErrorShape,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []DeadLetterGroupsRow
+	for rows.Next() {
+		var i DeadLetterGroupsRow
+		if err := rows.Scan(
+			&i.ErrorShape,
+			&i.DeadLetters,
+			&i.Open,
+			&i.Total,
+			&i.FirstMicros,
+			&i.LastMicros,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const deadLetterInsert = `-- name: DeadLetterInsert :exec
 INSERT INTO idem.dead_letters (consumer_id, id, state, topic, record_partition, record_offset, record_time, event_id, key, claim_id, topic_id, attempts, copied, error, key_hash, record_key, record_value, header_keys, header_values) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) ON CONFLICT (consumer_id, topic, record_partition, topic_id, record_offset, key) WHERE state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']) DO UPDATE SET claim_id = excluded.claim_id
 `
@@ -417,7 +483,7 @@ func (q *Queries) DeadLetterInsert(ctx context.Context, db DBTX, arg DeadLetterI
 }
 
 const deadLetterList = `-- name: DeadLetterList :many
-SELECT d.consumer_id, d.id, c.name AS consumer, d.topic, d.record_partition, d.record_offset, d.state, d.attempts, d.event_id, d.error, COALESCE(CASE WHEN d.record_time OPERATOR(pg_catalog.>=) '0001-01-01 00:00:00+00'::timestamp with time zone AND d.record_time OPERATOR(pg_catalog.<) '10000-01-01 00:00:00+00'::timestamp with time zone THEN CAST(extract ('epoch' FROM d.record_time) OPERATOR(pg_catalog.*) 1000000 AS bigint) END, -9223372036854775808)::bigint AS record_micros, COALESCE(CASE WHEN d.failed_at OPERATOR(pg_catalog.>=) '0001-01-01 00:00:00+00'::timestamp with time zone AND d.failed_at OPERATOR(pg_catalog.<) '10000-01-01 00:00:00+00'::timestamp with time zone THEN CAST(extract ('epoch' FROM d.failed_at) OPERATOR(pg_catalog.*) 1000000 AS bigint) END, -9223372036854775808)::bigint AS failed_micros, COALESCE(CASE WHEN d.resolved_at OPERATOR(pg_catalog.>=) '0001-01-01 00:00:00+00'::timestamp with time zone AND d.resolved_at OPERATOR(pg_catalog.<) '10000-01-01 00:00:00+00'::timestamp with time zone THEN CAST(extract ('epoch' FROM d.resolved_at) OPERATOR(pg_catalog.*) 1000000 AS bigint) END, -9223372036854775808)::bigint AS resolved_micros FROM idem.dead_letters d JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) d.consumer_id WHERE d.state OPERATOR(pg_catalog.=) ANY($1::pg_catalog.text[]) AND ($2::pg_catalog.text[] IS NULL OR d.id OPERATOR(pg_catalog.=) ANY($2::pg_catalog.text[]::pg_catalog.uuid[])) AND ($3::bigint IS NULL OR d.consumer_id OPERATOR(pg_catalog.=) $3::bigint) AND ($4::pg_catalog.text IS NULL OR d.topic OPERATOR(pg_catalog.=) $4::pg_catalog.text) AND ($5::pg_catalog.text IS NULL OR d.event_id OPERATOR(pg_catalog.=) $5::pg_catalog.text) AND ($6::pg_catalog.text IS NULL OR pg_catalog.strpos(d.error, $6::pg_catalog.text) OPERATOR(pg_catalog.>) 0) AND ($7::timestamp with time zone IS NULL OR d.failed_at OPERATOR(pg_catalog.>=) $7::timestamp with time zone) AND ($8::double precision IS NULL OR d.failed_at OPERATOR(pg_catalog.>=) (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs := $8::double precision))) ORDER BY CASE WHEN $9::boolean THEN d.id END, d.id DESC LIMIT $10
+SELECT d.consumer_id, d.id, c.name AS consumer, d.topic, d.record_partition, d.record_offset, d.state, d.attempts, d.event_id, d.error, COALESCE(CASE WHEN d.record_time OPERATOR(pg_catalog.>=) '0001-01-01 00:00:00+00'::timestamp with time zone AND d.record_time OPERATOR(pg_catalog.<) '10000-01-01 00:00:00+00'::timestamp with time zone THEN CAST(extract ('epoch' FROM d.record_time) OPERATOR(pg_catalog.*) 1000000 AS bigint) END, -9223372036854775808)::bigint AS record_micros, COALESCE(CASE WHEN d.failed_at OPERATOR(pg_catalog.>=) '0001-01-01 00:00:00+00'::timestamp with time zone AND d.failed_at OPERATOR(pg_catalog.<) '10000-01-01 00:00:00+00'::timestamp with time zone THEN CAST(extract ('epoch' FROM d.failed_at) OPERATOR(pg_catalog.*) 1000000 AS bigint) END, -9223372036854775808)::bigint AS failed_micros, COALESCE(CASE WHEN d.resolved_at OPERATOR(pg_catalog.>=) '0001-01-01 00:00:00+00'::timestamp with time zone AND d.resolved_at OPERATOR(pg_catalog.<) '10000-01-01 00:00:00+00'::timestamp with time zone THEN CAST(extract ('epoch' FROM d.resolved_at) OPERATOR(pg_catalog.*) 1000000 AS bigint) END, -9223372036854775808)::bigint AS resolved_micros FROM idem.dead_letters d JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) d.consumer_id WHERE d.state OPERATOR(pg_catalog.=) ANY($1::pg_catalog.text[]) AND ($2::pg_catalog.text[] IS NULL OR d.id OPERATOR(pg_catalog.=) ANY($2::pg_catalog.text[]::pg_catalog.uuid[])) AND ($3::bigint IS NULL OR d.consumer_id OPERATOR(pg_catalog.=) $3::bigint) AND ($4::pg_catalog.text IS NULL OR d.topic OPERATOR(pg_catalog.=) $4::pg_catalog.text) AND ($5::pg_catalog.text IS NULL OR d.event_id OPERATOR(pg_catalog.=) $5::pg_catalog.text) AND ($6::pg_catalog.text IS NULL OR pg_catalog.strpos(d.error, $6::pg_catalog.text) OPERATOR(pg_catalog.>) 0) AND ($7::pg_catalog.text IS NULL OR pg_catalog.regexp_replace(pg_catalog."left"(pg_catalog.split_part(d.error, pg_catalog.chr(10), 1), 300), '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]+', '#', 'g') OPERATOR(pg_catalog.=) $7::pg_catalog.text) AND ($8::timestamp with time zone IS NULL OR d.failed_at OPERATOR(pg_catalog.>=) $8::timestamp with time zone) AND ($9::timestamp with time zone IS NULL OR d.failed_at OPERATOR(pg_catalog.<) $9::timestamp with time zone) AND ($10::double precision IS NULL OR d.failed_at OPERATOR(pg_catalog.>=) (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs := $10::double precision))) ORDER BY CASE WHEN $11::boolean THEN d.id END, d.id DESC LIMIT $12
 `
 
 type DeadLetterListParams struct {
@@ -427,7 +493,9 @@ type DeadLetterListParams struct {
 	Topic         *string
 	EventID       *string
 	ErrorPart     *string
+	ErrorShape    *string
 	Since         *time.Time
+	Until         *time.Time
 	MaxAgeSeconds *float64
 	OldestFirst   bool
 	MaxRows       *int32
@@ -452,7 +520,8 @@ type DeadLetterListRow struct {
 // The dead letters that pass all filters, a null filter being none, without the records themselves.
 // Ages count by this server's clock. Times are microseconds, the least number for none or for one that JSON
 // cannot hold. The order is that of the ids, which is the one in which they were
-// stored, as far as the clocks of those who did agree.
+// stored, as far as the clocks of those who did agree. The shape of an error is its first line with # for numbers
+// and UUIDs.
 func (q *Queries) DeadLetterList(ctx context.Context, db DBTX, arg DeadLetterListParams) ([]DeadLetterListRow, error) {
 	rows, err := db.Query(ctx, deadLetterList,
 		arg.States,
@@ -461,7 +530,9 @@ func (q *Queries) DeadLetterList(ctx context.Context, db DBTX, arg DeadLetterLis
 		arg.Topic,
 		arg.EventID,
 		arg.ErrorPart,
+		arg.ErrorShape,
 		arg.Since,
+		arg.Until,
 		arg.MaxAgeSeconds,
 		arg.OldestFirst,
 		arg.MaxRows,

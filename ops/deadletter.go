@@ -65,11 +65,17 @@ type DeadLetterFilter struct {
 	EventID  string
 	Error    string // a part of the error's text, which is case-sensitive
 
+	// ErrorShape is the first line of the error, of 300 characters at most, with # for numbers and UUIDs, as
+	// DeadLetterGroups tells it.
+	ErrorShape string
+
 	// States defaults to AllStates, or to those that PlanReplay and PlanDiscard can change.
 	States []idem.DeadLetterState
 
 	// Since chooses those that failed then or later.
 	Since time.Time
+	// Until chooses those that failed before.
+	Until time.Time
 	// MaxAge chooses those that failed not longer ago, by the clock of the database.
 	MaxAge time.Duration
 
@@ -80,7 +86,7 @@ type DeadLetterFilter struct {
 // Validate finds out what DeadLetters, PlanReplay and PlanDiscard would refuse, without a connection.
 // Errors wrap ErrInvalid.
 func (f DeadLetterFilter) Validate() error {
-	for _, text := range []struct{ field, value string }{{"consumer", f.Consumer}, {"topic", f.Topic}, {"event id", f.EventID}, {"error", f.Error}} {
+	for _, text := range []struct{ field, value string }{{"consumer", f.Consumer}, {"topic", f.Topic}, {"event id", f.EventID}, {"error", f.Error}, {"error's shape", f.ErrorShape}} {
 		if !utf8.ValidString(text.value) || strings.ContainsRune(text.value, 0) {
 			return invalid("the %s of the filter is not UTF-8 without NUL bytes", text.field)
 		}
@@ -102,17 +108,21 @@ func (f DeadLetterFilter) Validate() error {
 
 // isEmpty reports whether the filter chooses all; a limit chooses nothing by itself.
 func (f DeadLetterFilter) isEmpty() bool {
-	return f.Consumer == "" && f.Topic == "" && f.EventID == "" && f.Error == "" && f.States == nil && f.Since.IsZero() && f.MaxAge == 0
+	return f.Consumer == "" && f.Topic == "" && f.EventID == "" && f.Error == "" && f.ErrorShape == "" && f.States == nil &&
+		f.Since.IsZero() && f.Until.IsZero() && f.MaxAge == 0
 }
 
 // params are the filter as the query takes it, but for the consumer.
 func (f DeadLetterFilter) params() db.DeadLetterListParams {
-	p := db.DeadLetterListParams{Topic: unlessEmpty(f.Topic), EventID: unlessEmpty(f.EventID), ErrorPart: unlessEmpty(f.Error)}
+	p := db.DeadLetterListParams{Topic: unlessEmpty(f.Topic), EventID: unlessEmpty(f.EventID), ErrorPart: unlessEmpty(f.Error), ErrorShape: unlessEmpty(f.ErrorShape)}
 	for _, state := range f.States {
 		p.States = append(p.States, string(state))
 	}
 	if !f.Since.IsZero() {
 		p.Since = &f.Since
+	}
+	if !f.Until.IsZero() {
+		p.Until = &f.Until
 	}
 	if f.MaxAge > 0 {
 		seconds := f.MaxAge.Seconds()
@@ -147,17 +157,25 @@ func (c *Client) DeadLetters(ctx context.Context, f DeadLetterFilter) ([]DeadLet
 
 // filtered lists what a valid filter with states chooses.
 func (c *Client) filtered(ctx context.Context, f DeadLetterFilter, oldestFirst bool) ([]DeadLetter, error) {
-	p := f.params()
-	p.OldestFirst = oldestFirst
-	if f.Consumer != "" {
-		consumer, err := c.consumer(ctx, f.Consumer)
-		if err != nil {
-			return nil, err
-		}
-		p.ConsumerID = &consumer.id
+	p, err := c.paramsOf(ctx, f)
+	if err != nil {
+		return nil, err
 	}
+	p.OldestFirst = oldestFirst
 
 	return c.list(ctx, p)
+}
+
+// paramsOf are a valid filter with states as the query takes it.
+func (c *Client) paramsOf(ctx context.Context, f DeadLetterFilter) (db.DeadLetterListParams, error) {
+	p := f.params()
+	if f.Consumer == "" {
+		return p, nil
+	}
+	consumer, err := c.consumer(ctx, f.Consumer)
+	p.ConsumerID = &consumer.id
+
+	return p, err
 }
 
 func (c *Client) list(ctx context.Context, p db.DeadLetterListParams) ([]DeadLetter, error) {

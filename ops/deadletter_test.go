@@ -61,3 +61,44 @@ func TestNothingIsChosenByNothing(t *testing.T) {
 		}
 	}
 }
+
+// Errors that differ in their numbers alone are of one shape, which chooses them all, and no others.
+func TestDeadLettersAreGroupedByTheShapesOfTheirErrors(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for i, text := range []string{
+		"order 4711: no stock\nat line 3", "order 12: no stock", "customer 0199c2a4-1234-7abc-8def-0123456789ab is unknown", "order: no stock",
+	} {
+		_, err := b.guard.Unfenced(partition).StoreDeadLetter(t.Context(), idem.DeadLetter{
+			State: idem.DeadLetterOpen, Partition: partition, Offset: int64(i), EventID: text, Error: text,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.exec(t, `UPDATE idem.dead_letters SET failed_at = TIMESTAMPTZ '2026-01-01 00:00:00+00' + (record_offset OPERATOR(pg_catalog.*) INTERVAL '1 hour')`)
+	b.exec(t, `UPDATE idem.dead_letters SET state = 'replay' WHERE record_offset OPERATOR(pg_catalog.=) 1`)
+
+	groups, total, err := b.client.DeadLetterGroups(t.Context(), ops.DeadLetterFilter{Limit: 2})
+	if err != nil || total != 4 || len(groups) != 2 || groups[0].ErrorShape != "order #: no stock" || groups[0].DeadLetters != 2 || groups[0].Open != 1 ||
+		groups[1].ErrorShape != "customer # is unknown" {
+		t.Fatal(groups, total, err)
+	}
+	filter := ops.DeadLetterFilter{Consumer: "orders", ErrorShape: groups[0].ErrorShape}
+	plan, err := b.client.PlanDiscard(t.Context(), ops.DeadLetterChoice{Filter: filter})
+	if err != nil || len(plan.DeadLetters) != 2 || plan.DeadLetters[0].Offset != 0 || plan.DeadLetters[1].Offset != 1 {
+		t.Error(plan, err)
+	}
+	filter.Until = *groups[0].LastFailed
+	if plan, err = b.client.PlanDiscard(t.Context(), ops.DeadLetterChoice{Filter: filter}); err != nil || len(plan.DeadLetters) != 1 {
+		t.Error(plan, err)
+	}
+	if _, total, err = b.client.DeadLetterGroups(t.Context(), filter); err != nil || total != 1 {
+		t.Error(total, err)
+	}
+
+	counts, err := b.client.DeadLetterCounts(t.Context())
+	if want := (ops.DeadLetterCount{Consumer: "orders", Open: 3, Unresolved: 4}); err != nil || len(counts) != 1 || counts[0] != want {
+		t.Error(counts, err)
+	}
+}

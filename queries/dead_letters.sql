@@ -141,7 +141,8 @@ WHERE consumer_id = @consumer_id AND id = @id AND state = 'replay';
 -- The dead letters that pass all filters, a null filter being none, without the records themselves.
 -- Ages count by this server's clock. Times are microseconds, the least number for none or for one that JSON
 -- cannot hold. The order is that of the ids, which is the one in which they were
--- stored, as far as the clocks of those who did agree.
+-- stored, as far as the clocks of those who did agree. The shape of an error is its first line with # for numbers
+-- and UUIDs.
 SELECT d.consumer_id, d.id, c.name AS consumer, d.topic, d.record_partition, d.record_offset, d.state, d.attempts, d.event_id, d.error,
        coalesce(CASE WHEN d.record_time >= timestamptz '0001-01-01 00:00:00+00' AND d.record_time < timestamptz '10000-01-01 00:00:00+00'
        THEN (extract(epoch FROM d.record_time) * 1000000)::bigint END, -9223372036854775808)::bigint AS record_micros,
@@ -156,7 +157,9 @@ WHERE d.state = ANY (@states::text[])
   AND (sqlc.narg(topic)::text IS NULL OR d.topic = sqlc.narg(topic)::text)
   AND (sqlc.narg(event_id)::text IS NULL OR d.event_id = sqlc.narg(event_id)::text)
   AND (sqlc.narg(error_part)::text IS NULL OR strpos(d.error, sqlc.narg(error_part)::text) > 0)
+  AND (sqlc.narg(error_shape)::text IS NULL OR regexp_replace(left(split_part(d.error, chr(10), 1), 300), '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]+', '#', 'g') = sqlc.narg(error_shape)::text)
   AND (sqlc.narg(since)::timestamptz IS NULL OR d.failed_at >= sqlc.narg(since)::timestamptz)
+  AND (sqlc.narg(until)::timestamptz IS NULL OR d.failed_at < sqlc.narg(until)::timestamptz)
   AND (sqlc.narg(max_age_seconds)::float8 IS NULL
        OR d.failed_at >= now() - make_interval(secs => sqlc.narg(max_age_seconds)::float8))
 ORDER BY CASE WHEN @oldest_first::boolean THEN d.id END, d.id DESC
@@ -264,6 +267,32 @@ ORDER BY c.name;
 SELECT count(*) FROM (
     SELECT FROM idem.dead_letters d WHERE d.consumer_id = @consumer_id AND d.state IN ('open', 'parked', 'replay')
     LIMIT @most::integer) u;
+
+-- name: DeadLetterGroups :many
+-- How many dead letters pass the filters of DeadLetterList, for each shape of their errors, and in all. Times as
+-- there.
+SELECT l.shape::text AS error_shape, count(*) AS dead_letters, count(*) FILTER (WHERE l.state = 'open') AS open, (sum(count(*)) OVER ())::bigint AS total,
+       coalesce(CASE WHEN min(l.failed_at) >= timestamptz '0001-01-01 00:00:00+00' AND min(l.failed_at) < timestamptz '10000-01-01 00:00:00+00'
+       THEN (extract(epoch FROM min(l.failed_at)) * 1000000)::bigint END, -9223372036854775808)::bigint AS first_micros,
+       coalesce(CASE WHEN max(l.failed_at) >= timestamptz '0001-01-01 00:00:00+00' AND max(l.failed_at) < timestamptz '10000-01-01 00:00:00+00'
+       THEN (extract(epoch FROM max(l.failed_at)) * 1000000)::bigint END, -9223372036854775808)::bigint AS last_micros
+FROM (
+    SELECT d.state, d.failed_at, regexp_replace(left(split_part(d.error, chr(10), 1), 300), '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]+', '#', 'g') AS shape
+    FROM idem.dead_letters d
+    WHERE d.state = ANY (@states::text[])
+      AND (sqlc.narg(consumer_id)::bigint IS NULL OR d.consumer_id = sqlc.narg(consumer_id)::bigint)
+      AND (sqlc.narg(topic)::text IS NULL OR d.topic = sqlc.narg(topic)::text)
+      AND (sqlc.narg(event_id)::text IS NULL OR d.event_id = sqlc.narg(event_id)::text)
+      AND (sqlc.narg(error_part)::text IS NULL OR strpos(d.error, sqlc.narg(error_part)::text) > 0)
+      AND (sqlc.narg(since)::timestamptz IS NULL OR d.failed_at >= sqlc.narg(since)::timestamptz)
+      AND (sqlc.narg(until)::timestamptz IS NULL OR d.failed_at < sqlc.narg(until)::timestamptz)
+      AND (sqlc.narg(max_age_seconds)::float8 IS NULL
+           OR d.failed_at >= now() - make_interval(secs => sqlc.narg(max_age_seconds)::float8))
+) l
+WHERE sqlc.narg(error_shape)::text IS NULL OR l.shape = sqlc.narg(error_shape)::text
+GROUP BY l.shape
+ORDER BY count(*) DESC, l.shape
+LIMIT sqlc.narg(max_rows);
 
 -- name: DeadLetterDeleteResolved :execrows
 -- Deletes dead letters that were resolved longer ago than their consumer's retention, a limited number
