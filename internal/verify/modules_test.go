@@ -22,6 +22,21 @@ var pgx = []string{
 	"golang.org/x/text",
 }
 
+// ofOps is what comes with package ops.
+var ofOps = []string{
+	"github.com/google/uuid",
+	"github.com/jackc/pgpassfile",
+	"github.com/jackc/pgservicefile",
+	"github.com/jackc/pgx/v5",
+	"github.com/jackc/puddle/v2",
+	"github.com/mfridman/interpolate",
+	"github.com/pressly/goose/v3",
+	"github.com/sethvargo/go-retry",
+	"go.uber.org/multierr",
+	"golang.org/x/sync",
+	"golang.org/x/text",
+}
+
 // inherited are the modules that a service which imports a package of ours inherits.
 var inherited = map[string][]string{
 	"./idem":            pgx,
@@ -85,19 +100,8 @@ var inherited = map[string][]string{
 		"golang.org/x/sync",
 		"golang.org/x/text",
 	},
-	"./ops": {
-		"github.com/google/uuid",
-		"github.com/jackc/pgpassfile",
-		"github.com/jackc/pgservicefile",
-		"github.com/jackc/pgx/v5",
-		"github.com/jackc/puddle/v2",
-		"github.com/mfridman/interpolate",
-		"github.com/pressly/goose/v3",
-		"github.com/sethvargo/go-retry",
-		"go.uber.org/multierr",
-		"golang.org/x/sync",
-		"golang.org/x/text",
-	},
+	"./ops":     ofOps,
+	"./console": ofOps,
 }
 
 // origin is a template of "go list" for where a package comes from: its module, or "testing"
@@ -106,7 +110,7 @@ const origin = `{{if not .Standard}}{{.Module.Path}}{{else if eq .ImportPath "te
 
 // TestImports keeps out what services are not to inherit: idem knows PostgreSQL only, consume and the
 // engine no Kafka client, kafkaadapter and franzadapter one each, idemotel no SDK of OpenTelemetry, and none of them migrations or tests. ops knows migrations, and no
-// Kafka.
+// Kafka; the console is made of ops and the standard library.
 func TestImports(t *testing.T) {
 	t.Parallel()
 	for name, allowed := range inherited {
@@ -129,7 +133,7 @@ func TestImports(t *testing.T) {
 var rooms = [][]string{
 	{"schema", "db", "idem", "consume", "internal/engine", "kafkaadapter"},
 	{"schema", "db", "idem", "consume", "health"},
-	{"schema", "schema/migrate", "db", "idem", "ops", "cmd/idemctl"},
+	{"schema", "schema/migrate", "db", "idem", "ops", "console", "cmd/idemctl"},
 	{"schema", "schema/migrate", "db", "idem", "consume", "internal/engine", "ops", "idem/idemtest"},
 }
 

@@ -38,6 +38,7 @@ const rootExample = `  export IDEM_DATABASE_URL=postgres://me@db.example.com/sho
   idemctl migrate up                             create the tables
   idemctl status                                 what they hold
   idemctl doctor                                 what is wrong, and what to do
+  idemctl console                                all of this as a web page
   idemctl show 4711 --consumer orders            was this event processed?
   idemctl explain 4711                           what became of it?
   idemctl forget 4711 --consumer orders          let it be processed again when it is delivered again
@@ -75,6 +76,7 @@ func newRoot(a *app) *cobra.Command {
 		newMigrate(a),
 		newStatus(a),
 		newDoctor(a),
+		newConsole(a),
 		newShow(a),
 		newExplain(a),
 		newMark(a),

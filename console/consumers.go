@@ -1,0 +1,105 @@
+package console
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/nova-events/idempotent-consumer/ops"
+)
+
+type consumersData struct{ List []ops.Consumer }
+
+func (c *console) consumers(w http.ResponseWriter, r *http.Request) error {
+	all, err := c.Client.Consumers(r.Context())
+	if err != nil {
+		return err
+	}
+
+	return c.show(w, r, "consumers", consumersData{List: all})
+}
+
+type consumerData struct {
+	ops.Consumer
+
+	Partitions  int
+	DeadLetters ops.DeadLetterCount
+}
+
+func (c *console) consumer(w http.ResponseWriter, r *http.Request) error {
+	one, err := c.Client.Consumer(r.Context(), r.Form.Get("name"))
+	if err != nil {
+		return err
+	}
+	d := consumerData{Consumer: one}
+	checkpoints, err := c.Client.Checkpoints(r.Context(), one.Name, "")
+	if err != nil {
+		return err
+	}
+	d.Partitions = len(checkpoints)
+	counts, err := c.Client.DeadLetterCounts(r.Context())
+	if err != nil {
+		return err
+	}
+	for _, count := range counts {
+		if count.Consumer == one.Name {
+			d.DeadLetters = count
+		}
+	}
+
+	return c.show(w, r, "consumer", d)
+}
+
+// retentionData is a change of the retention, with what the form said.
+type retentionData struct {
+	ops.RetentionPlan
+
+	Amount, Unit string
+}
+
+// planRetention asks whether the retention is to be changed, and says what that does.
+func (c *console) planRetention(w http.ResponseWriter, r *http.Request) error {
+	retention, err := parseRetention(r.Form)
+	if err != nil {
+		return err
+	}
+	plan, err := c.Client.PlanRetention(r.Context(), r.Form.Get("name"), retention)
+	if err != nil {
+		return err
+	}
+
+	return c.show(w, r, "retention", retentionData{RetentionPlan: plan, Amount: r.Form.Get("amount"), Unit: r.Form.Get("unit")})
+}
+
+func (c *console) setRetention(w http.ResponseWriter, r *http.Request) error {
+	form := r.PostForm
+	retention, err := parseRetention(form)
+	if err != nil {
+		return err
+	}
+	name := form.Get("name")
+	change := []any{"consumer", name, "retention", retention}
+	err = c.logged(r, "set the retention", change, func() ([]any, error) {
+		return nil, c.Client.SetRetention(r.Context(), ops.RetentionPlan{Consumer: name, Retention: ops.Seconds(retention)})
+	})
+	if err != nil {
+		return err
+	}
+	seeOther(w, "consumer?"+url.Values{"name": {name}}.Encode())
+
+	return nil
+}
+
+// units are those that a form offers.
+var units = map[string]time.Duration{"hours": time.Hour, "days": 24 * time.Hour}
+
+func parseRetention(form url.Values) (time.Duration, error) {
+	unit, ok := units[form.Get("unit")]
+	amount, err := strconv.ParseInt(form.Get("amount"), 10, 32)
+	if !ok || err != nil || amount < 1 || amount > 100*366*24 {
+		return 0, badForm("the retention is not a number of hours or days, up to a hundred years")
+	}
+
+	return time.Duration(amount) * unit, nil
+}
