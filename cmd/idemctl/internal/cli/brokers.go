@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nova-events/idempotent-consumer/cmd/idemctl/internal/kafkafacts"
+	"github.com/nova-events/idempotent-consumer/internal/kafkafacts"
 )
 
 func brokersFlag(command *cobra.Command, brokers *string, usage string) {

@@ -14,8 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nova-events/idempotent-consumer/cmd/idemctl/internal/kafkafacts"
 	"github.com/nova-events/idempotent-consumer/console"
+	"github.com/nova-events/idempotent-consumer/internal/kafkafacts"
 	"github.com/nova-events/idempotent-consumer/ops"
 )
 

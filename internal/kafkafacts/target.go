@@ -115,7 +115,7 @@ func encryption(wanted bool, values url.Values) (*tls.Config, error) {
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if ca != "" {
-		pem, err := os.ReadFile(ca) //nolint:gosec // The user names it.
+		pem, err := os.ReadFile(ca)
 		if err != nil {
 			return nil, err
 		}
