@@ -11,7 +11,7 @@ import (
 
 const (
 	pollInterval  = 2 * time.Second
-	kafkaInterval = 15 * time.Second
+	kafkaInterval = 10 * time.Second
 	kafkaTimeout  = 5 * time.Second
 
 	// maxViewers is how many pages are told what moves, at a time.

@@ -100,6 +100,7 @@ func TestRates(t *testing.T) {
 		t.Fatalf("%+v", s)
 	}
 	p.samples[0].at = p.samples[0].at.Add(-10 * time.Second)
+	p.asked = time.Time{}
 	exec(`UPDATE idem.checkpoints SET next_offset = next_offset OPERATOR(pg_catalog.+) 200 WHERE partition OPERATOR(pg_catalog.=) 0`)
 	exec(`INSERT INTO idem.checkpoints (consumer_id, topic, partition, next_offset) VALUES (idem.consumer_id('orders'), 'orders', 2, 1000000)`)
 	s := p.read(t.Context())

@@ -60,7 +60,7 @@ func TestPayloadsAreHidden(t *testing.T) {
 	})
 	b.store(t, "refused")
 	page := "/deadletter?id=" + b.firstID(t)
-	b.get(t, page).want(t, http.StatusOK, "hidden", "trace", "event-0", "15 B").lacks(t, "4111", "key-0", "secret-header")
+	b.get(t, page).want(t, http.StatusOK, "15 B, hidden", "trace", "event-0").lacks(t, "4111", "key-0", "secret-header")
 	b.get(t, page, header("X-Payloads", "1")).want(t, http.StatusOK, "&#34;card&#34;: &#34;4111&#34;", "key-0", "secret-header")
 }
 

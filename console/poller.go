@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -88,7 +89,7 @@ type poller struct {
 	samples []sample // the latest last
 	rates   map[string][]float64
 
-	ends    map[string]ops.TopicFacts
+	lags    map[place]int64
 	asked   time.Time // Kafka, for them
 	problem string    // of the last time
 }
@@ -160,7 +161,10 @@ func (p *poller) partitions(at time.Time, checkpoints []ops.Checkpoint) []partit
 	for i, checkpoint := range checkpoints {
 		where := place{checkpoint.Consumer, checkpoint.Topic, checkpoint.Partition}
 		latest.offsets[where] = checkpoint.NextOffset
-		list[i] = partitionNow{Checkpoint: checkpoint, Rate: p.rate(where, checkpoint.NextOffset, at), Lag: p.lag(checkpoint)}
+		list[i] = partitionNow{Checkpoint: checkpoint, Rate: p.rate(where, checkpoint.NextOffset, at)}
+		if lag, ok := p.lags[where]; ok {
+			list[i].Lag = &lag
+		}
 	}
 	p.samples = append(p.samples, latest)
 	p.samples = p.samples[max(0, len(p.samples)-smoothing):]
@@ -181,16 +185,6 @@ func (p *poller) rate(where place, offset int64, at time.Time) *float64 {
 	return nil
 }
 
-func (p *poller) lag(checkpoint ops.Checkpoint) *int64 {
-	facts, ok := p.ends[checkpoint.Topic].Partitions[checkpoint.Partition]
-	if !ok || facts.Err != nil {
-		return nil
-	}
-	lag := max(0, facts.End-checkpoint.NextOffset)
-
-	return &lag
-}
-
 // remember adds the consumers' rates to those before.
 func (p *poller) remember(consumers []consumerNow) {
 	rates := make(map[string][]float64, len(consumers))
@@ -206,22 +200,27 @@ func (p *poller) remember(consumers []consumerNow) {
 	p.rates = rates
 }
 
-// askKafka asks for the ends of the logs, now and then. In between, lag is as of then.
+// askKafka asks for the ends of the logs, now and then. In between, lag is as of then: checkpoints go on and ends would
+// not.
 func (p *poller) askKafka(ctx context.Context, checkpoints []ops.Checkpoint) {
 	if p.kafka == nil || time.Since(p.asked) < kafkaInterval {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, kafkaTimeout)
 	defer cancel()
-	var topics []string
-	for i, checkpoint := range checkpoints {
-		if i == 0 || checkpoint.Topic != checkpoints[i-1].Topic {
-			topics = append(topics, checkpoint.Topic)
-		}
+	topics := map[string]struct{}{}
+	for _, checkpoint := range checkpoints {
+		topics[checkpoint.Topic] = struct{}{}
 	}
-	facts, err := p.kafka(ctx, nil, topics)
-	p.asked, p.ends, p.problem = time.Now(), facts.Topics, ""
+	facts, err := p.kafka(ctx, nil, slices.Sorted(maps.Keys(topics)))
+	p.asked, p.lags, p.problem = time.Now(), map[place]int64{}, ""
 	if err != nil {
 		p.problem = err.Error()
+	}
+	for _, checkpoint := range checkpoints {
+		partition, ok := facts.Topics[checkpoint.Topic].Partitions[checkpoint.Partition]
+		if ok && partition.Err == nil {
+			p.lags[place{checkpoint.Consumer, checkpoint.Topic, checkpoint.Partition}] = max(0, partition.End-checkpoint.NextOffset)
+		}
 	}
 }
