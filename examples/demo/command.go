@@ -29,6 +29,9 @@ PostgreSQL are compared with what was sent.
 With --failover nobody is killed but PostgreSQL: the naive and the guarded consumer work on a
 primary that dies with its last commits unreplicated, and go on with its standby.
 
+With --console two consumers work until Ctrl-C, one of which refuses some payments, and a web page shows
+what they do. --events is not heeded.
+
 PostgreSQL and the broker are started for the demo and removed after it. Of servers of your
 own it uses only what it creates itself, and removes that: schemas, a topic and groups whose
 names begin with idem_demo.
@@ -40,6 +43,7 @@ demo could not be carried out.`
   demo --broker kafka                  with a temporary Apache Kafka (needs Java and Maven)
   demo --events 200000 --json          more events; the last line of stdout is JSON
   demo --keep                          look at the tables afterwards
+  demo --console                       look at consumers at work in the browser
   demo --failover                      the primary is lost, and its standby lacks the last commits
   demo --brokers localhost:9092 --dsn postgres://me@localhost/test`
 )
@@ -57,6 +61,7 @@ type settings struct {
 	seed       uint64
 	json       bool
 	failover   bool
+	console    bool
 	keepTables bool
 
 	breakGuard bool // for a test
@@ -95,6 +100,7 @@ func newCommand(out, messages io.Writer) *cobra.Command {
 	flags.IntVar(&s.batch, "batch", 500, "most payments in a transaction of the consumer with batches")
 	flags.Uint64Var(&s.seed, "seed", uint64(rand.Uint32()), "number that determines the stream and who is killed (default: random)") //nolint:gosec // Not a secret.
 	flags.BoolVar(&s.failover, "failover", false, "let the primary die with its last commits unreplicated")
+	flags.BoolVar(&s.console, "console", false, "serve the console, a web page, while two consumers work")
 	flags.BoolVar(&s.keepTables, "keep", false, "keep the tables for a look at them; PostgreSQL goes on until Ctrl-C")
 	flags.BoolVar(&s.json, "json", false, "end stdout with one line of JSON instead of the table")
 	flags.Lookup("seed").DefValue = "0"
@@ -112,6 +118,8 @@ func (s settings) validate() error {
 		return fmt.Errorf("%w: --partitions must be between 1 and 1,000", errUsage)
 	case s.batch < 1 || s.batch > 10_000:
 		return fmt.Errorf("%w: --batch must be between 1 and 10,000", errUsage)
+	case s.console && (s.failover || s.keepTables || s.json):
+		return fmt.Errorf("%w: --console goes on until Ctrl-C and ends without a report: leave --failover, --keep and --json out", errUsage)
 	case s.failover && s.keepTables:
 		return fmt.Errorf("%w: --failover replaces its PostgreSQL, so there is nothing to keep: leave --keep out", errUsage)
 	case s.failover && s.dsn != "":

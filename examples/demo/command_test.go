@@ -13,6 +13,7 @@ func TestWrongUsage(t *testing.T) {
 		{"--broker", "pulsar"}, {"--events", "0"}, {"--events", "-1"}, {"--partitions", "0"}, {"--partitions", "1001"},
 		{"--failover", "--dsn", "postgres://localhost/test"},
 		{"--failover", "--keep"},
+		{"--console", "--failover"},
 	} {
 		command := newCommand(&bytes.Buffer{}, &bytes.Buffer{})
 		command.SetArgs(args)

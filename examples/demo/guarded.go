@@ -21,15 +21,6 @@ func consumeGuarded(ctx context.Context, j job, pool *pgxpool.Pool, log *slog.Lo
 	if err != nil {
 		return fmt.Errorf("make the guard: %w", err)
 	}
-	source := kafkaadapter.Config{
-		Brokers:        j.Brokers,
-		Group:          j.Group,
-		Topics:         []string{j.Topic},
-		SessionTimeout: j.SessionTimeout,
-		// The in-process broker misses a consumer that was killed while it first joined only
-		// when this has passed.
-		RebalanceTimeout: j.SessionTimeout,
-	}
 	config := consume.Config{
 		Logger:         log,
 		CommitInterval: pollInterval, // So that the progress is seen.
@@ -45,12 +36,25 @@ func consumeGuarded(ctx context.Context, j job, pool *pgxpool.Pool, log *slog.Lo
 	if j.BreakGuard {
 		config.EventID = func(consume.Record) (string, error) { return uuid.NewString(), nil }
 	}
-	consumer, err := kafkaadapter.New(guard, source, config)
+	consumer, err := kafkaadapter.New(guard, j.source(), config)
 	if err != nil {
 		return fmt.Errorf("make the consumer: %w", err)
 	}
 
 	return consumer.Run(ctx)
+}
+
+// source is where the consumers behind the guard read.
+func (j job) source() kafkaadapter.Config {
+	return kafkaadapter.Config{
+		Brokers:        j.Brokers,
+		Group:          j.Group,
+		Topics:         []string{j.Topic},
+		SessionTimeout: j.SessionTimeout,
+		// The in-process broker misses a consumer that was killed while it first joined only
+		// when this has passed.
+		RebalanceTimeout: j.SessionTimeout,
+	}
 }
 
 // tellRewinds tells the demo, line by line, that PostgreSQL has lost commits and where the consumer

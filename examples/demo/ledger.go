@@ -20,9 +20,9 @@ func applyBatch(ctx context.Context, tx pgx.Tx, messages []consume.Message) erro
 		partitions, offsets = make([]int32, len(messages)), make([]int64, len(messages))
 	)
 	for i, m := range messages {
-		var p payment
-		if err := json.Unmarshal(m.Value, &p); err != nil {
-			return &idem.EventError{Index: i, Err: fmt.Errorf("decode the payment at offset %d of partition %d: %w", m.Offset, m.Partition, err)}
+		p, err := decode(m.Record)
+		if err != nil {
+			return &idem.EventError{Index: i, Err: err}
 		}
 		ids[i], accounts[i], cents[i], partitions[i], offsets[i] = eventID(m.Record), p.Account, p.Cents, m.Partition, m.Offset
 	}
@@ -44,9 +44,9 @@ func applyBatch(ctx context.Context, tx pgx.Tx, messages []consume.Message) erro
 // apply is the business logic of the naive and of the guarded consumer: it changes the balance of the account and
 // writes down why.
 func apply(ctx context.Context, tx pgx.Tx, m consume.Record) error {
-	var p payment
-	if err := json.Unmarshal(m.Value, &p); err != nil {
-		return fmt.Errorf("decode the payment at offset %d of partition %d: %w", m.Offset, m.Partition, err)
+	p, err := decode(m)
+	if err != nil {
+		return err
 	}
 	batch := &pgx.Batch{}
 	batch.Queue(`UPDATE accounts SET balance = balance + $1 WHERE id = $2`, p.Cents, p.Account)
@@ -57,6 +57,14 @@ func apply(ctx context.Context, tx pgx.Tx, m consume.Record) error {
 	}
 
 	return nil
+}
+
+func decode(r consume.Record) (p payment, err error) {
+	if err := json.Unmarshal(r.Value, &p); err != nil {
+		return p, fmt.Errorf("decode the payment at offset %d of partition %d: %w", r.Offset, r.Partition, err)
+	}
+
+	return p, nil
 }
 
 func eventID(r consume.Record) string { return consume.HeaderCarrier(r.Headers).Get(eventIDHeader) }

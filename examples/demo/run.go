@@ -33,6 +33,9 @@ func run(ctx context.Context, s settings, out, messages io.Writer) (err error) {
 
 	d := demo{settings: s, servers: servers, topic: topic, sent: newStream(s.seed, s.events), messages: messages}
 	r := report{Broker: servers.broker, Postgres: servers.postgres, Events: int64(s.events), Seed: s.seed, Batch: s.batch}
+	if s.console {
+		return d.showConsole(ctx)
+	}
 	if s.failover {
 		f := failoverReport{report: r}
 		if err := d.failOver(ctx, &f); err != nil {

@@ -78,9 +78,12 @@ func (j job) consume(ctx context.Context) error {
 	}
 	defer pool.Close()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	if j.Consumer == naiveConsumer {
+	switch j.Consumer {
+	case naiveConsumer:
 		return consumeNaively(ctx, j, pool, log)
+	case paymentsConsumer, statementsConsumer:
+		return consumeForConsole(ctx, j, pool, log)
+	default:
+		return consumeGuarded(ctx, j, pool, log)
 	}
-
-	return consumeGuarded(ctx, j, pool, log)
 }
