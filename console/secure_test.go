@@ -38,7 +38,7 @@ func TestRequestsOfOtherSitesAreRefused(t *testing.T) {
 		"a form, said so":     {http.StatusForbidden, b.post(t, "/deadletters-discard", plan, header("Sec-Fetch-Site", "cross-site"))},
 		"a form without site": {http.StatusForbidden, b.post(t, "/deadletters-discard", plan, header("Origin", "null"))},
 		"another port":        {http.StatusForbidden, b.post(t, "/deadletters-discard", plan, header("Sec-Fetch-Site", "same-site"))},
-		"a stream":            {http.StatusForbidden, b.get(t, "/live?view=overview", header("Sec-Fetch-Site", "cross-site"), header("Sec-Fetch-Mode", "cors"))},
+		"a part of its page":  {http.StatusForbidden, b.get(t, "/deadletters", header("Sec-Fetch-Site", "cross-site"), header("Sec-Fetch-Mode", "cors"))},
 		"rebinding":           {http.StatusMisdirectedRequest, b.get(t, "/", host("evil.example"))},
 		"rebinding, a form":   {http.StatusMisdirectedRequest, b.post(t, "/deadletters-discard", plan, host("evil.example:80"), header("Origin", "http://evil.example:80"))},
 		"a number":            {http.StatusMisdirectedRequest, b.get(t, "/", host("0.0.0.0"))},

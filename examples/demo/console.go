@@ -29,7 +29,7 @@ const (
 
 const (
 	paymentsEach   = time.Second // how often payments are produced, for the console
-	paymentsAtOnce = 300
+	paymentsAtOnce = 100
 	killEach       = 20 * time.Second
 )
 
