@@ -14,6 +14,9 @@ const (
 	kafkaInterval = 10 * time.Second
 	kafkaTimeout  = 5 * time.Second
 
+	// remembered is how long rates are, once nobody looks.
+	remembered = 30 * time.Second
+
 	// maxViewers is how many pages are told what moves, at a time.
 	maxViewers = 64
 )
@@ -27,18 +30,29 @@ type live struct {
 
 	mu      sync.Mutex
 	viewers map[chan *snapshot]struct{}
-	stop    context.CancelFunc // of the poller of these viewers
-	latest  *snapshot          // of it; nil: none yet
+	latest  *snapshot
+	stop    context.CancelFunc // ends the polling for these viewers
+	ended   chan struct{}      // closed when it has ended
+	poller  *poller            // of whoever polls
 }
 
 func newLive(config Config) *live {
 	return &live{client: config.Client, kafka: config.Kafka, log: config.Logger, interval: pollInterval, viewers: map[chan *snapshot]struct{}{}}
 }
 
+// fresh is the latest snapshot, or nil if it is old. The caller holds the lock.
+func (l *live) fresh() *snapshot {
+	if l.latest == nil || time.Since(l.latest.At) > 2*l.interval {
+		return nil
+	}
+
+	return l.latest
+}
+
 // now returns what the viewers are told, or without any, what the tables say now.
 func (l *live) now(ctx context.Context) *snapshot {
 	l.mu.Lock()
-	latest := l.latest
+	latest := l.fresh()
 	l.mu.Unlock()
 	if latest != nil {
 		return latest
@@ -57,13 +71,21 @@ func (l *live) join(ctx context.Context) (viewer chan *snapshot, ok bool) {
 	}
 	viewer = make(chan *snapshot, 1)
 	l.viewers[viewer] = struct{}{}
-	if l.latest != nil {
-		viewer <- l.latest
+	if latest := l.fresh(); latest != nil {
+		viewer <- latest
 	}
 	if len(l.viewers) == 1 {
 		// The first viewer may leave before the others do.
 		ctx, l.stop = context.WithCancel(context.WithoutCancel(ctx))
-		go l.poll(ctx)
+		before, ended := l.ended, make(chan struct{})
+		l.ended = ended
+		go func() {
+			defer close(ended)
+			if before != nil {
+				<-before
+			}
+			l.poll(ctx)
+		}()
 	}
 
 	return viewer, true
@@ -75,17 +97,19 @@ func (l *live) leave(viewer chan *snapshot) {
 	delete(l.viewers, viewer)
 	if len(l.viewers) == 0 {
 		l.stop()
-		l.latest = nil
 	}
 }
 
-// poll tells the viewers what it reads, until they have left.
+// poll tells the viewers what it reads, until they have left. It goes on with the rates of those who left a moment
+// ago, who may have gone to another page.
 func (l *live) poll(ctx context.Context) {
-	p := poller{live: l}
+	if l.poller == nil || l.poller.age() > remembered {
+		l.poller = &poller{live: l}
+	}
 	tick := time.NewTicker(l.interval)
 	defer tick.Stop()
 	for {
-		s := p.read(ctx)
+		s := l.poller.read(ctx)
 		if s.Err != nil && ctx.Err() == nil {
 			l.log.ErrorContext(ctx, "console: PostgreSQL could not be asked", "error", s.Err)
 		}
@@ -103,7 +127,7 @@ func (l *live) tell(ctx context.Context, s *snapshot) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if ctx.Err() != nil {
-		return // Those who are there now have another poller.
+		return // Those who are there now have another one who polls.
 	}
 	l.latest = s
 	for viewer := range l.viewers {

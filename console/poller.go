@@ -94,6 +94,15 @@ type poller struct {
 	problem string    // of the last time
 }
 
+// age is since when it has read nothing.
+func (p *poller) age() time.Duration {
+	if len(p.samples) == 0 {
+		return 0
+	}
+
+	return time.Since(p.samples[len(p.samples)-1].at)
+}
+
 // read reads the next snapshot.
 func (p *poller) read(ctx context.Context) *snapshot {
 	s := &snapshot{At: time.Now().UTC()}

@@ -76,6 +76,8 @@ func TestDemo(t *testing.T) {
 	if *screenshots != "" {
 		b.run(chromedp.Sleep(50 * time.Second)) // For something to be drawn.
 	}
+	b.open(url)
+	b.sees("Live", "/s")
 	b.shot("console-overview", 700)
 	b.scheme("dark")
 	b.shot("console-dark", 700)
