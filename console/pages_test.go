@@ -26,6 +26,11 @@ func TestPages(t *testing.T) {
 	b.get(t, "/deadletters?shape=order+%23:+no+stock").want(t, http.StatusOK, "The newest 2 of 2")
 	b.get(t, "/deadletters?state=replayed").want(t, http.StatusOK, "None.")
 	b.get(t, "/deadletters?since=2020-01-01T00:00&until=2020-01-02T00:00:00").want(t, http.StatusOK, "None.")
+	b.get(t, "/event").want(t, http.StatusOK, "What became of an event").lacks(t, "<ol")
+	b.get(t, "/event?id=event-1&consumer=orders").want(t, http.StatusOK, "failed", "order 2: no stock")
+	b.get(t, "/event?id=nosuch").want(t, http.StatusOK, "unknown")
+	b.get(t, "/event?id=event-1&consumer=nosuch").want(t, http.StatusNotFound)
+	b.get(t, "/event?id="+strings.Repeat("x", 5000)).want(t, http.StatusUnprocessableEntity)
 	b.get(t, "/doctor").want(t, http.StatusOK, "Kafka was not asked")
 	for _, path := range []string{"/deadletters?since=yesterday", "/deadletters?state=closed", "/deadletters?topic=%00", "/deadletters?error=%ff", "/live?view=nosuch", "/deadletter?id=12"} {
 		b.get(t, path).want(t, http.StatusUnprocessableEntity)

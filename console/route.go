@@ -55,6 +55,7 @@ func (c *console) pages() map[string]page {
 		"POST /deadletters-replay":  {show: c.changeDeadLetters(replay), changes: true},
 		"GET /deadletters-discard":  {show: c.planDeadLetters(discard), changes: true},
 		"POST /deadletters-discard": {show: c.changeDeadLetters(discard), changes: true},
+		"GET /event":                {show: c.event},
 		"GET /doctor":               {show: c.diagnose},
 	}
 }

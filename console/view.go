@@ -81,6 +81,7 @@ var tabs = []tab{
 	{"Consumers", "consumers", []string{"consumers", "consumer", "retention"}},
 	{"Partitions", "partitions", []string{"partitions"}},
 	{"Dead letters", "deadletters", []string{"deadletters", "deadletter", "plan", "changed"}},
+	{"Event", "event", []string{"event"}},
 	{"Doctor", "doctor", []string{"doctor"}},
 }
 

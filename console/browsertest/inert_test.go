@@ -2,6 +2,7 @@ package browsertest_test
 
 import (
 	"fmt"
+	"net/url"
 	"testing"
 
 	"github.com/google/uuid"
@@ -29,7 +30,7 @@ func TestStoredTextIsInert(t *testing.T) {
 	b := newTab(t)
 	for i, text := range attacks {
 		pages := addresses(text, s.one(t, fmt.Sprintf(`SELECT id::text FROM idem.dead_letters WHERE record_offset = %d`, i)))
-		for _, address := range pages {
+		for _, address := range append(pages, "event?id="+url.QueryEscape(text), "event?consumer="+url.QueryEscape(text)+"&id="+url.QueryEscape(text)) {
 			b.open(s.url + address)
 			b.wantInert(address)
 		}

@@ -18,7 +18,7 @@ func addresses(consumer, id string) []string {
 
 	return []string{
 		"", "consumers", "consumer?name=" + name, "retention?amount=1&unit=days&name=" + name, "partitions", "partitions?consumer=" + name, "deadletters", "deadletters?state=all&consumer=" + name,
-		"deadletter?id=" + id, "deadletters-replay", "deadletters-discard", "doctor", "nosuch",
+		"deadletter?id=" + id, "deadletters-replay", "deadletters-discard", "event", "event?id=event-1", "event?id=nosuch", "doctor", "nosuch",
 	}
 }
 
