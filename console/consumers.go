@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -73,16 +74,38 @@ func (c *console) planRetention(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (c *console) setRetention(w http.ResponseWriter, r *http.Request) error {
-	form := r.PostForm
-	retention, err := parseRetention(form)
+	retention, err := parseRetention(r.PostForm)
 	if err != nil {
 		return err
 	}
-	name := form.Get("name")
-	change := []any{"consumer", name, "retention", retention}
-	err = c.logged(r, "set the retention", change, func() ([]any, error) {
-		return nil, c.Client.SetRetention(r.Context(), ops.RetentionPlan{Consumer: name, Retention: ops.Seconds(retention)})
+
+	return c.changeConsumer(w, r, "set the retention", []any{"retention", retention}, func(ctx context.Context, name string) error {
+		return c.Client.SetRetention(ctx, ops.RetentionPlan{Consumer: name, Retention: ops.Seconds(retention)})
 	})
+}
+
+func (c *console) pause(w http.ResponseWriter, r *http.Request) error {
+	reason := r.PostForm.Get("reason")
+
+	return c.changeConsumer(w, r, "pause", []any{"reason", reason}, func(ctx context.Context, name string) error {
+		_, err := c.Client.Pause(ctx, name, ops.PauseRequest{By: userOf(ctx).Name, Reason: reason})
+
+		return err
+	})
+}
+
+func (c *console) resume(w http.ResponseWriter, r *http.Request) error {
+	return c.changeConsumer(w, r, "resume", nil, func(ctx context.Context, name string) error {
+		_, err := c.Client.Resume(ctx, name)
+
+		return err
+	})
+}
+
+// changeConsumer makes a change to the consumer of a form, and shows it.
+func (c *console) changeConsumer(w http.ResponseWriter, r *http.Request, what string, change []any, do func(ctx context.Context, name string) error) error {
+	name := r.PostForm.Get("name")
+	err := c.logged(r, what, append([]any{"consumer", name}, change...), func() ([]any, error) { return nil, do(r.Context(), name) })
 	if err != nil {
 		return err
 	}

@@ -114,6 +114,10 @@ func TestRates(t *testing.T) {
 	if s = p.read(t.Context()); *s.Consumers[0].Rate != 0 || s.Partitions[0].State() != "standing still" {
 		t.Errorf("%+v", s.Consumers[0])
 	}
+	exec(`UPDATE idem.consumers SET paused_at = pg_catalog.now(), paused_by = 'olga', pause_reason = ''`)
+	if s = p.read(t.Context()); s.Partitions[0].State() != "paused" {
+		t.Errorf("%+v", s.Partitions[0])
+	}
 	for range 2 * history {
 		s = p.read(t.Context())
 	}

@@ -189,3 +189,24 @@ func TestPostgreSQLIsAway(t *testing.T) {
 		t.Error("the log does not say why:", b.log)
 	}
 }
+
+func TestConsumerIsPausedAndResumed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	page := "/consumer?name=orders"
+	b.get(t, page).want(t, http.StatusOK, `action="pause"`).lacks(t, `action="resume"`)
+	b.post(t, "/pause", url.Values{"name": {"orders"}, "reason": {"deploy <1>"}}).want(t, http.StatusSeeOther)
+	b.get(t, page).want(t, http.StatusOK, "Paused", "by olga", "deploy &lt;1&gt;", `action="resume"`).lacks(t, `action="pause"`)
+	b.get(t, "/").want(t, http.StatusOK, "state paused")
+	b.get(t, "/consumers").want(t, http.StatusOK, "state paused")
+	b.post(t, "/resume", url.Values{"name": {"orders"}}).want(t, http.StatusSeeOther)
+	b.get(t, page).want(t, http.StatusOK, "7d").lacks(t, "Paused")
+	b.post(t, "/pause", url.Values{"name": {"nosuch"}}).want(t, http.StatusNotFound)
+	b.exec(t, `UPDATE idem.consumers SET closed = 'deleted'`)
+	b.post(t, "/pause", url.Values{"name": {"orders"}}).want(t, http.StatusConflict)
+	for _, text := range []string{"change=pause", "user=olga", "reason=\"deploy <1>\"", "change=resume"} {
+		if !strings.Contains(b.log.String(), text) {
+			t.Errorf("%q is missing in the log: %s", text, b.log)
+		}
+	}
+}

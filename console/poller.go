@@ -49,13 +49,16 @@ type consumerNow struct {
 type partitionNow struct {
 	ops.Checkpoint
 
-	Rate *float64
-	Lag  *int64
+	Paused bool // the consumer is
+	Rate   *float64
+	Lag    *int64
 }
 
 // State says in words what the partition does.
 func (p partitionNow) State() string {
 	switch {
+	case p.Paused:
+		return "paused"
 	case p.Rate != nil && *p.Rate > 0:
 		return "moving"
 	case p.Lag != nil && *p.Lag == 0:
@@ -133,9 +136,10 @@ func (p *poller) read(ctx context.Context) *snapshot {
 		}
 	}
 	s.Partitions = p.partitions(s.At, checkpoints)
-	for _, one := range s.Partitions {
-		if consumer, ok := of[one.Consumer]; ok {
-			consumer.add(one)
+	for i := range s.Partitions {
+		if consumer, ok := of[s.Partitions[i].Consumer]; ok {
+			s.Partitions[i].Paused = consumer.Pause != nil
+			consumer.add(s.Partitions[i])
 		}
 	}
 	p.remember(s.Consumers)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/ops"
 )
 
@@ -48,6 +49,8 @@ func (c *console) pages() map[string]page {
 		"GET /consumer":             {show: c.consumer},
 		"GET /retention":            {show: c.planRetention, changes: true},
 		"POST /retention":           {show: c.setRetention, changes: true},
+		"POST /pause":               {show: c.pause, changes: true},
+		"POST /resume":              {show: c.resume, changes: true},
 		"GET /partitions":           {show: c.partitions},
 		"GET /deadletters":          {show: c.deadLetters},
 		"GET /deadletter":           {show: c.deadLetter},
@@ -102,6 +105,8 @@ func (c *console) explain(w http.ResponseWriter, r *http.Request, err error) {
 		c.fail(w, r, http.StatusUnprocessableEntity, sentence(err))
 	case errors.Is(err, ops.ErrUnknownConsumer), errors.Is(err, ops.ErrUnknownDeadLetter), errors.Is(err, ops.ErrUnknownEvent):
 		c.fail(w, r, http.StatusNotFound, sentence(err))
+	case errors.Is(err, idem.ErrConsumerClosed):
+		c.fail(w, r, http.StatusConflict, sentence(err))
 	case errors.As(err, &refused):
 		c.Logger.ErrorContext(r.Context(), "console: PostgreSQL refused a statement", "path", r.URL.Path, "error", err)
 		c.fail(w, r, http.StatusInternalServerError, sentence(err))

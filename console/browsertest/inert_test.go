@@ -20,7 +20,7 @@ func TestStoredTextIsInert(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	for i, text := range attacks {
-		s.exec(t, `INSERT INTO idem.consumers (id, name, retention, bound_group, bound_cluster, closed) VALUES (idem.consumer_id($1), $1, '7 days', $1, $1, $1)`, text)
+		s.exec(t, `INSERT INTO idem.consumers (id, name, retention, bound_group, bound_cluster, closed, paused_at, paused_by, pause_reason) VALUES (idem.consumer_id($1), $1, '7 days', $1, $1, $1, now(), $1, $1)`, text)
 		s.exec(t, `INSERT INTO idem.checkpoints (consumer_id, topic, partition, next_offset, owner) VALUES (idem.consumer_id($1), $1, $2, 0, $1)`, text, i)
 		s.exec(t, `INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, metadata) VALUES (idem.consumer_id($1), idem.event_key($1), gen_random_uuid(), $1, jsonb_build_object('user', $1::text))`, text)
 		s.exec(t, `INSERT INTO idem.dead_letters (consumer_id, id, key, topic_id, topic, record_partition, record_offset, attempts, error, event_id, record_key, record_value, header_keys, header_values)

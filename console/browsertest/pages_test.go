@@ -196,7 +196,7 @@ func TestWithoutJavaScript(t *testing.T) {
 		t.Error(got)
 	}
 	b.open(s.url + "consumer?name=orders")
-	b.run(chromedp.SendKeys(`input[name=amount]`, "14"), chromedp.Click(`form.row button`), chromedp.WaitVisible(`.go`), chromedp.Click(`.go`), chromedp.WaitNotPresent(`.go`))
+	b.run(chromedp.SendKeys(`input[name=amount]`, "14"), chromedp.Click(`form[action=retention] button`), chromedp.WaitVisible(`.go`), chromedp.Click(`.go`), chromedp.WaitNotPresent(`.go`))
 	if got := s.one(t, `SELECT (retention = interval '14 days')::text FROM idem.consumers`); got != "true" {
 		t.Error(got)
 	}
