@@ -33,7 +33,7 @@ const (
 
 // shortSessions makes the sessions of KIP-848 members short. The broker says how long they are, by default
 // 45 s: so long it would take to miss a member that a test kills.
-func shortSessions() kfake.Opt {
+func shortSessions() kfake.Opt { //nolint:ireturn // kfake has no other.
 	return kfake.BrokerConfigs(map[string]string{"group.consumer.session.timeout.ms": "2000"})
 }
 
