@@ -127,7 +127,8 @@ func published(t *testing.T) []string {
 
 	return []string{
 		"GOPROXY=file://" + proxy + ",file://" + filepath.Join(known[0], "cache", "download") + "," + known[1],
-		"GOMODCACHE=" + t.TempDir(), "GOFLAGS=-modcacherw", "GOSUMDB=off", "GONOPROXY=none", "GOPRIVATE=", "GOWORK=off",
+		"GOMODCACHE=" + t.TempDir(), "GOFLAGS=-modcacherw", "GOSUMDB=off", "GOWORK=off",
+		"GOENV=off", "GONOPROXY=", "GOPRIVATE=", // A GONOPROXY, even "none", hides a nested module from "go get" if the root is cached.
 	}
 }
 

@@ -54,9 +54,6 @@ func TestNestedModulesInstall(t *testing.T) {
 	home := t.TempDir()
 	run(t, home, "Mend the test.", environment, "go", "mod", "init", "example.com/service")
 	for _, name := range modules[1:] {
-		if strings.HasPrefix(name, "internal/") {
-			continue // TestServiceTestsItsHandlers runs it.
-		}
 		path := module + "/" + name
 		run(t, home, "Mend the module's go.mod.", environment, "go", "get", path+"@"+required(t))
 		run(t, home, "Mend the module.", environment, "go", "build", "-o", os.DevNull, path)
