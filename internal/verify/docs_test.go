@@ -38,6 +38,38 @@ func TestDocsLinks(t *testing.T) {
 	}
 }
 
+// TestDocsErrors looks for each exported error in the page about errors, and for errors there that are not exported.
+func TestDocsErrors(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.Join(root, "docs", "errors.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := make(map[string]bool)
+	for _, found := range regexp.MustCompile("`([a-z]+\\.(?:Err[A-Z]\\w+|[A-Z]\\w+Error))`").FindAllStringSubmatch(string(page), -1) {
+		listed[found[1]] = true
+	}
+	apis, err := filepath.Glob(filepath.Join(root, "api", "*.txt"))
+	if err != nil || len(apis) == 0 {
+		t.Fatal(apis, err)
+	}
+	exported := regexp.MustCompile(`(?m)^(?:var (Err\w+) error|type (\w+Error) struct)$`)
+	for _, api := range apis {
+		name := strings.TrimSuffix(filepath.Base(api), ".txt")
+		name = name[strings.LastIndex(name, "-")+1:]
+		for _, found := range exported.FindAllStringSubmatch(string(read(t, api)), -1) {
+			if is := name + "." + found[1] + found[2]; !listed[is] {
+				t.Errorf("docs/errors.md does not say what to do about %s", is)
+			} else {
+				delete(listed, is)
+			}
+		}
+	}
+	for name := range listed {
+		t.Errorf("docs/errors.md lists %s, which no package exports", name)
+	}
+}
+
 // TestDocsMake looks up the targets that the documentation names.
 func TestDocsMake(t *testing.T) {
 	t.Parallel()
