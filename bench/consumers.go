@@ -15,6 +15,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/idemotel"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 )
 
@@ -158,16 +159,25 @@ func handleBatch(ctx context.Context, tx pgx.Tx, batch []consume.Message) error 
 }
 
 func (f *feed) run(ctx context.Context, config consume.Config) error {
-	guard, err := idem.New(f.pool, idem.Config{Consumer: f.group}) // A consumer belongs to one group.
-	if err != nil {
-		return fmt.Errorf("make a guard: %w", err)
-	}
-	config.Logger = slog.New(slog.DiscardHandler)
+	return f.runWatched(ctx, config, nil)
+}
+
+// runWatched is run with telemetry, unless that is nil.
+func (f *feed) runWatched(ctx context.Context, config consume.Config, telemetry *idemotel.Telemetry) error {
+	var hooks idem.Hooks
 	config.Hooks.Process.End = func(_ context.Context, begin consume.ProcessBegin, end consume.ProcessEnd) {
 		if end.Processed > 0 {
 			f.did(begin.Messages.First.Partition, int64(end.Processed))
 		}
 	}
+	if telemetry != nil {
+		hooks, config.Hooks = telemetry.GuardHooks(hooks), telemetry.ConsumeHooks(config.Hooks)
+	}
+	guard, err := idem.New(f.pool, idem.Config{Consumer: f.group, Hooks: hooks}) // A consumer belongs to one group.
+	if err != nil {
+		return fmt.Errorf("make a guard: %w", err)
+	}
+	config.Logger = slog.New(slog.DiscardHandler)
 	c, err := kafkaadapter.New(guard, kafkaadapter.Config{Brokers: f.brokers, Group: f.group, Topics: []string{f.topic}}, config)
 	if err == nil {
 		err = c.Run(ctx)

@@ -90,12 +90,14 @@ func consumers(s settings) []consumer {
 		{name: queueName, workers: s.Partitions, batch: s.Batch, consume: consumeQueued, everywhere: true},
 		{name: handBatchName, workers: s.Partitions, batch: s.Batch, consume: batchesByHand, everywhere: true},
 		{name: batchName, workers: s.Partitions, batch: s.Batch, consume: consumeBatches, everywhere: true},
+		{name: metricsName, workers: s.Partitions, batch: s.Batch, consume: consumeWithMetrics, everywhere: true},
+		{name: tracesName, workers: s.Partitions, batch: s.Batch, consume: consumeWithTraces, everywhere: true},
 		{name: atLeastOnceName, workers: s.Partitions, batch: s.Batch, consume: consumeAtLeastOnce, everywhere: true},
 		{name: checkpointName, workers: s.Partitions, batch: s.Batch, consume: consumeByOffsets, everywhere: true},
 	}
 	if s.Mode == quickMode {
 		all = slices.DeleteFunc(all, func(c consumer) bool {
-			return c.name == readersName || c.name == watermillName || c.name == checkpointName
+			return c.name == readersName || c.name == watermillName || c.name == checkpointName || c.name == metricsName || c.name == tracesName
 		})
 	}
 

@@ -63,6 +63,8 @@ func (r *report) compareEndToEnd() {
 	r.divide("e2e_checkpoint_vs_handwritten", "HandleBatch without keys / one hand-written reader", checkpoint, one, 0)
 	r.divide("e2e_checkpoint_vs_at_least_once", "HandleBatch without keys / franz-go with the same batches, neither claims nor checkpoint", checkpoint, least, 0.95)
 	r.divide("e2e_exactly_once_vs_at_least_once", "HandleBatch / the same: the price of exactly once", batch, least, 0.42)
+	r.divide("e2e_metrics_vs_batch", "HandleBatch with metrics by idemotel / without", r.e2e(metricsName), batch, 0.97)
+	r.divide("e2e_traces_vs_batch", "HandleBatch with metrics and a tenth of all traces / without", r.e2e(tracesName), batch, 0.9)
 	adapter := r.find(sectionConsume + "/" + adapterName)
 	r.divide("consume_vs_franz", "fetches of kafkaadapter / franz-go, without a database", adapter, r.find(sectionConsume+"/"+franzName), 1)
 	r.divide("consume_vs_reader", "fetches of kafkaadapter / kafka.Reader, without a database", adapter, r.find(sectionConsume+"/"+readerName), 0)

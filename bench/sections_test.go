@@ -34,7 +34,7 @@ func TestSections(t *testing.T) {
 			measurements: []string{"e2e/handwritten_readers", "e2e/at_least_once"},
 			ratios: []string{
 				"e2e_handle_vs_watermill", "e2e_queue_vs_watermill", "e2e_batch_vs_handwritten", "e2e_batch_vs_handwritten_batch", "e2e_batch_vs_watermill", "e2e_checkpoint_vs_handwritten",
-				"e2e_checkpoint_vs_at_least_once", "e2e_exactly_once_vs_at_least_once",
+				"e2e_checkpoint_vs_at_least_once", "e2e_exactly_once_vs_at_least_once", "e2e_metrics_vs_batch", "e2e_traces_vs_batch",
 			},
 		},
 		sectionIdle:    {measurements: []string{"e2e/idle/produced_p50", "e2e/idle/committed_p99"}, ratios: []string{"idle_p99_ms", "idle_p50_vs_at_least_once"}},
