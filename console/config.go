@@ -1,12 +1,12 @@
 package console
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 
+	"github.com/nova-events/idempotent-consumer/internal/boundedlog"
 	"github.com/nova-events/idempotent-consumer/ops"
 )
 
@@ -31,8 +31,8 @@ type Config struct {
 	Token string
 
 	// Hosts are the names, without ports, under which the console is reached. Requests for others are refused. Default:
-	// localhost and loopback addresses on connections to a loopback address, anything else on others. Set it behind a
-	// proxy on the same machine.
+	// localhost and loopback addresses on connections to a loopback address; addresses on others, and any name if there is
+	// a Token. Set it behind a proxy, and wherever the console has a name.
 	Hosts []string
 
 	// Kafka tells how many records are behind the checkpoints, and is what the doctor asks. Optional.
@@ -78,7 +78,7 @@ func Handler(config Config) (http.Handler, error) {
 	case config.Token != "" && len(config.Token) < LeastToken:
 		return nil, fmt.Errorf("%w: the token has less than %d bytes", ErrInvalidConfig, LeastToken)
 	}
-	config.Logger = cmp.Or(config.Logger, slog.Default())
+	config.Logger = boundedlog.New(config.Logger)
 	c := &console{Config: config, live: newLive(config)}
 
 	return c.secure(c.logIn(http.HandlerFunc(c.route))), nil

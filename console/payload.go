@@ -25,7 +25,7 @@ func newPayload(b []byte, may bool) payload {
 	if p.None || p.Hidden {
 		return p
 	}
-	if pretty := new(bytes.Buffer); len(b) <= maxShown && json.Indent(pretty, b, "", "  ") == nil {
+	if pretty := new(bytes.Buffer); len(b) <= maxShown && depth(b) <= maxDepth && json.Indent(pretty, b, "", "  ") == nil {
 		p.Kind, b = "JSON", pretty.Bytes()
 	}
 	if len(b) > maxShown {
@@ -50,6 +50,30 @@ func newPayload(b []byte, may bool) payload {
 	}
 
 	return p
+}
+
+// maxDepth is how deep JSON is that is indented. The room that it takes grows with the square of it.
+const maxDepth = 64
+
+// depth is how many brackets are open at once, as far as a text is JSON.
+func depth(text []byte) (most int) {
+	open, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '[' || c == '{':
+			open++
+			most = max(most, open)
+		case c == ']' || c == '}':
+			open--
+		}
+	}
+
+	return most
 }
 
 // visible writes characters that cannot be seen, or that turn the direction of the text around, as their numbers.

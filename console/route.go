@@ -33,7 +33,7 @@ func (c *console) route(w http.ResponseWriter, r *http.Request) {
 		method = http.MethodGet
 	}
 	p, ok := c.pages()[method+" "+r.URL.Path]
-	if !ok {
+	if !ok || p.endless && r.Method == http.MethodHead {
 		c.fail(w, r, http.StatusNotFound, "There is no such page.")
 
 		return

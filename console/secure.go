@@ -73,10 +73,10 @@ func (c *console) knownHost(r *http.Request) bool {
 	if len(c.Hosts) > 0 {
 		return slices.ContainsFunc(c.Hosts, func(known string) bool { return strings.EqualFold(known, host) })
 	}
-	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); !ok || !isLoopback(local.String()) {
-		return true
-	}
 	address, err := netip.ParseAddr(host)
+	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); !ok || !isLoopback(local.String()) {
+		return err == nil || c.Token != ""
+	}
 
 	return strings.EqualFold(host, "localhost") || err == nil && address.IsLoopback()
 }

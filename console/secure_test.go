@@ -3,11 +3,13 @@ package console_test
 import (
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 
 	"github.com/nova-events/idempotent-consumer/console"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 const token = "correct-horse-battery-staple"
@@ -182,5 +184,35 @@ func TestEveryAnswerIsSecure(t *testing.T) {
 			}
 		}
 		a.lacks(t, "<script>", " style=", "onclick", "javascript:")
+	}
+}
+
+// A page whose own name leads to the console's address is of one origin with it (DNS rebinding). On an address
+// that is not loopback a name is taken only where a token is asked for.
+func TestNamesAreRefusedWhereNobodyIsAsked(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	client, err := ops.New(b.pool, ops.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		host, token string
+		want        int
+	}{
+		{"10.1.2.3:8080", "", http.StatusOK},
+		{"evil.example:8080", "", http.StatusMisdirectedRequest},
+		{"ops.example.com:8080", token, http.StatusUnauthorized},
+	} {
+		handler, err := console.Handler(console.Config{Client: client, Authorize: console.Everybody(console.User{Change: true}), Token: c.token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+c.host+"/consumers", nil) // To no address of this machine's.
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, request)
+		if answer.Code != c.want {
+			t.Errorf("%s: status %d, want %d", c.host, answer.Code, c.want)
+		}
 	}
 }
