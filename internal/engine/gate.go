@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/onceper"
 )
 
 const (
@@ -20,21 +22,22 @@ const (
 
 // gate is closed while an operator has paused the consumer ("idemctl consumer pause"). What runs handlers
 // waits before it begins; what is in progress goes on.
+//
+// Hooks are called with mu, so that the End of a pause follows its Begin. What runs handlers does not need it.
 type gate struct {
+	opens atomic.Pointer[chan struct{}] // closed when the pause ends; nil while it is open
+
 	mu         sync.Mutex
 	pause      *idem.Pause             // nil while it is open
-	opens      chan struct{}           // closed when the pause ends; nil while it is open
+	trouble    onceper.Trouble         // that nobody can tell whether there is a pause
 	partitions map[*worker]*standstill // by their workers, not those of lanes
 }
 
 // wait waits while the gate is closed, and reports whether ctx is alive then.
 func (g *gate) wait(ctx context.Context) bool {
-	g.mu.Lock()
-	opens := g.opens
-	g.mu.Unlock()
-	if opens != nil {
+	if opens := g.opens.Load(); opens != nil {
 		select {
-		case <-opens:
+		case <-*opens:
 		case <-ctx.Done():
 		}
 	}
@@ -43,12 +46,7 @@ func (g *gate) wait(ctx context.Context) bool {
 }
 
 // isOpen reports whether no operator has paused the consumer.
-func (g *gate) isOpen() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-
-	return g.pause == nil
-}
+func (g *gate) isOpen() bool { return g.opens.Load() == nil }
 
 // add has the pauses of a partition told, until remove is called.
 func (g *gate) add(ctx context.Context, w *worker) (remove func()) {
@@ -78,18 +76,18 @@ func (g *gate) set(ctx context.Context, e *Engine, pause *idem.Pause) {
 	g.pause = pause
 	switch {
 	case former == nil && pause != nil:
-		g.opens = make(chan struct{})
+		opens := make(chan struct{})
+		g.opens.Store(&opens)
 		e.config.Logger.InfoContext(ctx, "consume: an operator has paused the consumer", "since", pause.At, "by", pause.By, "reason", pause.Reason)
 		for w := range g.partitions {
 			g.tell(ctx, w)
 		}
 	case former != nil && pause == nil:
 		e.config.Logger.InfoContext(ctx, "consume: an operator has resumed the consumer", "paused_since", former.At, "by", former.By, "reason", former.Reason)
+		close(*g.opens.Swap(nil))
 		for _, s := range g.partitions {
 			s.end(true)
 		}
-		close(g.opens)
-		g.opens = nil
 	}
 }
 
@@ -119,7 +117,13 @@ func (g *gate) run(ctx context.Context, e *Engine) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			_ = g.look(ctx, e) // The next time will do.
+			if err := g.look(ctx, e); ctx.Err() != nil {
+				return
+			} else if err == nil {
+				g.trouble.Passed()
+			} else if since, due := g.trouble.Lasts(waitLine); due {
+				e.config.Logger.WarnContext(ctx, "consume: cannot find out whether the consumer is paused", "paused", !g.isOpen(), "since", since, "error", err)
+			}
 		}
 	}
 }
