@@ -26,9 +26,11 @@ const (
 // Hooks are called with mu, so that the End of a pause follows its Begin. What runs handlers does not need it.
 type gate struct {
 	opens atomic.Pointer[chan struct{}] // closed when the pause ends; nil while it is open
+	stood atomic.Int64                  // how long the pauses were that have ended, in nanoseconds
 
 	mu         sync.Mutex
 	pause      *idem.Pause             // nil while it is open
+	closed     time.Time               // when it was closed last
 	trouble    onceper.Trouble         // that nobody can tell whether there is a pause
 	partitions map[*worker]*standstill // by their workers, not those of lanes
 }
@@ -77,6 +79,7 @@ func (g *gate) set(ctx context.Context, e *Engine, pause *idem.Pause) {
 	switch {
 	case former == nil && pause != nil:
 		opens := make(chan struct{})
+		g.closed = time.Now()
 		g.opens.Store(&opens)
 		e.config.Logger.InfoContext(ctx, "consume: an operator has paused the consumer", "since", pause.At, "by", pause.By, "reason", pause.Reason)
 		for w := range g.partitions {
@@ -84,6 +87,7 @@ func (g *gate) set(ctx context.Context, e *Engine, pause *idem.Pause) {
 		}
 	case former != nil && pause == nil:
 		e.config.Logger.InfoContext(ctx, "consume: an operator has resumed the consumer", "paused_since", former.At, "by", former.By, "reason", former.Reason)
+		g.stood.Add(int64(time.Since(g.closed)))
 		close(*g.opens.Swap(nil))
 		for _, s := range g.partitions {
 			s.end(true)

@@ -23,6 +23,7 @@ func replayAttempts(p consume.RetryPolicy) int {
 type attempts struct {
 	policy consume.RetryPolicy
 	began  time.Time
+	stood  int64 // gate.stood at that time
 	failed int
 	spent  time.Duration // in attempts that failed, and pauses after them
 	held   bool          // by the breaker

@@ -1,0 +1,58 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+func newPausable(hooks consume.Hooks) (*Engine, *worker) {
+	e := &Engine{config: consume.Config{Logger: slog.New(slog.DiscardHandler), Hooks: hooks}}
+
+	return e, &worker{engine: e, config: &e.config, log: e.config.Logger, condition: newCondition(), breaker: &breaker{}}
+}
+
+// A record that the breaker held became a dead letter after an operator's pause as long as the breaker's patience.
+func TestPauseTakesNothingOfTheBreakersPatience(t *testing.T) {
+	t.Parallel()
+	e, w := newPausable(consume.Hooks{})
+	e.config.Failure.Breaker.Patience = time.Minute
+	w.breaker.opened = time.Now()
+	hold := func(a attempts) bool { return w.hold(t.Context(), &a, consume.Message{}, errors.New("down")) }
+	a := w.newAttempts()
+	a.held = true
+	e.gate.set(t.Context(), e, &idem.Pause{})
+	a.began, e.gate.closed = a.began.Add(-time.Hour), e.gate.closed.Add(-time.Hour)
+	e.gate.set(t.Context(), e, nil)
+	if !hold(a) {
+		t.Error("it does not hold the record after a pause")
+	}
+	a.began = a.began.Add(-time.Minute)
+	if hold(a) {
+		t.Error("it holds the record for longer than its patience")
+	}
+}
+
+// Partitions go on while a hook is told of the pause.
+func TestHooksOfAPauseHoldUpNobody(t *testing.T) {
+	t.Parallel()
+	var (
+		e    *Engine
+		w    *worker
+		told bool
+	)
+	e, w = newPausable(consume.Hooks{Pause: idem.Hook[consume.PauseBegin, consume.PauseEnd]{End: func(ctx context.Context, _ consume.PauseBegin, _ consume.PauseEnd) {
+		told = w.mayBegin(ctx)
+	}}})
+	defer e.gate.add(t.Context(), w)()
+	e.gate.set(t.Context(), e, &idem.Pause{})
+	e.gate.set(t.Context(), e, nil)
+	if !told {
+		t.Error("a partition does not go on")
+	}
+}
