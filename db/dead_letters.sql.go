@@ -923,7 +923,7 @@ func (q *Queries) DeadLetterSkip(ctx context.Context, db DBTX, arg DeadLetterSki
 }
 
 const deadLettersOfEvent = `-- name: DeadLettersOfEvent :many
-SELECT d.id, d.key, d.claim_id, COALESCE(CASE WHEN d.state OPERATOR(pg_catalog.=) 'parked' THEN (SELECT h.id FROM idem.dead_letters h WHERE h.consumer_id OPERATOR(pg_catalog.=) d.consumer_id AND h.topic OPERATOR(pg_catalog.=) d.topic AND h.record_partition OPERATOR(pg_catalog.=) d.record_partition AND h.topic_id OPERATOR(pg_catalog.=) d.topic_id AND h.key_hash OPERATOR(pg_catalog.=) d.key_hash AND h.record_offset OPERATOR(pg_catalog.<) d.record_offset AND h.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']) ORDER BY h.record_offset, h.id LIMIT 1) END, d.id)::pg_catalog.uuid AS behind FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND (d.event_id OPERATOR(pg_catalog.=) $2::pg_catalog.text OR d.key OPERATOR(pg_catalog.=) $3 OR (d.topic OPERATOR(pg_catalog.=) $4::pg_catalog.text AND d.record_partition OPERATOR(pg_catalog.=) $5::int AND d.record_offset OPERATOR(pg_catalog.=) $6::bigint) OR pg_catalog.starts_with(d.error, $7::pg_catalog.text)) ORDER BY d.id
+SELECT d.id, d.key, d.claim_id, COALESCE(CASE WHEN d.state OPERATOR(pg_catalog.=) 'parked' THEN (SELECT h.id FROM idem.dead_letters h WHERE h.consumer_id OPERATOR(pg_catalog.=) d.consumer_id AND h.topic OPERATOR(pg_catalog.=) d.topic AND h.record_partition OPERATOR(pg_catalog.=) d.record_partition AND h.topic_id OPERATOR(pg_catalog.=) d.topic_id AND h.key_hash OPERATOR(pg_catalog.=) d.key_hash AND h.record_offset OPERATOR(pg_catalog.<) d.record_offset AND h.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']) ORDER BY h.record_offset, h.id LIMIT 1) END, d.id)::pg_catalog.uuid AS behind FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND (d.event_id OPERATOR(pg_catalog.=) $2::pg_catalog.text OR d.key OPERATOR(pg_catalog.=) $3 OR (d.topic OPERATOR(pg_catalog.=) $4::pg_catalog.text AND d.record_partition OPERATOR(pg_catalog.=) $5::int AND d.record_offset OPERATOR(pg_catalog.=) $6::bigint) OR pg_catalog.starts_with(d.error, $7::pg_catalog.text)) ORDER BY d.id LIMIT $8
 `
 
 type DeadLettersOfEventParams struct {
@@ -934,6 +934,7 @@ type DeadLettersOfEventParams struct {
 	RecordPartition int32
 	RecordOffset    int64
 	ErrorStart      string
+	MaxRows         int32
 }
 
 type DeadLettersOfEventRow struct {
@@ -955,6 +956,7 @@ func (q *Queries) DeadLettersOfEvent(ctx context.Context, db DBTX, arg DeadLette
 		arg.RecordPartition,
 		arg.RecordOffset,
 		arg.ErrorStart,
+		arg.MaxRows,
 	)
 	if err != nil {
 		return nil, err

@@ -63,7 +63,11 @@ const (
 	EntryCheckpoint EntryKind = "checkpoint" // where the checkpoint of the record's partition is now
 	EntryForgotten  EntryKind = "forgotten"  // when the event will be forgotten
 	EntryUnknown    EntryKind = "unknown"    // nothing is stored, and what that can mean
+	EntryMore       EntryKind = "more"       // of the event's dead letters not all are told
 )
+
+// maxTold is how many dead letters of an event are told. A producer that gives many records one id makes as many.
+const maxTold = 200
 
 // Explain tells what became of an event: for one consumer, or where the name is empty for all that know it.
 // It reads one snapshot of the tables; a transaction that is processing the event right now does not show.
@@ -121,7 +125,7 @@ func (c *Client) tell(ctx context.Context, consumer Consumer, s *Story) error {
 	if err != nil {
 		return err
 	}
-	p := db.DeadLettersOfEventParams{ConsumerID: consumer.id, EventID: s.EventID, Key: s.Key, ErrorStart: collisionText(s.EventID), RecordOffset: -1}
+	p := db.DeadLettersOfEventParams{ConsumerID: consumer.id, EventID: s.EventID, Key: s.Key, ErrorStart: collisionText(s.EventID), RecordOffset: -1, MaxRows: maxTold + 1}
 	if known {
 		if place, ok := event.storedPlace(); ok {
 			p.Topic, p.RecordPartition, p.RecordOffset = place.Topic, place.Partition, place.Offset
@@ -131,6 +135,10 @@ func (c *Client) tell(ctx context.Context, consumer Consumer, s *Story) error {
 	rows, err := c.queries.DeadLettersOfEvent(ctx, c.conn, p)
 	if err != nil {
 		return c.failed(ctx, "look for the event's dead letters", err)
+	}
+	if len(rows) > maxTold {
+		rows = rows[:maxTold]
+		t.addf(s.ToldAt, EntryMore, nil, "There are more dead letters of this event than the %d oldest, which are told here: \"idemctl deadletter list%s\" has all.", maxTold, t.schemaFlag)
 	}
 	letters, err := c.lettersOf(ctx, rows)
 	if err != nil {

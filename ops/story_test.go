@@ -206,3 +206,17 @@ func TestStoryOfNothing(t *testing.T) {
 	_, err = b.client.Explain(t.Context(), "order", "4711")
 	wantErr(t, "an unknown consumer", err, ops.ErrUnknownConsumer)
 }
+
+// A producer that gives all its records one id makes a dead letter of each.
+func TestStoryOfManyDeadLetters(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.exec(t, `INSERT INTO idem.dead_letters (record_offset, consumer_id, id, key, topic_id, record_partition, attempts, topic, event_id, error)
+		SELECT n, c.id, pg_catalog.gen_random_uuid(), idem.event_key('4711'), '00000000-0000-0000-0000-000000000000', 0, 1, 'orders', '4711', 'no'
+		FROM idem.consumers c, pg_catalog.generate_series(1, 201) AS n`)
+	s := b.explain(t, "orders", "4711")
+	more := slices.IndexFunc(s.Entries, func(e ops.Entry) bool { return e.Kind == ops.EntryMore })
+	if len(s.DeadLetters) != 200 || more < 0 || !strings.Contains(s.Entries[more].Text, "than the 200 oldest") {
+		t.Errorf("%d dead letters are told, and entry %d says that there are more", len(s.DeadLetters), more)
+	}
+}

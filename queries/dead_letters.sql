@@ -180,7 +180,8 @@ WHERE d.consumer_id = @consumer_id
   AND (d.event_id = @event_id::text OR d.key = @key
        OR d.topic = @topic::text AND d.record_partition = @record_partition::integer AND d.record_offset = @record_offset::bigint
        OR starts_with(d.error, @error_start::text))
-ORDER BY d.id;
+ORDER BY d.id
+LIMIT @max_rows;
 
 -- name: DeadLetterBetween :many
 -- The dead letters whose ids lie between two, which may be those of a prefix. More than one tells that
