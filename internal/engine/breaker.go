@@ -105,15 +105,6 @@ func firstStack(a *attempts, err error) []any {
 	return nil
 }
 
-func (w *worker) newAttempts() attempts {
-	return attempts{policy: w.config.Failure.Retry, began: time.Now(), stood: w.engine.gate.stood.Load()}
-}
-
-// stoodSince is how long an operator's pauses were meanwhile: they take nothing of the breaker's patience.
-func (w *worker) stoodSince(a *attempts) time.Duration {
-	return time.Duration(w.engine.gate.stood.Load() - a.stood)
-}
-
 // hold reports whether the breaker is open and holds a record that has used up its attempts.
 func (w *worker) hold(ctx context.Context, a *attempts, m consume.Message, err error) bool {
 	if w.config.Failure.Policy != consume.StoreDeadLetter {
@@ -122,11 +113,10 @@ func (w *worker) hold(ctx context.Context, a *attempts, m consume.Message, err e
 	now := time.Now()
 	switch {
 	case a.held && !w.breaker.isOpen(): // Another lane has closed it.
-		*a = w.newAttempts()
-		a.failed = 1
+		*a = attempts{policy: a.policy, began: w.engine.gate.clock(), failed: 1}
 
 		return true
-	case a.held && now.Sub(a.began)-w.stoodSince(a) >= w.config.Failure.Breaker.Patience:
+	case a.held && w.engine.gate.clock().Sub(a.began) >= w.config.Failure.Breaker.Patience:
 		return false
 	case !a.held:
 		if a.held = w.breaker.fail(ctx, now, w, w.stands(consume.PauseBreaker, m.Offset, err)); !a.held {

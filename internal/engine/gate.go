@@ -50,6 +50,9 @@ func (g *gate) wait(ctx context.Context) bool {
 // isOpen reports whether no operator has paused the consumer.
 func (g *gate) isOpen() bool { return g.opens.Load() == nil }
 
+// clock is the time without the pauses that have ended: they take nothing of the breaker's patience.
+func (g *gate) clock() time.Time { return time.Now().Add(-time.Duration(g.stood.Load())) }
+
 // add has the pauses of a partition told, until remove is called.
 func (g *gate) add(ctx context.Context, w *worker) (remove func()) {
 	g.mu.Lock()

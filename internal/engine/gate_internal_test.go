@@ -24,8 +24,7 @@ func TestPauseTakesNothingOfTheBreakersPatience(t *testing.T) {
 	e.config.Failure.Breaker.Patience = time.Minute
 	w.breaker.opened = time.Now()
 	hold := func(a attempts) bool { return w.hold(t.Context(), &a, consume.Message{}, errors.New("down")) }
-	a := w.newAttempts()
-	a.held = true
+	a := attempts{began: e.gate.clock(), held: true}
 	e.gate.set(t.Context(), e, &idem.Pause{})
 	a.began, e.gate.closed = a.began.Add(-time.Hour), e.gate.closed.Add(-time.Hour)
 	e.gate.set(t.Context(), e, nil)

@@ -35,7 +35,7 @@ func (w *worker) process(revoked, work context.Context, record consume.Record, p
 		return w.fail(revoked, work, m, fmt.Errorf("%w, %d times", errKillsProcesses, starts-1))
 	}
 
-	tries := w.newAttempts()
+	tries := attempts{policy: w.config.Failure.Retry, began: w.engine.gate.clock()}
 	t := &trial{
 		m: m, prior: prior, told: []any{"event_id", m.EventID},
 		run: func(m consume.Message, handler idem.Handler) (idem.Outcome, error) {

@@ -22,8 +22,7 @@ func replayAttempts(p consume.RetryPolicy) int {
 // attempts counts the attempts for one record.
 type attempts struct {
 	policy consume.RetryPolicy
-	began  time.Time
-	stood  int64 // gate.stood at that time
+	began  time.Time // by gate.clock
 	failed int
 	spent  time.Duration // in attempts that failed, and pauses after them
 	held   bool          // by the breaker
