@@ -3,6 +3,7 @@ package console
 import (
 	"maps"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/nova-events/idempotent-consumer/idem"
@@ -63,10 +64,8 @@ func (f filter) choice(allowed []idem.DeadLetterState) (ops.DeadLetterFilter, er
 		of = []idem.DeadLetterState{idem.DeadLetterState(f.State)}
 	}
 	for _, state := range of {
-		for _, one := range allowed {
-			if state == one {
-				chosen.States = append(chosen.States, state)
-			}
+		if slices.Contains(allowed, state) {
+			chosen.States = append(chosen.States, state)
 		}
 	}
 	if chosen.States == nil {
