@@ -115,7 +115,7 @@ func consumeForConsole(ctx context.Context, j job, pool *pgxpool.Pool, log *slog
 	if err != nil {
 		return fmt.Errorf("make the guard: %w", err)
 	}
-	config := consume.Config{StoreMetadata: true, CommitInterval: pollInterval}
+	config := consume.Config{StoreMetadata: true, CommitInterval: pollInterval, Logger: log}
 	config.Failure.ParkKeys = true
 	if j.Consumer == paymentsConsumer {
 		config.Handle = func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
