@@ -216,3 +216,32 @@ func TestNamesAreRefusedWhereNobodyIsAsked(t *testing.T) {
 		}
 	}
 }
+
+// Who only asks for the headers of a stream would take a viewer's place for minutes and be told nothing.
+func TestHeadersOfAStreamAreNotAsked(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodHead, b.server.URL+"/live?view=overview", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := b.server.Client().Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := answer.Body.Close(); err != nil || answer.StatusCode != http.StatusNotFound {
+		t.Errorf("status %d, %v", answer.StatusCode, err)
+	}
+}
+
+// A path that is refused for its length made a line of as many bytes, without a token.
+func TestLongPathsAreCutInTheLog(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *console.Config) { c.Token = token })
+	b.get(t, "/"+strings.Repeat("x", 500_000)).want(t, http.StatusRequestURITooLong)
+	b.log.mu.Lock()
+	defer b.log.mu.Unlock()
+	if n := b.log.text.Len(); n == 0 || n > 20_000 {
+		t.Errorf("%d bytes are logged", n)
+	}
+}
