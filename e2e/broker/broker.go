@@ -32,9 +32,13 @@ const (
 )
 
 // shortSessions makes the sessions of KIP-848 members short. The broker says how long they are, by default
-// 45 s: so long it would take to miss a member that a test kills.
+// 45 s: so long it would take to miss a member that a test kills. It says how often they are to call, too,
+// by default less often than such a session allows.
 func shortSessions() kfake.Opt { //nolint:ireturn // kfake has no other.
-	return kfake.BrokerConfigs(map[string]string{"group.consumer.session.timeout.ms": "2000"})
+	return kfake.BrokerConfigs(map[string]string{
+		"group.consumer.session.timeout.ms":    "2000",
+		"group.consumer.heartbeat.interval.ms": "500",
+	})
 }
 
 // Broker is a broker for one test, or a cluster of them.
