@@ -15,6 +15,7 @@ import (
 // What no retry can heal ends Run with an error that says what to do.
 
 func TestRefusedSessionTimeoutIsFatal(t *testing.T) {
+	classicOnly(t) // Else the broker sets it.
 	t.Parallel()
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
 		s := setup(t, b, 1)
@@ -42,7 +43,11 @@ func TestForeignAssignorIsFatal(t *testing.T) {
 		if _, err := foreign.Next(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.start(t, nil).wait(t); !refusedWith(err, kafka.InconsistentGroupProtocol) {
+		refusal := kafka.InconsistentGroupProtocol
+		if brokerShares() {
+			refusal = kafka.GroupIdNotFound
+		}
+		if err := s.start(t, nil).wait(t); !refusedWith(err, refusal) || !strings.Contains(err.Error(), "Config.Group") {
 			t.Errorf("Run returned %v", err)
 		}
 	})

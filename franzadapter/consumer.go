@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -135,10 +136,40 @@ func (m *member) runGroup(ctx, connected context.Context, all []topics.Topic) {
 	<-ctx.Done()
 	m.close(connected)
 	beside.Wait()
-	leaving, cancel := context.WithTimeout(connected, leaveTimeout)
-	defer cancel()
-	_ = m.client.LeaveGroupContext(leaving) // Else the group misses it after its session.
+	m.leave(connected)
 	m.workers.Wait()
+}
+
+// leave leaves the group. If that fails, the group misses this member after its session.
+func (m *member) leave(connected context.Context) {
+	ctx, cancel := context.WithTimeout(connected, leaveTimeout)
+	defer cancel()
+	id, _ := m.client.GroupMetadata()
+	err := m.client.LeaveGroupContext(ctx)
+	if config := &m.consumer.config; config.ServerSideBalancer && config.InstanceID != "" {
+		err = m.leaveForNow(ctx, id)
+	}
+	if err != nil && !errors.Is(err, kerr.UnknownMemberID) {
+		m.log.WarnContext(ctx, "franzadapter: the broker was not told that this member leaves, and will miss it after its session", "error", err)
+	}
+}
+
+// leaveForNow tells the broker that this static member will come back (KIP-848), once nothing heartbeats any
+// more. franz-go does so too, but without the name of the instance (seen in 1.22.3), and the broker refuses
+// that; until the session had ended it would refuse the member that comes back, too.
+func (m *member) leaveForNow(ctx context.Context, id string) error {
+	if id == "" {
+		return nil // It has never joined.
+	}
+	config := &m.consumer.config
+	request := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	request.Group, request.MemberID, request.InstanceID, request.MemberEpoch = config.Group, id, &config.InstanceID, -2
+	response, err := request.RequestWith(ctx, m.client)
+	if err != nil {
+		return fmt.Errorf("leave: %w", err)
+	}
+
+	return kerr.ErrorForCode(response.ErrorCode)
 }
 
 // commitUntil commits periodically until ctx ends.

@@ -2,6 +2,8 @@ package franzadapter
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -9,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/nova-events/idempotent-consumer/consume"
@@ -281,7 +284,13 @@ func (m *member) fail(err error) {
 // OnGroupManageError implements kgo.HookGroupManageError: franz-go tries again.
 func (m *member) OnGroupManageError(err error) {
 	m.consumer.engine.Because(err)
-	if err := fatal(err); err != nil {
+	if _, generation := m.client.GroupMetadata(); generation == 0 && errors.Is(err, kerr.GroupIDNotFound) {
+		// A member that joins would create a group that does not exist.
+		err = &engine.FatalError{Err: fmt.Errorf("franzadapter: the broker refuses: %w: clients are in the group that share the partitions in a way that the broker cannot take over: stop them, or use another Config.Group", err)}
+	} else {
+		err = fatal(err)
+	}
+	if err != nil {
 		m.fail(err)
 	}
 }

@@ -2,11 +2,13 @@ package franzadapter
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
 	"github.com/nova-events/idempotent-consumer/internal/engine"
 	"github.com/nova-events/idempotent-consumer/internal/topics"
@@ -82,6 +84,7 @@ func (v *view) leader(p partition) (int32, error) {
 
 // watch looks until ctx ends. It has the client consume what is new and forget what is gone.
 func (m *member) watch(ctx context.Context) {
+	missing := make(map[string]time.Time)
 	timer := time.NewTimer(firstTopicWatch)
 	defer timer.Stop()
 	for failed := 0; ; {
@@ -107,9 +110,30 @@ func (m *member) watch(ctx context.Context) {
 			m.log.InfoContext(ctx, "franzadapter: topics are read again", "after", lasted)
 		}
 		m.update(found.Topics)
+		again := m.judgeMissing(missing, found.Topics)
 		backoff.Sleep(ctx, metadataMinAge) // However many find it out of date.
-		timer.Reset(topicWatchInterval)
+		timer.Reset(again)
 	}
+}
+
+// judgeMissing ends Run if a topic that Config names has been missing for TopicGrace, and returns when to look again.
+// A fetch from it ends Run, too, unless the group has taken its partitions away. missing says since when topics are.
+func (m *member) judgeMissing(missing map[string]time.Time, all []topics.Topic) time.Duration {
+	grace := m.consumer.config.TopicGrace
+	for _, t := range all {
+		if t.Partitions > 0 || !unknownTopic(t.Err) {
+			delete(missing, t.Name)
+		} else if since, ok := missing[t.Name]; !ok {
+			missing[t.Name] = time.Now()
+		} else if time.Since(since) > grace {
+			m.fail(fmt.Errorf("%w: topic %q: %w", consume.ErrUnknownTopic, t.Name, t.Err))
+		}
+	}
+	if len(missing) == 0 {
+		return topicWatchInterval
+	}
+
+	return min(topicWatchInterval, grace)
 }
 
 // update stores the latest answer. A topic that Config names and that is missing stays as it was: a
