@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/nova-events/idempotent-consumer/internal/pgserver"
@@ -40,8 +41,8 @@ func main() {
 
 // run returns the exit status.
 func run(ctx context.Context, command []string) (status int, err error) {
-	if len(command) == 0 {
-		return statusUsage, errors.New("usage: withpg COMMAND [ARGUMENT...]")
+	if len(command) == 0 || strings.HasPrefix(command[0], "-") { // It has no flags of its own.
+		return statusUsage, errors.New("usage: withpg COMMAND [ARGUMENT...]\nIt runs the command with a temporary PostgreSQL server, whose URL is in " + envURL + " and " + envServiceURL)
 	}
 	// From here on a signal ends the command, and that ends this program: the server is
 	// stopped in any case.

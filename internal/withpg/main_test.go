@@ -108,8 +108,10 @@ func TestCommandEndedBySignal(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	t.Parallel()
-	if status, err := run(t.Context(), nil); status != statusUsage || err == nil {
-		t.Errorf("run() = %d, %v", status, err)
+	for _, line := range [][]string{nil, {"--help"}, {"-h", "go"}} {
+		if status, err := run(t.Context(), line); status != statusUsage || err == nil || !strings.Contains(err.Error(), "usage: withpg COMMAND") {
+			t.Errorf("run(%q) = %d, %v", line, status, err)
+		}
 	}
 }
 
