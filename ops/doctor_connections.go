@@ -12,7 +12,7 @@ import (
 type limit struct {
 	subject         string
 	used, available int64
-	raise           func(to int64) string // the command
+	raise           func(next string, to int64) (string, []string) // the advice and the commands
 }
 
 // connectionLimits are those of the server, this role and this database.
@@ -21,7 +21,9 @@ func (d *doctor) connectionLimits(ctx context.Context) ([]limit, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := limit{subject: server, used: row.Used, raise: func(to int64) string { return alterSystem("max_connections", decimal(to))[0] }}
+	all := limit{subject: server, used: row.Used, raise: func(next string, to int64) (string, []string) {
+		return d.alterSystem(next, "max_connections", decimal(to))
+	}}
 	for setting, sign := range map[string]int64{"max_connections": 1, "superuser_reserved_connections": -1, "reserved_connections": -1} {
 		text := d.settings[setting].Setting
 		if text == "" {
@@ -35,13 +37,13 @@ func (d *doctor) connectionLimits(ctx context.Context) ([]limit, error) {
 	}
 	limits := []limit{all}
 	if row.RoleLimit >= 0 {
-		limits = append(limits, limit{"role " + readable.Name(d.server.Role), row.RoleUsed, int64(row.RoleLimit), func(to int64) string {
-			return "ALTER ROLE " + name(d.server.Role) + " CONNECTION LIMIT " + decimal(to) + ";"
+		limits = append(limits, limit{"role " + readable.Name(d.server.Role), row.RoleUsed, int64(row.RoleLimit), func(next string, to int64) (string, []string) {
+			return next, []string{"ALTER ROLE " + name(d.server.Role) + " CONNECTION LIMIT " + decimal(to) + ";"}
 		}})
 	}
 	if row.DatabaseLimit >= 0 {
-		limits = append(limits, limit{"database " + readable.Name(d.server.Database), row.DatabaseUsed, int64(row.DatabaseLimit), func(to int64) string {
-			return "ALTER DATABASE " + name(d.server.Database) + " CONNECTION LIMIT " + decimal(to) + ";"
+		limits = append(limits, limit{"database " + readable.Name(d.server.Database), row.DatabaseUsed, int64(row.DatabaseLimit), func(next string, to int64) (string, []string) {
+			return next, []string{"ALTER DATABASE " + name(d.server.Database) + " CONNECTION LIMIT " + decimal(to) + ";"}
 		}})
 	}
 
@@ -83,9 +85,9 @@ func (d *doctor) findConnectionsNeeded(ctx context.Context) error {
 	}
 	for _, l := range limits {
 		if needed > l.available {
+			next, commands := l.raise("Allow more connections, use fewer lanes, or put PgBouncer in between. max_connections counts after a restart.", needed+needed/4+10)
 			d.add("connections-needed", SeverityWarning, l.subject,
-				fmt.Sprintf("the consumers use up to %d connections at a time, %d of them %s, and there are %d", needed, most, readable.Name(hungriest), l.available),
-				"Allow more connections, use fewer lanes, or put PgBouncer in between. max_connections counts after a restart.", l.raise(needed+needed/4+10))
+				fmt.Sprintf("the consumers use up to %d connections at a time, %d of them %s, and there are %d", needed, most, readable.Name(hungriest), l.available), next, commands...)
 		}
 	}
 

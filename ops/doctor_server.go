@@ -81,11 +81,11 @@ func (d *doctor) findReadOnly(context.Context) error {
 
 func (d *doctor) findDurability(context.Context) error {
 	if d.settings["fsync"].Setting == off {
-		d.add("fsync-off", SeverityProblem, server, "fsync is off", "Switch it on.", alterSystem("fsync", "on")...)
+		d.addSetting("fsync-off", "fsync is off", "Switch it on.", "fsync", "on")
 	}
 	if d.settings["full_page_writes"].Setting == off {
-		d.add("full-page-writes-off", SeverityProblem, server, "full_page_writes is off",
-			"Switch it on, unless the file system never writes a part of a page, as ZFS does.", alterSystem("full_page_writes", "on")...)
+		d.addSetting("full-page-writes-off", "full_page_writes is off",
+			"Switch it on, unless the file system never writes a part of a page, as ZFS does.", "full_page_writes", "on")
 	}
 	const commit = "synchronous_commit"
 	switch s := d.settings[commit]; {
@@ -115,16 +115,16 @@ func (d *doctor) findStandbys(ctx context.Context) error {
 	}
 	switch {
 	case names == "" && len(standbys) > 0:
-		d.add("standby-asynchronous", SeverityWarning, "standby "+strings.Join(all, ", "), "synchronous_standby_names is empty: no COMMIT waits for a standby",
-			"Decide whether a COMMIT is to wait for a standby. With one standby alone, all writing then stops while that is away.",
-			alterSystem("synchronous_standby_names", "'ANY 1 (*)'")...)
+		next, commands := d.alterSystem("Decide whether a COMMIT is to wait for a standby. With one standby alone, all writing then stops while that is away.",
+			"synchronous_standby_names", "'ANY 1 (*)'")
+		d.add("standby-asynchronous", SeverityWarning, "standby "+strings.Join(all, ", "), "synchronous_standby_names is empty: no COMMIT waits for a standby", next, commands...)
 	case names == "" || synchronous:
 	case hidden:
 		d.add("standby-missing", SeverityUnknown, server, "whether a standby is synchronous is hidden from this role", "Run it as a member of pg_monitor.",
 			"GRANT pg_monitor TO "+name(d.server.Role)+";")
 	default:
-		d.add("standby-missing", SeverityProblem, server, "synchronous_standby_names is "+readable.Name(names)+", and no such standby is connected",
-			"Bring the standby back, or have no COMMIT wait for it.", alterSystem("synchronous_standby_names", "''")...)
+		d.addSetting("standby-missing", "synchronous_standby_names is "+readable.Name(names)+", and no such standby is connected",
+			"Bring the standby back, or have no COMMIT wait for it.", "synchronous_standby_names", "''")
 	}
 
 	return nil

@@ -33,7 +33,7 @@ func (d *doctor) vacuumChecks() []check {
 func (d *doctor) findAutovacuum(context.Context) error {
 	for _, setting := range []string{"autovacuum", "track_counts"} {
 		if d.settings[setting].Setting == off {
-			d.add("autovacuum-off", SeverityProblem, server, setting+" is off", "Switch it on.", alterSystem(setting, "on")...)
+			d.addSetting("autovacuum-off", setting+" is off", "Switch it on.", setting, "on")
 		}
 	}
 	for _, t := range d.tables {

@@ -75,6 +75,19 @@ func TestDoctorFindsSettingsThatLoseData(t *testing.T) {
 	}
 }
 
+// ALTER SYSTEM has no effect on what the server's command line says.
+func TestDoctorFindsSettingsOfTheCommandLine(t *testing.T) {
+	t.Parallel()
+	b := onServer(t, map[string]string{"autovacuum": "off", "full_page_writes": "off"})
+	for id, setting := range map[string]string{"autovacuum-off": "autovacuum", "full-page-writes-off": "full_page_writes"} {
+		f := b.must(t, id, ops.SeverityProblem, setting+" is off")
+		contains(t, f.Next, "change -c "+setting+"=… there, and restart the server")
+		if len(f.Commands) != 0 {
+			t.Errorf("%s: %q", id, f.Commands)
+		}
+	}
+}
+
 func TestDoctorLooksAtStandbys(t *testing.T) {
 	t.Parallel()
 	pair := pgtest.NewPair(t)
