@@ -8,11 +8,17 @@ import (
 	"unicode/utf8"
 )
 
-// checkWords refuses what PostgreSQL cannot store of who did something and why.
-func checkWords(words ...string) error {
-	for _, text := range words {
-		if len(text) > 1000 || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-			return invalid("who it is and why must be text of at most 1000 bytes each")
+// longestWords is how much is stored of who did something, and of why, in bytes.
+const longestWords = 1000
+
+// checkWords refuses what cannot be stored of who did something and why.
+func checkWords(by, reason string) error {
+	for _, given := range []struct{ what, text string }{{"the name of who does it (--by)", by}, {"the reason (--reason)", reason}} {
+		switch {
+		case len(given.text) > longestWords:
+			return invalid("%s has %d bytes; %d are possible", given.what, len(given.text), longestWords)
+		case !utf8.ValidString(given.text) || strings.ContainsRune(given.text, 0):
+			return invalid("%s is not UTF-8 without NUL bytes", given.what)
 		}
 	}
 

@@ -43,9 +43,16 @@ func TestPause(t *testing.T) {
 func TestPauseIsRefused(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	for _, request := range []ops.PauseRequest{{By: strings.Repeat("x", 1001)}, {Reason: "\x00"}, {Reason: "\xff"}} {
+	for text, request := range map[string]ops.PauseRequest{
+		"(--by) has 1001 bytes; 1000 are possible":             {By: strings.Repeat("x", 1001)},
+		"(--reason) has 1002 bytes; 1000 are possible":         {Reason: strings.Repeat("é", 501)},
+		"(--by) is not UTF-8 without NUL bytes":                {By: "\x00"},
+		"the reason (--reason) is not UTF-8 without NUL bytes": {By: "alice", Reason: "\xff"},
+	} {
 		_, err := b.client.Pause(t.Context(), "orders", request)
-		wantErr(t, "a text that PostgreSQL does not take", err, ops.ErrInvalid)
+		if wantErr(t, text, err, ops.ErrInvalid); err != nil && !strings.Contains(err.Error(), text) {
+			t.Errorf("the text lacks %q: %v", text, err)
+		}
 	}
 	_, err := b.client.Pause(t.Context(), "order", ops.PauseRequest{})
 	wantErr(t, "an unknown consumer", err, ops.ErrUnknownConsumer)
