@@ -24,10 +24,9 @@ has the record processed after all, as long as Kafka has it.`,
 		Example: `  idemctl checkpoint skip --consumer orders --topic payments --partition 3 --offset 1200 --reason "of no use"`,
 		Args:    cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			given := command.Flags().Changed
-			switch {
-			case target.Topic == "" || !given("partition") || !given("offset"):
-				return fail(exitUsage, "which record? name it with --topic, --partition and --offset; \"idemctl checkpoint list\" tells where each partition stands")
+			switch lacks := missing(command, "topic", "partition", "offset"); {
+			case lacks != "":
+				return fail(exitUsage, "which record? %s; \"idemctl checkpoint list\" tells where each partition stands", lacks)
 			case target.Partition < 0 || target.Offset < 0:
 				return fail(exitUsage, "--partition or --offset is negative")
 			}

@@ -50,9 +50,10 @@ func TestCheckpointSkipOfWhatIsNotThere(t *testing.T) {
 	}
 	for line, want := range map[string]string{
 		"-t payments -p 0 --offset 1":            "which consumer?",
-		"-c orders -p 0 --offset 1":              "which record?",
-		"-c orders -t payments --offset 1":       "which record?",
-		"-c orders -t payments -p 0":             "which record?",
+		"-c orders -p 0 --offset 1":              "which record? the line lacks --topic;",
+		"-c orders -t payments --offset 1":       "which record? the line lacks --partition;",
+		"-c orders -t payments -p 0":             "which record? the line lacks --offset;",
+		"-c orders -t payments":                  "which record? the line lacks --partition, --offset;",
 		"-c orders -t payments -p 0 --offset=-1": "negative",
 	} {
 		b.run(t, append([]string{"checkpoint", "skip", "-y"}, strings.Fields(line)...)...).want(t, exitUsage, want)

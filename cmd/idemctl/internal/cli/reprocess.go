@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -50,19 +51,17 @@ The exit status is 3 if the event is not known.`,
 
 // check finds out whether the command line names one record in one way.
 func (p place) check(command *cobra.Command, args []string) error {
-	given := 0
-	for _, flag := range []string{"topic", "partition", "offset"} {
-		if command.Flags().Changed(flag) {
-			given++
-		}
-	}
-	switch {
-	case len(args) == 1 && given > 0:
+	flags := []string{"topic", "partition", "offset"}
+	given := slices.ContainsFunc(flags, command.Flags().Changed)
+	switch lacks := missing(command, flags...); {
+	case len(args) == 1 && given:
 		return fail(exitUsage, "give an event id or a place, not both")
 	case len(args) == 1:
 		return checkEventID(args[0])
-	case given < 3 || p.topic == "":
+	case !given:
 		return fail(exitUsage, "which record? give an event id, or --topic, --partition and --offset")
+	case lacks != "":
+		return fail(exitUsage, "which record? %s", lacks)
 	case p.partition < 0 || p.offset < 0:
 		return fail(exitUsage, "--partition or --offset is negative")
 	default:

@@ -26,6 +26,21 @@ func wants(names ...string) cobra.PositionalArgs {
 	}
 }
 
+// missing says which flags the line lacks, or has empty: "the line lacks --topic, --offset".
+func missing(command *cobra.Command, flags ...string) string {
+	var names []string
+	for _, name := range flags {
+		if flag := command.Flags().Lookup(name); !flag.Changed || flag.Value.String() == "" {
+			names = append(names, "--"+name)
+		}
+	}
+	if names == nil {
+		return ""
+	}
+
+	return "the line lacks " + strings.Join(names, ", ")
+}
+
 // kinds say what the value of a flag must be, by pflag's names of the types.
 var kinds = map[string]string{
 	"int64":    "a whole number",
