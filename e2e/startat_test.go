@@ -57,7 +57,8 @@ func TestStartAtATime(t *testing.T) {
 	})
 }
 
-// Checkpoints are set to a time: each to its first record that is not older, or to its end.
+// Checkpoints are set to a time, which may be given as an age: each to its first record that is not older, or to its
+// end.
 func TestCheckpointResetToATime(t *testing.T) {
 	t.Parallel()
 	broker.Each(t, func(t *testing.T, b *broker.Broker) {
@@ -68,15 +69,20 @@ func TestCheckpointResetToATime(t *testing.T) {
 		m := s.start(t, nil)
 		s.awaitCommitted(t, 30)
 		m.leave(t)
-		stdout, stderr, status := p.run(t, "checkpoint", "reset", "-c", "test", "-t", s.topic, "--all-partitions", "--to-time", begin.Add(5*time.Minute).Format(time.RFC3339), "--json", "-y")
-		var r ops.ResetResult
-		if err := json.Unmarshal([]byte(stdout), &r); err != nil || status != 0 || len(r.Partitions) != 3 {
-			t.Fatalf("%v, exit status %d\n%s%s", err, status, stdout, stderr)
-		}
-		for i, want := range []int64{5, 10, 0} {
-			if got := r.Partitions[i]; got.NextOffset != want || got.PreviousOffset != 10 || got.Partition != int32(i) {
-				t.Errorf("%+v, want offset %d", got, want)
+		before := []int64{10, 10, 10}
+		for _, to := range []string{begin.Add(5 * time.Minute).Format(time.RFC3339), "2h55m30s"} {
+			stdout, stderr, status := p.run(t, "checkpoint", "reset", "-c", "test", "-t", s.topic, "--all-partitions", "--to-time", to, "--json", "-y")
+			var r ops.ResetResult
+			if err := json.Unmarshal([]byte(stdout), &r); err != nil || status != 0 || len(r.Partitions) != 3 {
+				t.Fatalf("%v, exit status %d\n%s%s", err, status, stdout, stderr)
 			}
+			after := []int64{5, 10, 0}
+			for i, want := range after {
+				if got := r.Partitions[i]; got.NextOffset != want || got.PreviousOffset != before[i] || got.Partition != int32(i) {
+					t.Errorf("%s: %+v, want offset %d", to, got, want)
+				}
+			}
+			before = after
 		}
 	})
 }

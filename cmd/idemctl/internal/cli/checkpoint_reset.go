@@ -17,7 +17,7 @@ type resetChoice struct {
 	partition int32
 	all       bool
 	to        int64
-	toTime    string // as in RFC 3339
+	toTime    string // or an age
 	brokers   string // for toTime
 }
 
@@ -39,7 +39,8 @@ to its end if all are older. That asks the brokers.
 The offset that the group has committed to Kafka follows by itself.`,
 		Example: `  idemctl checkpoint reset --consumer orders --topic payments --partition 3 --to 1200
   idemctl checkpoint reset --consumer orders --topic payments --all-partitions --to 0
-  idemctl checkpoint reset --consumer orders --topic payments --all-partitions --to-time 2026-11-26T10:15:00Z --brokers kafka-1:9092`,
+  idemctl checkpoint reset --consumer orders --topic payments --all-partitions --to-time 2026-11-26T10:15:00Z --brokers kafka-1:9092
+  idemctl checkpoint reset --consumer orders --topic payments --all-partitions --to-time 36h --brokers kafka-1:9092`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return a.resetCheckpoints(command, choice) },
 	}
@@ -49,7 +50,7 @@ The offset that the group has committed to Kafka follows by itself.`,
 	flags.Int32VarP(&choice.partition, "partition", "p", 0, "`NUMBER` of the partition")
 	flags.BoolVar(&choice.all, "all-partitions", false, "all partitions that have a checkpoint")
 	flags.Int64Var(&choice.to, "to", 0, "`OFFSET` of the first record that is to count as not processed")
-	flags.StringVar(&choice.toTime, "to-time", "", "`TIME` of the first record that is to count as not processed, as 2026-11-26T10:15:00Z")
+	flags.StringVar(&choice.toTime, "to-time", "", "`TIME` of the first record that is to count as not processed (2026-01-31T12:00:00Z, 2026-01-31), or how long ago that was (36h, 7d)")
 	brokersFlag(command, &choice.brokers, "`BROKERS` to ask for --to-time")
 	a.yesFlag(command)
 
@@ -88,9 +89,12 @@ func (a *app) resetCheckpoints(command *cobra.Command, choice resetChoice) error
 
 	var since func(ctx context.Context, partitions []int32) (map[int32]int64, error)
 	if command.Flags().Changed("to-time") {
-		at, err := time.Parse(time.RFC3339, choice.toTime)
+		age, at, err := parseSince(choice.toTime)
 		if err != nil {
-			return fail(exitUsage, "--to-time is %q; write a time like 2026-11-26T10:15:00Z", choice.toTime)
+			return fail(exitUsage, "--to-time: %w", err)
+		}
+		if age > 0 {
+			at = time.Now().Add(-age) // The times of records are of their producers' clocks.
 		}
 		cluster, named, err := a.chooseBrokers(command, choice.brokers)
 		switch {

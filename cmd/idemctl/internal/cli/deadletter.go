@@ -1,10 +1,8 @@
 package cli
 
 import (
-	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -100,20 +98,6 @@ func joined(states []idem.DeadLetterState) string {
 	}
 
 	return strings.Join(names, ", ")
-}
-
-// parseSince reads an age, which the database counts back from its own clock, or a time.
-func parseSince(text string) (age time.Duration, since time.Time, err error) {
-	if d, err := parseDuration(text); err == nil {
-		return d, time.Time{}, nil
-	}
-	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05Z07:00", time.DateOnly} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return 0, t, nil
-		}
-	}
-
-	return 0, time.Time{}, fmt.Errorf("%s is neither an age (36h, 7d) nor a time (2026-01-31T12:00:00Z, 2026-01-31)", readable.Name(readable.Short(text)))
 }
 
 func deadLettersText(l []ops.DeadLetter) string {
