@@ -38,7 +38,7 @@ func TestResultsKeepTheirJSON(t *testing.T) {
 		`{"id":"","severity":"","subject":"","seen":"","why":"","next":"","commands":null,"runbook":""}`:                           ops.Finding{},
 		`{"expired":0,"consumers":null}`:                                                                                           ops.CleanupPlan{},
 		`{"schema":"","from_version":0,"to_version":0,"reverts":null,"loses":null}`:                                                ops.MigrationPlan{},
-		`{"schema":"","version":0,"applied":null,"reverted":null}`:                                                                 ops.MigrateResult{},
+		`{"schema":"","schema_created":false,"version":0,"applied":null,"reverted":null}`:                                          ops.MigrateResult{},
 		`{"schema_state":"","migrator":"","schema":"","version":0,"latest_version":0,"migrations":null}`:                           ops.Migrations{},
 		`{"consumer":"","events":0,"expired":0,"oldest":null,"newest":null,"retention_seconds":0,"created_at":T,"pause":null,` +
 			`"open_dead_letters":0,"unresolved_dead_letters":0}`: ops.ConsumerStatus{},

@@ -103,10 +103,11 @@ func (c *Client) losses(ctx context.Context, plan *MigrationPlan) error {
 
 // MigrateResult says which migrations were applied or taken back.
 type MigrateResult struct {
-	Schema   string          `json:"schema"`
-	Version  int64           `json:"version"`
-	Applied  []MigrationStep `json:"applied"`
-	Reverted []MigrationStep `json:"reverted"`
+	Schema        string          `json:"schema"`
+	SchemaCreated bool            `json:"schema_created"` // it was not there
+	Version       int64           `json:"version"`
+	Applied       []MigrationStep `json:"applied"`
+	Reverted      []MigrationStep `json:"reverted"`
 }
 
 // MigrationStep is one of them.
@@ -136,6 +137,7 @@ func (c *Client) Migrate(ctx context.Context, plan MigrationPlan, waiting func(h
 		migrator.OnWait(waiting)
 	}
 	taken, err := migrator.To(ctx, plan.To)
+	r.SchemaCreated = migrator.CreatedSchema()
 	if err != nil && len(taken) == 0 {
 		return MigrateResult{}, err
 	}

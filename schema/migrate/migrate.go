@@ -68,6 +68,7 @@ type Migrator struct {
 	name     string
 	provider *goose.Provider
 	tell     func(holder string) // may be nil
+	created  bool                // the schema, by this migrator
 }
 
 // New returns a Migrator for the PostgreSQL schema of that name (schema.DefaultName is the
@@ -134,6 +135,9 @@ func (m *Migrator) Up(ctx context.Context) ([]Migration, error) {
 
 	return finish(m.provider.Up(ctx))
 }
+
+// CreatedSchema reports whether Up or To found no schema and created it.
+func (m *Migrator) CreatedSchema() bool { return m.created }
 
 // Latest is the newest version there is.
 func (m *Migrator) Latest() int64 {
@@ -275,6 +279,8 @@ func (m *Migrator) prepare(ctx context.Context) error {
 	}
 	if _, err := m.db.ExecContext(ctx, createSchema(m.name)); err != nil && !lostRace(err) {
 		return fmt.Errorf("migrate: create the schema (or have a role create it that may): %w", err)
+	} else if err == nil {
+		m.created = true
 	}
 
 	return nil

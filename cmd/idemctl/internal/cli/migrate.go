@@ -24,7 +24,9 @@ func newMigrateUp(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "up",
 		Short: "Apply all migrations that the database lacks",
-		Args:  cobra.NoArgs,
+		Long: `Applies all migrations that the database lacks. If --schema names a schema that is not there, it is
+created, and the output says so.`,
+		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			return a.migrate(command, func(m ops.Migrations) int64 { return m.LatestVersion })
 		},
@@ -90,6 +92,9 @@ func (a *app) migrate(command *cobra.Command, choose func(ops.Migrations) int64)
 
 func migrationText(r ops.MigrateResult) string {
 	var b strings.Builder
+	if r.SchemaCreated {
+		b.WriteString("created   schema " + r.Schema + "\n")
+	}
 	for _, s := range r.Applied {
 		b.WriteString("applied   " + s.Name + "\n")
 	}

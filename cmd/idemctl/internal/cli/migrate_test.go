@@ -30,10 +30,11 @@ func TestMigrateUpAndDown(t *testing.T) {
 	}
 
 	up := decode[ops.MigrateResult](t, b.ok(t, "migrate", "up", "--json"))
-	if up.Version != pending.LatestVersion || len(up.Applied) != len(pending.Migrations) || up.Applied[0].Name != firstMigration || up.Reverted == nil {
+	if !up.SchemaCreated || up.Version != pending.LatestVersion || len(up.Applied) != len(pending.Migrations) || up.Applied[0].Name != firstMigration || up.Reverted == nil {
 		t.Fatalf("%+v", up)
 	}
 	contains(t, b.ok(t, "migrate", "up"), "Nothing to do")
+	contains(t, b.ok(t, "migrate", "up", "--schema", "mistyped"), "created   schema mistyped\napplied   "+firstMigration)
 	current := decode[ops.Migrations](t, b.ok(t, "migrate", "status", "--json"))
 	if current.Version != current.LatestVersion || slices.ContainsFunc(current.Migrations, func(m ops.Migration) bool { return m.AppliedAt == nil }) {
 		t.Fatalf("%+v", current)

@@ -52,7 +52,7 @@ func TestJSONShapes(t *testing.T) {
 	b.exec(t, `CREATE TABLE public.old (id uuid, event_id text, processed_at timestamptz, metadata jsonb)`)
 	for _, c := range []struct{ line, want string }{
 		{"migrate status", "{latest_version:float64 migrations:[{applied_at:string name:string version:float64}] migrator:string schema:string schema_state:string version:float64}"},
-		{"migrate up", "{applied:[] reverted:[] schema:string version:float64}"},
+		{"migrate up", "{applied:[] reverted:[] schema:string schema_created:bool version:float64}"},
 		{"migrate print", "[{name:string outside_transaction:bool sql:string}]"},
 		{"mark 4711 4712 -c orders", "{already_processed:float64 complete:bool consumer:string events:float64 marked:float64}"},
 		{"show 4711", "[{claim_id:string consumer:string event_id:string expires_at:string fingerprint:null key:string metadata:null processed_at:string}]"},

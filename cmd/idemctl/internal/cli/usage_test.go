@@ -40,7 +40,7 @@ func TestWrongLinesAreExplained(t *testing.T) {
 			t.Errorf("%.80s: %+v", line, r)
 		}
 	}
-	contains(t, b.ok(t, "help", "migrate", "up"), "Apply all migrations")
+	contains(t, b.ok(t, "help", "migrate", "up"), "Applies all migrations")
 }
 
 func TestLongMessagesAreCut(t *testing.T) {
