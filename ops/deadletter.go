@@ -33,6 +33,11 @@ type DeadLetter struct {
 	ShortID string `json:"-"`
 }
 
+// place is where its record stands.
+func (l DeadLetter) place() RecordPlace {
+	return RecordPlace{Consumer: l.Consumer, Topic: l.Topic, Partition: l.Partition, Offset: l.Offset}
+}
+
 // noTime is what the queries of dead letters return for a time that is none.
 const noTime = math.MinInt64
 

@@ -32,8 +32,8 @@ var (
 	// processed, or is forgotten.
 	ErrUnknownEvent = errors.New("ops: unknown event")
 
-	// ErrNoPlace is returned when the event is stored without its record's place. Give topic, partition and
-	// offset instead.
+	// ErrNoPlace is returned when the place of the event's record is not stored, or several are. Give topic, partition
+	// and offset instead.
 	ErrNoPlace = errors.New("ops: the place of the event's record is not stored")
 
 	// ErrNoCheckpoint is returned, with the topics or partitions that have one, when there is no checkpoint

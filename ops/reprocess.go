@@ -2,6 +2,7 @@ package ops
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -26,27 +27,42 @@ type ReprocessResult struct {
 	DeadLetter uuid.UUID `json:"dead_letter"`
 }
 
-// PlanReprocess returns the place that is stored with an event. The error wraps ErrUnknownEvent if the
-// consumer does not know the event, and ErrNoPlace if the place is not stored with it.
+// PlanReprocess returns the place of an event's record: the one that is stored with the event, else that of its dead
+// letters. The error wraps ErrUnknownEvent if the consumer knows neither, and ErrNoPlace if no place is stored, or the
+// event has dead letters of several records.
 func (c *Client) PlanReprocess(ctx context.Context, consumer, eventID string) (RecordPlace, error) {
 	none := RecordPlace{Consumer: consumer}
 	if consumer == "" {
 		return none, invalid("the consumer is not named")
 	}
-	events, err := c.Events(ctx, consumer, eventID)
+	story, err := c.Explain(ctx, consumer, eventID)
 	if err != nil {
 		return none, err
 	}
+	for _, event := range story.Events {
+		if place, ok := event.storedPlace(); ok {
+			return place, nil
+		}
+	}
+	var places []RecordPlace
+	for _, letter := range story.DeadLetters {
+		own := letter.EventID != nil && *letter.EventID == eventID // Not that of a record that came with the id of another.
+		if place := letter.place(); own && !slices.Contains(places, place) {
+			places = append(places, place)
+		}
+	}
 	id := readable.Name(readable.Short(eventID))
-	if len(events) == 0 {
-		return none, refuse(ErrUnknownEvent, "event %s is not known to %s: name the record by its topic, partition and offset", id, readable.Name(consumer))
+	const instead = "name the record by its topic, partition and offset"
+	switch {
+	case !story.Known():
+		return none, refuse(ErrUnknownEvent, "event %s is not known to %s: %s", id, readable.Name(consumer), instead)
+	case len(places) == 0:
+		return none, refuse(ErrNoPlace, "the place of event %s is not stored with it (Config.StoreMetadata): %s", id, instead)
+	case len(places) > 1:
+		return none, refuse(ErrNoPlace, "event %s has dead letters of %d records (\"idemctl explain\" tells which): %s", id, len(places), instead)
+	default:
+		return places[0], nil
 	}
-	place, ok := events[0].storedPlace()
-	if !ok {
-		return none, refuse(ErrNoPlace, "the place of event %s is not stored with it (Config.StoreMetadata): name the record by its topic, partition and offset", id)
-	}
-
-	return place, nil
 }
 
 // Reprocess asks the owner of a partition to read a record from Kafka again and to process it once more,

@@ -147,7 +147,7 @@ func (c *Client) tell(ctx context.Context, consumer Consumer, s *Story) error {
 	for _, letter := range letters {
 		s.DeadLetters = append(s.DeadLetters, letter.DeadLetter)
 		t.deadLetter(letter)
-		t.at(RecordPlace{Consumer: consumer.Name, Topic: letter.Topic, Partition: letter.Partition, Offset: letter.Offset})
+		t.at(letter.place())
 	}
 	if known {
 		s.Events = append(s.Events, event)

@@ -75,7 +75,7 @@ func (t *teller) deadLetter(l toldLetter) {
 	if again {
 		at, by = stored, ", dated by the clock of who did"
 	}
-	record := recordAt(RecordPlace{Topic: l.Topic, Partition: l.Partition, Offset: l.Offset})
+	record := recordAt(l.place())
 	reason := fmt.Sprintf("%s: %s", readable.Plural(int64(l.Attempts), "attempt"), readable.Name(readable.Short(l.Error)))
 	switch {
 	case l.requested:

@@ -30,7 +30,7 @@ The first effects stay. Later records are not repeated, and the checkpoint does 
 asks first.
 
 Name the record by topic, partition and offset, or by its event id if its place is stored with the
-event (Config.StoreMetadata). The request is stored as a dead letter: replayed once the record is
+event (Config.StoreMetadata) or with a dead letter of it. The request is stored as a dead letter: replayed once the record is
 processed, open if that fails, expired if Kafka no longer has the record.
 
 The exit status is 3 if the event is not known.`,
