@@ -50,6 +50,37 @@ func (q *Queries) DeadLetterAt(ctx context.Context, db DBTX, arg DeadLetterAtPar
 	return items, nil
 }
 
+const deadLetterAwaited = `-- name: DeadLetterAwaited :many
+SELECT d.id, h.id AS awaited, h.state FROM idem.consumers c JOIN idem.dead_letters d ON d.consumer_id OPERATOR(pg_catalog.=) c.id CROSS JOIN LATERAL (SELECT u.id, u.state FROM idem.dead_letters u WHERE u.consumer_id OPERATOR(pg_catalog.=) d.consumer_id AND u.topic OPERATOR(pg_catalog.=) d.topic AND u.record_partition OPERATOR(pg_catalog.=) d.record_partition AND u.topic_id OPERATOR(pg_catalog.=) d.topic_id AND u.key_hash OPERATOR(pg_catalog.=) d.key_hash AND u.record_offset OPERATOR(pg_catalog.<) d.record_offset AND u.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']) ORDER BY u.record_offset, u.id LIMIT 1) h WHERE d.id OPERATOR(pg_catalog.=) ANY($1::pg_catalog.text[]::pg_catalog.uuid[]) AND d.state OPERATOR(pg_catalog.=) 'parked'
+`
+
+type DeadLetterAwaitedRow struct {
+	ID      uuid.UUID
+	Awaited uuid.UUID
+	State   string
+}
+
+// What those of some dead letters that are parked wait for: the first unresolved one of their record key.
+func (q *Queries) DeadLetterAwaited(ctx context.Context, db DBTX, ids []string) ([]DeadLetterAwaitedRow, error) {
+	rows, err := db.Query(ctx, deadLetterAwaited, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []DeadLetterAwaitedRow
+	for rows.Next() {
+		var i DeadLetterAwaitedRow
+		if err := rows.Scan(&i.ID, &i.Awaited, &i.State); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const deadLetterBetween = `-- name: DeadLetterBetween :many
 SELECT d.consumer_id, d.id FROM idem.consumers c JOIN idem.dead_letters d ON d.consumer_id OPERATOR(pg_catalog.=) c.id WHERE d.id OPERATOR(pg_catalog.>=) $1::pg_catalog.text::pg_catalog.uuid AND d.id OPERATOR(pg_catalog.<=) $2::pg_catalog.text::pg_catalog.uuid ORDER BY d.id LIMIT 2
 `
@@ -923,7 +954,7 @@ func (q *Queries) DeadLetterSkip(ctx context.Context, db DBTX, arg DeadLetterSki
 }
 
 const deadLettersOfEvent = `-- name: DeadLettersOfEvent :many
-SELECT d.id, d.key, d.claim_id, COALESCE(CASE WHEN d.state OPERATOR(pg_catalog.=) 'parked' THEN (SELECT h.id FROM idem.dead_letters h WHERE h.consumer_id OPERATOR(pg_catalog.=) d.consumer_id AND h.topic OPERATOR(pg_catalog.=) d.topic AND h.record_partition OPERATOR(pg_catalog.=) d.record_partition AND h.topic_id OPERATOR(pg_catalog.=) d.topic_id AND h.key_hash OPERATOR(pg_catalog.=) d.key_hash AND h.record_offset OPERATOR(pg_catalog.<) d.record_offset AND h.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']) ORDER BY h.record_offset, h.id LIMIT 1) END, d.id)::pg_catalog.uuid AS behind FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND (d.event_id OPERATOR(pg_catalog.=) $2::pg_catalog.text OR d.key OPERATOR(pg_catalog.=) $3 OR (d.topic OPERATOR(pg_catalog.=) $4::pg_catalog.text AND d.record_partition OPERATOR(pg_catalog.=) $5::int AND d.record_offset OPERATOR(pg_catalog.=) $6::bigint) OR pg_catalog.starts_with(d.error, $7::pg_catalog.text)) ORDER BY d.id LIMIT $8
+SELECT d.id, d.key, d.claim_id FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND (d.event_id OPERATOR(pg_catalog.=) $2::pg_catalog.text OR d.key OPERATOR(pg_catalog.=) $3 OR (d.topic OPERATOR(pg_catalog.=) $4::pg_catalog.text AND d.record_partition OPERATOR(pg_catalog.=) $5::int AND d.record_offset OPERATOR(pg_catalog.=) $6::bigint) OR pg_catalog.starts_with(d.error, $7::pg_catalog.text)) ORDER BY d.id LIMIT $8
 `
 
 type DeadLettersOfEventParams struct {
@@ -941,12 +972,10 @@ type DeadLettersOfEventRow struct {
 	ID      uuid.UUID
 	Key     uuid.UUID
 	ClaimID uuid.NullUUID
-	Behind  uuid.UUID
 }
 
 // The dead letters of an event: those that have its id or are marked under its key, those of a place in a
-// log, and those that failed with an error that begins so. behind is the one that a parked one waits for,
-// and the id itself of others. The key of those that stand for a request is zero.
+// log, and those that failed with an error that begins so. The key of those that stand for a request is zero.
 func (q *Queries) DeadLettersOfEvent(ctx context.Context, db DBTX, arg DeadLettersOfEventParams) ([]DeadLettersOfEventRow, error) {
 	rows, err := db.Query(ctx, deadLettersOfEvent,
 		arg.ConsumerID,
@@ -965,12 +994,7 @@ func (q *Queries) DeadLettersOfEvent(ctx context.Context, db DBTX, arg DeadLette
 	var items []DeadLettersOfEventRow
 	for rows.Next() {
 		var i DeadLettersOfEventRow
-		if err := rows.Scan(
-			&i.ID,
-			&i.Key,
-			&i.ClaimID,
-			&i.Behind,
-		); err != nil {
+		if err := rows.Scan(&i.ID, &i.Key, &i.ClaimID); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

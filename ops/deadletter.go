@@ -29,8 +29,19 @@ type DeadLetter struct {
 	EventID    *string              `json:"event_id"`    // nil if the record has none
 	Error      string               `json:"error"`
 
+	// Awaits is what a parked one waits for: the first unresolved dead letter of its record key. It is nil for others.
+	Awaits *AwaitedDeadLetter `json:"awaits"`
+
 	// ShortID is the beginning of the id, long enough to be unique. DeadLetters sets it.
 	ShortID string `json:"-"`
+}
+
+// AwaitedDeadLetter is what parked dead letters wait for. They follow once it is replayed or discarded.
+type AwaitedDeadLetter struct {
+	ID    uuid.UUID            `json:"id"`
+	State idem.DeadLetterState `json:"state"`
+
+	ShortID string `json:"-"` // as that of DeadLetter
 }
 
 // place is where its record stands.
@@ -193,7 +204,29 @@ func (c *Client) list(ctx context.Context, p db.DeadLetterListParams) ([]DeadLet
 		list[i] = newDeadLetter(row)
 	}
 
+	awaited, err := c.awaited(ctx, idsOf(list))
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		list[i].Awaits = awaited[list[i].ID]
+	}
+
 	return list, c.shortenIDs(ctx, list)
+}
+
+// awaited is what those of some dead letters that are parked wait for.
+func (c *Client) awaited(ctx context.Context, ids []string) (map[uuid.UUID]*AwaitedDeadLetter, error) {
+	rows, err := c.queries.DeadLetterAwaited(ctx, c.conn, ids)
+	if err != nil {
+		return nil, c.failed(ctx, "look for what the parked dead letters wait for", err)
+	}
+	awaited := make(map[uuid.UUID]*AwaitedDeadLetter, len(rows))
+	for _, row := range rows {
+		awaited[row.ID] = &AwaitedDeadLetter{ID: row.Awaited, State: idem.DeadLetterState(row.State)}
+	}
+
+	return awaited, nil
 }
 
 // idsOf are the ids of dead letters, as the queries take them.

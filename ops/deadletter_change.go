@@ -14,11 +14,11 @@ const atOnce = 1000
 
 // DeadLetterResult says what became of the dead letters of a plan.
 type DeadLetterResult struct {
-	DeadLetters int               `json:"dead_letters"` // that were to be changed
-	Changed     int64             `json:"changed"`
-	Unchanged   []DeadLetterState `json:"unchanged"` // because of the states that they have
-	Unknown     []string          `json:"unknown"`
-	Complete    bool              `json:"complete"`
+	DeadLetters int          `json:"dead_letters"` // that were to be changed
+	Changed     int64        `json:"changed"`
+	Unchanged   []DeadLetter `json:"unchanged"` // because of the states that they have
+	Unknown     []string     `json:"unknown"`
+	Complete    bool         `json:"complete"`
 }
 
 // ReplayDeadLetters requests that the dead letters of a plan are processed again. The consumers that own their
@@ -64,7 +64,7 @@ func (c *Client) DiscardDeadLetters(ctx context.Context, plan DeadLetterPlan, pr
 // changeDeadLetters changes the dead letters of a plan, those of one consumer at a time. Change returns the
 // ids of those that it has changed.
 func (c *Client) changeDeadLetters(ctx context.Context, plan DeadLetterPlan, progress Progress, change func(consumer int64, ids []string) ([]uuid.UUID, error)) (DeadLetterResult, error) {
-	r := DeadLetterResult{DeadLetters: len(plan.DeadLetters), Unchanged: append([]DeadLetterState{}, plan.Unchanged...), Unknown: append([]string{}, plan.Unknown...)}
+	r := DeadLetterResult{DeadLetters: len(plan.DeadLetters), Unchanged: append([]DeadLetter{}, plan.Unchanged...), Unknown: append([]string{}, plan.Unknown...)}
 	var left []string
 	err := inParts(plan.DeadLetters, progress, func(part []DeadLetter) error {
 		for _, of := range byConsumer(part) {
@@ -90,9 +90,7 @@ func (c *Client) changeDeadLetters(ctx context.Context, plan DeadLetterPlan, pro
 		return r, err
 	}
 	others, err := c.byID(ctx, left) // Somebody else was faster.
-	for _, letter := range others {
-		r.Unchanged = append(r.Unchanged, DeadLetterState{ID: letter.ID, State: letter.State})
-	}
+	r.Unchanged = append(r.Unchanged, others...)
 	r.Complete = err == nil
 
 	return r, err

@@ -77,9 +77,15 @@ func (c *Client) findAll(ctx context.Context, prefixes []idPrefix) (ids, unknown
 	return ids, unknown, nil
 }
 
-// shortenIDs sets the beginnings that tell the ids of a list from all others.
+// shortenIDs sets the beginnings that tell the ids of a list, and those that they wait for, from all others.
 func (c *Client) shortenIDs(ctx context.Context, list []DeadLetter) error {
-	rows, err := c.queries.DeadLetterNeighbours(ctx, c.conn, idsOf(list))
+	ids := idsOf(list)
+	for _, letter := range list {
+		if letter.Awaits != nil {
+			ids = append(ids, letter.Awaits.ID.String())
+		}
+	}
+	rows, err := c.queries.DeadLetterNeighbours(ctx, c.conn, ids)
 	if err != nil {
 		return c.failed(ctx, "shorten the ids of the dead letters", err)
 	}
@@ -89,6 +95,9 @@ func (c *Client) shortenIDs(ctx context.Context, list []DeadLetter) error {
 	}
 	for i := range list {
 		list[i].ShortID = short[list[i].ID]
+		if awaits := list[i].Awaits; awaits != nil {
+			awaits.ShortID = short[awaits.ID]
+		}
 	}
 
 	return nil

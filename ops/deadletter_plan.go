@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/uuid"
-
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/idem"
 )
@@ -40,9 +38,9 @@ func (c DeadLetterChoice) Validate() error {
 
 // DeadLetterPlan says which dead letters are to be changed.
 type DeadLetterPlan struct {
-	DeadLetters []DeadLetter      `json:"dead_letters"`
-	Unchanged   []DeadLetterState `json:"unchanged"` // chosen by id, and left alone because of their states
-	Unknown     []string          `json:"unknown"`   // beginnings of ids that no dead letter has
+	DeadLetters []DeadLetter `json:"dead_letters"`
+	Unchanged   []DeadLetter `json:"unchanged"` // chosen by id, and left alone because of their states
+	Unknown     []string     `json:"unknown"`   // beginnings of ids that no dead letter has
 
 	// Released is how many parked dead letters the consumer processes when these are discarded.
 	Released int64 `json:"-"`
@@ -55,12 +53,6 @@ func (p DeadLetterPlan) Err() error {
 	}
 
 	return refuse(ErrUnknownDeadLetter, "there is no dead letter %s", strings.Join(p.Unknown, ", "))
-}
-
-// DeadLetterState is a dead letter that is left alone.
-type DeadLetterState struct {
-	ID    uuid.UUID            `json:"id"`
-	State idem.DeadLetterState `json:"state"`
 }
 
 // PlanReplay returns the open dead letters that ReplayDeadLetters would have processed again, the oldest
@@ -93,7 +85,7 @@ func (c *Client) PlanDiscard(ctx context.Context, choice DeadLetterChoice) (Dead
 
 // plan looks up what is chosen among the dead letters in some states.
 func (c *Client) plan(ctx context.Context, choice DeadLetterChoice, from []idem.DeadLetterState) (DeadLetterPlan, error) {
-	plan := DeadLetterPlan{DeadLetters: []DeadLetter{}, Unchanged: []DeadLetterState{}, Unknown: []string{}}
+	plan := DeadLetterPlan{DeadLetters: []DeadLetter{}, Unchanged: []DeadLetter{}, Unknown: []string{}}
 	if err := choice.Validate(); err != nil {
 		return plan, err
 	}
@@ -124,7 +116,7 @@ func (c *Client) plan(ctx context.Context, choice DeadLetterChoice, from []idem.
 		if slices.Contains(from, letter.State) {
 			plan.DeadLetters = append(plan.DeadLetters, letter)
 		} else {
-			plan.Unchanged = append(plan.Unchanged, DeadLetterState{ID: letter.ID, State: letter.State})
+			plan.Unchanged = append(plan.Unchanged, letter)
 		}
 	}
 

@@ -59,7 +59,11 @@ func (c *Client) DeadLetter(ctx context.Context, id string) (DeadLetterRecord, e
 		return DeadLetterRecord{}, c.failed(ctx, "read the dead letter", err)
 	}
 
-	return newDeadLetterRecord(row), nil
+	awaited, err := c.awaited(ctx, []string{found.ID.String()})
+	record := newDeadLetterRecord(row)
+	record.Awaits = awaited[found.ID]
+
+	return record, err
 }
 
 // CheckDeadLetterID returns an error unless a text can be the id of a dead letter or the beginning of one.

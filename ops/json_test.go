@@ -49,7 +49,7 @@ func TestResultsKeepTheirJSON(t *testing.T) {
 		`{"event_id":"","key":"00000000-0000-0000-0000-000000000000","told_at":T,"entries":[{"at":T,"consumer":"","kind":"","text":"","dead_letter":null}],` +
 			`"events":null,"dead_letters":null}`: ops.Story{Entries: make([]ops.Entry, 1)},
 		`{"id":"00000000-0000-0000-0000-000000000000","consumer":"","topic":"","partition":0,"offset":0,"record_time":null,"state":"","attempts":0,` +
-			`"failed_at":null,"resolved_at":null,"event_id":null,"error":"","claim_id":null,"key_text":null,"key_base64":null,` +
+			`"failed_at":null,"resolved_at":null,"event_id":null,"error":"","awaits":null,"claim_id":null,"key_text":null,"key_base64":null,` +
 			`"headers":[{"key_text":null,"key_base64":null,"value_text":null,"value_base64":null}],"value_text":null,"value_base64":null}`: ops.DeadLetterRecord{Headers: make([]ops.DeadLetterHeader, 1)},
 		`{"live_rows":0,"dead_rows":0,"last_vacuum":null,"last_autovacuum":null,"bytes_per_event":0,"packed_bytes_per_event":0,"unused_bytes":0,` +
 			`"schema_state":"","migrator":"","schema":"","migration_version":0,"estimated":false,"table_bytes":0,"index_bytes":0,"events":0,"expired":0,` +

@@ -170,7 +170,6 @@ type toldLetter struct {
 
 	requested bool          // it stands for a request to process its record again
 	claimID   uuid.NullUUID // that marked its event, or processed it since
-	behind    uuid.UUID     // what it waits for if it is parked, else itself
 }
 
 func (c *Client) lettersOf(ctx context.Context, rows []db.DeadLettersOfEventRow) ([]toldLetter, error) {
@@ -189,7 +188,7 @@ func (c *Client) lettersOf(ctx context.Context, rows []db.DeadLettersOfEventRow)
 	}
 	letters := make([]toldLetter, len(list)) // In the same order, and of one snapshot.
 	for i, letter := range list {
-		letters[i] = toldLetter{letter, rows[i].Key == uuid.Nil, rows[i].ClaimID, rows[i].Behind}
+		letters[i] = toldLetter{letter, rows[i].Key == uuid.Nil, rows[i].ClaimID}
 	}
 
 	return letters, nil

@@ -98,10 +98,10 @@ func (t *teller) deadLetter(l toldLetter) {
 }
 
 func (t *teller) waiting(l toldLetter) {
-	switch l.State {
-	case idem.DeadLetterParked:
-		t.addf(t.story.ToldAt, EntryWaiting, &l, "Dead letter %s waits for dead letter %s, which stands before it with the same record key.", l.ShortID, l.behind)
-	case idem.DeadLetterReplay:
+	switch {
+	case l.Awaits != nil:
+		t.addf(t.story.ToldAt, EntryWaiting, &l, "Dead letter %s waits for dead letter %s (%s), which stands before it with the same record key.", l.ShortID, l.Awaits.ID, l.Awaits.State)
+	case l.State == idem.DeadLetterReplay:
 		t.addf(t.story.ToldAt, EntryWaiting, &l, "Dead letter %s is to be processed by the owner of its partition, within seconds if that runs.", l.ShortID)
 	default:
 		t.addf(t.story.ToldAt, EntryWaiting, &l, "Dead letter %[1]s waits for somebody to decide: \"idemctl deadletter replay %[1]s%[2]s\" or \"idemctl deadletter discard %[1]s%[2]s\".", l.ShortID, t.schemaFlag)

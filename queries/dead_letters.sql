@@ -167,14 +167,8 @@ LIMIT sqlc.narg(max_rows);
 
 -- name: DeadLettersOfEvent :many
 -- The dead letters of an event: those that have its id or are marked under its key, those of a place in a
--- log, and those that failed with an error that begins so. behind is the one that a parked one waits for,
--- and the id itself of others. The key of those that stand for a request is zero.
-SELECT d.id, d.key, d.claim_id, coalesce(CASE WHEN d.state = 'parked' THEN (
-    SELECT h.id FROM idem.dead_letters h
-    WHERE h.consumer_id = d.consumer_id AND h.topic = d.topic AND h.record_partition = d.record_partition AND h.topic_id = d.topic_id
-      AND h.key_hash = d.key_hash AND h.record_offset < d.record_offset AND h.state IN ('open', 'parked', 'replay')
-    ORDER BY h.record_offset, h.id
-    LIMIT 1) END, d.id)::uuid AS behind
+-- log, and those that failed with an error that begins so. The key of those that stand for a request is zero.
+SELECT d.id, d.key, d.claim_id
 FROM idem.dead_letters d
 WHERE d.consumer_id = @consumer_id
   AND (d.event_id = @event_id::text OR d.key = @key
@@ -182,6 +176,18 @@ WHERE d.consumer_id = @consumer_id
        OR starts_with(d.error, @error_start::text))
 ORDER BY d.id
 LIMIT @max_rows;
+
+-- name: DeadLetterAwaited :many
+-- What those of some dead letters that are parked wait for: the first unresolved one of their record key.
+SELECT d.id, h.id AS awaited, h.state
+FROM idem.consumers c JOIN idem.dead_letters d ON d.consumer_id = c.id
+CROSS JOIN LATERAL (
+    SELECT u.id, u.state FROM idem.dead_letters u
+    WHERE u.consumer_id = d.consumer_id AND u.topic = d.topic AND u.record_partition = d.record_partition AND u.topic_id = d.topic_id
+      AND u.key_hash = d.key_hash AND u.record_offset < d.record_offset AND u.state IN ('open', 'parked', 'replay')
+    ORDER BY u.record_offset, u.id
+    LIMIT 1) h
+WHERE d.id = ANY (CAST(@ids::text[] AS uuid[])) AND d.state = 'parked';
 
 -- name: DeadLetterBetween :many
 -- The dead letters whose ids lie between two, which may be those of a prefix. More than one tells that

@@ -114,11 +114,25 @@ func deadLettersText(l []ops.DeadLetter) string {
 			event = readable.Name(readable.Short(*letter.EventID))
 		}
 		t.row(letter.ShortID, readable.Name(letter.Consumer), readable.Name(letter.Topic), decimal(letter.Partition), decimal(letter.Offset),
-			readable.Name(string(letter.State)), readable.Number(int64(letter.Attempts)), optionalTime(letter.FailedAt), event,
+			stateCell(letter), readable.Number(int64(letter.Attempts)), optionalTime(letter.FailedAt), event,
 			readable.Name(readable.Short(strings.ReplaceAll(letter.Error, "\n", "; "))))
 	}
 
 	return t.String()
+}
+
+// stateCell is the state, and of a parked one what it waits for.
+func stateCell(l ops.DeadLetter) string {
+	if l.Awaits != nil {
+		return string(l.State) + " behind " + l.Awaits.ShortID + " (" + readable.Name(string(l.Awaits.State)) + ")"
+	}
+
+	return readable.Name(string(l.State))
+}
+
+// awaited names what a parked dead letter waits for.
+func awaited(l ops.DeadLetter) string {
+	return "dead letter " + l.Awaits.ID.String() + " (" + readable.Name(string(l.Awaits.State)) + ")"
 }
 
 func deadLetters(n int64) string { return readable.Plural(n, "dead letter") }

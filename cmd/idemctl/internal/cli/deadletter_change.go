@@ -134,27 +134,31 @@ func dryRunText(plan ops.DeadLetterPlan, done string) string {
 	return text + deadLetters(int64(len(plan.DeadLetters))) + " would be " + done + "; nothing was changed.\n"
 }
 
-func leftAlone(all []ops.DeadLetterState) string {
+func leftAlone(all []ops.DeadLetter) string {
 	var b strings.Builder
 	for _, l := range all {
-		fmt.Fprintf(&b, "Dead letter %s is left alone: %s.\n", l.ID, stateInWords(l.State))
+		fmt.Fprintf(&b, "Dead letter %s is left alone: %s.\n", l.ID, stateInWords(l))
 	}
 
 	return b.String()
 }
 
-func stateInWords(state idem.DeadLetterState) string {
-	switch state {
+func stateInWords(l ops.DeadLetter) string {
+	switch l.State {
 	case idem.DeadLetterOpen:
 		return "it is open"
 	case idem.DeadLetterParked:
-		return "it is parked, and follows by itself when those of its key before it are resolved"
+		if l.Awaits != nil {
+			return "it is parked, and follows by itself once " + awaited(l) + " is replayed or discarded"
+		}
+
+		return "it is parked"
 	case idem.DeadLetterReplay:
 		return "it is to be replayed already (replay)"
 	case idem.DeadLetterReplayed, idem.DeadLetterDiscarded, idem.DeadLetterSuperseded, idem.DeadLetterExpired:
-		return "it is " + string(state) + " already"
+		return "it is " + string(l.State) + " already"
 	default:
-		return "its state is " + readable.Name(string(state))
+		return "its state is " + readable.Name(string(l.State))
 	}
 }
 

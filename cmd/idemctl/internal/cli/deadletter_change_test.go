@@ -5,8 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/uuid"
-
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/ops"
 )
@@ -23,13 +21,13 @@ func TestDLQReplay(t *testing.T) {
 	r := b.run(t, "dlq", "replay", nth(1), nth(2)[:8], nth(3)[:8], nth(4), nth(99), nth(1)[:8])
 	r.want(t, exitFailure, "there is no dead letter 00000099")
 	contains(t, r.stdout, "1 dead letter set to be replayed.", "within seconds", "idemctl deadletter list --state replay",
-		"Dead letter "+nth(2)+" is left alone: it is parked, and follows by itself", "Dead letter "+nth(3)+" is left alone: it is to be replayed already",
+		"Dead letter "+nth(2)+" is left alone: it is parked.", "Dead letter "+nth(3)+" is left alone: it is to be replayed already",
 		"Dead letter "+nth(4)+" is left alone: it is replayed already")
 	if got := b.states(t); got != "replay parked replay replayed discarded superseded expired open" {
 		t.Fatal(got)
 	}
 	report := decode[ops.DeadLetterResult](t, b.ok(t, "dlq", "replay", nth(1), "--json"))
-	if report.Changed != 0 || report.DeadLetters != 0 || !report.Complete || len(report.Unknown) != 0 || report.Unchanged[0] != (ops.DeadLetterState{ID: uuid.MustParse(nth(1)), State: "replay"}) {
+	if report.Changed != 0 || report.DeadLetters != 0 || !report.Complete || len(report.Unknown) != 0 || numbers(report.Unchanged[0].ID) != "1" || report.Unchanged[0].State != idem.DeadLetterReplay {
 		t.Errorf("%+v", report)
 	}
 
@@ -53,7 +51,7 @@ func TestDLQReplay(t *testing.T) {
 	contains(t, b.ok(t, "dlq", "replay", "--all"), "No dead letter was changed.")
 	for line, want := range map[string]string{
 		"deadletter replay --all --json":     `{changed:float64 complete:bool dead_letters:float64 unchanged:[] unknown:[]}`,
-		"deadletter discard --all -n --json": `{dead_letters:[{attempts:float64 consumer:string error:string event_id:null failed_at:string id:string offset:float64 partition:float64 record_time:string resolved_at:null state:string topic:string}] unchanged:[] unknown:[]}`,
+		"deadletter discard --all -n --json": `{dead_letters:[{attempts:float64 awaits:null consumer:string error:string event_id:null failed_at:string id:string offset:float64 partition:float64 record_time:string resolved_at:null state:string topic:string}] unchanged:[] unknown:[]}`,
 	} {
 		if got := shape(decode[any](t, b.ok(t, strings.Fields(line)...))); got != want {
 			t.Errorf("%s: %s", line, got)
@@ -126,6 +124,33 @@ func chosen(line string) []string {
 	}
 
 	return args
+}
+
+// A parked dead letter says which one has to be decided about, and in which state that is.
+func TestParkedDeadLettersSayWhatTheyWaitFor(t *testing.T) {
+	t.Parallel()
+	b := setupDeadLetters(t)
+	k := []byte("k")
+	letter{key: k, state: idem.DeadLetterDiscarded}.store(t, b)        // 1
+	letter{key: k}.store(t, b)                                         // 2
+	letter{key: []byte("other")}.store(t, b)                           // 3
+	letter{key: k, state: idem.DeadLetterParked}.store(t, b)           // 4
+	parked := letter{key: k, state: idem.DeadLetterParked}.store(t, b) // 5
+	const hint = "    idemctl deadletter list --state open\n"
+	list := b.ok(t, "dlq", "list")
+	contains(t, list, "parked behind 00000002 (open)", hint)
+	if strings.Count(list, "parked behind") != 2 || strings.Contains(b.ok(t, "dlq", "list", "--state", "open"), hint) {
+		t.Error(list)
+	}
+	contains(t, b.ok(t, "dlq", "show", parked), "state        parked\n", "waits for    dead letter "+nth(2)+" (open)\n")
+	shown := decode[ops.DeadLetterRecord](t, b.ok(t, "dlq", "show", parked, "--json"))
+	if a := shown.Awaits; a == nil || a.ID.String() != nth(2) || a.State != idem.DeadLetterOpen {
+		t.Errorf("%+v", a)
+	}
+	contains(t, b.run(t, "dlq", "replay", parked).stdout, "it is parked, and follows by itself once dead letter "+nth(2)+" (open) is replayed or discarded.")
+
+	b.ok(t, "dlq", "replay", nth(2))
+	contains(t, b.ok(t, "dlq", "list", "--state", "parked"), "parked behind 00000002 (replay)")
 }
 
 // A dead letter that a consumer is processing is waited for, and left alone once it is processed.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -53,7 +54,11 @@ func (a *app) listDeadLetters(command *cobra.Command, flags deadLetterFlags) err
 		if more {
 			list = list[:flags.limit]
 		}
-		if err := a.print(list, deadLettersText(list)); err != nil {
+		text := deadLettersText(list)
+		if slices.ContainsFunc(list, func(l ops.DeadLetter) bool { return l.Awaits != nil }) {
+			text += "\nParked ones follow by themselves. What they wait for:\n    idemctl deadletter list --state open" + a.schemaFlag() + "\n"
+		}
+		if err := a.print(list, text); err != nil {
 			return err
 		}
 		if more {

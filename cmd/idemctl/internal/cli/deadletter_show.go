@@ -66,11 +66,16 @@ func deadLetterText(l ops.DeadLetterRecord) string {
 		{"id", l.ID.String()},
 		{"consumer", readable.Name(l.Consumer)},
 		{"state", readable.Name(string(l.State))},
+	}
+	if l.Awaits != nil {
+		pairs = append(pairs, [2]string{"waits for", awaited(l.DeadLetter)})
+	}
+	pairs = append(pairs, [][2]string{
 		{"record", fmt.Sprintf("partition %d of %s, offset %d", l.Partition, readable.Name(l.Topic), l.Offset)},
 		{"event id", optional(l.EventID)},
 		{"attempts", readable.Number(int64(l.Attempts))},
 		{"failed", optionalTime(l.FailedAt)},
-	}
+	}...)
 	if l.ResolvedAt != nil {
 		pairs = append(pairs, [2]string{"resolved", readable.Timestamp(*l.ResolvedAt)})
 	}
