@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nova-events/idempotent-consumer/consume"
@@ -53,5 +54,44 @@ func TestHooksOfAPauseHoldUpNobody(t *testing.T) {
 	e.gate.set(t.Context(), e, nil)
 	if !told {
 		t.Error("a partition does not go on")
+	}
+}
+
+// otherTopic is the log of a topic that was created again.
+type otherTopic struct{ Source }
+
+func (otherTopic) CheckTopic(context.Context) error { return ErrOtherTopic }
+
+// What a policy decides about is not decided in a pause: Run ended, or records were skipped, that an operator wanted to
+// keep as they were.
+func TestPoliciesWaitForTheEndOfAPause(t *testing.T) {
+	t.Parallel()
+	for name, met := range map[string]struct{ err, want error }{
+		"unreadable batch":    {&UnreadableError{First: 1, Last: 2, Err: errors.New("torn")}, consume.ErrUnreadable},
+		"offset out of range": {&outOfRangeError{offset: 1}, ErrOtherTopic},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				e, w := newPausable(consume.Hooks{})
+				w.source = otherTopic{}
+				e.gate.set(t.Context(), e, &idem.Pause{})
+				decided := make(chan error, 1)
+				go func() {
+					_, _, err := w.elsewhere(t.Context(), t.Context(), met.err)
+					decided <- err
+				}()
+				time.Sleep(time.Hour)
+				select {
+				case err := <-decided:
+					t.Errorf("decided in the pause: %v", err)
+				default:
+					e.gate.set(t.Context(), e, nil)
+					if err := <-decided; !errors.Is(err, met.want) {
+						t.Errorf("%v, want %v", err, met.want)
+					}
+				}
+			})
+		})
 	}
 }

@@ -71,7 +71,9 @@ func (w *worker) run(revoked, work context.Context) error {
 				assigned = true
 				w.condition.acquire(offset)
 				_, assignment := watch(work, w.config.Hooks.Assignment, consume.AssignmentBegin{Place: w.at(offset)})
+				remove := w.engine.gate.add(revoked, w)
 				defer func() {
+					remove()
 					w.breaker.giveUp()
 					assignment.end(end)
 				}()
@@ -93,7 +95,8 @@ func (w *worker) run(revoked, work context.Context) error {
 }
 
 // elsewhere returns where to go on after an error that says that the partition cannot go on as it
-// was. going is false for all other errors, and for those that a policy has made final.
+// was. going is false for all other errors, and for those that a policy has made final. No policy decides while an
+// operator has paused the consumer.
 func (w *worker) elsewhere(revoked, work context.Context, err error) (offset int64, going bool, _ error) {
 	var (
 		away       *outOfRangeError
@@ -103,9 +106,13 @@ func (w *worker) elsewhere(revoked, work context.Context, err error) (offset int
 	case errors.Is(err, errFinal):
 		return 0, false, err
 	case errors.As(err, &away):
-		offset, err = w.skip(revoked, away)
+		if w.engine.gate.wait(revoked) {
+			offset, err = w.skip(revoked, away)
+		}
 	case errors.As(err, &unreadable):
-		offset, err = w.passUnreadable(revoked, work, unreadable)
+		if w.engine.gate.wait(revoked) {
+			offset, err = w.passUnreadable(revoked, work, unreadable)
+		}
 	case errors.Is(err, idem.ErrRewound):
 		offset, err = w.rewind(revoked, err)
 	default:
@@ -120,7 +127,6 @@ var errFinal = errors.New("as the configuration wants it")
 
 // consume processes what comes from offset on.
 func (w *worker) consume(revoked, work context.Context, offset int64) error {
-	defer w.engine.gate.add(revoked, w)()
 	if !w.engine.gate.wait(revoked) { // Before anything is fetched, and noted for that.
 		return nil
 	}
