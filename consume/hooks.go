@@ -12,8 +12,9 @@ import (
 
 // Hooks watch what a consumer does, for traces and metrics: pairs of functions that are called when something
 // begins and when it ends, and one function for events without a duration. They are called in the goroutine
-// that they watch, which waits for them, and by several goroutines at the same time. Hooks that are not set
-// allocate nothing.
+// that they watch, which waits for them, and by several goroutines at the same time. Only those of an operator's
+// pause (PauseOperator) are called by the goroutine that looks for pauses, and no partition waits for them. Hooks
+// that are not set allocate nothing.
 //
 // The guard's hooks (idem.Hooks) are nested in these: a Process contains the guard's call, with the claim,
 // the guard's handler, which contains each Handler, and the COMMIT. What a Begin puts into the context, a
@@ -49,8 +50,9 @@ type Hooks struct {
 	OffsetCommit idem.Hook[OffsetCommitBegin, OffsetCommitEnd]
 
 	// Pause watches a time in which a partition stands still, of which the log has a line at first and once
-	// a minute; an operator's pause has one line at first and one at the end, for all partitions. With Lanes, and where records are fetched while others are processed, there may be several
-	// at once. What Begin returns is for End alone.
+	// a minute; an operator's pause has one line at first and one at the end, for all partitions. With Lanes, and
+	// where records are fetched while others are processed, there may be several at once. What Begin returns is for
+	// End alone.
 	Pause idem.Hook[PauseBegin, PauseEnd]
 
 	// Event is called when something happens that has no end. ctx is that in which it happens, which carries
