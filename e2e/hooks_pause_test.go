@@ -11,7 +11,6 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
-	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 )
 
 // A partition that stands still ends its pause when it is given up.
@@ -29,11 +28,7 @@ func TestHooksOfAPauseThatIsGivenUp(t *testing.T) {
 	for name, use := range ways {
 		t.Run("PostgreSQL is away "+name, func(t *testing.T) {
 			t.Parallel()
-			db := pgtest.NewDB(t)
-			proxy := pgtest.NewProxy(t, db)
-			s := setupIn(t, broker.InProcess(t), 1, db.Pool(t))
-			through := *s
-			through.pool = db.Pool(t, pgtest.Via(proxy.Addr()))
+			s, through, proxy := setupVia(t, broker.InProcess(t), 1)
 			s.broker.Write(t, s.topic, events(0, 10, 1)...)
 			var w watcher
 			m := through.start(t, func(c *settings) {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
-	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 )
 
 // PostgreSQL is out of reach for a while: no record is lost, the members stay in the group, and the
@@ -22,11 +21,7 @@ func TestLongPostgresOutage(t *testing.T) {
 		if testing.Short() {
 			outage = 3 * time.Second
 		}
-		db := pgtest.NewDB(t)
-		proxy := pgtest.NewProxy(t, db)
-		s := setupIn(t, b, 4, db.Pool(t))
-		through := *s
-		through.pool = db.Pool(t, pgtest.Via(proxy.Addr()))
+		s, through, proxy := setupVia(t, b, 4)
 		const n = 4_000
 		b.Write(t, s.topic, events(0, n, 4)...)
 		var assigned atomic.Int64

@@ -16,14 +16,17 @@ import (
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 	"github.com/nova-events/idempotent-consumer/health"
-	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 	"github.com/nova-events/idempotent-consumer/ops"
 )
 
-func (s *bench) pause(t *testing.T) {
+// pause has an operator pause the consumer, and waits until members stand still.
+func (s *bench) pause(t *testing.T, members ...*member) {
 	t.Helper()
 	if r, err := s.operator(t).Pause(t.Context(), "test", ops.PauseRequest{By: "alice", Reason: "the bank is down"}); err != nil || !r.Changed {
 		t.Fatalf("%+v, %v", r, err)
+	}
+	for _, m := range members {
+		m.awaitHealth(t, "the member to stand still", paused)
 	}
 }
 
@@ -82,11 +85,8 @@ func TestPausedGroupStandsStill(t *testing.T) {
 			})
 			before := generations()
 
-			s.pause(t)
 			began := time.Now()
-			for _, m := range members {
-				m.awaitHealth(t, "a member to stand still", paused)
-			}
+			s.pause(t, members[:]...)
 			t.Logf("it stood still after %v", time.Since(began))
 			s.broker.Write(t, s.topic, events(100, 100, 4)...)
 			time.Sleep(max(3*s.broker.MinSessionTimeout, 2*time.Second)) // Nothing is to happen.
@@ -183,8 +183,7 @@ func TestPauseBetweenAttempts(t *testing.T) {
 					})
 				})
 				until(t, "the handler to fail again and again", func() bool { return tries.Load() > 5 })
-				s.pause(t)
-				m.awaitHealth(t, "the member to stand still", paused)
+				s.pause(t, m)
 				failed := tries.Load()
 				time.Sleep(2500 * time.Millisecond) // The longest pause between two tries is 2 s.
 				if n := tries.Load() - failed; n != 0 {
@@ -247,20 +246,22 @@ func TestMemberThatStartsInAPause(t *testing.T) {
 // While PostgreSQL is out of reach, and when it is back, the pause goes on.
 func TestPauseOutlivesAnOutageOfPostgres(t *testing.T) {
 	t.Parallel()
-	db := pgtest.NewDB(t)
-	proxy := pgtest.NewProxy(t, db)
-	s := setupIn(t, broker.InProcess(t), 1, db.Pool(t))
-	through := *s
-	through.pool = db.Pool(t, pgtest.Via(proxy.Addr()))
-	var w watcher
-	m := through.start(t, w.watch)
+	s, through, proxy := setupVia(t, broker.InProcess(t), 1)
+	var (
+		w   watcher
+		log heard
+	)
+	m := through.start(t, func(c *settings) {
+		w.watch(c)
+		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	})
 	s.broker.Write(t, s.topic, events(0, 10, 1)...)
 	s.awaitCommitted(t, 10)
-	s.pause(t)
-	m.awaitHealth(t, "the member to stand still", paused)
+	s.pause(t, m)
 	s.broker.Write(t, s.topic, events(10, 10, 1)...)
 	proxy.Refuse()
-	time.Sleep(2500 * time.Millisecond) // It asks once a second.
+	const warning = `level=WARN msg="consume: cannot find out whether the consumer is paused"`
+	until(t, "a line that nobody can tell of the pause", func() bool { return log.times(warning) > 0 && log.times(" paused=true ") > 0 })
 	if h := m.Health(); !paused(h) {
 		t.Errorf("without PostgreSQL it is %+v", h)
 	}
@@ -289,8 +290,7 @@ func TestReplaysWaitInAPause(t *testing.T) {
 	var handler refuser
 	m := s.start(t, func(c *settings) { c.Handle, c.Failure.ReplayInterval = handler.handle, 50*time.Millisecond })
 	s.awaitCommitted(t, 3)
-	s.pause(t)
-	m.awaitHealth(t, "the member to stand still", paused)
+	s.pause(t, m)
 	handler.healed.Store(true)
 	s.askForReplay(t)
 	time.Sleep(time.Second)

@@ -74,6 +74,18 @@ func setupIn(t testing.TB, b *broker.Broker, partitions int, pool *pgxpool.Pool)
 	return s
 }
 
+// setupVia is setup with a second view of the same, whose members reach PostgreSQL by a proxy.
+func setupVia(t testing.TB, b *broker.Broker, partitions int) (s, through *bench, proxy *pgtest.Proxy) {
+	t.Helper()
+	db := pgtest.NewDB(t)
+	proxy = pgtest.NewProxy(t, db)
+	s = setupIn(t, b, partitions, db.Pool(t))
+	view := *s
+	view.pool = db.Pool(t, pgtest.Via(proxy.Addr()))
+
+	return s, &view, proxy
+}
+
 // create creates another topic.
 func (s *bench) create(t *testing.T, name string, partitions int) {
 	t.Helper()
