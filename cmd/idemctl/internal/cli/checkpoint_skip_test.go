@@ -46,7 +46,7 @@ func TestCheckpointSkipOfWhatIsNotThere(t *testing.T) {
 		"-c orders -t payments -p 7 --offset 0": "no checkpoint for partition 7 of payments; it has one for: 0, 1",
 		"-c orderz -t payments -p 0 --offset 1": "orderz is not registered",
 	} {
-		b.run(t, append([]string{"checkpoint", "skip", "-y"}, strings.Fields(line)...)...).want(t, exitFailure, want)
+		b.run(t, append([]string{"checkpoint", "skip", "-y"}, strings.Fields(line)...)...).want(t, exitNotFound, want)
 	}
 	for line, want := range map[string]string{
 		"-t payments -p 0 --offset 1":            "which consumer?",

@@ -39,7 +39,7 @@ func TestCheckpointList(t *testing.T) {
 	if out := b.ok(t, "checkpoint", "list", "-c", "mails", "-t", "payments", "--json"); out != "[]\n" {
 		t.Error(out)
 	}
-	b.run(t, "checkpoint", "list", "-c", "order").want(t, exitFailure, "not registered")
+	b.run(t, "checkpoint", "list", "-c", "order").want(t, exitNotFound, "not registered")
 }
 
 func TestCheckpointReset(t *testing.T) {
@@ -88,7 +88,7 @@ func TestCheckpointResetOfWhatIsNotThere(t *testing.T) {
 		"-c idle -t payments --all-partitions --to 0":   "idle has no checkpoints",
 		"-c orderz -t payments --all-partitions --to 0": "orderz is not registered",
 	} {
-		b.run(t, append([]string{"checkpoint", "reset", "--yes"}, strings.Fields(line)...)...).want(t, exitFailure, want)
+		b.run(t, append([]string{"checkpoint", "reset", "--yes"}, strings.Fields(line)...)...).want(t, exitNotFound, want)
 	}
 	for line, want := range map[string]string{
 		"-t payments -p 0 --to 0":                                                       "which consumer?",

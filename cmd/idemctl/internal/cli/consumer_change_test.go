@@ -66,7 +66,7 @@ func TestRename(t *testing.T) {
 		t.Error(list)
 	}
 	b.ok(t, "consumer", "register", "new", "--retention", "1000d")
-	b.run(t, "consumer", "rename", "old", "new").want(t, exitFailure, "old is not registered")
+	b.run(t, "consumer", "rename", "old", "new").want(t, exitNotFound, "old is not registered")
 	b.run(t, "consumer", "rename", "new", "bystander").want(t, exitFailure, "there is a consumer bystander already")
 	b.run(t, "consumer", "rename", "new", "new").want(t, exitUsage, "both names")
 	b.run(t, "consumer", "rename", "new", strings.Repeat("x", 256)).want(t, exitUsage, "255")
@@ -183,7 +183,7 @@ func TestDeleteConsumer(t *testing.T) {
 			t.Errorf("%s has %v, want %v", name, got, want)
 		}
 	}
-	b.run(t, append(args, "-y")...).want(t, exitFailure, "not registered")
+	b.run(t, append(args, "-y")...).want(t, exitNotFound, "not registered")
 }
 
 func TestRebind(t *testing.T) {
@@ -221,7 +221,7 @@ func TestRebind(t *testing.T) {
 	bind("k", "second", false)
 	bind("q", "third", true)
 	b.run(t, "consumer", "rebind", "orders", "--group", "x").want(t, exitUsage, "--group and --cluster")
-	b.run(t, "consumer", "rebind", "nobody").want(t, exitFailure, "nobody is not registered")
+	b.run(t, "consumer", "rebind", "nobody").want(t, exitNotFound, "nobody is not registered")
 }
 
 // With the rights of a service the commands that belong to the owner of the tables fail, change nothing, report

@@ -28,6 +28,6 @@ func TestConsumerPause(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	b.run(t, "consumer", "pause").want(t, exitUsage, "NAME")
-	b.run(t, "consumer", "pause", "order").want(t, exitFailure, "order is not registered")
-	b.run(t, "consumer", "resume", "order").want(t, exitFailure, "order is not registered")
+	b.run(t, "consumer", "pause", "order").want(t, exitNotFound, "order is not registered")
+	b.run(t, "consumer", "resume", "order").want(t, exitNotFound, "order is not registered")
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -21,6 +22,7 @@ another state, or one that somebody else changes meanwhile, is left alone and re
 // deadLetterChange is what a command does to dead letters.
 type deadLetterChange struct {
 	from       []idem.DeadLetterState // the states that it changes
+	to         []idem.DeadLetterState // those of dead letters for which it was done before
 	done       string                 // what the dead letters are after it, as a word
 	alwaysAsks bool                   // also where dead letters are named
 	plan       func(c *ops.Client, ctx context.Context, choice ops.DeadLetterChoice) (ops.DeadLetterPlan, error)
@@ -88,7 +90,7 @@ func (a *app) changeDeadLetters(command *cobra.Command, choice ops.DeadLetterCho
 			return err
 		}
 		if dryRun {
-			return a.finish(plan, dryRunText(plan, change.done), plan.Err())
+			return a.finish(plan, dryRunText(plan, change.done), cmp.Or(plan.Err(), change.nothing(plan.Unchanged, len(plan.DeadLetters))))
 		}
 		if len(plan.DeadLetters) > 0 && (change.alwaysAsks || len(choice.IDs) == 0) {
 			if err := a.confirm(ctx, change.warning(plan)); err != nil {
@@ -100,7 +102,7 @@ func (a *app) changeDeadLetters(command *cobra.Command, choice ops.DeadLetterCho
 		r, err := change.apply(c, ctx, plan, bar.set)
 		bar.end()
 		if err == nil {
-			err = plan.Err()
+			err = cmp.Or(plan.Err(), change.nothing(r.Unchanged, int(r.Changed)))
 		}
 		text := changeText(r, change.done)
 		if r.Complete && r.Changed > 0 && change.after != nil {
@@ -109,6 +111,17 @@ func (a *app) changeDeadLetters(command *cobra.Command, choice ops.DeadLetterCho
 
 		return a.finish(r, text, err)
 	})
+}
+
+// nothing is the error of a command that can change none of the dead letters that it was given by their ids.
+func (c deadLetterChange) nothing(unchanged []ops.DeadLetter, changed int) error {
+	done := func(l ops.DeadLetter) bool { return slices.Contains(c.to, l.State) }
+	if changed > 0 || len(unchanged) == 0 || slices.ContainsFunc(unchanged, done) {
+		return nil
+	}
+
+	return fail(exitNotFound, "nothing is %s: no dead letter that was named is %s; \"idemctl reprocess\" has the record of a resolved one processed again",
+		c.done, joined(c.from))
 }
 
 func changeText(r ops.DeadLetterResult, done string) string {

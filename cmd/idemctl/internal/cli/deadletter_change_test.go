@@ -19,7 +19,7 @@ func TestDLQReplay(t *testing.T) {
 
 	// Dead letters that are named are not asked about.
 	r := b.run(t, "dlq", "replay", nth(1), nth(2)[:8], nth(3)[:8], nth(4), nth(99), nth(1)[:8])
-	r.want(t, exitFailure, "there is no dead letter 00000099")
+	r.want(t, exitNotFound, "there is no dead letter 00000099")
 	contains(t, r.stdout, "1 dead letter set to be replayed.", "within seconds", "idemctl deadletter list --state replay",
 		"Dead letter "+nth(2)+" is left alone: it is parked.", "Dead letter "+nth(3)+" is left alone: it is to be replayed already",
 		"Dead letter "+nth(4)+" is left alone: it is replayed already")
@@ -71,7 +71,7 @@ func TestDLQDiscard(t *testing.T) {
 		t.Error(r.stdout, r.stderr)
 	}
 	dry := b.run(t, "dlq", "discard", nth(1), nth(4), nth(99), "--dry-run")
-	dry.want(t, exitFailure, "there is no dead letter 00000099")
+	dry.want(t, exitNotFound, "there is no dead letter 00000099")
 	contains(t, dry.stdout, "Dead letter "+nth(4)+" is left alone", "1 dead letter would be discarded")
 	if got := b.states(t); got != "open parked replay replayed discarded superseded expired" {
 		t.Fatal(got)
@@ -82,6 +82,24 @@ func TestDLQDiscard(t *testing.T) {
 	}
 	if b.one(t, `SELECT count(resolved_at) FROM idem.dead_letters`) != 3 {
 		t.Error("others were touched")
+	}
+}
+
+// Nothing that is named can be changed: that is no success, unless it was done before.
+func TestDeadLettersThatAreNamedInVain(t *testing.T) {
+	t.Parallel()
+	b := setupDeadLetters(t)
+	for _, state := range ops.AllStates() {
+		letter{state: state}.store(t, b)
+	}
+	for line, status := range map[string]int{
+		"replay 2": exitNotFound, "replay 3": 0, "replay 4": 0, "replay 5": exitNotFound, "replay 6": exitNotFound, "replay 7": exitNotFound,
+		"discard 4": exitNotFound, "discard 5": 0, "discard 6": exitNotFound, "replay 5 6": exitNotFound, "replay 5 3": 0, "replay 5 1 -n": 0, "replay 5 -n": exitNotFound,
+	} {
+		r := b.run(t, append([]string{"dlq"}, chosen(line)...)...)
+		if r.want(t, status); status != 0 {
+			r.want(t, status, "no dead letter that was named is open", `"idemctl reprocess"`)
+		}
 	}
 }
 
@@ -147,7 +165,9 @@ func TestParkedDeadLettersSayWhatTheyWaitFor(t *testing.T) {
 	if a := shown.Awaits; a == nil || a.ID.String() != nth(2) || a.State != idem.DeadLetterOpen {
 		t.Errorf("%+v", a)
 	}
-	contains(t, b.run(t, "dlq", "replay", parked).stdout, "it is parked, and follows by itself once dead letter "+nth(2)+" (open) is replayed or discarded.")
+	r := b.run(t, "dlq", "replay", parked)
+	r.want(t, exitNotFound, "no dead letter that was named is open")
+	contains(t, r.stdout, "it is parked, and follows by itself once dead letter "+nth(2)+" (open) is replayed or discarded.")
 
 	b.ok(t, "dlq", "replay", nth(2))
 	contains(t, b.ok(t, "dlq", "list", "--state", "parked"), "parked behind 00000002 (replay)")

@@ -3,6 +3,7 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/readable"
 	"github.com/nova-events/idempotent-consumer/ops"
 )
@@ -20,6 +21,7 @@ are released: the consumer processes them. The command always asks first.
   idemctl deadletter discard --consumer orders --topic payments --since 2h --dry-run`,
 	}, deadLetterChange{
 		from:       ops.UnresolvedStates(),
+		to:         []idem.DeadLetterState{idem.DeadLetterDiscarded},
 		done:       "discarded",
 		alwaysAsks: true,
 		plan:       (*ops.Client).PlanDiscard,

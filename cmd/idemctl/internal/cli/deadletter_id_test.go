@@ -37,7 +37,7 @@ func TestListedBeginningsOfIDsNameOneDeadLetter(t *testing.T) {
 		}
 	}
 	b.run(t, "dlq", "discard", "0199c2a4", "-y").want(t, exitUsage, "0199c2a4 is the beginning of several ids, of 0199c2a4-1111-7000-8000-000000000000 and")
-	b.run(t, "dlq", "discard", "0199c2a411111", "-y").want(t, exitFailure, "there is no dead letter 0199c2a411111")
+	b.run(t, "dlq", "discard", "0199c2a411111", "-y").want(t, exitNotFound, "there is no dead letter 0199c2a411111")
 	if b.one(t, `SELECT count(*) FROM idem.dead_letters WHERE state = 'open'`) != 4 {
 		t.Error("a dead letter was changed")
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/ops"
 )
 
@@ -22,6 +23,7 @@ The command asks before it replays what filters have chosen. Dead letters that a
   idemctl deadletter replay --all --yes`,
 	}, deadLetterChange{
 		from:  ops.ReplayableStates(),
+		to:    []idem.DeadLetterState{idem.DeadLetterReplay, idem.DeadLetterReplayed},
 		done:  "set to be replayed",
 		plan:  (*ops.Client).PlanReplay,
 		apply: (*ops.Client).ReplayDeadLetters,

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -21,9 +20,7 @@ func newDeadLetterShow(a *app) *cobra.Command {
 hexadecimal numbers, and as …_base64 instead of …_text in JSON.
 
 With --raw-value it writes only the bytes of the value to stdout. On a terminal they may contain
-control sequences. A value that is null writes nothing.
-
-The exit status is 3 if there is no such dead letter.`,
+control sequences. A value that is null writes nothing.`,
 		Example: `  idemctl deadletter show 0199c2a4
   idemctl deadletter show 0199c2a4 --raw-value > value.bin`,
 		Args: wants("ID"),
@@ -47,8 +44,6 @@ func (a *app) showDeadLetter(command *cobra.Command, id string, raw bool) error 
 	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
 		letter, err := c.DeadLetter(ctx, id)
 		switch {
-		case errors.Is(err, ops.ErrUnknownDeadLetter):
-			return &statusError{status: exitNotFound, err: err}
 		case err != nil:
 			return err
 		case raw:

@@ -176,7 +176,7 @@ func TestDLQWrongFilters(t *testing.T) {
 	b.run(t, "dlq", "discard", "-y").want(t, exitUsage, "--all")
 	contains(t, b.ok(t, "dlq", "discard", "--all", "-y"), "No dead letter was changed.")
 	b.env["IDEM_CONSUMER"] = "nobody"
-	b.run(t, "dlq", "list").want(t, exitFailure, "nobody is not registered")
+	b.run(t, "dlq", "list").want(t, exitNotFound, "nobody is not registered")
 	if b.one(t, `SELECT count(*) FROM idem.dead_letters WHERE state = 'open'`) != 1 {
 		t.Error("the dead letter was changed")
 	}

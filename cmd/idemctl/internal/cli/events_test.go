@@ -30,15 +30,15 @@ func TestUnknownConsumersAreNotRegistered(t *testing.T) {
 	b.register(t, "it's", "7d")
 	b.exec(t, `CREATE TABLE public.old (id uuid, event_id text, processed_at timestamptz, metadata jsonb)`)
 	for _, line := range []string{"mark 1", "forget 1 -y", "import --from-table public.old", "show 1"} {
-		b.run(t, append(strings.Fields(line), "-c", "a b")...).want(t, exitFailure,
+		b.run(t, append(strings.Fields(line), "-c", "a b")...).want(t, exitNotFound,
 			"a b is not registered", "Registered are: it's", `"idemctl consumer register 'a b' --retention 7d"`)
 	}
-	b.run(t, "consumer", "set-retention", "a b", "7d").want(t, exitFailure, "not registered")
+	b.run(t, "consumer", "set-retention", "a b", "7d").want(t, exitNotFound, "not registered")
 	if n := b.one(t, `SELECT count(*) FROM idem.consumers`); n != 1 {
 		t.Errorf("%d consumers", n)
 	}
 	b.exec(t, `DELETE FROM idem.consumers`)
-	b.run(t, "mark", "1", "-c", "c").want(t, exitFailure, "No consumer is registered")
+	b.run(t, "mark", "1", "-c", "c").want(t, exitNotFound, "No consumer is registered")
 }
 
 func TestManyEvents(t *testing.T) {
@@ -71,6 +71,9 @@ func TestManyEvents(t *testing.T) {
 		t.Fatalf("%d events are left", n)
 	}
 	contains(t, b.ok(t, "forget", "id 1", "unknown", "-c", "orders", "--yes"), "1 event forgotten for orders, 1 not known.")
+	r = b.run(t, "forget", "id 1", "unknown", "-c", "orders", "--yes")
+	r.want(t, exitNotFound, "nothing was forgotten: orders knows none of these events", "idemctl explain")
+	contains(t, r.stdout, "0 events forgotten for orders, 2 not known.")
 	r = b.runWith(t.Context(), strings.NewReader("id 2\nid 3\n"), "forget", "--file", "-", "-c", "orders", "--yes")
 	r.want(t, 0)
 	contains(t, r.stdout, "2 events forgotten")

@@ -79,7 +79,7 @@ func TestExplain(t *testing.T) {
 		t.Error(r.stdout)
 	}
 	b.run(t, "explain", idem.Key(id).String()).want(t, exitUsage, "is not the id of an event but the key under which mails keeps", readable.Name(id))
-	b.run(t, "explain", "4711", "-c", "mail").want(t, exitFailure, "mail is not registered")
+	b.run(t, "explain", "4711", "-c", "mail").want(t, exitNotFound, "mail is not registered")
 	b.run(t, "explain", "").want(t, exitUsage, "it is empty")
 	b.run(t, "explain", strings.Repeat("x", idem.MaxEventIDBytes+1)).want(t, exitUsage, "4,097 bytes")
 	b.run(t, "explain").want(t, exitUsage)

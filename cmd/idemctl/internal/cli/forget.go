@@ -55,6 +55,9 @@ func (a *app) forget(command *cobra.Command, args []string, file string) error {
 		defer bar.end()
 		r, err := c.ForgetEvents(ctx, a.settings.consumer, given.ids, bar.set)
 		bar.end()
+		if r.Complete && r.Forgotten == 0 && r.Unknown > 0 {
+			err = fail(exitNotFound, "nothing was forgotten: %s knows none of these events, and processes them when they are delivered; \"idemctl explain\" says more", readable.Name(r.Consumer))
+		}
 
 		return a.finish(r, forgetText(r), err)
 	})

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,6 +78,8 @@ func (a *app) exitStatus(ctx context.Context, err error) int {
 		return known.status
 	case errors.Is(err, ops.ErrInvalid):
 		return exitUsage
+	case slices.ContainsFunc(unknown, func(kind error) bool { return errors.Is(err, kind) }):
+		return exitNotFound
 	case errors.Is(err, ops.ErrBusy):
 		return exitBusy
 	case ctx.Err() != nil:
@@ -87,6 +90,10 @@ func (a *app) exitStatus(ctx context.Context, err error) int {
 		return exitFailure
 	}
 }
+
+// unknown are the kinds of errors that tell that what was named is not there, or not in a state in which the command
+// could do something with it.
+var unknown = []error{ops.ErrUnknownEvent, ops.ErrUnknownDeadLetter, ops.ErrUnknownConsumer, ops.ErrNoCheckpoint}
 
 // The exit statuses, as the help of the root command documents them.
 const (

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -30,10 +29,8 @@ The first effects stay. Later records are not repeated, and the checkpoint does 
 asks first.
 
 Name the record by topic, partition and offset, or by its event id if its place is stored with the
-event (Config.StoreMetadata) or with a dead letter of it. The request is stored as a dead letter: replayed once the record is
-processed, open if that fails, expired if Kafka no longer has the record.
-
-The exit status is 3 if the event is not known.`,
+event (Config.StoreMetadata) or with a dead letter of it. The request is stored as a dead letter:
+replayed once the record is processed, open if that fails, expired if Kafka no longer has the record.`,
 		Example: `  idemctl reprocess 4711 --consumer orders
   idemctl reprocess --consumer orders --topic payments --partition 3 --offset 1200`,
 		Args: cobra.MaximumNArgs(1),
@@ -85,9 +82,6 @@ func (a *app) reprocess(command *cobra.Command, args []string, at place) error {
 		if len(args) == 1 {
 			var err error
 			place, err = c.PlanReprocess(ctx, place.Consumer, args[0])
-			if errors.Is(err, ops.ErrUnknownEvent) {
-				return &statusError{status: exitNotFound, err: err}
-			}
 			if err != nil {
 				return err
 			}

@@ -27,7 +27,8 @@ Exit status:
     0  done
     1  failed; the message says what to do
     2  wrong usage; nothing was tried
-    3  show, explain, reprocess, deadletter show: the event or the dead letter is not known
+    3  what was named (an event, a dead letter, a consumer, a checkpoint) is not known, or nothing that
+       was named is in a state that the command changes
     4  not confirmed: the answer was no, or --yes is missing; nothing was changed
     5  cleanup: another process is cleaning up
     6  doctor: warnings, or checks that could not be made

@@ -66,7 +66,7 @@ func TestShowUnknownEvent(t *testing.T) {
 	}
 	// An unknown consumer is another mistake than an unknown event.
 	r = b.run(t, "show", "4711", "-c", "order")
-	r.want(t, exitFailure, "order is not registered", "Registered are: orders", "idemctl consumer register order")
+	r.want(t, exitNotFound, "order is not registered", "Registered are: orders", "idemctl consumer register order")
 }
 
 func TestShowExpiredAndStrangeEvents(t *testing.T) {
