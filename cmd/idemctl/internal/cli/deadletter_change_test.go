@@ -20,7 +20,7 @@ func TestDLQReplay(t *testing.T) {
 	// Dead letters that are named are not asked about.
 	r := b.run(t, "dlq", "replay", nth(1), nth(2)[:8], nth(3)[:8], nth(4), nth(99), nth(1)[:8])
 	r.want(t, exitNotFound, "there is no dead letter 00000099")
-	contains(t, r.stdout, "1 dead letter set to be replayed.", "within seconds", "idemctl deadletter list --state replay",
+	contains(t, r.stdout, "1 dead letter set to be replayed.", "every 5 s (ReplayInterval), if it runs and is not paused", "idemctl deadletter list --state replay",
 		"Dead letter "+nth(2)+" is left alone: it is parked.", "Dead letter "+nth(3)+" is left alone: it is to be replayed already",
 		"Dead letter "+nth(4)+" is left alone: it is replayed already")
 	if got := b.states(t); got != "replay parked replay replayed discarded superseded expired open" {

@@ -12,7 +12,8 @@ func newDeadLetterReplay(a *app) *cobra.Command {
 		Use:   "replay [ID...]",
 		Short: "Request that open dead letters are processed again",
 		Long: `Requests that open dead letters are processed again. The consumer that owns their partitions looks
-for them every few seconds while it runs. Config.EventID makes the event id of each record anew. A
+for them every 5 s (ReplayInterval) while it runs and is not paused, and processes them after the
+records that it has in work; a partition whose breaker is open waits. Config.EventID makes the event id of each record anew. A
 dead letter that fails again is open again. If another delivery of its event was processed meanwhile,
 it is superseded, not processed. Parked dead letters behind it follow by themselves.
 
@@ -32,7 +33,7 @@ The command asks before it replays what filters have chosen. Dead letters that a
 		},
 		after: func(schemaFlag string) string {
 			return lines(
-				"The consumer that owns their partitions picks them up within seconds, if it runs. To watch:",
+				"The consumer that owns their partitions looks for them every 5 s (ReplayInterval), if it runs and is not paused. To watch:",
 				"    idemctl deadletter list --state replay"+schemaFlag+"   those that wait for it",
 				"    idemctl deadletter list --state open"+schemaFlag+"     those that failed again") + "\n"
 		},
