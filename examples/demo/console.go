@@ -77,7 +77,13 @@ func (d demo) showConsole(ctx context.Context) (err error) {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
 	defer func() { err = errors.Join(err, server.Close()) }()
 	go func() { _ = server.Serve(listener) }() // It ends with Close.
-	d.sayf("The console is at http://%s/ until you press Ctrl-C.", listener.Addr())
+	psql, remove, err := d.psql()
+	if err != nil {
+		return err
+	}
+	defer remove()
+	d.sayf("The console is at http://%s/ until you press Ctrl-C.\nThe broker is at %s, the tables are in the schema %s:\n  %s",
+		listener.Addr(), strings.Join(d.servers.brokers, ","), payments.name, psql)
 
 	return d.keepBusy(ctx, payments.crew)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -12,19 +13,13 @@ import (
 // keep tells where the ledgers are and what to look at. A PostgreSQL of the demo's own goes on until
 // the demo is interrupted.
 func (d demo) keep(ctx context.Context) error {
-	psql := "psql (with what --dsn says)"
-	if d.dsn == "" {
-		folder, err := os.MkdirTemp("", "idem-demo-")
-		if err != nil {
-			return fmt.Errorf("make a folder for the password: %w", err)
-		}
-		defer os.RemoveAll(folder) //nolint:errcheck // The password is worth nothing without its server.
-		if psql, err = psqlOf(d.servers.dsn, filepath.Join(folder, "pgpass")); err != nil {
-			return err
-		}
+	psql, remove, err := d.psql()
+	if err != nil {
+		return err
 	}
+	defer remove()
 	d.sayf(`
-The tables are kept. Look at them:
+The tables are kept. Look at them (the broker is at %s):
 
   %s
   SET search_path = %s;        -- %s and %s are there, too
@@ -32,7 +27,7 @@ The tables are kept. Look at them:
   SELECT * FROM consumers;
   SELECT topic, partition, next_offset, owner FROM checkpoints ORDER BY 1, 2;
   SELECT count(*), min(processed_at), max(processed_at) FROM processed_events;
-`, psql, d.topic.group(guardedConsumer), d.topic.group(batchConsumer), d.topic.group(naiveConsumer))
+`, strings.Join(d.servers.brokers, ","), psql, d.topic.group(guardedConsumer), d.topic.group(batchConsumer), d.topic.group(naiveConsumer))
 	if d.dsn != "" {
 		d.sayf("Remove them with DROP SCHEMA … CASCADE.")
 
@@ -42,6 +37,20 @@ The tables are kept. Look at them:
 	<-ctx.Done()
 
 	return nil
+}
+
+// psql returns the command that connects to the demo's server, and what removes its password afterwards.
+func (d demo) psql() (command string, remove func(), err error) {
+	if d.dsn != "" {
+		return "psql (with what --dsn says)", func() {}, nil
+	}
+	folder, err := os.MkdirTemp("", "idem-demo-")
+	if err != nil {
+		return "", nil, fmt.Errorf("make a folder for the password: %w", err)
+	}
+	command, err = psqlOf(d.servers.dsn, filepath.Join(folder, "pgpass"))
+
+	return command, func() { _ = os.RemoveAll(folder) }, err
 }
 
 // psqlOf returns the command that connects to a server, and writes its password to a file, for it not to
