@@ -43,25 +43,28 @@ FROM idem.checkpoints p WHERE p.consumer_id = @id;
 -- name: EventMove :one
 -- Gives the next events of a consumer behind a key to another consumer. One that the other knows stays
 -- what it is there. Tells the last key, or an empty text where there are
--- no more.
+-- no more. OFFSET 0 has each key looked up by the index: the statistics do not know yet that the other consumer has
+-- events, and a join would go through all of them for each event.
 WITH batch AS (
     SELECT e.key FROM idem.processed_events e
     WHERE e.consumer_id = @id AND e.key > CAST(@after::text AS uuid)
     ORDER BY e.key
     LIMIT @rows
+), final AS (
+    SELECT b.key FROM batch b ORDER BY b.key DESC LIMIT 1
 ), known AS (
     DELETE FROM idem.processed_events m
-    WHERE m.consumer_id = @id AND m.key IN (SELECT b.key FROM batch b)
-      AND EXISTS (SELECT FROM idem.processed_events o WHERE o.consumer_id = @to_id AND o.key = m.key)
+    WHERE m.consumer_id = @id AND m.key > CAST(@after::text AS uuid) AND m.key <= (SELECT f.key FROM final f)
+      AND EXISTS (SELECT FROM idem.processed_events o WHERE o.consumer_id = @to_id AND o.key = m.key OFFSET 0)
     RETURNING 1
 ), moved AS (
     UPDATE idem.processed_events m SET consumer_id = @to_id
-    WHERE m.consumer_id = @id AND m.key IN (SELECT b.key FROM batch b)
-      AND NOT EXISTS (SELECT FROM idem.processed_events o WHERE o.consumer_id = @to_id AND o.key = m.key)
+    WHERE m.consumer_id = @id AND m.key > CAST(@after::text AS uuid) AND m.key <= (SELECT f.key FROM final f)
+      AND NOT EXISTS (SELECT FROM idem.processed_events o WHERE o.consumer_id = @to_id AND o.key = m.key OFFSET 0)
     RETURNING 1
 )
 SELECT ((SELECT count(*) FROM moved) + (SELECT count(*) FROM known))::bigint AS moved,
-       coalesce((SELECT b.key::text FROM batch b ORDER BY b.key DESC LIMIT 1), '')::text AS last;
+       coalesce((SELECT f.key::text FROM final f), '')::text AS last;
 
 -- name: EventRemove :one
 -- Deletes the next events of a consumer behind a key. Tells the last key, or an empty text where there are
@@ -71,13 +74,15 @@ WITH batch AS (
     WHERE e.consumer_id = @id AND e.key > CAST(@after::text AS uuid)
     ORDER BY e.key
     LIMIT @rows
+), final AS (
+    SELECT b.key FROM batch b ORDER BY b.key DESC LIMIT 1
 ), removed AS (
     DELETE FROM idem.processed_events m
-    WHERE m.consumer_id = @id AND m.key IN (SELECT b.key FROM batch b)
+    WHERE m.consumer_id = @id AND m.key > CAST(@after::text AS uuid) AND m.key <= (SELECT f.key FROM final f)
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM removed) AS moved,
-       coalesce((SELECT b.key::text FROM batch b ORDER BY b.key DESC LIMIT 1), '')::text AS last;
+       coalesce((SELECT f.key::text FROM final f), '')::text AS last;
 
 -- name: CheckpointMove :execrows
 -- Gives all checkpoints of a consumer to another one. Owners of theirs are refused from then on.
