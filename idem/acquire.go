@@ -86,7 +86,7 @@ var (
 func (a *acquisition) run(ctx context.Context) error {
 	g := a.owner.guard
 	for {
-		err := g.config.Retry.do(ctx, g.log, func() error { return a.try(ctx) })
+		err := g.config.Retry.do(ctx, &g.retries, func() error { return a.try(ctx) })
 		switch {
 		case errors.Is(err, errNoCheckpoint):
 			if err := a.find(ctx); err != nil {

@@ -162,7 +162,7 @@ func (b *batch) attempt(ctx context.Context, part []Event, results []BatchResult
 	}
 	g := b.guard
 
-	err = p.call.retry.do(ctx, g.log, func() error {
+	err = p.call.retry.do(ctx, &g.retries, func() error {
 		err := p.try(ctx, results)
 		if !errors.Is(err, errCommitUnanswered) {
 			return err

@@ -253,7 +253,7 @@ func (g *Guard) resolve(ctx context.Context, c call) (Outcome, error) {
 	defer cancel()
 	c.retry.MaxAttempts = Unlimited
 	var outcome Outcome
-	err := c.retry.do(ctx, g.log, func() error {
+	err := c.retry.do(ctx, &g.retries, func() error {
 		var err error
 		if c.key == uuid.Nil {
 			outcome, err = g.probeCheckpoint(ctx, c)

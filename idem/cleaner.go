@@ -54,6 +54,7 @@ type Cleaner struct {
 	config  CleanerConfig
 	queries *db.Queries
 	names   *qualifier
+	retries retryLog
 }
 
 // NewCleaner returns a Cleaner. It does no I/O. Errors wrap ErrInvalidConfig.
@@ -79,7 +80,7 @@ func NewCleaner(pool *pgxpool.Pool, config CleanerConfig) (*Cleaner, error) {
 		return nil, err
 	}
 
-	return &Cleaner{pool: pool, config: config, queries: db.New(), names: &qualifier{name: config.Schema}}, nil
+	return &Cleaner{pool: pool, config: config, queries: db.New(), names: &qualifier{name: config.Schema}, retries: retryLog{log: config.Logger}}, nil
 }
 
 // check refuses a Cleaner that is not made by NewCleaner.

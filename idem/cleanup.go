@@ -89,7 +89,7 @@ func (c *Cleaner) Clean(ctx context.Context) (report CleanupReport, err error) {
 		to := min(from+size, total)
 		began := time.Now()
 		var rows []db.EventDeleteExpiredRow
-		err := c.config.Retry.do(ctx, c.config.Logger, func() error {
+		err := c.config.Retry.do(ctx, &c.retries, func() error {
 			var err error
 			rows, err = c.queries.EventDeleteExpired(ctx, c.names.on(c.pool), db.EventDeleteExpiredParams{FromBlock: from, ToBlock: to})
 
@@ -128,7 +128,7 @@ func (c *Cleaner) Clean(ctx context.Context) (report CleanupReport, err error) {
 // blocks is the size of the table, if it is one that can be read block by block.
 func (c *Cleaner) blocks(ctx context.Context) (int64, error) {
 	var heap db.EventHeapRow
-	err := c.config.Retry.do(ctx, c.config.Logger, func() error {
+	err := c.config.Retry.do(ctx, &c.retries, func() error {
 		var err error
 		heap, err = c.queries.EventHeap(ctx, c.names.on(c.pool))
 
@@ -164,7 +164,7 @@ func (c *Cleaner) leader(ctx context.Context) (string, error) {
 func (c *Cleaner) cleanDeadLetters(ctx context.Context, report *CleanupReport) error {
 	for {
 		var deleted int64
-		err := c.config.Retry.do(ctx, c.config.Logger, func() error {
+		err := c.config.Retry.do(ctx, &c.retries, func() error {
 			var err error
 			deleted, err = c.queries.DeadLetterDeleteResolved(ctx, c.names.on(c.pool), chunk)
 

@@ -32,7 +32,7 @@ func (g *Guard) Register(ctx context.Context) error {
 		return err
 	}
 
-	return g.config.Retry.do(ctx, g.log, func() error { return g.register(ctx) })
+	return g.config.Retry.do(ctx, &g.retries, func() error { return g.register(ctx) })
 }
 
 // register registers the consumer, once.

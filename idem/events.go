@@ -139,7 +139,7 @@ func (g *Guard) retried(ctx context.Context, run func() error) error {
 		return err
 	}
 
-	return g.config.Retry.do(ctx, g.log, func() error {
+	return g.config.Retry.do(ctx, &g.retries, func() error {
 		if err := g.register(ctx); err != nil {
 			return err
 		}

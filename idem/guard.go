@@ -21,6 +21,7 @@ type Guard struct {
 	queries *db.Queries
 	names   *qualifier
 	log     *slog.Logger
+	retries retryLog
 
 	consumer   int64 // consumerID of its name
 	registered atomic.Bool
@@ -49,6 +50,7 @@ func New(pool *pgxpool.Pool, config Config) (*Guard, error) {
 		queries:  db.New(),
 		names:    &qualifier{name: config.Schema},
 		log:      log,
+		retries:  retryLog{log: log},
 		consumer: consumerID(config.Consumer),
 	}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -30,7 +31,7 @@ func TestRetryDefaults(t *testing.T) {
 func TestAttemptsAreCounted(t *testing.T) {
 	t.Parallel()
 	transient, permanent := &pgconn.PgError{Code: "40001"}, errors.New("permanent")
-	silence := slog.New(slog.DiscardHandler)
+	silence := &retryLog{log: slog.New(slog.DiscardHandler)}
 	for attempts := 1; attempts < 6; attempts++ {
 		p := RetryPolicy{MaxAttempts: attempts, InitialBackoff: 1}.withDefaults()
 		tries := 0
@@ -70,6 +71,22 @@ func TestAttemptsAreCounted(t *testing.T) {
 	if tries != 100 || !errors.Is(err, context.Canceled) || !errors.Is(err, transient) {
 		t.Errorf("unlimited: %v after %d", err, tries)
 	}
+}
+
+// Who polls while PostgreSQL is away has a line a minute.
+func TestRetriesAreLoggedOnceAMinute(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var text strings.Builder
+		log := &retryLog{log: slog.New(slog.NewTextHandler(&text, nil))}
+		for range 120 {
+			_ = RetryPolicy{}.withDefaults().do(t.Context(), log, func() error { return &pgconn.PgError{Code: "57P01"} })
+			time.Sleep(time.Second)
+		}
+		if lines := strings.Count(text.String(), "\n"); lines < 2 || lines > 4 {
+			t.Errorf("%d lines in two to four minutes:\n%s", lines, &text)
+		}
+	})
 }
 
 func TestContextOutlives(t *testing.T) {

@@ -60,7 +60,7 @@ func (g *Guard) process(ctx context.Context, c call, fn Handler) (Outcome, error
 // answer.
 func (g *Guard) settle(ctx context.Context, c call, attempt func() (Outcome, error)) (Outcome, error) {
 	var outcome Outcome
-	err := c.retry.do(ctx, g.log, func() error {
+	err := c.retry.do(ctx, &g.retries, func() error {
 		var err error
 		outcome, err = attempt()
 		if !errors.Is(err, errCommitUnanswered) {

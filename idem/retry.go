@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
+	"github.com/nova-events/idempotent-consumer/internal/onceper"
 )
 
 // RetryPolicy governs how calls are repeated after transient errors (see IsTransient), each
@@ -55,8 +56,20 @@ func (p RetryPolicy) validate() error {
 	}
 }
 
+// retryLog tells of retries, once a minute: who polls while PostgreSQL is away must not fill the log.
+type retryLog struct {
+	log  *slog.Logger
+	told onceper.Limit
+}
+
+func (l *retryLog) tell(ctx context.Context, failed int, pause time.Duration, err error) {
+	if l.told.Due(time.Minute) {
+		l.log.WarnContext(ctx, "idem: retrying after a transient error; others are not logged for a minute", "attempt", failed, "pause", pause, "error", err)
+	}
+}
+
 // do repeats try while its errors are transient and the policy and the context allow.
-func (p RetryPolicy) do(ctx context.Context, log *slog.Logger, try func() error) error {
+func (p RetryPolicy) do(ctx context.Context, log *retryLog, try func() error) error {
 	pauses := backoff.Exponential{Initial: p.InitialBackoff, Max: p.MaxBackoff}
 	lost := false // prepared statements, the last time
 	for failed := 1; ; failed++ {
@@ -76,7 +89,7 @@ func (p RetryPolicy) do(ctx context.Context, log *slog.Logger, try func() error)
 			return err
 		}
 		pause := pauses.Pause(failed)
-		log.WarnContext(ctx, "idem: retrying after a transient error", "attempt", failed, "pause", pause, "error", err)
+		log.tell(ctx, failed, pause, err)
 		if !backoff.Sleep(ctx, pause) {
 			return endOf(ctx, err)
 		}
