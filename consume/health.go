@@ -22,7 +22,7 @@ type PartitionHealth struct {
 	State     PartitionState `json:"state"`
 	Since     time.Time      `json:"since"`            // when State began; for Processing, when the records did that are under way
 	Pause     PauseKind      `json:"pause,omitempty"`  // what it stands still for, if it is Paused
-	Reason    string         `json:"reason,omitempty"` // why, if it is Paused
+	Reason    string         `json:"reason,omitempty"` // why it is still so, if it is Paused
 	Position  int64          `json:"position"`         // all records before it are done with; -1 while it is Acquiring
 	Lag       int64          `json:"lag"`              // records that were there to come when it was last fetched; -1 if not known
 	// Handler is when the oldest handler began that runs now; zero if none does.

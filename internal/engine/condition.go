@@ -73,6 +73,13 @@ func (c *condition) pause(why consume.PauseBegin) int {
 	return c.paused
 }
 
+// because notes why a pause still lasts.
+func (c *condition) because(pause int, why consume.PauseBegin) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pauses[pause] = paused{c.pauses[pause].since, why}
+}
+
 func (c *condition) resume(pause int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

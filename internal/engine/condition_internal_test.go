@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"strings"
 	"syscall"
@@ -67,6 +68,24 @@ func TestConditionOfSeveral(t *testing.T) {
 	c.resume(third)
 	c.resume(operator)
 	if h := expect("all is done", consume.Idle, ""); h.Lag != 0 || !h.Since.After(since) {
+		t.Errorf("%+v", h)
+	}
+}
+
+// Who asks why a partition stands still is told what fails now, and since when something does.
+func TestReasonIsTheLatest(t *testing.T) {
+	t.Parallel()
+	w := &worker{condition: newCondition(), config: &consume.Config{}, log: slog.New(slog.DiscardHandler)}
+	w.condition.acquire(0)
+	var p wait
+	w.stand(t.Context(), &p, w.stands(consume.PauseKafka, None, io.EOF), "fetch failed")
+	since := w.condition.health().Since
+	w.stand(t.Context(), &p, w.stands(consume.PauseKafka, None, syscall.ECONNREFUSED), "fetch failed")
+	if h := w.condition.health(); h.Reason != syscall.ECONNREFUSED.Error() || !h.Since.Equal(since) {
+		t.Errorf("%+v", h)
+	}
+	w.resume(t.Context(), &p, None)
+	if h := w.condition.health(); h.State != consume.Idle {
 		t.Errorf("%+v", h)
 	}
 }

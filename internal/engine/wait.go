@@ -31,13 +31,16 @@ type standstill struct {
 	number    int        // of the pause
 }
 
-// begin begins unless it has begun.
+// begin begins, or says why what has begun still lasts.
 func (s *standstill) begin(ctx context.Context, w *worker, why consume.PauseBegin) {
-	if s.condition == nil {
-		s.condition = w.condition
-		s.number = s.condition.pause(why)
-		_, s.hook = watch(ctx, w.config.Hooks.Pause, why)
+	if s.condition != nil {
+		s.condition.because(s.number, why)
+
+		return
 	}
+	s.condition = w.condition
+	s.number = s.condition.pause(why)
+	_, s.hook = watch(ctx, w.config.Hooks.Pause, why)
 }
 
 // end ends what has begun.
@@ -67,8 +70,8 @@ func (w *worker) stand(ctx context.Context, p *wait, why consume.PauseBegin, mes
 	now := time.Now()
 	if p.failed++; p.failed == 1 {
 		p.since = now
-		p.pause.begin(ctx, w, why)
 	}
+	p.pause.begin(ctx, w, why)
 	if now.Sub(p.told) >= waitLine {
 		p.told = now
 		w.log.WarnContext(ctx, "consume: "+message, append(details, "offset", why.Offset, "since", now.Sub(p.since), "error", why.Err)...)
