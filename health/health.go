@@ -46,7 +46,8 @@ type Limits struct {
 	// fails. A consumer that starts is not ready at all. Default: 2 minutes.
 	Joining time.Duration
 
-	// Paused is how long a partition may stand still, or wait for its former owner, before Ready fails.
+	// Paused is how long a partition may stand still, wait for its former owner, or be at the same records
+	// while no handler runs, before Ready fails: PostgreSQL does not answer, or the handler has failed.
 	// Default: 1 minute.
 	Paused time.Duration
 }
@@ -114,7 +115,11 @@ func notReady(h consume.Health, limits Limits) []string {
 	for _, p := range h.Partitions {
 		lasts := h.At.Sub(p.Since)
 		stands := p.State == consume.Acquiring || p.State == consume.Paused && p.Pause != consume.PauseOperator
-		if stands && lasts > limits.Paused {
+		unanswered := p.State == consume.Processing && p.Handler.IsZero()
+		switch {
+		case unanswered && lasts > limits.Paused:
+			problems = append(problems, fmt.Sprintf("partition %d of %s is at the same records, for %v now, and no handler runs: it waits for PostgreSQL or for another attempt", p.Partition, p.Topic, lasts.Round(time.Second)))
+		case stands && lasts > limits.Paused:
 			problems = append(problems, because(fmt.Sprintf("partition %d of %s is %v, for %v now", p.Partition, p.Topic, p.State, lasts.Round(time.Second)), p.Reason))
 		}
 	}

@@ -37,6 +37,8 @@ func TestProbes(t *testing.T) {
 	const soon, late, day = 5 * time.Second, 5 * time.Minute, 24 * time.Hour
 	starting := member(consume.Starting, soon)
 	starting.Generation, starting.Reason = -1, "dial tcp: connection refused"
+	unanswered := partition(consume.Processing, late, "")
+	unanswered.Handler = time.Time{}
 	byOperator := partition(consume.Paused, day, "paused by alice")
 	byOperator.Pause = consume.PauseOperator
 	first := member(consume.Joining, soon)
@@ -54,6 +56,7 @@ func TestProbes(t *testing.T) {
 		"a limit of its own":          {consumer: member(consume.Joined, day, partition(consume.Processing, late, "")), handler: time.Minute, live: "5m0s", ready: "5m0s"},
 		"a pause that is short":       {consumer: member(consume.Joined, day, partition(consume.Paused, soon, "down"))},
 		"a pause that lasts":          {consumer: member(consume.Joined, day, partition(consume.Paused, late, "down")), ready: "partition 4 of orders is paused, for 5m0s now: down"},
+		"PostgreSQL hangs":            {consumer: member(consume.Joined, day, unanswered), ready: "partition 4 of orders is at the same records, for 5m0s now"},
 		"a pause by an operator":      {consumer: member(consume.Joined, day, byOperator)},
 		"a former owner that hangs":   {consumer: member(consume.Joined, day, partition(consume.Acquiring, late, "")), ready: "acquiring"},
 		"starting":                    {consumer: starting, ready: "the consumer is starting, for 5s now: dial tcp: connection refused"},
