@@ -33,7 +33,7 @@ func (t *Telemetry) CleanerHook(inner idem.Hook[idem.Op, idem.CleanupEnd]) idem.
 	for _, outcome := range []string{complete, failed, elsewhere} { // They begin at zero, as those of acquired.
 		t.instruments.cleanupPasses.Add(context.Background(), 0, t.with(series{name: outcomeKey, value: outcome}).add...)
 	}
-	t.instruments.cleanupDeleted.Add(context.Background(), 0)
+	t.instruments.cleanupDeleted.Add(context.Background(), 0, t.with(series{}).add...)
 
 	return t.GuardHooks(idem.Hooks{Cleanup: inner}).Cleanup
 }
@@ -153,7 +153,7 @@ func (t *Telemetry) endCleanup(ctx context.Context, _ idem.Op, end idem.CleanupE
 	case end.Report.Complete:
 		outcome = complete
 	}
-	t.instruments.cleanupDeleted.Add(ctx, end.Report.Deleted)
+	t.instruments.cleanupDeleted.Add(ctx, end.Report.Deleted, t.with(series{}).add...)
 	t.instruments.cleanupPasses.Add(ctx, 1, t.with(series{name: outcomeKey, value: outcome}).add...)
 	endSpan(t.callOf(ctx).span, end.Err)
 }

@@ -343,3 +343,26 @@ func sortLines(text string) string {
 
 	return strings.Join(lines, "")
 }
+
+// Who chooses a group on the dashboard sees its cleanup, too.
+func TestCleanupHasItsGroup(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	hook := b.CleanerHook(idem.Hook[idem.Op, idem.CleanupEnd]{})
+	op := idem.Op{Kind: idem.OpCleanup}
+	hook.End(hook.Begin(t.Context(), op), op, idem.CleanupEnd{})
+	var all metricdata.ResourceMetrics
+	if err := b.reader.Collect(t.Context(), &all); err != nil {
+		t.Fatal(err)
+	}
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			sum, _ := m.Data.(metricdata.Sum[int64])
+			for _, point := range sum.DataPoints {
+				if group, _ := point.Attributes.Value("messaging.consumer.group.name"); group.AsString() != "billing" {
+					t.Errorf("%s is of the group %q", m.Name, group.AsString())
+				}
+			}
+		}
+	}
+}
