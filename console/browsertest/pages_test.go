@@ -63,6 +63,8 @@ func TestEveryPage(t *testing.T) {
 	s := newSite(t)
 	s.fill(t)
 	s.exec(t, `UPDATE idem.dead_letters SET state = (ARRAY['open', 'parked', 'replay', 'replayed', 'discarded'])[record_offset]`)
+	s.exec(t, `INSERT INTO idem.consumers (id, name, retention) SELECT idem.consumer_id(n), n, '7 days' FROM repeat('x', 255) n`)
+	s.exec(t, `INSERT INTO idem.checkpoints (consumer_id, topic, partition, next_offset) SELECT id, repeat('y', 249), 0, 5 FROM idem.consumers WHERE name <> 'orders'`)
 	b := newTab(t)
 	for _, address := range addresses("orders", s.one(t, anyID)) {
 		for _, scheme := range []string{"light", "dark"} {
