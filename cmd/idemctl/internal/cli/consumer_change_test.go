@@ -90,6 +90,9 @@ func TestInterruptedRenameGoesOn(t *testing.T) {
 	args := []string{"consumer", "rename", "old", "new", "--watch", "10ms", "--json"}
 	r := b.runWith(ctx, strings.NewReader(""), args...)
 	r.want(t, exitInterrupted, "interrupted")
+	if strings.Contains(r.stderr, "statement_timeout") {
+		t.Error(r.stderr)
+	}
 	if got := decode[ops.RenameResult](t, r.stdout); got.Complete || got.Events != 5000 || got.Checkpoints != 3 {
 		t.Errorf("%+v", got)
 	}

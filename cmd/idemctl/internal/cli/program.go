@@ -61,6 +61,8 @@ func (p Program) Run(ctx context.Context) int {
 	text := escapeLines(cutLong(a.errorText(err)))
 	if status == exitInterrupted {
 		text = "interrupted: " + text
+	} else {
+		text = lines(text, timeLimit(err))
 	}
 	_, _ = fmt.Fprintf(a.Stderr, "idemctl: %s\n", text)
 	if status == exitUsage {

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -41,29 +40,37 @@ func (a *app) errorText(err error) string {
 	case errors.As(err, &parse), errors.As(err, &connect) && a.target.ambiguous():
 		return "cannot connect to the database"
 	default:
-		return lines(err.Error(), a.timeLimit(err), a.rights(err))
+		return lines(err.Error(), remedy(err))
 	}
 }
 
 // timeLimit says what to do where a limit of the server ended a statement.
-func (a *app) timeLimit(err error) string {
+func timeLimit(err error) string {
 	var pgErr *pgconn.PgError
-	if !errors.As(err, &pgErr) || pgErr.Code != "57014" || errors.Is(err, errTimeout) || errors.Is(err, context.Canceled) {
+	if !errors.As(err, &pgErr) || pgErr.Code != "57014" || errors.Is(err, errTimeout) {
 		return ""
 	}
 
 	return "A limit of time or somebody else ended the statement. PGOPTIONS='-c statement_timeout=0' in the environment lets it take as long as it needs."
 }
 
-// rights says what to do where the role of the connection may not do what the command does.
-func (a *app) rights(err error) string {
+// remedy says what to do where the server refuses the statements of the connection.
+func remedy(err error) string {
 	var pgErr *pgconn.PgError
-	if !errors.As(err, &pgErr) || pgErr.Code != "42501" {
+	if !errors.As(err, &pgErr) {
 		return ""
 	}
-
-	return lines("The role of the connection lacks a right. \"migrate up\", \"down\", \"to\" and \"status\", and \"consumer rename\", \"delete\", \"set-retention\",",
-		"\"pause\" and \"resume\" need the role that owns the tables. For all else \"idemctl migrate print --grants ROLE\" prints the rights.")
+	switch pgErr.Code {
+	case "42501":
+		return lines("The role of the connection lacks a right. \"migrate up\", \"down\", \"to\" and \"status\", and \"consumer rename\", \"delete\", \"set-retention\",",
+			"\"pause\" and \"resume\" need the role that owns the tables. For all else \"idemctl migrate print --grants ROLE\" prints the rights.")
+	case "25006":
+		return "The server takes no writes: it is a standby, or default_transaction_read_only is on. \"idemctl doctor\" says which, and what to do."
+	case "26000", "42P05":
+		return "A pooler shares the sessions. Add default_query_exec_mode=exec to the connection string, or connect to PostgreSQL itself."
+	default:
+		return ""
+	}
 }
 
 // leaks reports whether the text of an error from connecting may hold a part of the password

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Wrong lines are told what is wrong in words of this program, not of its libraries.
@@ -81,6 +83,23 @@ func TestStatementTimeoutIsNamed(t *testing.T) {
 		r.want(t, exitFailure, "statement timeout", "PGOPTIONS='-c statement_timeout=0'")
 		if strings.Contains(r.stderr, "most likely") {
 			t.Error(fmt.Sprint(r))
+		}
+	}
+}
+
+func TestReadOnlyServerIsNamed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.register(t, "orders", "7d")
+	b.env["IDEM_DATABASE_URL"] += "&default_transaction_read_only=on"
+	b.run(t, "consumer", "pause", "orders").want(t, exitFailure, "read-only transaction", "it is a standby", "idemctl doctor")
+}
+
+func TestPoolerThatLosesStatementsIsNamed(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"26000", "42P05"} {
+		if text := (&app{}).errorText(&pgconn.PgError{Code: code}); !strings.Contains(text, "default_query_exec_mode=exec") {
+			t.Error(text)
 		}
 	}
 }
