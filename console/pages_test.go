@@ -20,6 +20,7 @@ func TestPages(t *testing.T) {
 	b.get(t, "/consumers").want(t, http.StatusOK, "1 consumer", "7d")
 	b.get(t, "/consumer?name=orders").want(t, http.StatusOK, "3 unresolved")
 	b.get(t, "/consumer?name=nosuch").want(t, http.StatusNotFound, "is not registered")
+	b.get(t, "/consumer?name=%ff%00").want(t, http.StatusNotFound, "is not registered")
 	b.get(t, "/partitions").want(t, http.StatusOK, "1,234,567", "host-7 pid 42", "1 partition")
 	b.get(t, "/partitions?topic=other").want(t, http.StatusOK, "No checkpoint")
 	b.get(t, "/deadletters").want(t, http.StatusOK, "order #: no stock", "The newest 3 of 3")

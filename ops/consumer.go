@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -81,6 +82,9 @@ func (c *Client) consumer(ctx context.Context, name string) (Consumer, error) {
 
 // lookUp reports whether there is a consumer of that name.
 func (c *Client) lookUp(ctx context.Context, conn db.DBTX, name string) (Consumer, bool, error) {
+	if !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
+		return Consumer{}, false, nil // PostgreSQL has no such text.
+	}
 	row, err := c.queries.ConsumerByName(ctx, conn, name)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
