@@ -183,17 +183,26 @@ func (g *Guard) watchClaim(ctx context.Context, c call, claim func(ctx context.C
 // handle runs the handler, judges how it left the transaction, and notes how long it took if that is asked
 // for.
 func (g *Guard) handle(ctx context.Context, tx pgx.Tx, c call, fn Handler) error {
+	return g.watchHandler(ctx, g.names.on(tx), c, func(ctx context.Context) error {
+		err := fn(ctx, handlerTx{handlerSavepoint{tx}})
+
+		return judge(err, stateOf(tx.Conn()), c)
+	})
+}
+
+// watchHandler runs the handler between its hooks, and notes how long it took if that is asked for.
+func (g *Guard) watchHandler(ctx context.Context, conn db.DBTX, c call, run func(ctx context.Context) error) error {
 	started := time.Now()
-	err := g.watchHandler(ctx, tx, c, fn)
+	err := g.hookHandler(ctx, c, run)
 	if err == nil && c.recordDuration && c.key != uuid.Nil {
-		err = g.recordDuration(ctx, tx, c, time.Since(started))
+		err = g.recordDuration(ctx, conn, c, time.Since(started))
 	}
 
 	return err
 }
 
-// watchHandler calls the hooks around the handler.
-func (g *Guard) watchHandler(ctx context.Context, tx pgx.Tx, c call, fn Handler) (err error) {
+// hookHandler calls the hooks around the handler.
+func (g *Guard) hookHandler(ctx context.Context, c call, run func(ctx context.Context) error) (err error) {
 	op, hook := g.op(c), g.config.Hooks.Handler
 	if c.kind == OpStoreDeadLetter {
 		hook = Hook[Op, HandlerEnd]{} // It is no handler's business.
@@ -201,21 +210,47 @@ func (g *Guard) watchHandler(ctx context.Context, tx pgx.Tx, c call, fn Handler)
 	hooked := hook.begin(ctx, op)
 	err = errNoReturn
 	defer func() { hook.end(hooked, op, HandlerEnd{err}) }()
-	err = judge(fn(hooked, handlerTx{handlerSavepoint{tx}}), tx, c)
+	err = run(hooked)
 
 	return err
 }
 
-// judge decides what an error of the handler means, together with the state of the transaction.
-func judge(err error, tx pgx.Tx, c call) error {
-	transient, ended := false, false
-	switch conn := tx.Conn(); {
+// txState is how a handler has left its transaction.
+type txState uint8
+
+const (
+	txOpen    txState = iota
+	txAborted         // a statement failed
+	txBusy            // a query is open
+	txEnded           // by a statement
+	txLost            // with its connection
+)
+
+func stateOf(conn *pgx.Conn) txState {
+	switch {
 	case conn.IsClosed():
+		return txLost
+	case conn.PgConn().IsBusy():
+		return txBusy
+	case conn.PgConn().TxStatus() == 'I':
+		return txEnded
+	case conn.PgConn().TxStatus() == 'E':
+		return txAborted
+	default:
+		return txOpen
+	}
+}
+
+// judge decides what an error of the handler means, together with the state of the transaction.
+func judge(err error, state txState, c call) error {
+	transient, ended := false, false
+	switch {
+	case state == txLost:
 		var known bool
 		if transient, known = verdict(err); !known {
 			transient = connectionLost(err)
 		}
-	case !conn.PgConn().IsBusy() && conn.PgConn().TxStatus() == 'I':
+	case state == txEnded:
 		// Another try might find the claim committed and take the event for done.
 		ended = true
 		if err != nil {
@@ -225,9 +260,9 @@ func judge(err error, tx pgx.Tx, c call) error {
 		}
 	case err != nil:
 		transient, _ = verdict(err)
-	case conn.PgConn().IsBusy():
+	case state == txBusy:
 		err = errors.New("it left a query open: close its rows")
-	case conn.PgConn().TxStatus() == 'E':
+	case state == txAborted:
 		err = fmt.Errorf("a statement failed and the handler did not return its error: %w", pgx.ErrTxCommitRollback)
 	}
 	if err == nil {
@@ -239,8 +274,7 @@ func judge(err error, tx pgx.Tx, c call) error {
 
 // recordDuration adds the handler's duration to the claim, in the role that made the claim: the handler
 // may have changed it.
-func (g *Guard) recordDuration(ctx context.Context, tx pgx.Tx, c call, d time.Duration) error {
-	conn := g.names.on(tx)
+func (g *Guard) recordDuration(ctx context.Context, conn db.DBTX, c call, d time.Duration) error {
 	err := g.queries.RoleOfGuard(ctx, conn)
 	if err == nil {
 		err = g.queries.EventSetHandlerDuration(ctx, conn, db.EventSetHandlerDurationParams{
@@ -259,9 +293,14 @@ func (g *Guard) recordDuration(ctx context.Context, tx pgx.Tx, c call, d time.Du
 
 // commit ends the transaction, between its hooks.
 func (g *Guard) commit(ctx context.Context, tx pgx.Tx, c call) error {
+	return g.watchCommit(ctx, c, func(ctx context.Context) error { return commit(ctx, tx, c) })
+}
+
+// watchCommit calls the hooks around a COMMIT.
+func (g *Guard) watchCommit(ctx context.Context, c call, commit func(ctx context.Context) error) error {
 	op, hook := g.op(c), g.config.Hooks.Commit
 	ctx = hook.begin(ctx, op)
-	err := commit(ctx, tx, c)
+	err := commit(ctx)
 	hook.end(ctx, op, CommitEnd{err})
 
 	return err
@@ -279,15 +318,22 @@ func commit(ctx context.Context, tx pgx.Tx, c call) error {
 	commitCtx, cancel := outlive(ctx, c.retry.ResolveTimeout)
 	defer cancel()
 
-	err := tx.Commit(commitCtx)
+	err := judgeCommit(tx.Commit(commitCtx), c)
+	if errors.Is(err, errCommitUnanswered) {
+		_ = tx.Conn().Close(commitCtx) // Else a COMMIT still under way might outlive the search for its outcome.
+	}
+
+	return err
+}
+
+// judgeCommit decides what an error of the COMMIT means.
+func judgeCommit(err error, c call) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, pgx.ErrTxCommitRollback):
 		return &HandlerError{EventID: c.eventID, Err: err}
 	case !commitRefused(err):
-		_ = tx.Conn().Close(commitCtx) // Else a COMMIT still under way might outlive the search for its outcome.
-
 		return fmt.Errorf("idem: %w: %w", errCommitUnanswered, err)
 	case IsTransient(err):
 		return fmt.Errorf("idem: commit: %w", err)

@@ -126,7 +126,7 @@ var handlers = []mutant{
 	},
 	{
 		id: "ended-transaction", mechanism: "a handler that ends its transaction ends `Run`",
-		file: "idem/process.go", find: "conn.PgConn().TxStatus() == 'I':", put: "conn.PgConn().TxStatus() == 'I' && err == nil:",
+		file: "idem/process.go", find: "case state == txEnded:", put: "case state == txEnded && err == nil:",
 		checker: e2e("TestHandlerThatEndsASharedTransactionEndsRun"), says: "Run does not return",
 	},
 	{

@@ -222,8 +222,8 @@ var guard = []mutant{
 	},
 	{
 		id: "hooks-ended", mechanism: "hooks are ended behind a panic",
-		file: "idem/process.go", find: "defer func() { hook.end(hooked, op, HandlerEnd{err}) }()\n\terr = judge(fn(hooked, handlerTx{handlerSavepoint{tx}}), tx, c)",
-		put:     "err = judge(fn(hooked, handlerTx{handlerSavepoint{tx}}), tx, c)\n\thook.end(hooked, op, HandlerEnd{err})",
+		file: "idem/process.go", find: "defer func() { hook.end(hooked, op, HandlerEnd{err}) }()\n\terr = run(hooked)",
+		put:     "err = run(hooked)\n\thook.end(hooked, op, HandlerEnd{err})",
 		checker: in("idem", "TestHooksOfAHandlerThatDoesNotReturn"), says: "H< process a 1 P> none other",
 	},
 	{
