@@ -619,3 +619,15 @@ func (q *Queries) TableState(ctx context.Context, db DBTX) (TableStateRow, error
 	)
 	return i, err
 }
+
+const transactionIsOpen = `-- name: TransactionIsOpen :one
+SELECT pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL::boolean AS is_open
+`
+
+// Whether a transaction that has claimed an event has not been ended since. It fails where a statement failed.
+func (q *Queries) TransactionIsOpen(ctx context.Context, db DBTX) (bool, error) {
+	row := db.QueryRow(ctx, transactionIsOpen)
+	var is_open bool
+	err := row.Scan(&is_open)
+	return is_open, err
+}

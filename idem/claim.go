@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/sqlbridge"
 )
 
 // Outcome says what became of an event. The zero value accompanies every error.
@@ -61,6 +62,12 @@ func (g *Guard) ClaimTx(ctx context.Context, tx pgx.Tx, eventID string, opts ...
 	if tx == nil {
 		return Claim{}, fmt.Errorf("%w: the transaction is nil", ErrInvalidConfig)
 	}
+
+	return g.claimIn(ctx, tx, eventID, opts)
+}
+
+// claimIn claims an event in a transaction of the caller's.
+func (g *Guard) claimIn(ctx context.Context, tx db.DBTX, eventID string, opts []ClaimOption) (Claim, error) {
 	c, err := newCall(g, OpClaim, eventID, opts)
 	if err != nil {
 		return Claim{}, err
@@ -284,7 +291,7 @@ func (g *Guard) probe(ctx context.Context, c call) (Outcome, error) {
 	c.kind, c.claimID, c.isolation, c.owner, c.advances, c.batch, c.replaces = OpResolve, probeID, pgx.ReadCommitted, nil, false, nil, nil
 
 	var outcome Outcome
-	err = g.begin(ctx, c, func(tx pgx.Tx, got claimed) error {
+	look := func(tx db.DBTX, got claimed) error {
 		if got.isNew(c) {
 			return ErrNotFound
 		}
@@ -303,7 +310,12 @@ func (g *Guard) probe(ctx context.Context, c call) (Outcome, error) {
 		}
 
 		return nil
-	})
+	}
+	if g.store != nil {
+		err = g.beginInSession(ctx, c, func(_ context.Context, tx sqlbridge.Session, got claimed) error { return look(tx, got) })
+	} else {
+		err = g.begin(ctx, c, func(tx pgx.Tx, got claimed) error { return look(tx, got) })
+	}
 
 	return outcome, err
 }

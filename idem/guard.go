@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/sqlbridge"
 	"github.com/nova-events/idempotent-consumer/internal/unverified"
 )
 
@@ -17,6 +18,7 @@ import (
 // for each consumer name and pool and keep it.
 type Guard struct {
 	pool    *pgxpool.Pool
+	store   sqlbridge.Store // instead of pool, for package idemsql
 	config  Config
 	queries *db.Queries
 	names   *qualifier
@@ -34,18 +36,28 @@ func New(pool *pgxpool.Pool, config Config) (*Guard, error) {
 	if pool == nil {
 		return nil, fmt.Errorf("%w: the pool is nil; make one with pgxpool.New", ErrInvalidConfig)
 	}
+	g, err := newGuard(config)
+	if err != nil {
+		return nil, err
+	}
+	g.pool = pool
+	if lacks := unverified.Postgres(&pool.Config().ConnConfig.Config); lacks != "" {
+		g.log.Warn("idem: the connection to PostgreSQL is not encrypted and verified; use sslmode=verify-full", "reason", lacks)
+	}
+
+	return g, nil
+}
+
+// newGuard returns a Guard without a database.
+func newGuard(config Config) (*Guard, error) {
 	config = config.withDefaults()
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
 
 	log := config.Logger.With("consumer", config.Consumer)
-	if lacks := unverified.Postgres(&pool.Config().ConnConfig.Config); lacks != "" {
-		log.Warn("idem: the connection to PostgreSQL is not encrypted and verified; use sslmode=verify-full", "reason", lacks)
-	}
 
 	return &Guard{
-		pool:     pool,
 		config:   config,
 		queries:  db.New(),
 		names:    &qualifier{name: config.Schema},
@@ -63,7 +75,7 @@ func (g *Guard) Pool() *pgxpool.Pool { return g.pool }
 
 // check refuses a Guard that is not made by New.
 func (g *Guard) check() error {
-	if g == nil || g.pool == nil {
+	if g == nil || g.pool == nil && g.store == nil {
 		return fmt.Errorf("%w: the Guard is not made by New", ErrInvalidConfig)
 	}
 
@@ -72,6 +84,10 @@ func (g *Guard) check() error {
 
 // onConn runs statements of the guard's own, outside a transaction.
 func (g *Guard) onConn(ctx context.Context, statements func(conn db.DBTX) error) error {
+	if g.store != nil {
+		return g.inSession(ctx, func(s sqlbridge.Session) error { return explain(statements(g.names.on(s))) })
+	}
+
 	return g.withConn(ctx, func(conn *pgxpool.Conn) error { return statements(g.names.on(conn)) })
 }
 
@@ -87,10 +103,13 @@ func (g *Guard) withConn(ctx context.Context, use func(conn *pgxpool.Conn) error
 	return err
 }
 
-// closeUseless closes a connection to a server that takes no writes, or one that has lost its prepared
-// statements, so that the pool makes a new one, perhaps to another server.
+// closeUseless closes a useless connection, so that the pool makes a new one, perhaps to another server.
 func closeUseless(ctx context.Context, conn *pgxpool.Conn, err error) {
-	if errors.Is(err, errReadOnly) || statementsLost(err) {
+	if useless(err) {
 		_ = conn.Conn().Close(ctx)
 	}
 }
+
+// useless reports whether a connection is one to a server that takes no writes, or has lost its prepared
+// statements.
+func useless(err error) bool { return errors.Is(err, errReadOnly) || statementsLost(err) }

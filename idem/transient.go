@@ -2,6 +2,7 @@ package idem
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
@@ -147,7 +148,7 @@ func connectionLost(err error) bool {
 	var network net.Error
 
 	return pgconn.SafeToRetry(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, net.ErrClosed) || errors.As(err, &network)
+		errors.Is(err, net.ErrClosed) || errors.Is(err, driver.ErrBadConn) || errors.As(err, &network)
 }
 
 // commitRefused reports whether err, from a COMMIT, proves that nothing was committed: only an

@@ -73,6 +73,10 @@ SELECT set_config('idem_guard.handler_role', current_setting('role'), true),
 -- Takes up the handler's role again, in which its deferred triggers run.
 SELECT set_config('role', current_setting('idem_guard.handler_role'), true);
 
+-- name: TransactionIsOpen :one
+-- Whether a transaction that has claimed an event has not been ended since. It fails where a statement failed.
+SELECT (pg_current_xact_id_if_assigned() IS NOT NULL)::boolean AS is_open;
+
 -- name: EventGet :one
 -- A committed claim, whole. None says nothing about transactions in progress, so it must never
 -- decide whether to process an event. The time is a number, in microseconds, within what Go and JSON can hold, because the session's DateStyle
