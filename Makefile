@@ -9,7 +9,7 @@ FUZZTIME  ?= 10s
 VERSION ?= $(shell git describe --tags --always --dirty)
 
 # All modules but those of the tools.
-MODULES := . $(patsubst %/go.mod,%,$(wildcard */go.mod console/*/go.mod internal/*/go.mod))
+MODULES := . $(patsubst %/go.mod,%,$(wildcard */go.mod console/*/go.mod idemsql/*/go.mod internal/*/go.mod))
 
 SQLC   := CGO_ENABLED=0 go tool -modfile=tools/sqlc/go.mod sqlc
 LINT   := go tool -modfile="$(CURDIR)/tools/lint/go.mod" golangci-lint

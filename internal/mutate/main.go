@@ -30,6 +30,7 @@ type group struct {
 var groups = []group{
 	{"The guard", guard},
 	{"Owners and checkpoints", owners},
+	{"Transactions of database/sql", databaseSQL},
 	{"Migrations and operations", operations},
 	{"Where a partition goes on, and whose it is", positions},
 	{"Handlers and transactions", handlers},

@@ -100,6 +100,7 @@ var inherited = map[string][]string{
 		"golang.org/x/sync",
 		"golang.org/x/text",
 	},
+	"./idemsql": pgx,
 	"./ops":     ofOps,
 	"./console": ofOps,
 }
@@ -109,7 +110,7 @@ var inherited = map[string][]string{
 const origin = `{{if not .Standard}}{{.Module.Path}}{{else if eq .ImportPath "testing"}}testing{{end}}`
 
 // TestImports keeps out what services are not to inherit: idem knows PostgreSQL only, consume and the
-// engine no Kafka client, kafkaadapter and franzadapter one each, idemotel no SDK of OpenTelemetry, and none of them migrations or tests. ops knows migrations, and no
+// engine no Kafka client, kafkaadapter and franzadapter one each, idemotel no SDK of OpenTelemetry, idemsql no driver but pgx, and none of them migrations or tests. ops knows migrations, and no
 // Kafka; the console is made of ops and the standard library.
 func TestImports(t *testing.T) {
 	t.Parallel()
@@ -120,7 +121,7 @@ func TestImports(t *testing.T) {
 				"go", "list", "-deps", "-f", origin, "."))
 			slices.Sort(origins)
 			for _, inheritance := range slices.Compact(origins) {
-				if inheritance != module && inheritance != module+"/franzadapter" && inheritance != module+"/idemotel" && !slices.Contains(allowed, inheritance) {
+				if inheritance != module && inheritance != module+"/"+filepath.Base(name) && !slices.Contains(allowed, inheritance) {
 					t.Errorf("services that import %s inherit %s: move what needs it to another package or, if they should, allow it here", name, inheritance)
 				}
 			}

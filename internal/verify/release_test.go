@@ -16,7 +16,7 @@ import (
 )
 
 // modules are those that a release consists of, by their folders. All are tagged with its version.
-var modules = []string{".", "franzadapter", "idemotel", "internal/embeddedpg"} // The last downloads PostgreSQL for a service's tests.
+var modules = []string{".", "franzadapter", "idemotel", "idemsql", "internal/embeddedpg"} // The last downloads PostgreSQL for a service's tests.
 
 var releasing = flag.String("release", "", "check that the checkout can be released as this `VERSION` (\"make release-check\")")
 

@@ -1,0 +1,106 @@
+package idemsql
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// querier executes the statements of package idem with database/sql: on a *sql.Tx or a *sql.Conn.
+type querier struct {
+	on interface {
+		ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+		QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	}
+}
+
+func (q querier) Exec(ctx context.Context, query string, args ...any) (pgconn.CommandTag, error) {
+	result, err := q.on.ExecContext(ctx, query, simple(args)...)
+	if err != nil {
+		return pgconn.CommandTag{}, explain(err)
+	}
+	n, err := result.RowsAffected()
+
+	return pgconn.NewCommandTag("ROWS " + strconv.FormatInt(n, 10)), err
+}
+
+func (q querier) Query(ctx context.Context, query string, args ...any) (pgx.Rows, error) {
+	found, err := q.on.QueryContext(ctx, query, simple(args)...) //nolint:rowserrcheck // The generated code calls rows.Err.
+	if err != nil {
+		return nil, explain(err)
+	}
+
+	return rows{found: found}, nil
+}
+
+func (q querier) QueryRow(ctx context.Context, query string, args ...any) pgx.Row {
+	found, err := q.Query(ctx, query, args...)
+
+	return row{found, err}
+}
+
+// simple returns arguments that every driver takes.
+func simple(args []any) []any {
+	for i, arg := range args {
+		switch arg := arg.(type) {
+		case []string: // keys, which need no quotes
+			args[i] = "{" + strings.Join(arg, ",") + "}"
+		case time.Duration:
+			args[i] = fmt.Sprintf("%d microseconds", arg.Microseconds())
+		}
+	}
+
+	return args
+}
+
+// rows are those of database/sql. The generated code calls no other methods.
+type rows struct {
+	pgx.Rows
+
+	found *sql.Rows
+}
+
+func (r rows) Next() bool { return r.found.Next() }
+func (r rows) Close()     { _ = r.found.Close() }
+func (r rows) Err() error { return explain(r.found.Err()) }
+
+func (r rows) Scan(into ...any) error {
+	for i, to := range into {
+		if raw, ok := to.(*json.RawMessage); ok {
+			into[i] = (*[]byte)(raw) // Else a null would be an error.
+		}
+	}
+
+	return r.found.Scan(into...)
+}
+
+// row is the first of some.
+type row struct {
+	pgx.Rows
+
+	err error
+}
+
+func (r row) Scan(into ...any) error {
+	if r.err != nil {
+		return r.err
+	}
+	defer r.Close()
+	if !r.Next() {
+		return errors.Join(r.Err(), pgx.ErrNoRows)
+	}
+	if err := r.Rows.Scan(into...); err != nil {
+		return err
+	}
+	r.Close() // An error that comes after the row is one of the query's.
+
+	return r.Err()
+}
