@@ -259,7 +259,7 @@ func (q *Queries) EventCountOlder(ctx context.Context, db DBTX, arg EventCountOl
 }
 
 const eventDeleteExpired = `-- name: EventDeleteExpired :many
-WITH lead AS (SELECT FROM idem.cleanup FOR UPDATE SKIP LOCKED), gone AS (DELETE FROM idem.processed_events d WHERE d.ctid OPERATOR(pg_catalog.=) ANY(ARRAY(SELECT e.ctid FROM idem.processed_events e JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) e.consumer_id WHERE EXISTS (SELECT FROM lead) AND e.ctid OPERATOR(pg_catalog.>=) pg_catalog.format('(%s,0)', $1::bigint)::pg_catalog.tid AND e.ctid OPERATOR(pg_catalog.<) pg_catalog.format('(%s,0)', $2::bigint)::pg_catalog.tid AND e.processed_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) c.retention) FOR UPDATE OF e SKIP LOCKED)) RETURNING d.consumer_id) SELECT l."leading", COALESCE(d.consumer, '')::pg_catalog.text AS consumer, COALESCE(d.deleted, 0)::bigint AS deleted FROM (SELECT EXISTS (SELECT FROM lead) AS "leading") l LEFT JOIN (SELECT c.name AS consumer, pg_catalog.count(*) AS deleted FROM gone JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) gone.consumer_id GROUP BY c.name) d ON true ORDER BY d.consumer
+WITH lead AS (SELECT FROM idem.cleanup FOR UPDATE SKIP LOCKED), gone AS (DELETE FROM idem.processed_events d WHERE d.ctid OPERATOR(pg_catalog.=) ANY(ARRAY(SELECT e.ctid FROM idem.processed_events e JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) e.consumer_id WHERE EXISTS (SELECT FROM lead) AND e.ctid OPERATOR(pg_catalog.>=) pg_catalog.format('(%s,0)', $1::bigint)::pg_catalog.tid AND e.ctid OPERATOR(pg_catalog.<) pg_catalog.format('(%s,0)', $2::bigint)::pg_catalog.tid AND e.processed_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) c.retention) FOR UPDATE OF e SKIP LOCKED)) RETURNING d.consumer_id, d.key), results AS (DELETE FROM idem.results r USING gone g WHERE r.consumer_id OPERATOR(pg_catalog.=) g.consumer_id AND r.key OPERATOR(pg_catalog.=) g.key) SELECT l."leading", COALESCE(d.consumer, '')::pg_catalog.text AS consumer, COALESCE(d.deleted, 0)::bigint AS deleted FROM (SELECT EXISTS (SELECT FROM lead) AS "leading") l LEFT JOIN (SELECT c.name AS consumer, pg_catalog.count(*) AS deleted FROM gone JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) gone.consumer_id GROUP BY c.name) d ON true ORDER BY d.consumer
 `
 
 type EventDeleteExpiredParams struct {
@@ -274,7 +274,7 @@ type EventDeleteExpiredRow struct {
 }
 
 // Deletes what is older than its own consumer's retention in the blocks [from_block, to_block)
-// of the heap and counts it for each consumer. It waits for nobody: rows that others have locked stay for
+// of the heap, with the results of leased events, and counts it for each consumer. It waits for nobody: rows that others have locked stay for
 // the next pass, and nothing is deleted while another cleanup leads. It is a transaction of its own,
 // so that no client can stop between its locks and its COMMIT. One row at least.
 func (q *Queries) EventDeleteExpired(ctx context.Context, db DBTX, arg EventDeleteExpiredParams) ([]EventDeleteExpiredRow, error) {
@@ -347,7 +347,7 @@ func (q *Queries) EventDuplicates(ctx context.Context, db DBTX, arg EventDuplica
 }
 
 const eventForget = `-- name: EventForget :execrows
-DELETE FROM idem.processed_events WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) ANY($2::pg_catalog.text[]::pg_catalog.uuid[])
+WITH results AS (DELETE FROM idem.results r WHERE r.consumer_id OPERATOR(pg_catalog.=) $1 AND r.key OPERATOR(pg_catalog.=) ANY (SELECT e.key FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.=) $1 AND e.key OPERATOR(pg_catalog.=) ANY($2::pg_catalog.text[]::pg_catalog.uuid[]))) DELETE FROM idem.processed_events d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND d.key OPERATOR(pg_catalog.=) ANY($2::pg_catalog.text[]::pg_catalog.uuid[])
 `
 
 type EventForgetParams struct {
@@ -355,7 +355,7 @@ type EventForgetParams struct {
 	Keys       []string
 }
 
-// Makes the events claimable again.
+// Makes the events claimable again. The result of a leased event goes with its claim.
 func (q *Queries) EventForget(ctx context.Context, db DBTX, arg EventForgetParams) (int64, error) {
 	result, err := db.Exec(ctx, eventForget, arg.ConsumerID, arg.Keys)
 	if err != nil {

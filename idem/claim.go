@@ -204,7 +204,7 @@ func newCall[O ProcessOption](g *Guard, kind OpKind, eventID string, opts []O) (
 	if err := g.check(); err != nil {
 		return call{}, err
 	}
-	if err := validateEventID(eventID); err != nil {
+	if err := CheckEventID(eventID); err != nil {
 		return call{}, err
 	}
 	c, err := newOptions(g, kind, opts)

@@ -5,13 +5,13 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // DeadLetterState is the state of a dead letter.
@@ -83,7 +83,7 @@ func (l *DeadLetter) insertParams(consumer int64, c call) db.DeadLetterInsertPar
 	p := db.DeadLetterInsertParams{
 		ConsumerID: consumer, ID: l.ID, State: string(l.State), Topic: l.Partition.Topic, RecordPartition: l.Partition.Number, RecordOffset: l.Offset,
 		Key: c.key, ClaimID: nullable(c.claimID), TopicID: l.Partition.TopicID,
-		Attempts: int32(l.Attempts), Copied: l.Copied, Error: cleanText(l.Error), //nolint:gosec // Nobody tries that often.
+		Attempts: int32(l.Attempts), Copied: l.Copied, Error: tables.CleanText(l.Error), //nolint:gosec // Nobody tries that often.
 		RecordTime: timestamptz(l.Time), RecordKey: l.Key, RecordValue: l.Value,
 	}
 	p.HeaderKeys, p.HeaderValues = headerArrays(l.Headers)
@@ -132,16 +132,4 @@ func timestamptz(t time.Time) pgtype.Timestamptz {
 	year := t.UTC().Year()
 
 	return pgtype.Timestamptz{Time: t, Valid: !t.IsZero() && year >= 1 && year < 10_000}
-}
-
-// maxErrorBytes is how much of an error's text is stored.
-const maxErrorBytes = 16 << 10
-
-// cleanText makes of s what PostgreSQL takes for text.
-func cleanText(s string) string {
-	if len(s) > maxErrorBytes {
-		s = s[:maxErrorBytes] + "…"
-	}
-
-	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }

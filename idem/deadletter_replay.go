@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // NextDeadLetter returns the dead letter of the partition that is to be processed next: an operator has
@@ -148,7 +149,7 @@ func (o *Owner) ReopenDeadLetter(ctx context.Context, letter DeadLetter, attempt
 	return o.onPool(ctx, func(g *Guard, conn db.DBTX) error {
 		_, err := g.queries.DeadLetterFail(ctx, conn, db.DeadLetterFailParams{
 			ConsumerID: g.consumer, ID: letter.ID, Copied: letter.Copied,
-			Attempts: int32(attempts), Error: cleanText(cause.Error()), //nolint:gosec // Nobody tries that often.
+			Attempts: int32(attempts), Error: tables.CleanText(cause.Error()), //nolint:gosec // Nobody tries that often.
 		})
 
 		return err

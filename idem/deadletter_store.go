@@ -27,7 +27,7 @@ func (o *Owner) StoreDeadLetter(ctx context.Context, letter DeadLetter, opts ...
 		return 0, err
 	}
 	letter.Partition = o.partition
-	if validateEventID(letter.EventID) != nil {
+	if CheckEventID(letter.EventID) != nil {
 		letter.EventID = ""
 	}
 	if letter.State == "" {

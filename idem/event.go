@@ -45,7 +45,7 @@ func (e *Event) validate(checkpoint bool) (metadata string, err error) {
 	case e.ByCheckpoint:
 		return "", fmt.Errorf("%w: it is empty, and there is no checkpoint that could stand in for it", ErrInvalidEventID)
 	}
-	if err := validateEventID(e.ID); err != nil {
+	if err := CheckEventID(e.ID); err != nil {
 		return "", err
 	}
 	if e.Metadata != nil {

@@ -47,7 +47,7 @@ func (g *Guard) IsProcessed(ctx context.Context, eventID string) (bool, error) {
 // Lookup returns who processed the event and when. It returns ErrNotFound if nobody did, or if the
 // event is forgotten.
 func (g *Guard) Lookup(ctx context.Context, eventID string) (Record, error) {
-	if err := validateEventID(eventID); err != nil {
+	if err := CheckEventID(eventID); err != nil {
 		return Record{}, err
 	}
 	var event db.EventGetRow
@@ -171,7 +171,7 @@ func distinctKeys(eventIDs []string) (keyed, error) {
 	seen := make(map[uuid.UUID]struct{}, len(eventIDs))
 	var all keyed
 	for i, id := range eventIDs {
-		if err := validateEventID(id); err != nil {
+		if err := CheckEventID(id); err != nil {
 			return keyed{}, fmt.Errorf("event %d: %w", i+1, err)
 		}
 		key := Key(id)

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/backoff"
 )
 
 // ExecIfNew is ProcessIfNew for business logic that consists of statements only: those that queue
@@ -162,7 +163,7 @@ const (
 // because it aborts the transaction, which may be the caller's; here the transaction is the
 // pipeline's own, and to abort it is the purpose.
 func (p *pipeline) send(ctx context.Context, conn *pgx.Conn) (Outcome, error) {
-	sendCtx, cancel := outlive(ctx, p.call.retry.ResolveTimeout)
+	sendCtx, cancel := backoff.Outlive(ctx, p.call.retry.ResolveTimeout)
 	defer cancel()
 	release := cancelAtEnd(ctx, sendCtx, conn)
 	results := conn.SendBatch(sendCtx, p.batch)

@@ -89,24 +89,6 @@ func TestRetriesAreLoggedOnceAMinute(t *testing.T) {
 	})
 }
 
-func TestContextOutlives(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
-	longer, stop := outlive(ctx, time.Hour)
-	cancel()
-	if longer.Err() != nil {
-		t.Error("it ended with the other")
-	}
-	stop()
-	if longer.Err() == nil {
-		t.Error("it did not stop")
-	}
-
-	shorter, stop := outlive(ctx, time.Microsecond)
-	defer stop()
-	<-shorter.Done()
-}
-
 // distinctKeys folds what has one key, loses nothing else, and take cuts it up without rest.
 func TestDistinctKeys(t *testing.T) {
 	t.Parallel()

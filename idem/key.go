@@ -51,8 +51,9 @@ func isOwnKey(id string) bool {
 	return true
 }
 
-// validateEventID keeps out what PostgreSQL's text cannot hold, before any I/O.
-func validateEventID(id string) error {
+// CheckEventID returns an error that wraps ErrInvalidEventID, with the reason, if no event can have the id. The calls
+// that take an event id do the same.
+func CheckEventID(id string) error {
 	switch {
 	case id == "":
 		return fmt.Errorf("%w: it is empty", ErrInvalidEventID)

@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/nova-events/idempotent-consumer/internal/backoff"
 )
 
 // MarkProcessed claims an event without processing it, so that it counts as processed from then on. It
@@ -45,7 +47,7 @@ func (g *Guard) attemptMark(ctx context.Context, c call) (Outcome, error) {
 
 // mark executes the claim. What its error proves is judged as for a pipeline that ends at its first statement.
 func (g *Guard) mark(ctx context.Context, conn *pgx.Conn, c call) (Outcome, error) {
-	sendCtx, cancel := outlive(ctx, c.retry.ResolveTimeout)
+	sendCtx, cancel := backoff.Outlive(ctx, c.retry.ResolveTimeout)
 	defer cancel()
 	release := cancelAtEnd(ctx, sendCtx, conn)
 	n, err := g.queries.EventClaimOne(sendCtx, g.names.on(conn), c.claimParams(g.consumer))

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/backoff"
 )
 
 // Handler is the business logic for one event. What it does through tx takes effect together with
@@ -315,7 +316,7 @@ func commit(ctx context.Context, tx pgx.Tx, c call) error {
 	if tx.Conn().IsClosed() { // The handler overlooked it.
 		return fmt.Errorf("idem: not committed: %w", errConnectionLost)
 	}
-	commitCtx, cancel := outlive(ctx, c.retry.ResolveTimeout)
+	commitCtx, cancel := backoff.Outlive(ctx, c.retry.ResolveTimeout)
 	defer cancel()
 
 	err := judgeCommit(tx.Commit(commitCtx), c)

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // FillDeadLetter stores the record of a requested dead letter when it has been read from the log:
@@ -25,6 +26,6 @@ func (o *Owner) FillDeadLetter(ctx context.Context, letter DeadLetter) error {
 // stored.
 func (o *Owner) ExpireDeadLetter(ctx context.Context, letter DeadLetter, reason error) error {
 	return o.onPool(ctx, func(g *Guard, conn db.DBTX) error {
-		return g.queries.DeadLetterExpire(ctx, conn, db.DeadLetterExpireParams{ConsumerID: g.consumer, ID: letter.ID, Error: cleanText(reason.Error())})
+		return g.queries.DeadLetterExpire(ctx, conn, db.DeadLetterExpireParams{ConsumerID: g.consumer, ID: letter.ID, Error: tables.CleanText(reason.Error())})
 	})
 }

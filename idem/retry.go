@@ -109,17 +109,3 @@ func endOf(ctx context.Context, err error) error {
 
 	return fmt.Errorf("%w while retrying after: %w", end, err)
 }
-
-// outlive returns a context that ends only d after ctx does.
-func outlive(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		backoff.Sleep(longer, d)
-		cancel()
-	})
-
-	return longer, func() {
-		stop()
-		cancel()
-	}
-}

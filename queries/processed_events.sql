@@ -102,8 +102,12 @@ WHERE consumer_id = @consumer_id AND key = CAST(@key::text AS uuid)
   AND (@claim_id::text = '' OR claim_id = CAST(nullif(@claim_id::text, '') AS uuid));
 
 -- name: EventForget :execrows
--- Makes the events claimable again.
-DELETE FROM idem.processed_events WHERE consumer_id = @consumer_id AND key = ANY (CAST(@keys::text[] AS uuid[]));
+-- Makes the events claimable again. The result of a leased event goes with its claim.
+WITH results AS (
+    DELETE FROM idem.results r WHERE r.consumer_id = @consumer_id AND r.key IN (
+        SELECT e.key FROM idem.processed_events e WHERE e.consumer_id = @consumer_id AND e.key = ANY (CAST(@keys::text[] AS uuid[])))
+)
+DELETE FROM idem.processed_events d WHERE d.consumer_id = @consumer_id AND d.key = ANY (CAST(@keys::text[] AS uuid[]));
 
 -- name: EventHeap :one
 -- The table's size in blocks, and whether cleanup can read it by them: it cannot if its rows are in
@@ -117,7 +121,7 @@ WHERE t.oid = 'idem.processed_events'::regclass;
 
 -- name: EventDeleteExpired :many
 -- Deletes what is older than its own consumer's retention in the blocks [from_block, to_block)
--- of the heap and counts it for each consumer. It waits for nobody: rows that others have locked stay for
+-- of the heap, with the results of leased events, and counts it for each consumer. It waits for nobody: rows that others have locked stay for
 -- the next pass, and nothing is deleted while another cleanup leads. It is a transaction of its own,
 -- so that no client can stop between its locks and its COMMIT. One row at least.
 WITH lead AS (
@@ -132,7 +136,9 @@ WITH lead AS (
           AND e.ctid < format('(%s,0)', @to_block::bigint)::tid
           AND e.processed_at < now() - c.retention
         FOR UPDATE OF e SKIP LOCKED))
-    RETURNING d.consumer_id
+    RETURNING d.consumer_id, d.key
+), results AS (
+    DELETE FROM idem.results r USING gone g WHERE r.consumer_id = g.consumer_id AND r.key = g.key
 )
 SELECT l.leading, coalesce(d.consumer, '')::text AS consumer, coalesce(d.deleted, 0)::bigint AS deleted
 FROM (SELECT EXISTS (SELECT FROM lead) AS leading) l LEFT JOIN (

@@ -31,6 +31,11 @@ GRANT UPDATE (state, attempts, starts, copied, error, failed_at, resolved_at, ev
     record_time, record_key, record_value, header_keys, header_values) ON idem.dead_letters TO role;
 -- Cleanup of those that are resolved.
 GRANT DELETE ON idem.dead_letters TO role;
+-- Leases. Forget and cleanup delete results, whether there are leases or not.
+GRANT SELECT, INSERT, DELETE ON idem.leases TO role;
+GRANT UPDATE (until, fingerprint, token, attempts, unknown, needs_decision, state, error) ON idem.leases TO role;
+GRANT SELECT, INSERT, DELETE ON idem.results TO role;
+GRANT UPDATE (stored_at, content_type, body) ON idem.results TO role;
 `
 
 // Grants returns the SQL that gives a role all that the guard and its cleaner need in the

@@ -46,3 +46,17 @@ func Sleep(ctx context.Context, d time.Duration) bool {
 		return true
 	}
 }
+
+// Outlive returns a context that ends only d after ctx does.
+func Outlive(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		Sleep(longer, d)
+		cancel()
+	})
+
+	return longer, func() {
+		stop()
+		cancel()
+	}
+}

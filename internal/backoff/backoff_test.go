@@ -65,3 +65,21 @@ func TestSleepEndsWithTheContext(t *testing.T) {
 		t.Error("a context that has ended was said to be alive")
 	}
 }
+
+func TestContextOutlives(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	longer, stop := Outlive(ctx, time.Hour)
+	cancel()
+	if longer.Err() != nil {
+		t.Error("it ended with the other")
+	}
+	stop()
+	if longer.Err() == nil {
+		t.Error("it did not stop")
+	}
+
+	shorter, stop := Outlive(ctx, time.Microsecond)
+	defer stop()
+	<-shorter.Done()
+}

@@ -1,0 +1,151 @@
+package lease
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/backoff"
+)
+
+const (
+	// MaxKeyBytes is how long a key (Attempt.Key) is at most. It is what providers accept.
+	MaxKeyBytes = 255
+
+	maxStepBytes = 255
+)
+
+// Attempt is one run of a function for an event. Do not use it after the function has returned.
+type Attempt struct {
+	EventID string
+
+	// Number is that of this attempt, from 1. It is stored before the function runs, so there were never more
+	// effects than that.
+	Number int
+
+	// Unknown is how many earlier attempts may have taken effect: nobody knows. It can be too high, never too low.
+	Unknown int
+
+	leases *Leases
+	held   *held
+
+	mu     sync.Mutex
+	writes []idem.Handler
+}
+
+// Key returns an idempotency key for the other system, which recognizes a repeated request by it. It is the same in
+// each attempt, and differs for each consumer, event and step: "consumer/event/step", with each part percent-encoded,
+// or 64 hexadecimal digits made of that if it is longer than MaxKeyBytes.
+func (a *Attempt) Key(step string) string {
+	key := url.PathEscape(a.leases.guard.Consumer()) + "/" + url.PathEscape(a.EventID) + "/" + url.PathEscape(step)
+	if len(key) <= MaxKeyBytes {
+		return key
+	}
+	hash := sha256.Sum256([]byte(key))
+
+	return hex.EncodeToString(hash[:])
+}
+
+// InTx has write run in the transaction that completes the event, if the function returns no error. It may run several
+// times, as an idem.Handler, but takes effect once. If it fails, the event is not completed, although the function
+// took effect: Config.Unknown decides what follows.
+func (a *Attempt) InTx(write idem.Handler) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.writes = append(a.writes, write)
+}
+
+func (a *Attempt) write(ctx context.Context, tx pgx.Tx) error {
+	a.mu.Lock()
+	writes := slices.Clone(a.writes)
+	a.mu.Unlock()
+	for _, write := range writes {
+		if err := write(ctx, tx); err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+// Step runs fn once for the event: its result is stored, and later attempts get it from there. Give each step of an
+// event a name of its own, of 1 to 255 bytes, and pass the function's ctx. Between fn's effect and the storing of its
+// result there may be a crash, as everywhere: use Attempt.Key in fn.
+//
+// An error of fn is returned as it is, and nothing is stored. If the result cannot be stored, the error is a
+// *LostError, or IsUnknown reports true. Return it.
+func (a *Attempt) Step(ctx context.Context, name string, fn func(ctx context.Context) (Result, error)) (result Result, err error) {
+	switch {
+	case fn == nil:
+		return Result{}, errNoFunction
+	case name == "" || len(name) > maxStepBytes || !utf8.ValidString(name) || strings.ContainsRune(name, 0):
+		return Result{}, fmt.Errorf("%w: the step's name %.40q is not 1 to %d bytes of UTF-8 without NUL", idem.ErrInvalidConfig, name, maxStepBytes)
+	}
+	ctx, end := begin(ctx, a.leases.config.Hooks.Step, Op{Consumer: a.leases.guard.Consumer(), EventID: a.EventID, Attempt: a.Number, Step: name})
+	stored := false
+	err = errNoReturn
+	defer func() { end(StepEnd{Stored: stored, Err: err}) }()
+	if result, stored, err = a.stored(ctx, name); err != nil || stored {
+		return result, err
+	}
+	if result, err = fn(ctx); err != nil {
+		return Result{}, err
+	}
+
+	return result, a.store(ctx, name, result)
+}
+
+// stored looks for the result of a step.
+func (a *Attempt) stored(ctx context.Context, name string) (result Result, found bool, err error) {
+	l := a.leases
+	err = l.tables.Do(ctx, func(conn *pgxpool.Conn) error {
+		rows, err := l.queries.StepGet(ctx, l.tables.On(conn), db.StepGetParams{ConsumerID: l.tables.Consumer, Key: a.held.key, Step: name})
+		for _, row := range rows {
+			result, found = Result{ContentType: row.ContentType, Body: row.Body}, true
+		}
+
+		return err
+	})
+	if err != nil {
+		return Result{}, false, fmt.Errorf("lease: look for the result of step %q: %w", name, err)
+	}
+
+	return result, found, nil
+}
+
+// store stores the result of a step. The end of ctx is no reason to stop at once: the effect has happened.
+func (a *Attempt) store(ctx context.Context, name string, result Result) error {
+	l := a.leases
+	if err := result.check(l.config.MaxResultBytes); err != nil {
+		return Unknown(err)
+	}
+	ctx, cancel := backoff.Outlive(ctx, l.config.Duration)
+	defer cancel()
+	mine := false
+	err := l.tables.Do(ctx, func(conn *pgxpool.Conn) (err error) {
+		mine, err = l.queries.StepStore(ctx, l.tables.On(conn), db.StepStoreParams{
+			ConsumerID: l.tables.Consumer, Key: a.held.key, Token: a.held.token, Step: name, ContentType: result.ContentType, Body: result.body(),
+		})
+
+		return err
+	})
+	switch {
+	case err != nil:
+		return Unknown(fmt.Errorf("lease: step %q has taken effect, but its result could not be stored: %w", name, err))
+	case !mine:
+		return &LostError{EventID: a.EventID, Reason: errTaken}
+	default:
+		return nil
+	}
+}

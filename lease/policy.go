@@ -1,0 +1,40 @@
+package lease
+
+import "context"
+
+// Policy says what becomes of an event if nobody knows whether its last attempt took effect: its process crashed,
+// or said so (Unknown). The zero value is NeedsDecision.
+type Policy struct {
+	mayRerun bool
+	ask      func(ctx context.Context, a *Attempt) (Answer, error)
+}
+
+// NeedsDecision leaves the decision to an operator ("idemctl lease decide"). Until then Do returns an
+// *UndecidedError.
+func NeedsDecision() Policy { return Policy{} }
+
+// Rerun runs the function again. Use it if a second effect does no harm, or if the other system recognizes the key
+// of the attempt (Attempt.Key) and answers as it did the first time.
+func Rerun() Policy { return Policy{mayRerun: true} }
+
+// Ask calls a function that looks at the other system, under the lease of a new attempt. TookEffect completes the
+// event, NoEffect runs its function, and StillUnknown leaves the decision to an operator, or to the next call. After
+// an error the next call asks again.
+func Ask(ask func(ctx context.Context, a *Attempt) (Answer, error)) Policy {
+	return Policy{mayRerun: true, ask: ask}
+}
+
+// Answer says whether an earlier attempt took effect. The zero value is StillUnknown.
+type Answer struct {
+	known  bool
+	result *Result
+}
+
+// StillUnknown says that nobody knows.
+func StillUnknown() Answer { return Answer{} }
+
+// NoEffect says that no attempt took effect.
+func NoEffect() Answer { return Answer{known: true} }
+
+// TookEffect says that an attempt took effect, and with which result.
+func TookEffect(result Result) Answer { return Answer{known: true, result: &result} }

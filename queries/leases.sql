@@ -1,0 +1,94 @@
+-- name: LeaseAcquire :exec
+-- Begins an attempt of an event that is free. Whether that succeeded LeaseLook tells, behind it in the same
+-- transaction (READ COMMITTED): its snapshot is younger than the wait for a transaction that processes the
+-- event. The same token may try again, when the answer was lost: it is the same attempt.
+INSERT INTO idem.leases AS l (consumer_id, key, event_id, fingerprint, token, until, needs_decision)
+SELECT @consumer_id::bigint, CAST(@key::text AS uuid), sqlc.narg(event_id)::text, sqlc.narg(fingerprint)::bigint, CAST(@token::text AS uuid),
+       clock_timestamp() + @duration::interval, NOT @takes_over::boolean
+WHERE NOT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id = @consumer_id::bigint AND e.key = CAST(@key::text AS uuid))
+ON CONFLICT (consumer_id, key) DO UPDATE SET
+    token = excluded.token, state = 'running', until = clock_timestamp() + @duration::interval,
+    attempts = l.attempts + CASE WHEN l.token = excluded.token THEN 0 ELSE 1 END,
+    unknown = l.unknown + CASE WHEN l.state = 'running' AND l.token <> excluded.token THEN 1 ELSE 0 END,
+    fingerprint = coalesce(l.fingerprint, excluded.fingerprint),
+    needs_decision = excluded.needs_decision
+WHERE l.token = excluded.token OR l.until <= clock_timestamp() AND (l.state = 'released' OR @takes_over::boolean);
+
+-- name: LeaseLook :one
+-- What is known of an event: its claim with its result, else its lease. Times are microseconds, since 1970 or
+-- until then.
+SELECT (e.key IS NOT NULL)::boolean AS claimed, coalesce(e.fingerprint, l.fingerprint, 0)::bigint AS fingerprint,
+       coalesce((extract(epoch FROM greatest(least(coalesce(e.processed_at, l.first_at), timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00')) * 1000000)::bigint, 0)::bigint AS first_micros,
+       coalesce(r.content_type, '')::text AS content_type, coalesce(r.body, '')::bytea AS body,
+       (l.key IS NOT NULL)::boolean AS leased, coalesce(l.token = CAST(@token::text AS uuid), false)::boolean AS mine, coalesce(l.state, '')::text AS state,
+       coalesce(l.attempts, 0)::integer AS attempts, coalesce(l.unknown, 0)::integer AS unknown, coalesce(l.needs_decision, false)::boolean AS needs_decision,
+       coalesce(l.error, '')::text AS error,
+       coalesce((extract(epoch FROM l.until) * 1000000)::bigint, 0)::bigint AS until_micros,
+       coalesce((extract(epoch FROM l.until - clock_timestamp()) * 1000000)::bigint, 0)::bigint AS left_micros
+FROM (SELECT @consumer_id::bigint AS consumer_id, CAST(@key::text AS uuid) AS key) q
+LEFT JOIN idem.processed_events e ON e.consumer_id = q.consumer_id AND e.key = q.key
+LEFT JOIN idem.results r ON r.consumer_id = q.consumer_id AND r.key = q.key AND r.step = ''
+LEFT JOIN idem.leases l ON l.consumer_id = q.consumer_id AND l.key = q.key;
+
+-- name: LeaseNeedsDecision :exec
+-- Has an operator decide about an attempt that may have taken effect, whatever its own policy was.
+UPDATE idem.leases SET needs_decision = true
+WHERE consumer_id = @consumer_id AND key = CAST(@key::text AS uuid) AND NOT needs_decision AND state <> 'released' AND until <= clock_timestamp();
+
+-- name: LeaseExtend :execrows
+UPDATE idem.leases SET until = clock_timestamp() + @duration::interval
+WHERE consumer_id = @consumer_id AND key = CAST(@key::text AS uuid) AND token = CAST(@token::text AS uuid);
+
+-- name: LeaseEnd :execrows
+-- Ends an attempt that does not complete the event. Another one may begin after the pause.
+UPDATE idem.leases SET token = NULL, state = @state::text, until = clock_timestamp() + @pause::interval, error = @error::text,
+    unknown = @unknown::integer, needs_decision = @needs_decision::boolean
+WHERE consumer_id = @consumer_id AND key = CAST(@key::text AS uuid) AND token = CAST(@token::text AS uuid);
+
+-- name: LeaseComplete :execrows
+-- Ends an attempt in the transaction that claims its event, and stores the result. No row: the lease is lost.
+WITH mine AS (
+    DELETE FROM idem.leases l
+    WHERE l.consumer_id = @consumer_id AND l.key = CAST(@key::text AS uuid) AND l.token = CAST(@token::text AS uuid)
+    RETURNING l.consumer_id, l.key
+), steps AS (
+    DELETE FROM idem.results s USING mine m WHERE s.consumer_id = m.consumer_id AND s.key = m.key AND s.step <> ''
+)
+INSERT INTO idem.results (consumer_id, key, step, content_type, body)
+SELECT m.consumer_id, m.key, '', @content_type::text, @body::bytea FROM mine m
+ON CONFLICT (consumer_id, key, step) DO UPDATE SET content_type = excluded.content_type, body = excluded.body, stored_at = excluded.stored_at;
+
+-- name: StepGet :many
+-- The result of a step, if an attempt has stored one.
+SELECT content_type, body FROM idem.results
+WHERE consumer_id = @consumer_id AND key = CAST(@key::text AS uuid) AND step = @step;
+
+-- name: StepStore :one
+-- Stores the result of a step, if the lease is still the caller's.
+WITH mine AS (
+    SELECT l.consumer_id, l.key FROM idem.leases l
+    WHERE l.consumer_id = @consumer_id AND l.key = CAST(@key::text AS uuid) AND l.token = CAST(@token::text AS uuid)
+    FOR SHARE
+), stored AS (
+    INSERT INTO idem.results (consumer_id, key, step, content_type, body)
+    SELECT m.consumer_id, m.key, @step::text, @content_type::text, @body::bytea FROM mine m
+    ON CONFLICT DO NOTHING
+)
+SELECT EXISTS (SELECT FROM mine) AS mine;
+
+-- name: LeaseDeleteExpired :one
+-- Forgets leases that nobody has come back to within their consumer's retention, with their steps, a limited
+-- number of them. Those about which an operator has to decide stay, unless their event was processed otherwise.
+WITH gone AS (
+    DELETE FROM idem.leases d WHERE (d.consumer_id, d.key) IN (
+        SELECT l.consumer_id, l.key FROM idem.leases l JOIN idem.consumers c ON c.id = l.consumer_id
+        WHERE l.until < now() - c.retention
+          AND (l.state = 'released' OR NOT l.needs_decision
+               OR EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id = l.consumer_id AND e.key = l.key))
+        LIMIT @most
+        FOR UPDATE OF l SKIP LOCKED)
+    RETURNING d.consumer_id, d.key
+), steps AS (
+    DELETE FROM idem.results s USING gone g WHERE s.consumer_id = g.consumer_id AND s.key = g.key AND s.step <> ''
+)
+SELECT count(*) FROM gone;
