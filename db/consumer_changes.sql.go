@@ -40,7 +40,7 @@ func (q *Queries) CheckpointRemove(ctx context.Context, db DBTX, id int64) (int6
 }
 
 const consumerActivity = `-- name: ConsumerActivity :one
-SELECT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.=) $1 AND e.processed_at OPERATOR(pg_catalog.>=) since.moment) AS events, EXISTS (SELECT FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND (d.failed_at OPERATOR(pg_catalog.>=) since.moment OR d.resolved_at OPERATOR(pg_catalog.>=) since.moment)) AS dead_letters FROM (SELECT pg_catalog.to_timestamp($2::double precision) AS moment) since
+SELECT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.=) $1 AND e.processed_at OPERATOR(pg_catalog.>=) since.moment) AS events, EXISTS (SELECT FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND (d.failed_at OPERATOR(pg_catalog.>=) since.moment OR d.resolved_at OPERATOR(pg_catalog.>=) since.moment)) AS dead_letters, EXISTS (SELECT FROM idem.leases l WHERE l.consumer_id OPERATOR(pg_catalog.=) $1 AND l.state OPERATOR(pg_catalog.=) 'running' AND l.until OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()) AS leases FROM (SELECT pg_catalog.to_timestamp($2::double precision) AS moment) since
 `
 
 type ConsumerActivityParams struct {
@@ -51,13 +51,14 @@ type ConsumerActivityParams struct {
 type ConsumerActivityRow struct {
 	Events      bool
 	DeadLetters bool
+	Leases      bool
 }
 
 // Whether a consumer has done something since a time, in seconds since 1970, as far as committed rows tell. Reads all its events.
 func (q *Queries) ConsumerActivity(ctx context.Context, db DBTX, arg ConsumerActivityParams) (ConsumerActivityRow, error) {
 	row := db.QueryRow(ctx, consumerActivity, arg.ID, arg.SinceSeconds)
 	var i ConsumerActivityRow
-	err := row.Scan(&i.Events, &i.DeadLetters)
+	err := row.Scan(&i.Events, &i.DeadLetters, &i.Leases)
 	return i, err
 }
 
@@ -112,7 +113,7 @@ func (q *Queries) ConsumerCopy(ctx context.Context, db DBTX, arg ConsumerCopyPar
 }
 
 const consumerDelete = `-- name: ConsumerDelete :execrows
-DELETE FROM idem.consumers c WHERE c.id OPERATOR(pg_catalog.=) $1 AND NOT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.=) c.id) AND NOT EXISTS (SELECT FROM idem.checkpoints p WHERE p.consumer_id OPERATOR(pg_catalog.=) c.id) AND NOT EXISTS (SELECT FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) c.id)
+DELETE FROM idem.consumers c WHERE c.id OPERATOR(pg_catalog.=) $1 AND NOT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.=) c.id) AND NOT EXISTS (SELECT FROM idem.checkpoints p WHERE p.consumer_id OPERATOR(pg_catalog.=) c.id) AND NOT EXISTS (SELECT FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) c.id) AND NOT EXISTS (SELECT FROM idem.leases l WHERE l.consumer_id OPERATOR(pg_catalog.=) c.id) AND NOT EXISTS (SELECT FROM idem.results r WHERE r.consumer_id OPERATOR(pg_catalog.=) c.id)
 `
 
 // Only one without rows.
@@ -137,7 +138,7 @@ func (q *Queries) ConsumerOpen(ctx context.Context, db DBTX, id int64) (int64, e
 }
 
 const consumerRows = `-- name: ConsumerRows :one
-SELECT (SELECT pg_catalog.count(*) FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.=) $1) AS events, (SELECT pg_catalog.count(*) FROM idem.checkpoints p WHERE p.consumer_id OPERATOR(pg_catalog.=) $1) AS checkpoints, (SELECT pg_catalog.count(*) FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1) AS dead_letters, (SELECT pg_catalog.count(*) FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND d.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay'])) AS unresolved, extract ('epoch' FROM pg_catalog.now())::double precision AS counted_seconds
+SELECT (SELECT pg_catalog.count(*) FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.=) $1) AS events, (SELECT pg_catalog.count(*) FROM idem.checkpoints p WHERE p.consumer_id OPERATOR(pg_catalog.=) $1) AS checkpoints, (SELECT pg_catalog.count(*) FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1) AS dead_letters, (SELECT pg_catalog.count(*) FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND d.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay'])) AS unresolved, (SELECT pg_catalog.count(*) FROM idem.leases l WHERE l.consumer_id OPERATOR(pg_catalog.=) $1) AS leases, (SELECT pg_catalog.count(*) FROM idem.results r WHERE r.consumer_id OPERATOR(pg_catalog.=) $1) AS results, extract ('epoch' FROM pg_catalog.now())::double precision AS counted_seconds
 `
 
 type ConsumerRowsRow struct {
@@ -145,6 +146,8 @@ type ConsumerRowsRow struct {
 	Checkpoints    int64
 	DeadLetters    int64
 	Unresolved     int64
+	Leases         int64
+	Results        int64
 	CountedSeconds float64
 }
 
@@ -157,6 +160,8 @@ func (q *Queries) ConsumerRows(ctx context.Context, db DBTX, id int64) (Consumer
 		&i.Checkpoints,
 		&i.DeadLetters,
 		&i.Unresolved,
+		&i.Leases,
+		&i.Results,
 		&i.CountedSeconds,
 	)
 	return i, err
@@ -252,4 +257,76 @@ func (q *Queries) EventRemove(ctx context.Context, db DBTX, arg EventRemoveParam
 	var i EventRemoveRow
 	err := row.Scan(&i.Moved, &i.Last)
 	return i, err
+}
+
+const leaseMove = `-- name: LeaseMove :execrows
+UPDATE idem.leases m SET consumer_id = $1 WHERE m.consumer_id OPERATOR(pg_catalog.=) $2 AND m.ctid OPERATOR(pg_catalog.=) ANY(ARRAY(SELECT l.ctid FROM idem.leases l WHERE l.consumer_id OPERATOR(pg_catalog.=) $2 AND NOT EXISTS (SELECT FROM idem.leases o WHERE o.consumer_id OPERATOR(pg_catalog.=) $1 AND o.key OPERATOR(pg_catalog.=) l.key) LIMIT $3))
+`
+
+type LeaseMoveParams struct {
+	ToID int64
+	ID   int64
+	Rows int32
+}
+
+// Gives some leases of a consumer to another one. Who holds one is refused from then on.
+func (q *Queries) LeaseMove(ctx context.Context, db DBTX, arg LeaseMoveParams) (int64, error) {
+	result, err := db.Exec(ctx, leaseMove, arg.ToID, arg.ID, arg.Rows)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const leaseRemove = `-- name: LeaseRemove :execrows
+DELETE FROM idem.leases m WHERE m.consumer_id OPERATOR(pg_catalog.=) $1 AND m.ctid OPERATOR(pg_catalog.=) ANY(ARRAY(SELECT l.ctid FROM idem.leases l WHERE l.consumer_id OPERATOR(pg_catalog.=) $1 LIMIT $2))
+`
+
+type LeaseRemoveParams struct {
+	ID   int64
+	Rows int32
+}
+
+func (q *Queries) LeaseRemove(ctx context.Context, db DBTX, arg LeaseRemoveParams) (int64, error) {
+	result, err := db.Exec(ctx, leaseRemove, arg.ID, arg.Rows)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const resultMove = `-- name: ResultMove :execrows
+UPDATE idem.results m SET consumer_id = $1 WHERE m.consumer_id OPERATOR(pg_catalog.=) $2 AND m.ctid OPERATOR(pg_catalog.=) ANY(ARRAY(SELECT r.ctid FROM idem.results r WHERE r.consumer_id OPERATOR(pg_catalog.=) $2 AND NOT EXISTS (SELECT FROM idem.results o WHERE o.consumer_id OPERATOR(pg_catalog.=) $1 AND o.key OPERATOR(pg_catalog.=) r.key AND o.step OPERATOR(pg_catalog.=) r.step) LIMIT $3))
+`
+
+type ResultMoveParams struct {
+	ToID int64
+	ID   int64
+	Rows int32
+}
+
+// Gives some results of a consumer to another one. One that the other has stays what it is there.
+func (q *Queries) ResultMove(ctx context.Context, db DBTX, arg ResultMoveParams) (int64, error) {
+	result, err := db.Exec(ctx, resultMove, arg.ToID, arg.ID, arg.Rows)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const resultRemove = `-- name: ResultRemove :execrows
+DELETE FROM idem.results m WHERE m.consumer_id OPERATOR(pg_catalog.=) $1 AND m.ctid OPERATOR(pg_catalog.=) ANY(ARRAY(SELECT r.ctid FROM idem.results r WHERE r.consumer_id OPERATOR(pg_catalog.=) $1 LIMIT $2))
+`
+
+type ResultRemoveParams struct {
+	ID   int64
+	Rows int32
+}
+
+func (q *Queries) ResultRemove(ctx context.Context, db DBTX, arg ResultRemoveParams) (int64, error) {
+	result, err := db.Exec(ctx, resultRemove, arg.ID, arg.Rows)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }

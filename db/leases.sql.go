@@ -8,6 +8,7 @@ package db
 import (
 	"context"
 
+	"github.com/google/uuid"
 	"time"
 )
 
@@ -61,6 +62,32 @@ func (q *Queries) LeaseComplete(ctx context.Context, db DBTX, arg LeaseCompleteP
 		arg.ConsumerID,
 		arg.Key,
 		arg.Token,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const leaseDecide = `-- name: LeaseDecide :execrows
+WITH ended AS (DELETE FROM idem.leases l WHERE l.consumer_id OPERATOR(pg_catalog.=) $3 AND l.key OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid AND (l.state OPERATOR(pg_catalog.<>) 'running' OR l.until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()) RETURNING l.consumer_id, l.key), steps AS (DELETE FROM idem.results s USING ended m WHERE s.consumer_id OPERATOR(pg_catalog.=) m.consumer_id AND s.key OPERATOR(pg_catalog.=) m.key AND s.step OPERATOR(pg_catalog.<>) '') INSERT INTO idem.results (consumer_id, key, step, content_type, body) SELECT m.consumer_id, m.key, '', $1::pg_catalog.text, $2::pg_catalog.bytea FROM ended m ON CONFLICT (consumer_id, key, step) DO UPDATE SET content_type = excluded.content_type, body = excluded.body, stored_at = excluded.stored_at
+`
+
+type LeaseDecideParams struct {
+	ContentType string
+	Body        []byte
+	ConsumerID  int64
+	Key         string
+}
+
+// Ends a lease in the transaction that claims its event, for an operator who knows that it took effect. No row: there
+// is none, or an attempt is running.
+func (q *Queries) LeaseDecide(ctx context.Context, db DBTX, arg LeaseDecideParams) (int64, error) {
+	result, err := db.Exec(ctx, leaseDecide,
+		arg.ContentType,
+		arg.Body,
+		arg.ConsumerID,
+		arg.Key,
 	)
 	if err != nil {
 		return 0, err
@@ -138,6 +165,74 @@ func (q *Queries) LeaseExtend(ctx context.Context, db DBTX, arg LeaseExtendParam
 	return result.RowsAffected(), nil
 }
 
+const leaseList = `-- name: LeaseList :many
+SELECT c.name AS consumer, l.key, l.event_id, l.fingerprint, l.state::pg_catalog.text AS state, l.attempts, l.unknown, COALESCE(l.error, '')::pg_catalog.text AS error, l.first_micros, l.until_micros, l.decided_micros, l.decided_by, l.decision_reason FROM (SELECT s.consumer_id, s.key, s.event_id, COALESCE(s.fingerprint, 0)::bigint AS fingerprint, s.attempts, s.error, s.until, s.decided_by, s.decision_reason, CASE WHEN s.state OPERATOR(pg_catalog.=) 'running' AND s.until OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() THEN 'running' WHEN s.state OPERATOR(pg_catalog.=) 'released' THEN 'released' WHEN s.needs_decision THEN 'undecided' ELSE 'unknown' END AS state, CAST(s.unknown OPERATOR(pg_catalog.+) CASE WHEN s.state OPERATOR(pg_catalog.=) 'running' AND s.until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp() THEN 1 ELSE 0 END AS int) AS unknown, CAST(extract ('epoch' FROM s.first_at) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS first_micros, CAST(extract ('epoch' FROM s.until) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS until_micros, COALESCE(CAST(extract ('epoch' FROM s.decided_at) OPERATOR(pg_catalog.*) 1000000 AS bigint), 0)::bigint AS decided_micros FROM idem.leases s WHERE ($1::bigint IS NULL OR s.consumer_id OPERATOR(pg_catalog.=) $1::bigint) AND ($2::pg_catalog.text IS NULL OR s.key OPERATOR(pg_catalog.=) $2::pg_catalog.text::pg_catalog.uuid) AND NOT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.=) s.consumer_id AND e.key OPERATOR(pg_catalog.=) s.key)) l JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) l.consumer_id WHERE l.state OPERATOR(pg_catalog.=) ANY($3::pg_catalog.text[]) ORDER BY l.until DESC, l.key LIMIT $4::int
+`
+
+type LeaseListParams struct {
+	ConsumerID *int64
+	Key        *string
+	States     []string
+	MaxRows    *int32
+}
+
+type LeaseListRow struct {
+	Consumer       string
+	Key            uuid.UUID
+	EventID        *string
+	Fingerprint    int64
+	State          string
+	Attempts       int32
+	Unknown        int32
+	Error          string
+	FirstMicros    int64
+	UntilMicros    int64
+	DecidedMicros  int64
+	DecidedBy      *string
+	DecisionReason *string
+}
+
+// Leases with their states as people see them, the latest first: undecided is what waits for an operator. Without a
+// consumer those of all, without a key all. What is left behind of an event that was processed otherwise is not told.
+func (q *Queries) LeaseList(ctx context.Context, db DBTX, arg LeaseListParams) ([]LeaseListRow, error) {
+	rows, err := db.Query(ctx, leaseList,
+		arg.ConsumerID,
+		arg.Key,
+		arg.States,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []LeaseListRow
+	for rows.Next() {
+		var i LeaseListRow
+		if err := rows.Scan(
+			&i.Consumer,
+			&i.Key,
+			&i.EventID,
+			&i.Fingerprint,
+			&i.State,
+			&i.Attempts,
+			&i.Unknown,
+			&i.Error,
+			&i.FirstMicros,
+			&i.UntilMicros,
+			&i.DecidedMicros,
+			&i.DecidedBy,
+			&i.DecisionReason,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const leaseLook = `-- name: LeaseLook :one
 SELECT e.key IS NOT NULL::boolean AS claimed, COALESCE(e.fingerprint, l.fingerprint, 0)::bigint AS fingerprint, COALESCE(CAST(extract ('epoch' FROM GREATEST(LEAST(COALESCE(e.processed_at, l.first_at), '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint), 0)::bigint AS first_micros, COALESCE(r.content_type, '')::pg_catalog.text AS content_type, COALESCE(r.body, '')::pg_catalog.bytea AS body, l.key IS NOT NULL::boolean AS leased, COALESCE(l.token OPERATOR(pg_catalog.=) $1::pg_catalog.text::pg_catalog.uuid, false)::boolean AS mine, COALESCE(l.state, '')::pg_catalog.text AS state, COALESCE(l.attempts, 0)::int AS attempts, COALESCE(l.unknown, 0)::int AS unknown, COALESCE(l.needs_decision, false)::boolean AS needs_decision, COALESCE(l.error, '')::pg_catalog.text AS error, COALESCE(CAST(extract ('epoch' FROM l.until) OPERATOR(pg_catalog.*) 1000000 AS bigint), 0)::bigint AS until_micros, COALESCE(CAST(extract ('epoch' FROM l.until OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000 AS bigint), 0)::bigint AS left_micros FROM (SELECT $2::bigint AS consumer_id, $3::pg_catalog.text::pg_catalog.uuid AS key) q LEFT JOIN idem.processed_events e ON e.consumer_id OPERATOR(pg_catalog.=) q.consumer_id AND e.key OPERATOR(pg_catalog.=) q.key LEFT JOIN idem.results r ON r.consumer_id OPERATOR(pg_catalog.=) q.consumer_id AND r.key OPERATOR(pg_catalog.=) q.key AND r.step OPERATOR(pg_catalog.=) '' LEFT JOIN idem.leases l ON l.consumer_id OPERATOR(pg_catalog.=) q.consumer_id AND l.key OPERATOR(pg_catalog.=) q.key
 `
@@ -204,6 +299,62 @@ func (q *Queries) LeaseNeedsDecision(ctx context.Context, db DBTX, arg LeaseNeed
 	return err
 }
 
+const leaseRerun = `-- name: LeaseRerun :execrows
+UPDATE idem.leases SET token = NULL, unknown = unknown OPERATOR(pg_catalog.+) CASE WHEN state OPERATOR(pg_catalog.=) 'running' THEN 1 ELSE 0 END, state = 'released', until = pg_catalog.clock_timestamp(), decided_at = pg_catalog.clock_timestamp(), decided_by = $1::pg_catalog.text, decision_reason = $2::pg_catalog.text WHERE consumer_id OPERATOR(pg_catalog.=) $3 AND key OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid AND (state OPERATOR(pg_catalog.<>) 'running' OR until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp())
+`
+
+type LeaseRerunParams struct {
+	DecidedBy      string
+	DecisionReason string
+	ConsumerID     int64
+	Key            string
+}
+
+// Has the next call run an event again, for an operator. No row as with LeaseDecide.
+func (q *Queries) LeaseRerun(ctx context.Context, db DBTX, arg LeaseRerunParams) (int64, error) {
+	result, err := db.Exec(ctx, leaseRerun,
+		arg.DecidedBy,
+		arg.DecisionReason,
+		arg.ConsumerID,
+		arg.Key,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const leaseUndecided = `-- name: LeaseUndecided :many
+SELECT c.name AS consumer, pg_catalog.count(*) AS leases, CAST(extract ('epoch' FROM pg_catalog.min(l.until)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS oldest_micros FROM idem.leases l JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) l.consumer_id WHERE l.needs_decision AND l.state OPERATOR(pg_catalog.<>) 'released' AND l.until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp() AND NOT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.=) l.consumer_id AND e.key OPERATOR(pg_catalog.=) l.key) GROUP BY c.name ORDER BY c.name
+`
+
+type LeaseUndecidedRow struct {
+	Consumer     string
+	Leases       int64
+	OldestMicros int64
+}
+
+// How many leases of each consumer wait for an operator, and since when.
+func (q *Queries) LeaseUndecided(ctx context.Context, db DBTX) ([]LeaseUndecidedRow, error) {
+	rows, err := db.Query(ctx, leaseUndecided)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []LeaseUndecidedRow
+	for rows.Next() {
+		var i LeaseUndecidedRow
+		if err := rows.Scan(&i.Consumer, &i.Leases, &i.OldestMicros); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const stepGet = `-- name: StepGet :many
 SELECT content_type, body FROM idem.results WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) $2::pg_catalog.text::pg_catalog.uuid AND step OPERATOR(pg_catalog.=) $3
 `
@@ -230,6 +381,48 @@ func (q *Queries) StepGet(ctx context.Context, db DBTX, arg StepGetParams) ([]St
 	for rows.Next() {
 		var i StepGetRow
 		if err := rows.Scan(&i.ContentType, &i.Body); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const stepList = `-- name: StepList :many
+SELECT step, content_type, body, CAST(extract ('epoch' FROM stored_at) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS stored_micros FROM idem.results WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) $2 AND step OPERATOR(pg_catalog.<>) '' ORDER BY stored_at, step
+`
+
+type StepListParams struct {
+	ConsumerID int64
+	Key        uuid.UUID
+}
+
+type StepListRow struct {
+	Step         string
+	ContentType  string
+	Body         []byte
+	StoredMicros int64
+}
+
+// The steps of an event that have taken effect.
+func (q *Queries) StepList(ctx context.Context, db DBTX, arg StepListParams) ([]StepListRow, error) {
+	rows, err := db.Query(ctx, stepList, arg.ConsumerID, arg.Key)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []StepListRow
+	for rows.Next() {
+		var i StepListRow
+		if err := rows.Scan(
+			&i.Step,
+			&i.ContentType,
+			&i.Body,
+			&i.StoredMicros,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

@@ -28,6 +28,9 @@ type CleanupReport struct {
 	// DeadLetters counts the dead letters that were removed, because they were resolved longer ago
 	// than their consumer's retention. Unresolved ones stay.
 	DeadLetters int64
+	// Leases counts the leases that were removed, because nobody has come back to their events within
+	// their consumer's retention. Those about which an operator has to decide stay.
+	Leases int64
 	// Batches is the number of transactions of the pass, Elapsed its duration.
 	Batches int
 	Elapsed time.Duration
@@ -48,8 +51,8 @@ type CleanupProgress struct {
 }
 
 // CleanupOldEvents forgets what is older than its consumer's retention, for all consumers of the
-// schema, in one pass over the table. It also removes dead letters that were resolved longer ago than
-// that. It deletes in heap order, in transactions of about 5 ms each with pauses between them
+// schema, in one pass over the table, with the results of leased events. It also removes dead letters that
+// were resolved longer ago than that, and leases to which nobody has come back. It deletes in heap order, in transactions of about 5 ms each with pauses between them
 // (CleanerConfig.Share), and stops at the end of ctx with the report so far and the context's error.
 // It skips rows that somebody has locked, until the next pass. Only one process cleans up at a time. A
 // Cleaner runs it periodically. The error wraps ErrCannotCleanUp if the table cannot be read in heap
@@ -119,7 +122,9 @@ func (c *Cleaner) Clean(ctx context.Context) (report CleanupReport, err error) {
 			backoff.Sleep(ctx, c.pauseBehind(took))
 		}
 	}
-	err = c.cleanDeadLetters(ctx, &report)
+	if err = c.inChunks(ctx, "dead letters", &report.DeadLetters, c.queries.DeadLetterDeleteResolved); err == nil {
+		err = c.inChunks(ctx, "leases", &report.Leases, c.queries.LeaseDeleteExpired)
+	}
 	report.Complete = err == nil
 
 	return report, err
@@ -160,20 +165,20 @@ func (c *Cleaner) leader(ctx context.Context) (string, error) {
 	return session{rows[0].Pid, rows[0].Role, rows[0].Application}.String(), nil
 }
 
-// cleanDeadLetters removes resolved dead letters.
-func (c *Cleaner) cleanDeadLetters(ctx context.Context, report *CleanupReport) error {
+// inChunks repeats a statement until it has nothing more to delete, and counts what it has deleted.
+func (c *Cleaner) inChunks(ctx context.Context, what string, total *int64, statement func(ctx context.Context, conn db.DBTX, most int32) (int64, error)) error {
 	for {
 		var deleted int64
 		err := c.config.Retry.do(ctx, &c.retries, func() error {
 			var err error
-			deleted, err = c.queries.DeadLetterDeleteResolved(ctx, c.names.on(c.pool), chunk)
+			deleted, err = statement(ctx, c.names.on(c.pool), chunk)
 
 			return explain(err)
 		})
 		if err != nil {
-			return fmt.Errorf("idem: clean up dead letters: %w", err)
+			return fmt.Errorf("idem: clean up %s: %w", what, err)
 		}
-		report.DeadLetters += deleted
+		*total += deleted
 		if deleted < chunk {
 			return nil
 		}

@@ -73,8 +73,8 @@ func (c *consumerChange) refuseRunning(ctx context.Context) error {
 	if err != nil {
 		return c.failed(ctx, "read the newest events", err)
 	}
-	if active.Events || active.DeadLetters || before != after {
-		return refuse(ErrConsumerRuns, "the consumer %s runs: it has processed something within %v; stop it first. Nothing was changed",
+	if active.Events || active.DeadLetters || active.Leases || before != after {
+		return refuse(ErrConsumerRuns, "the consumer %s runs: it has processed something within %v, or holds a lease; stop it first. Nothing was changed",
 			readable.Name(c.consumer.Name), c.opts.Watch)
 	}
 
@@ -98,7 +98,7 @@ func (c *consumerChange) inSteps(ctx context.Context, step func() (rows int64, m
 			more = left
 			total += rows
 			if c.done += rows; rows > 0 {
-				c.opts.Progress.tell(c.done, max(c.done, c.rows.Events+c.rows.DeadLetters))
+				c.opts.Progress.tell(c.done, max(c.done, c.rows.Events+c.rows.DeadLetters+c.rows.Leases+c.rows.Results))
 			}
 
 			return nil
@@ -126,15 +126,15 @@ func (c *consumerChange) events(ctx context.Context, step func(after string) (ro
 	return total, c.failed(ctx, "change the events", err)
 }
 
-// deadLetters works through the consumer's dead letters.
-func (c *consumerChange) deadLetters(ctx context.Context, step func() (int64, error)) (int64, error) {
+// all works through the consumer's rows of a kind, which step takes away.
+func (c *consumerChange) all(ctx context.Context, what string, step func() (int64, error)) (int64, error) {
 	total, err := c.inSteps(ctx, func() (int64, bool, error) {
 		rows, err := step()
 
 		return rows, rows > 0, err
 	})
 
-	return total, c.failed(ctx, "change the dead letters", err)
+	return total, c.failed(ctx, "change the "+what, err)
 }
 
 // drop deletes the consumer itself, which must have no rows left.

@@ -14,6 +14,7 @@ type DeletePlan struct {
 	Checkpoints           int64  `json:"checkpoints"`
 	DeadLetters           int64  `json:"dead_letters"`
 	UnresolvedDeadLetters int64  `json:"unresolved_dead_letters"`
+	Leases                int64  `json:"leases"`
 }
 
 // DeleteResult says what was deleted of a consumer.
@@ -22,6 +23,7 @@ type DeleteResult struct {
 	Events      int64  `json:"events"`
 	Checkpoints int64  `json:"checkpoints"`
 	DeadLetters int64  `json:"dead_letters"`
+	Leases      int64  `json:"leases"`
 	Complete    bool   `json:"complete"`
 }
 
@@ -37,7 +39,7 @@ func (c *Client) PlanDelete(ctx context.Context, name string) (DeletePlan, error
 	}
 	rows, err := c.queries.ConsumerRows(ctx, c.conn, consumer.id)
 	plan := DeletePlan{
-		Consumer: name, Events: rows.Events, Checkpoints: rows.Checkpoints, DeadLetters: rows.DeadLetters, UnresolvedDeadLetters: rows.Unresolved,
+		Consumer: name, Events: rows.Events, Checkpoints: rows.Checkpoints, DeadLetters: rows.DeadLetters, UnresolvedDeadLetters: rows.Unresolved, Leases: rows.Leases,
 	}
 
 	return plan, c.failed(ctx, "count the rows", err)
@@ -53,7 +55,7 @@ func (c *Client) deletable(ctx context.Context, name string) (Consumer, error) {
 	return consumer, err
 }
 
-// DeleteConsumer deletes the consumer of a plan with its events, checkpoints and dead letters, in
+// DeleteConsumer deletes the consumer of a plan with its events, checkpoints, dead letters and leases, in
 // transactions of 5,000 rows. If a service uses the name later, it starts from the beginning: events that
 // were processed are processed again when they come again.
 //
@@ -94,13 +96,19 @@ func (c *consumerChange) closeForDeletion(ctx context.Context) error {
 	return c.failed(ctx, "close the consumer", err)
 }
 
-// remove deletes all rows. The checkpoints go first: whoever owns them is refused from then on.
+// remove deletes all rows. The checkpoints and leases go first: whoever has them is refused from then on.
 func (c *consumerChange) remove(ctx context.Context, r *DeleteResult) error {
 	q, id := c.queries, c.consumer.id
 	err := c.retry(ctx, func() (err error) {
 		r.Checkpoints, err = q.CheckpointRemove(ctx, c.conn, id)
 
 		return c.failed(ctx, "delete the checkpoints", err)
+	})
+	if err != nil {
+		return err
+	}
+	r.Leases, err = c.all(ctx, "leases", func() (int64, error) {
+		return q.LeaseRemove(ctx, c.conn, db.LeaseRemoveParams{ID: id, Rows: changeRows})
 	})
 	if err != nil {
 		return err
@@ -113,7 +121,13 @@ func (c *consumerChange) remove(ctx context.Context, r *DeleteResult) error {
 	if err != nil {
 		return err
 	}
-	r.DeadLetters, err = c.deadLetters(ctx, func() (int64, error) {
+	_, err = c.all(ctx, "results", func() (int64, error) {
+		return q.ResultRemove(ctx, c.conn, db.ResultRemoveParams{ID: id, Rows: changeRows})
+	})
+	if err != nil {
+		return err
+	}
+	r.DeadLetters, err = c.all(ctx, "dead letters", func() (int64, error) {
 		return q.DeadLetterRemove(ctx, c.conn, db.DeadLetterRemoveParams{ID: id, Rows: changeRows})
 	})
 	if err != nil {

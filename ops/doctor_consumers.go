@@ -19,6 +19,7 @@ func (d *doctor) consumerChecks() []check {
 		{ids: []string{"consumer-paused"}, find: d.findPaused, tables: true},
 		{ids: []string{"expired-events", "unused-room", "consumer-quiet"}, find: d.findEvents, tables: true},
 		{ids: []string{"dead-letter-forgotten"}, find: d.findDeadLetters, tables: true},
+		{ids: []string{"leases-undecided"}, find: d.findLeases, tables: true},
 		{ids: []string{"partition-unowned", "record-kills"}, find: d.findCheckpoints, tables: true},
 		{ids: []string{"connections-needed"}, find: d.findConnectionsNeeded, tables: true},
 	}
@@ -151,6 +152,19 @@ func (d *doctor) findDeadLetters(ctx context.Context) error {
 	}
 
 	return nil
+}
+
+// findLeases finds effects about which an operator has to decide.
+func (d *doctor) findLeases(ctx context.Context) error {
+	undecided, err := d.queries.LeaseUndecided(ctx, d.conn)
+	for _, l := range undecided {
+		d.add("leases-undecided", SeverityWarning, consumerSubject(l.Consumer),
+			fmt.Sprintf("%s may have taken effect or not, the oldest for %s", readable.Events(l.Leases), readable.Rough(utc(d.server.ClockMicros).Sub(utc(l.OldestMicros)))),
+			"Look at the other system, then decide about each event (idemctl lease decide --help).",
+			"idemctl lease list"+d.schemaFlag()+" --state undecided --consumer "+readable.ShellWord(l.Consumer))
+	}
+
+	return err
 }
 
 // findCheckpoints says of checkpoints what the tables alone can tell.

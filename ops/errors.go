@@ -28,6 +28,13 @@ var (
 	// it.
 	ErrUnknownDeadLetter = errors.New("ops: unknown dead letter")
 
+	// ErrUnknownLease is returned when the consumer has no lease of the event: it was completed, or no attempt has
+	// begun.
+	ErrUnknownLease = errors.New("ops: unknown lease")
+
+	// ErrLeaseRuns is returned when a lease is to be decided while an attempt is running.
+	ErrLeaseRuns = errors.New("ops: an attempt is running")
+
 	// ErrUnknownEvent is returned when the consumer does not know the event: the event was never
 	// processed, or is forgotten.
 	ErrUnknownEvent = errors.New("ops: unknown event")

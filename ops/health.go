@@ -98,6 +98,10 @@ func (s Status) advise() []string {
 		if c.Pause != nil {
 			advice = append(advice, fmt.Sprintf("%s is %v. \"idemctl consumer resume %s\" lets it go on.", readable.Name(c.Consumer), c.Pause, readable.ShellWord(c.Consumer)))
 		}
+		if c.UndecidedLeases > 0 {
+			advice = append(advice, fmt.Sprintf("%s of %s may have taken effect or not, and somebody has to decide: see \"idemctl lease list --state undecided\".",
+				readable.Events(c.UndecidedLeases), readable.Name(c.Consumer)))
+		}
 		if by := c.overdue(s.ReadAt); by > 0 {
 			late = true
 			advice = append(advice, fmt.Sprintf("%s of %s should be forgotten, the oldest since %s: run a Cleaner in the service, or \"idemctl cleanup\".",

@@ -19,9 +19,9 @@ func TestResultsKeepTheirJSON(t *testing.T) {
 		`{"consumer":"","retention_seconds":0}`:                                                                                    ops.RegisterResult{},
 		`{"consumer":"","retention_seconds":0,"previous_retention_seconds":0,"newly_expired":0}`:                                   ops.RetentionPlan{},
 		`{"consumer":"","group":null,"cluster":null,"previous_group":null,"previous_cluster":null}`:                                ops.RebindPlan{},
-		`{"consumer":"","previous_name":"","events":0,"checkpoints":0,"dead_letters":0,"complete":false}`:                          ops.RenameResult{},
-		`{"consumer":"","events":0,"checkpoints":0,"dead_letters":0,"unresolved_dead_letters":0}`:                                  ops.DeletePlan{},
-		`{"consumer":"","events":0,"checkpoints":0,"dead_letters":0,"complete":false}`:                                             ops.DeleteResult{},
+		`{"consumer":"","previous_name":"","events":0,"checkpoints":0,"dead_letters":0,"leases":0,"complete":false}`:               ops.RenameResult{},
+		`{"consumer":"","events":0,"checkpoints":0,"dead_letters":0,"unresolved_dead_letters":0,"leases":0}`:                       ops.DeletePlan{},
+		`{"consumer":"","events":0,"checkpoints":0,"dead_letters":0,"leases":0,"complete":false}`:                                  ops.DeleteResult{},
 		`{"dead_letters":null,"unchanged":null,"unknown":null}`:                                                                    ops.DeadLetterPlan{},
 		`{"dead_letters":0,"changed":0,"unchanged":null,"unknown":null,"complete":false}`:                                          ops.DeadLetterResult{},
 		`{"consumer":"","topic":"","partition":0,"next_offset":0,"epoch":0,"acquired_at":T,"owner":null,"topic_id":null}`:          ops.Checkpoint{},
@@ -33,15 +33,18 @@ func TestResultsKeepTheirJSON(t *testing.T) {
 		`{"consumer":"","events":0,"marked":0,"already_processed":0,"complete":false}`:                                             ops.MarkResult{},
 		`{"consumer":"","events":0,"forgotten":0,"unknown":0,"complete":false}`:                                                    ops.ForgetResult{},
 		`{"deleted":0,"consumers":null,"dead_letters":0,"batches":0,"elapsed_seconds":0,"complete":false}`:                         ops.CleanupResult{},
-		`{"name":"","outside_transaction":false,"sql":""}`:                                                                         ops.Script{},
-		`{"verdict":"","schema":"","checked_at":T,"findings":null}`:                                                                ops.Diagnosis{},
-		`{"id":"","severity":"","subject":"","seen":"","why":"","next":"","commands":null,"runbook":""}`:                           ops.Finding{},
-		`{"expired":0,"consumers":null}`:                                                                                           ops.CleanupPlan{},
-		`{"schema":"","from_version":0,"to_version":0,"reverts":null,"loses":null}`:                                                ops.MigrationPlan{},
-		`{"schema":"","schema_created":false,"version":0,"applied":null,"reverted":null}`:                                          ops.MigrateResult{},
-		`{"schema_state":"","migrator":"","schema":"","version":0,"latest_version":0,"migrations":null}`:                           ops.Migrations{},
+		`{"consumer":"","event_id":"","state":"","attempts":0,"unknown":0,"first_at":T,"until":T,"error":"","decision":{"at":T,"by":"","reason":""},` +
+			`"steps":[{"name":"","stored_at":T,"content_type":"","body_text":null,"body_base64":null}]}`: ops.LeaseDetails{Lease: ops.Lease{Decision: &ops.Decision{}}, Steps: make([]ops.LeaseStep, 1)},
+		`{"consumer":"","event_id":"","took_effect":false,"by":"","reason":""}`:                          ops.LeaseDecided{},
+		`{"name":"","outside_transaction":false,"sql":""}`:                                               ops.Script{},
+		`{"verdict":"","schema":"","checked_at":T,"findings":null}`:                                      ops.Diagnosis{},
+		`{"id":"","severity":"","subject":"","seen":"","why":"","next":"","commands":null,"runbook":""}`: ops.Finding{},
+		`{"expired":0,"consumers":null}`:                                                                 ops.CleanupPlan{},
+		`{"schema":"","from_version":0,"to_version":0,"reverts":null,"loses":null}`:                      ops.MigrationPlan{},
+		`{"schema":"","schema_created":false,"version":0,"applied":null,"reverted":null}`:                ops.MigrateResult{},
+		`{"schema_state":"","migrator":"","schema":"","version":0,"latest_version":0,"migrations":null}`: ops.Migrations{},
 		`{"consumer":"","events":0,"expired":0,"oldest":null,"newest":null,"retention_seconds":0,"created_at":T,"pause":null,` +
-			`"open_dead_letters":0,"unresolved_dead_letters":0}`: ops.ConsumerStatus{},
+			`"open_dead_letters":0,"unresolved_dead_letters":0,"undecided_leases":0}`: ops.ConsumerStatus{},
 		`{"consumer":"","table":"","counted":0,"rows":0,"imported":0,"already_processed":0,"expired":0,` +
 			`"refused":{"empty":0,"too_long":0,"undated":0},"complete":false}`: ops.ImportResult{},
 		`{"consumer":"","event_id":"","key":"00000000-0000-0000-0000-000000000000","claim_id":"00000000-0000-0000-0000-000000000000",` +
@@ -53,7 +56,7 @@ func TestResultsKeepTheirJSON(t *testing.T) {
 			`"headers":[{"key_text":null,"key_base64":null,"value_text":null,"value_base64":null}],"value_text":null,"value_base64":null}`: ops.DeadLetterRecord{Headers: make([]ops.DeadLetterHeader, 1)},
 		`{"live_rows":0,"dead_rows":0,"last_vacuum":null,"last_autovacuum":null,"bytes_per_event":0,"packed_bytes_per_event":0,"unused_bytes":0,` +
 			`"schema_state":"","migrator":"","schema":"","migration_version":0,"estimated":false,"table_bytes":0,"index_bytes":0,"events":0,"expired":0,` +
-			`"open_dead_letters":0,"unresolved_dead_letters":0,"consumers":null,"advice":null}`: ops.Status{},
+			`"open_dead_letters":0,"unresolved_dead_letters":0,"undecided_leases":0,"consumers":null,"advice":null}`: ops.Status{},
 	} {
 		got, err := json.Marshal(result)
 		if err != nil {

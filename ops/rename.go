@@ -15,6 +15,7 @@ type RenameResult struct {
 	Events      int64  `json:"events"`
 	Checkpoints int64  `json:"checkpoints"`
 	DeadLetters int64  `json:"dead_letters"`
+	Leases      int64  `json:"leases"`
 	Complete    bool   `json:"complete"`
 }
 
@@ -24,7 +25,8 @@ const (
 	renamedFrom = "renamed from "
 )
 
-// RenameConsumer gives a consumer another name: its events, checkpoints, dead letters, retention and binding.
+// RenameConsumer gives a consumer another name: its events with their results, checkpoints, dead letters, leases, retention and
+// binding.
 // The id in all tables follows from the name, so all rows are moved, in transactions of 5,000.
 //
 // Stop the consumer first. After it was watched (ChangeOptions.Watch) and until the end, neither name can be
@@ -94,13 +96,31 @@ func (c *consumerChange) openTarget(ctx context.Context, to string) (Consumer, e
 	return target, err
 }
 
-// moveTo moves all rows. The checkpoints go first: whoever owns them is refused from then on.
+// moveOrRemove moves rows of a kind, and removes those that the other consumer has already. It returns how many it has moved.
+func (c *consumerChange) moveOrRemove(ctx context.Context, what string, move, remove func() (int64, error)) (int64, error) {
+	moved, err := c.all(ctx, what, move)
+	if err == nil {
+		_, err = c.all(ctx, what, remove)
+	}
+
+	return moved, err
+}
+
+// moveTo moves all rows. The checkpoints and leases go first: whoever has them is refused from then on.
 func (c *consumerChange) moveTo(ctx context.Context, target Consumer, r *RenameResult) error {
 	q, id := c.queries, c.consumer.id
 	err := c.retry(ctx, func() (err error) {
 		r.Checkpoints, err = q.CheckpointMove(ctx, c.conn, db.CheckpointMoveParams{ID: id, ToID: target.id})
 
 		return c.failed(ctx, "move the checkpoints", err)
+	})
+	if err != nil {
+		return err
+	}
+	r.Leases, err = c.moveOrRemove(ctx, "leases", func() (int64, error) {
+		return q.LeaseMove(ctx, c.conn, db.LeaseMoveParams{ID: id, ToID: target.id, Rows: changeRows})
+	}, func() (int64, error) {
+		return q.LeaseRemove(ctx, c.conn, db.LeaseRemoveParams{ID: id, Rows: changeRows})
 	})
 	if err != nil {
 		return err
@@ -113,7 +133,15 @@ func (c *consumerChange) moveTo(ctx context.Context, target Consumer, r *RenameR
 	if err != nil {
 		return err
 	}
-	r.DeadLetters, err = c.deadLetters(ctx, func() (int64, error) {
+	_, err = c.moveOrRemove(ctx, "results", func() (int64, error) {
+		return q.ResultMove(ctx, c.conn, db.ResultMoveParams{ID: id, ToID: target.id, Rows: changeRows})
+	}, func() (int64, error) {
+		return q.ResultRemove(ctx, c.conn, db.ResultRemoveParams{ID: id, Rows: changeRows})
+	})
+	if err != nil {
+		return err
+	}
+	r.DeadLetters, err = c.all(ctx, "dead letters", func() (int64, error) {
 		return q.DeadLetterMove(ctx, c.conn, db.DeadLetterMoveParams{ID: id, ToID: target.id, Rows: changeRows})
 	})
 	if err != nil {

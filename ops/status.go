@@ -26,6 +26,7 @@ type Status struct {
 	Expired               int64            `json:"expired"`
 	OpenDeadLetters       int64            `json:"open_dead_letters"`
 	UnresolvedDeadLetters int64            `json:"unresolved_dead_letters"`
+	UndecidedLeases       int64            `json:"undecided_leases"`
 	Consumers             []ConsumerStatus `json:"consumers"`
 	// Advice is what somebody should do, one sentence each; docs/operations.md says more.
 	Advice []string `json:"advice"`
@@ -47,6 +48,7 @@ type ConsumerStatus struct {
 	// Open dead letters wait for somebody to decide; unresolved are those, and what follows by itself.
 	OpenDeadLetters       int64 `json:"open_dead_letters"`
 	UnresolvedDeadLetters int64 `json:"unresolved_dead_letters"`
+	UndecidedLeases       int64 `json:"undecided_leases"` // that wait for somebody to decide
 }
 
 // Status returns what the tables contain. Of a large table only a part is read, and the figures of its
@@ -85,6 +87,10 @@ func (c *Client) status(ctx context.Context, exact bool) (Status, error) {
 	if err != nil {
 		return Status{}, c.failed(ctx, "count the dead letters", err)
 	}
+	leases, err := c.queries.LeaseUndecided(ctx, c.conn)
+	if err != nil {
+		return Status{}, c.failed(ctx, "count the leases", err)
+	}
 	s := Status{
 		Schema: c.schema, MigrationVersion: state.Version, SchemaState: newSchemaState(state), TableBytes: table.TableBytes, IndexBytes: table.IndexBytes,
 		Consumers: make([]ConsumerStatus, len(stats)), ReadAt: utc(table.ReadMicros), Estimated: percent < 100,
@@ -92,7 +98,7 @@ func (c *Client) status(ctx context.Context, exact bool) (Status, error) {
 	for i, row := range stats {
 		s.Consumers[i] = newConsumerStatus(row)
 	}
-	s = s.with(letters)
+	s = s.with(letters, leases)
 	s.TableHealth = newTableHealth(table, packed, s.Events)
 	s.Advice = s.advise()
 
@@ -113,14 +119,20 @@ func newConsumerStatus(row db.EventStatsRow) ConsumerStatus {
 	return c
 }
 
-// with adds up the consumers, with their dead letters.
-func (s Status) with(letters []db.DeadLetterCountsRow) Status {
+// with adds up the consumers, with their dead letters and leases.
+func (s Status) with(letters []db.DeadLetterCountsRow, leases []db.LeaseUndecidedRow) Status {
 	of := make(map[string]db.DeadLetterCountsRow, len(letters))
 	for _, row := range letters {
 		of[row.Consumer] = row
 	}
+	undecided := make(map[string]int64, len(leases))
+	for _, row := range leases {
+		undecided[row.Consumer] = row.Leases
+	}
 	for i := range s.Consumers {
 		consumer := &s.Consumers[i]
+		consumer.UndecidedLeases = undecided[consumer.Consumer]
+		s.UndecidedLeases += consumer.UndecidedLeases
 		consumer.OpenDeadLetters, consumer.UnresolvedDeadLetters = of[consumer.Consumer].Open, of[consumer.Consumer].Unresolved
 		s.Events += consumer.Events
 		s.Expired += consumer.Expired

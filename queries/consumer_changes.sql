@@ -19,7 +19,9 @@ DELETE FROM idem.consumers c
 WHERE c.id = @id
   AND NOT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id = c.id)
   AND NOT EXISTS (SELECT FROM idem.checkpoints p WHERE p.consumer_id = c.id)
-  AND NOT EXISTS (SELECT FROM idem.dead_letters d WHERE d.consumer_id = c.id);
+  AND NOT EXISTS (SELECT FROM idem.dead_letters d WHERE d.consumer_id = c.id)
+  AND NOT EXISTS (SELECT FROM idem.leases l WHERE l.consumer_id = c.id)
+  AND NOT EXISTS (SELECT FROM idem.results r WHERE r.consumer_id = c.id);
 
 -- name: ConsumerRows :one
 -- How many rows a consumer has. Reads all of them.
@@ -27,12 +29,15 @@ SELECT (SELECT count(*) FROM idem.processed_events e WHERE e.consumer_id = @id) 
        (SELECT count(*) FROM idem.checkpoints p WHERE p.consumer_id = @id) AS checkpoints,
        (SELECT count(*) FROM idem.dead_letters d WHERE d.consumer_id = @id) AS dead_letters,
        (SELECT count(*) FROM idem.dead_letters d WHERE d.consumer_id = @id AND d.state IN ('open', 'parked', 'replay')) AS unresolved,
+       (SELECT count(*) FROM idem.leases l WHERE l.consumer_id = @id) AS leases,
+       (SELECT count(*) FROM idem.results r WHERE r.consumer_id = @id) AS results,
        extract(epoch FROM now())::float8 AS counted_seconds;
 
 -- name: ConsumerActivity :one
 -- Whether a consumer has done something since a time, in seconds since 1970, as far as committed rows tell. Reads all its events.
 SELECT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id = @id AND e.processed_at >= since.moment) AS events,
-       EXISTS (SELECT FROM idem.dead_letters d WHERE d.consumer_id = @id AND (d.failed_at >= since.moment OR d.resolved_at >= since.moment)) AS dead_letters
+       EXISTS (SELECT FROM idem.dead_letters d WHERE d.consumer_id = @id AND (d.failed_at >= since.moment OR d.resolved_at >= since.moment)) AS dead_letters,
+       EXISTS (SELECT FROM idem.leases l WHERE l.consumer_id = @id AND l.state = 'running' AND l.until > clock_timestamp()) AS leases
 FROM (SELECT to_timestamp(@since_seconds::float8) AS moment) since;
 
 -- name: ConsumerCheckpoints :one
@@ -99,3 +104,27 @@ WHERE l.consumer_id = @id AND l.ctid = ANY (ARRAY(SELECT d.ctid FROM idem.dead_l
 -- name: DeadLetterRemove :execrows
 DELETE FROM idem.dead_letters l
 WHERE l.consumer_id = @id AND l.ctid = ANY (ARRAY(SELECT d.ctid FROM idem.dead_letters d WHERE d.consumer_id = @id LIMIT @rows));
+
+-- name: LeaseMove :execrows
+-- Gives some leases of a consumer to another one. Who holds one is refused from then on.
+UPDATE idem.leases m SET consumer_id = @to_id
+WHERE m.consumer_id = @id AND m.ctid = ANY (ARRAY(
+    SELECT l.ctid FROM idem.leases l
+    WHERE l.consumer_id = @id AND NOT EXISTS (SELECT FROM idem.leases o WHERE o.consumer_id = @to_id AND o.key = l.key)
+    LIMIT @rows));
+
+-- name: LeaseRemove :execrows
+DELETE FROM idem.leases m
+WHERE m.consumer_id = @id AND m.ctid = ANY (ARRAY(SELECT l.ctid FROM idem.leases l WHERE l.consumer_id = @id LIMIT @rows));
+
+-- name: ResultMove :execrows
+-- Gives some results of a consumer to another one. One that the other has stays what it is there.
+UPDATE idem.results m SET consumer_id = @to_id
+WHERE m.consumer_id = @id AND m.ctid = ANY (ARRAY(
+    SELECT r.ctid FROM idem.results r
+    WHERE r.consumer_id = @id AND NOT EXISTS (SELECT FROM idem.results o WHERE o.consumer_id = @to_id AND o.key = r.key AND o.step = r.step)
+    LIMIT @rows));
+
+-- name: ResultRemove :execrows
+DELETE FROM idem.results m
+WHERE m.consumer_id = @id AND m.ctid = ANY (ARRAY(SELECT r.ctid FROM idem.results r WHERE r.consumer_id = @id LIMIT @rows));

@@ -92,3 +92,59 @@ WITH gone AS (
     DELETE FROM idem.results s USING gone g WHERE s.consumer_id = g.consumer_id AND s.key = g.key AND s.step <> ''
 )
 SELECT count(*) FROM gone;
+
+-- name: LeaseList :many
+-- Leases with their states as people see them, the latest first: undecided is what waits for an operator. Without a
+-- consumer those of all, without a key all. What is left behind of an event that was processed otherwise is not told.
+SELECT c.name AS consumer, l.key, l.event_id, l.fingerprint, l.state::text AS state, l.attempts, l.unknown, coalesce(l.error, '')::text AS error, l.first_micros, l.until_micros,
+       l.decided_micros, l.decided_by, l.decision_reason
+FROM (
+    SELECT s.consumer_id, s.key, s.event_id, coalesce(s.fingerprint, 0)::bigint AS fingerprint, s.attempts, s.error, s.until, s.decided_by, s.decision_reason,
+           CASE WHEN s.state = 'running' AND s.until > clock_timestamp() THEN 'running' WHEN s.state = 'released' THEN 'released'
+                WHEN s.needs_decision THEN 'undecided' ELSE 'unknown' END AS state,
+           (s.unknown + CASE WHEN s.state = 'running' AND s.until <= clock_timestamp() THEN 1 ELSE 0 END)::integer AS unknown,
+           (extract(epoch FROM s.first_at) * 1000000)::bigint AS first_micros, (extract(epoch FROM s.until) * 1000000)::bigint AS until_micros,
+           coalesce((extract(epoch FROM s.decided_at) * 1000000)::bigint, 0)::bigint AS decided_micros
+    FROM idem.leases s
+    WHERE (sqlc.narg(consumer_id)::bigint IS NULL OR s.consumer_id = sqlc.narg(consumer_id)::bigint)
+      AND (sqlc.narg(key)::text IS NULL OR s.key = CAST(sqlc.narg(key)::text AS uuid))
+      AND NOT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id = s.consumer_id AND e.key = s.key)
+) l JOIN idem.consumers c ON c.id = l.consumer_id
+WHERE l.state = ANY (@states::text[])
+ORDER BY l.until DESC, l.key
+LIMIT sqlc.narg(max_rows)::integer;
+
+-- name: LeaseUndecided :many
+-- How many leases of each consumer wait for an operator, and since when.
+SELECT c.name AS consumer, count(*) AS leases, (extract(epoch FROM min(l.until)) * 1000000)::bigint AS oldest_micros
+FROM idem.leases l JOIN idem.consumers c ON c.id = l.consumer_id
+WHERE l.needs_decision AND l.state <> 'released' AND l.until <= clock_timestamp()
+  AND NOT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id = l.consumer_id AND e.key = l.key)
+GROUP BY c.name
+ORDER BY c.name;
+
+-- name: StepList :many
+-- The steps of an event that have taken effect.
+SELECT step, content_type, body, (extract(epoch FROM stored_at) * 1000000)::bigint AS stored_micros FROM idem.results
+WHERE consumer_id = @consumer_id AND key = @key AND step <> ''
+ORDER BY stored_at, step;
+
+-- name: LeaseDecide :execrows
+-- Ends a lease in the transaction that claims its event, for an operator who knows that it took effect. No row: there
+-- is none, or an attempt is running.
+WITH ended AS (
+    DELETE FROM idem.leases l
+    WHERE l.consumer_id = @consumer_id AND l.key = CAST(@key::text AS uuid) AND (l.state <> 'running' OR l.until <= clock_timestamp())
+    RETURNING l.consumer_id, l.key
+), steps AS (
+    DELETE FROM idem.results s USING ended m WHERE s.consumer_id = m.consumer_id AND s.key = m.key AND s.step <> ''
+)
+INSERT INTO idem.results (consumer_id, key, step, content_type, body)
+SELECT m.consumer_id, m.key, '', @content_type::text, @body::bytea FROM ended m
+ON CONFLICT (consumer_id, key, step) DO UPDATE SET content_type = excluded.content_type, body = excluded.body, stored_at = excluded.stored_at;
+
+-- name: LeaseRerun :execrows
+-- Has the next call run an event again, for an operator. No row as with LeaseDecide.
+UPDATE idem.leases SET token = NULL, unknown = unknown + CASE WHEN state = 'running' THEN 1 ELSE 0 END, state = 'released', until = clock_timestamp(),
+    decided_at = clock_timestamp(), decided_by = @decided_by::text, decision_reason = @decision_reason::text
+WHERE consumer_id = @consumer_id AND key = CAST(@key::text AS uuid) AND (state <> 'running' OR until <= clock_timestamp());

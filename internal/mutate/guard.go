@@ -341,7 +341,7 @@ var operations = []mutant{
 	},
 	{
 		id: "watched-before-renamed", mechanism: "a consumer is watched before it is renamed",
-		file: "ops/consumer_change.go", find: "if active.Events || active.DeadLetters || before != after {", put: "if false && active.Events && before != after {",
+		file: "ops/consumer_change.go", find: "if active.Events || active.DeadLetters || active.Leases || before != after {", put: "if false && active.Events && before != after {",
 		checker: in("cmd/idemctl/internal/cli", "TestRunningConsumersAreNotChanged"), says: "exit status 0, want 1",
 	},
 	{

@@ -24,6 +24,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/idem/idemtest"
 	"github.com/nova-events/idempotent-consumer/idemotel"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+	"github.com/nova-events/idempotent-consumer/lease"
 	"github.com/nova-events/idempotent-consumer/ops"
 )
 
@@ -37,10 +38,16 @@ var (
 	eventID  string
 	charge   idem.Handler
 	client   *ops.Client
+	leases   *lease.Leases
 
 	handle      consume.Handler
 	kafkaConfig kafkaadapter.Config
 )
+
+// pay and send are calls of other systems.
+func pay(context.Context, string) (receipt string, err error) { return "", nil }
+
+func send(_ context.Context, _, _ string) (lease.Result, error) { return lease.Result{}, nil }
 
 // session is a service's login.
 func session(*http.Request) (user struct {

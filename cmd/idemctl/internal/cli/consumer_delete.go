@@ -17,8 +17,8 @@ func newConsumerDelete(a *app) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "delete NAME",
 		Short: "Delete a consumer with all that it remembers",
-		Long: `Deletes a consumer with its events, checkpoints and dead letters, in transactions of 5,000 rows. It
-counts them and asks first. If a service uses the name later, it starts from the beginning: events
+		Long: `Deletes a consumer with its events, checkpoints, dead letters and leases, in transactions of 5,000
+rows. It counts them and asks first. If a service uses the name later, it starts from the beginning: events
 that were processed are processed again when they come again.
 
 ` + runningHelp,
@@ -37,8 +37,8 @@ func (a *app) deleteConsumer(command *cobra.Command, name string, watch time.Dur
 		if err != nil {
 			return err
 		}
-		warning := fmt.Sprintf("%s will be forgotten: %s, %s, and %s (%s not resolved).", readable.Name(name), readable.Events(plan.Events),
-			readable.Plural(plan.Checkpoints, "checkpoint"), readable.Plural(plan.DeadLetters, "dead letter"), readable.Number(plan.UnresolvedDeadLetters))
+		warning := fmt.Sprintf("%s will be forgotten: %s, %s, %s, and %s (%s not resolved).", readable.Name(name), readable.Events(plan.Events),
+			readable.Plural(plan.Checkpoints, "checkpoint"), readable.Plural(plan.Leases, "lease"), readable.Plural(plan.DeadLetters, "dead letter"), readable.Number(plan.UnresolvedDeadLetters))
 		if err := a.confirm(ctx, warning); err != nil {
 			return err
 		}
@@ -52,8 +52,8 @@ func (a *app) deleteConsumer(command *cobra.Command, name string, watch time.Dur
 }
 
 func deleteText(r ops.DeleteResult) string {
-	text := fmt.Sprintf("Deleted of %s: %s, %s, %s.\n", readable.Name(r.Consumer),
-		readable.Events(r.Events), readable.Plural(r.Checkpoints, "checkpoint"), readable.Plural(r.DeadLetters, "dead letter"))
+	text := fmt.Sprintf("Deleted of %s: %s, %s, %s, %s.\n", readable.Name(r.Consumer),
+		readable.Events(r.Events), readable.Plural(r.Checkpoints, "checkpoint"), readable.Plural(r.DeadLetters, "dead letter"), readable.Plural(r.Leases, "lease"))
 	if !r.Complete {
 		text += "Not all were deleted; run the same command again.\n"
 	}

@@ -43,8 +43,8 @@ func (a *app) rename(command *cobra.Command, from, to string, watch time.Duratio
 }
 
 func renameText(r ops.RenameResult) string {
-	text := fmt.Sprintf("Moved from %s to %s: %s, %s, %s.\n", readable.Name(r.Previous), readable.Name(r.Consumer),
-		readable.Events(r.Events), readable.Plural(r.Checkpoints, "checkpoint"), readable.Plural(r.DeadLetters, "dead letter"))
+	text := fmt.Sprintf("Moved from %s to %s: %s, %s, %s, %s.\n", readable.Name(r.Previous), readable.Name(r.Consumer),
+		readable.Events(r.Events), readable.Plural(r.Checkpoints, "checkpoint"), readable.Plural(r.DeadLetters, "dead letter"), readable.Plural(r.Leases, "lease"))
 	if !r.Complete {
 		text += "Not all were moved; run the same command again.\n"
 	}

@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/lease"
 	"github.com/nova-events/idempotent-consumer/ops"
 )
 
@@ -66,6 +68,18 @@ func TestDoctorFindsDeadLettersWhoseEventsAreForgotten(t *testing.T) {
 	f := b.must(t, "dead-letter-forgotten", ops.SeverityWarning, "1 dead letter unresolved, the oldest for 8d; event ids are remembered for 7d")
 	b.take(t, f)
 	b.ok(t, "deadletter", "discard", "--consumer", "orders", "--all", "--yes")
+	b.cured(t, f.ID, "")
+}
+
+func TestDoctorFindsUndecidedLeases(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	if _, err := b.leases(t, lease.Config{}).Do(t.Context(), "e", noAnswer); !errors.As(err, new(*lease.UndecidedError)) {
+		t.Fatal(err)
+	}
+	f := b.must(t, "leases-undecided", ops.SeverityWarning, "1 event may have taken effect or not")
+	b.take(t, f)
+	b.ok(t, "lease", "decide", "e", "--consumer", "payments", "--rerun", "--yes")
 	b.cured(t, f.ID, "")
 }
 

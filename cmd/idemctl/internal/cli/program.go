@@ -95,7 +95,7 @@ func (a *app) exitStatus(ctx context.Context, err error) int {
 
 // unknown are the kinds of errors that tell that what was named is not there, or not in a state in which the command
 // could do something with it.
-var unknown = []error{ops.ErrUnknownEvent, ops.ErrUnknownDeadLetter, ops.ErrUnknownConsumer, ops.ErrNoCheckpoint}
+var unknown = []error{ops.ErrUnknownEvent, ops.ErrUnknownDeadLetter, ops.ErrUnknownLease, ops.ErrUnknownConsumer, ops.ErrNoCheckpoint}
 
 // The exit statuses, as the help of the root command documents them.
 const (

@@ -27,7 +27,7 @@ Exit status:
     0  done
     1  failed; the message says what to do
     2  wrong usage; nothing was tried
-    3  what was named (an event, a dead letter, a consumer, a checkpoint) is not known, or nothing that
+    3  what was named (an event, a dead letter, a lease, a consumer, a checkpoint) is not known, or nothing that
        was named is in a state that the command changes
     4  not confirmed: the answer was no, or --yes is missing; nothing was changed
     5  cleanup: another process is cleaning up
@@ -47,6 +47,7 @@ const rootExample = `  export IDEM_DATABASE_URL=postgres://me@db.example.com/sho
   idemctl cleanup --dry-run                      what retention would delete
   idemctl deadletter list                        what could not be processed?
   idemctl deadletter replay --all --dry-run      what would be tried again
+  idemctl lease list --state undecided           did it take effect outside? somebody has to say
   idemctl checkpoint list                        how far is each partition?`
 
 func newRoot(a *app) *cobra.Command {
@@ -86,6 +87,7 @@ func newRoot(a *app) *cobra.Command {
 		newCleanup(a),
 		newConsumer(a),
 		newDeadLetter(a),
+		newLease(a),
 		newCheckpoint(a),
 		newImport(a),
 		newVersion(a),

@@ -58,10 +58,10 @@ func TestJSONShapes(t *testing.T) {
 		{"show 4711", "[{claim_id:string consumer:string event_id:string expires_at:string fingerprint:null key:string metadata:null processed_at:string}]"},
 		{"forget 4711 -c orders -y", "{complete:bool consumer:string events:float64 forgotten:float64 unknown:float64}"},
 		{"status", "{advice:[] bytes_per_event:float64 consumers:[{consumer:string created_at:string events:float64 expired:float64 newest:string oldest:string open_dead_letters:float64 pause:null" +
-			" retention_seconds:float64 unresolved_dead_letters:float64}]" +
+			" retention_seconds:float64 undecided_leases:float64 unresolved_dead_letters:float64}]" +
 			" dead_rows:float64 estimated:bool events:float64 expired:float64 index_bytes:float64 last_autovacuum:null last_vacuum:null live_rows:float64" +
 			" migration_version:float64 migrator:string open_dead_letters:float64 packed_bytes_per_event:float64" +
-			" schema:string schema_state:string table_bytes:float64 unresolved_dead_letters:float64 unused_bytes:float64}"},
+			" schema:string schema_state:string table_bytes:float64 undecided_leases:float64 unresolved_dead_letters:float64 unused_bytes:float64}"},
 		{"consumer list", "[{closed:null cluster:null consumer:string created_at:string group:null pause:null retention_seconds:float64}]"},
 		{"consumer register mails", "{consumer:string retention_seconds:float64}"},
 		{"consumer set-retention mails 1h", "{consumer:string newly_expired:float64 previous_retention_seconds:float64 retention_seconds:float64}"},

@@ -1,0 +1,120 @@
+package ops
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/readable"
+)
+
+// DecisionRequest says who decides about a lease, and why. Both are for people and may be empty.
+type DecisionRequest struct {
+	By     string // added to the database's role and this host, which are known
+	Reason string
+}
+
+// LeaseResult is what an effect returned, as the service's function would have returned it.
+type LeaseResult struct {
+	ContentType string
+	Body        []byte
+}
+
+// LeaseDecided is an event about which an operator has decided.
+type LeaseDecided struct {
+	Consumer   string `json:"consumer"`
+	EventID    string `json:"event_id"`
+	TookEffect bool   `json:"took_effect"` // false: it will be run again
+	By         string `json:"by"`
+	Reason     string `json:"reason"`
+}
+
+// CompleteLease completes an event whose effect has happened, with its result: the service gets it for each duplicate.
+// Who decided, and why, is stored as metadata of the claim. The errors are ErrUnknownLease, and ErrLeaseRuns while an
+// attempt is running.
+func (c *Client) CompleteLease(ctx context.Context, consumer, eventID string, result LeaseResult, request DecisionRequest) (LeaseDecided, error) {
+	lease, by, err := c.decidable(ctx, consumer, eventID, request)
+	if err != nil {
+		return LeaseDecided{}, err
+	}
+	guard, err := c.guard(ctx, consumer)
+	if err != nil {
+		return LeaseDecided{}, err
+	}
+	user, err := json.Marshal(map[string]string{"decided_by": by, "decision_reason": request.Reason})
+	if err != nil {
+		return LeaseDecided{}, fmt.Errorf("encode the decision: %w", err)
+	}
+	outcome, err := guard.ProcessIfNew(ctx, eventID, func(ctx context.Context, tx pgx.Tx) error {
+		n, err := c.queries.LeaseDecide(ctx, qualified{DBTX: tx, schema: c.schema}, db.LeaseDecideParams{
+			ConsumerID: lease.consumerID, Key: lease.key.String(), ContentType: result.ContentType, Body: append([]byte{}, result.Body...),
+		})
+		if err == nil && n == 0 {
+			return errLeaseChanged
+		}
+
+		return err
+	}, idem.WithMetadata(idem.Metadata{User: user}), idem.WithFingerprint(lease.fingerprint))
+	if errors.Is(err, errLeaseChanged) || err == nil && outcome != idem.Processed {
+		return LeaseDecided{}, c.changed(ctx, lease)
+	}
+
+	return LeaseDecided{Consumer: consumer, EventID: eventID, TookEffect: true, By: by, Reason: request.Reason}, c.failed(ctx, "complete the event", err)
+}
+
+// errLeaseChanged says that the lease is not what it was a moment ago.
+var errLeaseChanged = errors.New("the lease has changed")
+
+// changed says what became of a lease in between.
+func (c *Client) changed(ctx context.Context, was Lease) error {
+	lease, err := c.lease(ctx, was.Consumer, was.EventID)
+	if err != nil {
+		return err
+	}
+
+	return leaseRuns(lease)
+}
+
+func leaseRuns(lease Lease) error {
+	return refuse(ErrLeaseRuns, "an attempt of event %s is running; nothing was changed", readable.Name(readable.Short(lease.EventID)))
+}
+
+// RerunLease has the next delivery of an event run it again, whether its effect has happened or not. The errors are those of
+// CompleteLease. It needs the right to update the columns decided_at, decided_by and decision_reason of the table
+// leases.
+func (c *Client) RerunLease(ctx context.Context, consumer, eventID string, request DecisionRequest) (LeaseDecided, error) {
+	lease, by, err := c.decidable(ctx, consumer, eventID, request)
+	if err != nil {
+		return LeaseDecided{}, err
+	}
+	n, err := c.queries.LeaseRerun(ctx, c.conn, db.LeaseRerunParams{
+		ConsumerID: lease.consumerID, Key: lease.key.String(), DecidedBy: by, DecisionReason: request.Reason,
+	})
+	if err == nil && n == 0 {
+		return LeaseDecided{}, c.changed(ctx, lease)
+	}
+
+	return LeaseDecided{Consumer: consumer, EventID: eventID, By: by, Reason: request.Reason}, c.failed(ctx, "change the lease", err)
+}
+
+// decidable returns the lease of an event that no attempt is running, and who decides about it.
+func (c *Client) decidable(ctx context.Context, consumer, eventID string, request DecisionRequest) (Lease, string, error) {
+	if err := checkWords(request.By, request.Reason); err != nil {
+		return Lease{}, "", err
+	}
+	lease, err := c.lease(ctx, consumer, eventID)
+	if err != nil {
+		return Lease{}, "", err
+	}
+	if lease.State == LeaseRunning {
+		return Lease{}, "", leaseRuns(lease)
+	}
+	by, err := c.operator(ctx, request.By)
+
+	return lease, by, err
+}
