@@ -51,15 +51,15 @@ test-adapters: ## Run the e2e tests with franzadapter (ADAPTERS="franz franz-eag
 	done; exit $$failed
 
 .PHONY: test-oldest-go
-test-oldest-go: ## Build with the oldest Go that is supported, and run the tests of idem, consume and kafkaadapter
+test-oldest-go: ## Build with the oldest Go that is supported, and run the tests of idem, lease, consume and kafkaadapter
 	GOTOOLCHAIN=$(OLDEST_GO) go build ./...
-	GOTOOLCHAIN=$(OLDEST_GO) $(WITHPG) go test -count=1 ./idem ./consume ./internal/engine ./kafkaadapter/...
+	GOTOOLCHAIN=$(OLDEST_GO) $(WITHPG) go test -count=1 ./idem ./lease ./consume ./internal/engine ./kafkaadapter/...
 
 .PHONY: test-versions
-test-versions: ## Run the tests of idem and schema on PostgreSQL 14, 15, 16, 17 and 18
+test-versions: ## Run the tests of idem, lease and schema on PostgreSQL 14, 15, 16, 17 and 18
 	@failed=0; for version in 14 15 16 17 18; do \
 		echo "PostgreSQL $$version"; \
-		IDEM_TEST_DATABASE_URL= IDEM_TEST_PG=embedded-$$version $(WITHPG) go test -count=1 ./idem ./schema/... || failed=1; \
+		IDEM_TEST_DATABASE_URL= IDEM_TEST_PG=embedded-$$version $(WITHPG) go test -count=1 ./idem ./lease ./schema/... || failed=1; \
 	done; exit $$failed
 
 .PHONY: verify

@@ -13,7 +13,7 @@ import (
 )
 
 const leaseAcquire = `-- name: LeaseAcquire :exec
-INSERT INTO idem.leases AS l (consumer_id, key, event_id, fingerprint, token, until, needs_decision) SELECT $1::bigint, $2::pg_catalog.text::pg_catalog.uuid, $3::pg_catalog.text, $4::bigint, $5::pg_catalog.text::pg_catalog.uuid, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) $6::interval, NOT $7::boolean WHERE NOT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.=) $1::bigint AND e.key OPERATOR(pg_catalog.=) $2::pg_catalog.text::pg_catalog.uuid) ON CONFLICT (consumer_id, key) DO UPDATE SET token = excluded.token, state = 'running', until = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) $6::interval, attempts = l.attempts OPERATOR(pg_catalog.+) CASE WHEN l.token OPERATOR(pg_catalog.=) excluded.token THEN 0 ELSE 1 END, unknown = l.unknown OPERATOR(pg_catalog.+) CASE WHEN l.state OPERATOR(pg_catalog.=) 'running' AND l.token OPERATOR(pg_catalog.<>) excluded.token THEN 1 ELSE 0 END, fingerprint = COALESCE(l.fingerprint, excluded.fingerprint), needs_decision = excluded.needs_decision WHERE l.token OPERATOR(pg_catalog.=) excluded.token OR (l.until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp() AND (l.state OPERATOR(pg_catalog.=) 'released' OR $7::boolean))
+INSERT INTO idem.leases AS l (consumer_id, key, event_id, fingerprint, token, until, needs_decision) SELECT $1::bigint, $2::pg_catalog.text::pg_catalog.uuid, $3::pg_catalog.text, $4::bigint, $5::pg_catalog.text::pg_catalog.uuid, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) $6::interval, NOT $7::boolean WHERE NOT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.=) $1::bigint AND e.key OPERATOR(pg_catalog.=) $2::pg_catalog.text::pg_catalog.uuid) ON CONFLICT (consumer_id, key) DO UPDATE SET token = excluded.token, state = 'running', until = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) $6::interval, attempts = l.attempts OPERATOR(pg_catalog.+) 1, unknown = l.unknown OPERATOR(pg_catalog.+) CASE WHEN l.state OPERATOR(pg_catalog.=) 'running' THEN 1 ELSE 0 END, fingerprint = COALESCE(l.fingerprint, excluded.fingerprint), needs_decision = excluded.needs_decision WHERE l.until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp() AND (l.state OPERATOR(pg_catalog.=) 'released' OR $7::boolean)
 `
 
 type LeaseAcquireParams struct {
@@ -28,7 +28,7 @@ type LeaseAcquireParams struct {
 
 // Begins an attempt of an event that is free. Whether that succeeded LeaseLook tells, behind it in the same
 // transaction (READ COMMITTED): its snapshot is younger than the wait for a transaction that processes the
-// event. The same token may try again, when the answer was lost: it is the same attempt.
+// event.
 func (q *Queries) LeaseAcquire(ctx context.Context, db DBTX, arg LeaseAcquireParams) error {
 	_, err := db.Exec(ctx, leaseAcquire,
 		arg.ConsumerID,

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nova-events/idempotent-consumer/internal/backoff"
 	"github.com/nova-events/idempotent-consumer/internal/sqlbridge"
 )
 
@@ -102,7 +103,7 @@ func (g *Guard) attemptInSession(ctx context.Context, c call, fn func(context.Co
 // whatever became of it. fn gets the transaction's context.
 func (g *Guard) beginInSession(ctx context.Context, c call, fn func(txCtx context.Context, tx sqlbridge.Session, got claimed) error) error {
 	return g.inSession(ctx, func(s sqlbridge.Session) error {
-		txCtx, cancel := outlive(ctx, c.retry.ResolveTimeout)
+		txCtx, cancel := backoff.Outlive(ctx, c.retry.ResolveTimeout)
 		defer cancel()
 		if err := s.Begin(txCtx, c.isolation); err != nil {
 			return fmt.Errorf("idem: begin: %w", err)

@@ -61,7 +61,9 @@ func (l *Leases) acquire(ctx context.Context, eventID string, fingerprint idem.F
 
 	var refusal error
 	err = l.tables.Do(ctx, func(conn *pgxpool.Conn) error {
-		h.extended(time.Now(), l.config.Duration)
+		if h.until.IsZero() { // If the answer to the first try is lost, the next one finds its token.
+			h.extended(time.Now(), l.config.Duration)
+		}
 		err := pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 			conn := l.tables.On(tx)
 			seen, err := l.tryAcquire(ctx, conn, h)
@@ -75,7 +77,7 @@ func (l *Leases) acquire(ctx context.Context, eventID string, fingerprint idem.F
 			case refusal != nil || done.Outcome != 0:
 				return errRollBack
 			}
-			h.attempts, h.unknown = int(seen.Attempts), int(seen.Unknown)
+			h.attempts, h.unknown, h.fingerprint = int(seen.Attempts), int(seen.Unknown), idem.Fingerprint(seen.Fingerprint)
 
 			return nil
 		})

@@ -3,6 +3,7 @@ package lease_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -16,6 +17,9 @@ import (
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 var errBoom = errors.New("boom")
+
+// quiet is for tests in which much goes wrong on purpose.
+var quiet = slog.New(slog.DiscardHandler)
 
 // bundle is what most tests need: a database of their own, with a table for the caller's own writes, and the guard of
 // a consumer.

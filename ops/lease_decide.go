@@ -38,7 +38,7 @@ type LeaseDecided struct {
 // Who decided, and why, is stored as metadata of the claim. The errors are ErrUnknownLease, and ErrLeaseRuns while an
 // attempt is running.
 func (c *Client) CompleteLease(ctx context.Context, consumer, eventID string, result LeaseResult, request DecisionRequest) (LeaseDecided, error) {
-	lease, by, err := c.decidable(ctx, consumer, eventID, request)
+	lease, by, err := c.deciding(ctx, consumer, eventID, request)
 	if err != nil {
 		return LeaseDecided{}, err
 	}
@@ -55,40 +55,35 @@ func (c *Client) CompleteLease(ctx context.Context, consumer, eventID string, re
 			ConsumerID: lease.consumerID, Key: lease.key.String(), ContentType: result.ContentType, Body: append([]byte{}, result.Body...),
 		})
 		if err == nil && n == 0 {
-			return errLeaseChanged
+			return errUndecidable
 		}
 
 		return err
 	}, idem.WithMetadata(idem.Metadata{User: user}), idem.WithFingerprint(lease.fingerprint))
-	if errors.Is(err, errLeaseChanged) || err == nil && outcome != idem.Processed {
-		return LeaseDecided{}, c.changed(ctx, lease)
+	if errors.Is(err, errUndecidable) || err == nil && outcome != idem.Processed {
+		return LeaseDecided{}, c.undecidable(ctx, lease)
 	}
 
 	return LeaseDecided{Consumer: consumer, EventID: eventID, TookEffect: true, By: by, Reason: request.Reason}, c.failed(ctx, "complete the event", err)
 }
 
-// errLeaseChanged says that the lease is not what it was a moment ago.
-var errLeaseChanged = errors.New("the lease has changed")
+// errUndecidable ends the transaction of a decision about a lease that nobody can decide now.
+var errUndecidable = errors.New("the lease cannot be decided")
 
-// changed says what became of a lease in between.
-func (c *Client) changed(ctx context.Context, was Lease) error {
-	lease, err := c.lease(ctx, was.Consumer, was.EventID)
-	if err != nil {
+// undecidable says why nothing could be decided: there is no lease any more, or an attempt is running.
+func (c *Client) undecidable(ctx context.Context, was Lease) error {
+	if _, err := c.lease(ctx, was.Consumer, was.EventID); err != nil {
 		return err
 	}
 
-	return leaseRuns(lease)
-}
-
-func leaseRuns(lease Lease) error {
-	return refuse(ErrLeaseRuns, "an attempt of event %s is running; nothing was changed", readable.Name(readable.Short(lease.EventID)))
+	return refuse(ErrLeaseRuns, "an attempt of event %s is running; nothing was changed", readable.Name(readable.Short(was.EventID)))
 }
 
 // RerunLease has the next delivery of an event run it again, whether its effect has happened or not. The errors are those of
 // CompleteLease. It needs the right to update the columns decided_at, decided_by and decision_reason of the table
 // leases.
 func (c *Client) RerunLease(ctx context.Context, consumer, eventID string, request DecisionRequest) (LeaseDecided, error) {
-	lease, by, err := c.decidable(ctx, consumer, eventID, request)
+	lease, by, err := c.deciding(ctx, consumer, eventID, request)
 	if err != nil {
 		return LeaseDecided{}, err
 	}
@@ -96,23 +91,20 @@ func (c *Client) RerunLease(ctx context.Context, consumer, eventID string, reque
 		ConsumerID: lease.consumerID, Key: lease.key.String(), DecidedBy: by, DecisionReason: request.Reason,
 	})
 	if err == nil && n == 0 {
-		return LeaseDecided{}, c.changed(ctx, lease)
+		return LeaseDecided{}, c.undecidable(ctx, lease)
 	}
 
 	return LeaseDecided{Consumer: consumer, EventID: eventID, By: by, Reason: request.Reason}, c.failed(ctx, "change the lease", err)
 }
 
-// decidable returns the lease of an event that no attempt is running, and who decides about it.
-func (c *Client) decidable(ctx context.Context, consumer, eventID string, request DecisionRequest) (Lease, string, error) {
+// deciding returns the lease of an event, and who decides about it.
+func (c *Client) deciding(ctx context.Context, consumer, eventID string, request DecisionRequest) (Lease, string, error) {
 	if err := checkWords(request.By, request.Reason); err != nil {
 		return Lease{}, "", err
 	}
 	lease, err := c.lease(ctx, consumer, eventID)
 	if err != nil {
 		return Lease{}, "", err
-	}
-	if lease.State == LeaseRunning {
-		return Lease{}, "", leaseRuns(lease)
 	}
 	by, err := c.operator(ctx, request.By)
 

@@ -1,18 +1,17 @@
 -- name: LeaseAcquire :exec
 -- Begins an attempt of an event that is free. Whether that succeeded LeaseLook tells, behind it in the same
 -- transaction (READ COMMITTED): its snapshot is younger than the wait for a transaction that processes the
--- event. The same token may try again, when the answer was lost: it is the same attempt.
+-- event.
 INSERT INTO idem.leases AS l (consumer_id, key, event_id, fingerprint, token, until, needs_decision)
 SELECT @consumer_id::bigint, CAST(@key::text AS uuid), sqlc.narg(event_id)::text, sqlc.narg(fingerprint)::bigint, CAST(@token::text AS uuid),
        clock_timestamp() + @duration::interval, NOT @takes_over::boolean
 WHERE NOT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id = @consumer_id::bigint AND e.key = CAST(@key::text AS uuid))
 ON CONFLICT (consumer_id, key) DO UPDATE SET
     token = excluded.token, state = 'running', until = clock_timestamp() + @duration::interval,
-    attempts = l.attempts + CASE WHEN l.token = excluded.token THEN 0 ELSE 1 END,
-    unknown = l.unknown + CASE WHEN l.state = 'running' AND l.token <> excluded.token THEN 1 ELSE 0 END,
+    attempts = l.attempts + 1, unknown = l.unknown + CASE WHEN l.state = 'running' THEN 1 ELSE 0 END,
     fingerprint = coalesce(l.fingerprint, excluded.fingerprint),
     needs_decision = excluded.needs_decision
-WHERE l.token = excluded.token OR l.until <= clock_timestamp() AND (l.state = 'released' OR @takes_over::boolean);
+WHERE l.until <= clock_timestamp() AND (l.state = 'released' OR @takes_over::boolean);
 
 -- name: LeaseLook :one
 -- What is known of an event: its claim with its result, else its lease. Times are microseconds, since 1970 or

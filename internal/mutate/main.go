@@ -37,6 +37,7 @@ var groups = []group{
 	{"Records that kill processes", suspicions},
 	{"Dead letters of the consumer", letters},
 	{"Control by operators", controls},
+	{"Effects outside the transaction", leases},
 	{"Hooks of the consumer", hooks},
 	{"Members of a group", membership},
 	{"Fetching and memory", fetching},

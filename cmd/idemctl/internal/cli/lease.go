@@ -120,8 +120,7 @@ The exit status is 3 if the consumer has no lease of the event.`,
 
 func leaseText(l ops.LeaseDetails) string {
 	pairs := [][2]string{
-		{"consumer", readable.Name(l.Consumer)},
-		{"event id", readable.Name(l.EventID)},
+		{"event", readable.Name(l.EventID) + " of " + readable.Name(l.Consumer)},
 		{"state", string(l.State)},
 		{"attempts", fmt.Sprintf("%s, of which %s may have taken effect", readable.Number(l.Attempts), readable.Number(l.Unknown))},
 		{"first", readable.Timestamp(l.FirstAt)},

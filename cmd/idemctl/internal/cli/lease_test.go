@@ -107,7 +107,7 @@ func TestLeaseDecideWhileItRuns(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	leases := b.leases(t, lease.Config{})
-	_, err := leases.Do(t.Context(), "e", func(context.Context, *lease.Attempt) (lease.Result, error) { //nolint:contextcheck // The helpers use the test's.
+	_, err := leases.Do(t.Context(), "e", func(context.Context, *lease.Attempt) (lease.Result, error) {
 		contains(t, b.ok(t, "lease", "list"), "running")
 		for _, how := range []string{"--rerun", "--took-effect"} {
 			b.run(t, "lease", "decide", "e", "-c", "payments", how, "--yes").want(t, exitFailure, "an attempt of event e is running")
@@ -153,7 +153,7 @@ func TestLeasesOfAConsumerThatChanges(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := leases.Do(t.Context(), "running", func(context.Context, *lease.Attempt) (lease.Result, error) { //nolint:contextcheck // The helpers use the test's.
+	_, err := leases.Do(t.Context(), "running", func(context.Context, *lease.Attempt) (lease.Result, error) {
 		b.run(t, "consumer", "rename", "payments", "charges", "--watch", "1ms").want(t, exitFailure, "the consumer payments runs")
 		b.exec(t, `UPDATE idem.leases SET until = clock_timestamp() - interval '1 hour' WHERE event_id = 'running'`) // Its process hangs.
 		contains(t, b.ok(t, "consumer", "rename", "payments", "charges", "--watch", "1ms"), "1 event", "3 leases")

@@ -1,0 +1,75 @@
+package main
+
+// leases are the mechanisms of effects outside the transaction.
+var leases = []mutant{
+	{
+		id: "lease-completed-by-its-token", mechanism: "an event is completed only by the token of its lease",
+		file: "db/leases.sql.go", find: "l.token OPERATOR(pg_catalog.=) $5::pg_catalog.text::pg_catalog.uuid RETURNING", put: "$5::pg_catalog.text IS NOT NULL RETURNING",
+		checker: in("lease", "TestModel"), says: "completed with the result of attempt",
+	},
+	{
+		id: "lease-live", mechanism: "a lease is taken over only when it has ended",
+		file: "lease/held.go", find: "Duration: l.config.Duration, TakesOver:", put: "Duration: -l.config.Duration, TakesOver:",
+		checker: in("lease", "TestInProgress"), says: "meanwhile: got none",
+	},
+	{
+		id: "lease-looked-at-anew", mechanism: "an acquisition that has waited for a completion sees it",
+		file: "lease/held.go", find: "case seen.Claimed:", put: "case seen.Claimed && !seen.Mine:",
+		checker: in("lease", "TestAcquisitionBehindACompletion"), says: "the function ran",
+	},
+	{
+		id: "lease-step-by-its-token", mechanism: "a step is stored only by the token of its lease",
+		file: "lease/attempt.go", find: "case !mine:", put: "case !mine && l == nil:",
+		checker: in("lease", "TestZombie"), says: "a step: <nil>",
+	},
+	{
+		id: "lease-counted-first", mechanism: "an attempt is counted before its function runs",
+		file: "db/leases.sql.go", find: "attempts = l.attempts OPERATOR(pg_catalog.+) 1,", put: "attempts = l.attempts,",
+		checker: in("lease", "TestFailure"), says: "attempt 1, 0 unknown",
+	},
+	{
+		id: "lease-unknown-if-it-panics", mechanism: "a function that does not return counts as unknown",
+		file: "lease/do.go", find: "_ = l.failed(ctx, h, Unknown(errNoReturn))", put: "_ = l.failed(ctx, h, errNoReturn)",
+		checker: in("lease", "TestNeedsDecision"), says: "got {in progress",
+	},
+	{
+		id: "lease-unknown-behind-the-effect", mechanism: "an event that cannot be completed behind its effect counts as unknown",
+		file: "lease/held.go", find: `return Unknown(fmt.Errorf("lease: the effect has happened`, put: `return (fmt.Errorf("lease: the effect has happened`,
+		checker: in("lease", "TestNeedsDecision/write_that_fails"), says: "got {in progress",
+	},
+	{
+		id: "lease-unknown-when-cancelled", mechanism: "an error after the end of the context counts as unknown",
+		file: "lease/held.go", find: "case ctx.Err() != nil:\n\t\terr = Unknown(err)", put: "case ctx.Err() != nil:",
+		checker: in("lease", "TestContextThatEnds"), says: "got lease: attempt 1",
+	},
+	{
+		id: "lease-measured-before", mechanism: "a lease is measured from before the request that extended it",
+		file: "lease/held.go", find: "h.extended(sent, l.config.Duration)", put: "h.extended(time.Now(), l.config.Duration)",
+		checker: in("lease", "TestUntilIsNeverLaterThanTheDatabases"), says: "extended: it has",
+	},
+	{
+		id: "lease-heartbeat", mechanism: "a lease is extended while its function runs, even if its caller has gone",
+		file: "lease/held.go", find: "context.WithCancel(context.WithoutCancel(ctx))", put: "context.WithCancel(ctx)",
+		checker: in("lease", "TestHeartbeat"), says: "the function ran",
+	},
+	{
+		id: "lease-steps-remembered", mechanism: "a step that has happened is not run again",
+		file: "lease/attempt.go", find: "err != nil || stored {", put: "err != nil {",
+		checker: in("lease", "TestSteps"), says: "ran map[",
+	},
+	{
+		id: "lease-undecided-kept", mechanism: "a lease that waits for an operator is never cleaned up",
+		file: "db/leases.sql.go", find: "(l.state OPERATOR(pg_catalog.=) 'released' OR NOT l.needs_decision OR", put: "(l.state OPERATOR(pg_catalog.=) 'released' OR true OR",
+		checker: in("cmd/idemctl/internal/cli", "TestCleanupOfLeases"), says: `want ["fails decide"`,
+	},
+	{
+		id: "lease-result-with-its-claim", mechanism: "a result is deleted with its claim",
+		file: "db/processed_events.sql.go", find: "r.key OPERATOR(pg_catalog.=) g.key)", put: "r.key OPERATOR(pg_catalog.<>) g.key)",
+		checker: in("cmd/idemctl/internal/cli", "TestCleanupOfLeases"), says: `want ["old unknown decide false"`,
+	},
+	{
+		id: "lease-decided-when-it-has-ended", mechanism: "an operator cannot decide while an attempt is running",
+		file: "db/leases.sql.go", find: "AND (l.state OPERATOR(pg_catalog.<>) 'running' OR l.until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()) RETURNING", put: "RETURNING",
+		checker: in("cmd/idemctl/internal/cli", "TestLeaseDecideWhileItRuns"), says: "exit status 0, want 1",
+	},
+}

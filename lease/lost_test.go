@@ -1,0 +1,209 @@
+package lease_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nova-events/idempotent-consumer/internal/pgtest"
+	"github.com/nova-events/idempotent-consumer/lease"
+)
+
+// short is a lease that lasts as little as it can, with a function that may run again.
+var short = lease.Config{Duration: 150 * time.Millisecond, Backoff: lease.NoBackoff, Unknown: lease.Rerun(), Logger: quiet}
+
+// A lease is extended as long as the function runs, whether its caller still waits or not.
+func TestHeartbeat(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	leases := newLeases(t, b.guard, short)
+	ctx, cancel := context.WithCancel(t.Context())
+	done, err := leases.Do(ctx, "e", func(context.Context, *lease.Attempt) (lease.Result, error) {
+		cancel()
+		for range 3 {
+			time.Sleep(short.Duration)
+			done, err := leases.Do(t.Context(), "e", mustNotRun(t))
+			wants(t, "meanwhile", done, err, lease.InProgress, "")
+		}
+
+		return text("charged"), nil // It has happened, although the context has ended.
+	})
+	wants(t, "first", done, err, lease.Processed, "charged")
+}
+
+// An error after the end of the context tells nothing about the effect.
+func TestContextThatEnds(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	leases := newLeases(t, b.guard, lease.Config{})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	_, err := leases.Do(ctx, "e", func(ctx context.Context, _ *lease.Attempt) (lease.Result, error) {
+		cancel(errBoom)
+		<-ctx.Done()
+
+		return lease.Result{}, ctx.Err()
+	})
+	if !errors.As(err, new(*lease.UndecidedError)) || !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := leases.Do(ctx, "other", mustNotRun(t)); !errors.Is(err, context.Canceled) {
+		t.Errorf("with a context that has ended: %v", err)
+	}
+	if n := b.count(t, `SELECT count(*) FROM idem.leases`); n != 1 {
+		t.Errorf("%d leases", n)
+	}
+}
+
+// A process that hangs until another one has completed the event finds its context ended when it wakes up, and cannot
+// complete the event once more, even if it does not care about its context.
+func TestZombie(t *testing.T) {
+	t.Parallel()
+	for name, obeys := range map[string]bool{"obeys its context": true, "ignores it": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			leases := newLeases(t, b.guard, short)
+			done, err := leases.Do(t.Context(), "e", func(ctx context.Context, a *lease.Attempt) (lease.Result, error) {
+				b.expire(t, "e")
+				done, err := leases.Do(t.Context(), "e", func(_ context.Context, a *lease.Attempt) (lease.Result, error) {
+					if a.Number != 2 || a.Unknown != 1 {
+						t.Errorf("attempt %d, %d unknown", a.Number, a.Unknown)
+					}
+					a.InTx(order("e"))
+
+					return text("second"), nil
+				})
+				wants(t, "second", done, err, lease.Processed, "second")
+				<-ctx.Done()
+				var lost *lease.LostError
+				if !errors.As(context.Cause(ctx), &lost) || lost.EventID != "e" {
+					t.Errorf("the cause is %v", context.Cause(ctx))
+				}
+				if _, err := a.Step(context.WithoutCancel(ctx), "late", func(context.Context) (lease.Result, error) { return text("late"), nil }); !errors.As(err, &lost) {
+					t.Errorf("a step: %v", err)
+				}
+				if obeys {
+					return lease.Result{}, ctx.Err()
+				}
+				a.InTx(order("e"))
+
+				return text("first"), nil
+			})
+			var lost *lease.LostError
+			if done.Outcome != 0 || !errors.As(err, &lost) || obeys != errors.Is(err, context.Canceled) {
+				t.Errorf("got %v, %v", done, err)
+			}
+			done, err = leases.Do(t.Context(), "e", mustNotRun(t))
+			wants(t, "later", done, err, lease.AlreadyProcessed, "second")
+			if n := b.count(t, `SELECT count(*) FROM public.orders`) + b.count(t, `SELECT count(*) FROM idem.results`); n != 2 {
+				t.Errorf("%d writes and results, want one each", n)
+			}
+		})
+	}
+}
+
+// An event that is claimed by other means while its function runs is not completed by it.
+func TestClaimedMeanwhile(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	leases := newLeases(t, b.guard, short)
+	_, err := leases.Do(t.Context(), "e", func(ctx context.Context, _ *lease.Attempt) (lease.Result, error) {
+		_, err := b.guard.MarkProcessed(ctx, "e")
+
+		return text("charged"), err
+	})
+	if !errors.As(err, new(*lease.LostError)) {
+		t.Errorf("got %v", err)
+	}
+	done, err := leases.Do(t.Context(), "e", mustNotRun(t))
+	wants(t, "later", done, err, lease.AlreadyProcessed, "")
+}
+
+// A process that cannot reach PostgreSQL until its lease ends gives up. What its function returns in spite of that is
+// stored, unless somebody else has the event.
+func TestUnreachable(t *testing.T) {
+	t.Parallel()
+	for name, succeeds := range map[string]bool{"gives up": false, "succeeds": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			proxy := pgtest.NewProxy(t, b.db)
+			leases := newLeases(t, newGuard(t, b.db.Pool(t, pgtest.Via(proxy.Addr()))), short)
+			done, err := leases.Do(t.Context(), "e", func(ctx context.Context, _ *lease.Attempt) (lease.Result, error) {
+				proxy.Refuse()
+				<-ctx.Done()
+				proxy.Resume()
+				if succeeds {
+					return text("charged"), nil
+				}
+
+				return lease.Result{}, context.Cause(ctx)
+			})
+			if succeeds {
+				wants(t, "first", done, err, lease.Processed, "charged")
+
+				return
+			}
+			if !errors.As(err, new(*lease.LostError)) {
+				t.Errorf("got %v", err)
+			}
+			done, err = leases.Do(t.Context(), "e", func(_ context.Context, a *lease.Attempt) (lease.Result, error) {
+				if a.Unknown != 1 {
+					t.Errorf("%d unknown", a.Unknown)
+				}
+
+				return text("charged"), nil
+			})
+			wants(t, "again", done, err, lease.Processed, "charged")
+		})
+	}
+}
+
+// A COMMIT without an answer, of the acquisition as of the completion, is found out.
+func TestCommitWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	for mode, name := range map[pgtest.CutMode]string{
+		pgtest.DropBeforeCommit: "before", pgtest.DropAfterCommit: "after", pgtest.ForwardCommitThenCut: "meanwhile",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			proxy := pgtest.NewProxy(t, b.db)
+			leases := newLeases(t, newGuard(t, b.db.Pool(t, pgtest.Via(proxy.Addr()))), lease.Config{Logger: quiet})
+			for _, id := range []string{"a", "b", "c", "d"} {
+				cut := proxy.CutNextCommit(mode)
+				done, err := leases.Do(t.Context(), id, func(_ context.Context, a *lease.Attempt) (lease.Result, error) {
+					<-cut
+					if a.Number != 1 || a.Unknown != 0 {
+						t.Errorf("%s: attempt %d, %d unknown", id, a.Number, a.Unknown)
+					}
+					cut = proxy.CutNextCommit(mode)
+					a.InTx(order(id))
+
+					return text("charged"), nil
+				})
+				wants(t, id, done, err, lease.Processed, "charged")
+				<-cut
+				if n := b.count(t, `SELECT count(*) FROM public.orders WHERE event_id = $1`, id); n != 1 {
+					t.Errorf("%s: the write took effect %d times", id, n)
+				}
+			}
+		})
+	}
+}
+
+// While PostgreSQL is away nothing runs, and no outcome is guessed.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	proxy := pgtest.NewProxy(t, b.db)
+	leases := newLeases(t, newGuard(t, b.db.Pool(t, pgtest.Via(proxy.Addr()))), lease.Config{Duration: 150 * time.Millisecond, Logger: quiet})
+	proxy.Refuse()
+	if done, err := leases.Do(t.Context(), "e", mustNotRun(t)); done.Outcome != 0 || err == nil {
+		t.Errorf("without a database: %v, %v", done, err)
+	}
+	proxy.Resume()
+	done, err := leases.Do(t.Context(), "e", returns("charged"))
+	wants(t, "afterwards", done, err, lease.Processed, "charged")
+}
