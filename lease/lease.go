@@ -103,7 +103,7 @@ func New(guard *idem.Guard, config Config) (*Leases, error) {
 	}
 
 	return &Leases{
-		guard: guard, config: config, tables: guard.Tables(), queries: db.New(), log: config.Logger.With("consumer", guard.Consumer()),
+		guard: guard, config: config, tables: tables.Of(guard), queries: db.New(), log: config.Logger.With("consumer", guard.Consumer()),
 	}, nil
 }
 

@@ -11,6 +11,9 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 )
 
+// Of returns those of an *idem.Guard. Package idem sets it, and cannot be named here because it imports this one.
+var Of func(guard any) Tables
+
 // Tables are a schema with the guard's tables, for one consumer.
 type Tables struct {
 	Consumer int64 // its id in all tables
