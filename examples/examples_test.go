@@ -33,6 +33,7 @@ var checks = map[string]func(t *testing.T, e example){
 	"cleanup-job":      checkCleanupJob,
 	"from-map":         checkFromMap,
 	"http-call":        checkHTTPCall,
+	"http-server":      checkHTTPServer,
 	"kafka-consumer":   checkKafkaConsumer,
 	"migrate-at-start": checkMigrateAtStart,
 	"outbox":           checkOutbox,

@@ -131,6 +131,23 @@ func checkHTTPCall(t *testing.T, e example) {
 	checkUndone(t, e, "public.charges")
 }
 
+func checkHTTPServer(t *testing.T, e example) {
+	t.Helper()
+	db := pgtest.NewEmptyDB(t)
+	output := e.run(t, "DATABASE_URL="+db.DSN)
+	const want = `order-1: 201 Created: paid, receipt 1 (replayed: "true")
+order-2: 201 Created: paid, receipt 2 (replayed: "")
+order-1: 201 Created: paid, receipt 1 (replayed: "true")
+the provider made 2 charges`
+	if !strings.Contains(output, want) {
+		t.Errorf("it does not say %q:\n%s", want, output)
+	}
+	if got := query[string](t, db.Pool(t), `SELECT receipt FROM public.payments ORDER BY 1`); !slices.Equal(got, []string{"receipt 1", "receipt 2"}) {
+		t.Errorf("payments %q", got)
+	}
+	checkUndone(t, e, "public.payments")
+}
+
 // checkUndone runs an example whose COMMIT fails. All that it writes into these tables must be undone, so it
 // has to be in the transaction that claims the event.
 func checkUndone(t *testing.T, e example, tables ...string) {

@@ -107,6 +107,9 @@ func New(guard *idem.Guard, config Config) (*Leases, error) {
 	}, nil
 }
 
+// MaxResultBytes is that of the Config, with its default.
+func (l *Leases) MaxResultBytes() int { return l.config.MaxResultBytes }
+
 // pause is how long an event waits after so many attempts.
 func (l *Leases) pause(attempts int) time.Duration {
 	if l.config.Backoff == NoBackoff {

@@ -29,6 +29,7 @@ type group struct {
 
 var groups = []group{
 	{"The guard", guard},
+	{"HTTP requests with an Idempotency-Key", requests},
 	{"Owners and checkpoints", owners},
 	{"Transactions of database/sql", databaseSQL},
 	{"Migrations and operations", operations},

@@ -76,7 +76,7 @@ var generatedName = regexp.MustCompile(`\bdb\.[A-Z]\w*`)
 // TestPublicAPI checks that what is generated stays hidden: services would depend on it.
 func TestPublicAPI(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"./idem", "./idem/idemtest", "./consume", "./kafkaadapter", "./lease", "./ops", "./console", "./franzadapter", "./idemotel", "./idemsql"} {
+	for _, name := range []string{"./idem", "./idem/idemtest", "./consume", "./idemhttp", "./kafkaadapter", "./lease", "./ops", "./console", "./franzadapter", "./idemotel", "./idemsql"} {
 		doc := run(t, filepath.Join(root, name), "Make the package compile.", nil, "go", "doc", "-all")
 		for _, found := range generatedName.FindAllString(doc, -1) {
 			t.Errorf("the API of %s shows %s: use a type of its own", name, found)

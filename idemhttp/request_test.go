@@ -1,0 +1,192 @@
+package idemhttp_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/idemhttp"
+	"github.com/nova-events/idempotent-consumer/internal/pgtest"
+	"github.com/nova-events/idempotent-consumer/lease"
+)
+
+var errBoom = errors.New("boom")
+
+// What is wrong with a configuration is said before any request.
+func TestInvalidConfig(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.NewDB(t).Pool(t)
+	guard, err := idem.New(pool, idem.Config{Consumer: "payments"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	leases, err := lease.New(guard, lease.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, config := range map[string]idemhttp.Config{
+		"Scope is not set":       {},
+		"has Set-Cookie":         {Scope: byAuthorization, ReplayHeaders: []string{"set-cookie"}},
+		"has Authorization":      {Scope: byAuthorization, ReplayHeaders: []string{"Location", "Authorization"}},
+		"has Transfer-Encoding":  {Scope: byAuthorization, ReplayHeaders: []string{"transfer-encoding"}},
+		"MaxRequestBytes is neg": {Scope: byAuthorization, MaxRequestBytes: -1},
+		"Wait is negative":       {Scope: byAuthorization, Wait: -1},
+	} {
+		if _, err := idemhttp.New(leases, config); !errors.Is(err, idem.ErrInvalidConfig) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	if _, err := idemhttp.New(nil, idemhttp.Config{Scope: byAuthorization}); !errors.Is(err, idem.ErrInvalidConfig) {
+		t.Errorf("without leases: %v", err)
+	}
+}
+
+// Keys that an HTTP client would not send are refused, too.
+func TestHostileKeys(t *testing.T) {
+	t.Parallel()
+	handler := &counter{}
+	server := newOnce(t, pgtest.NewDB(t).Pool(t), lease.Config{}, idemhttp.Config{})(handler)
+	for _, key := range []string{"a\x00", "\"a\x00\"", "\x00", "a\nb", "\"a\r\nb\"", "a\x7f", "\"a\x7f\"", "\xff", "\"\xff\"", `"`, `"\`, `"a" ;b`, " ", `" `} {
+		wants(t, fmt.Sprintf("%q", key), answer(server, request(key, "")), http.StatusBadRequest, idemhttp.ProblemKeyInvalid)
+	}
+	if handler.effects != 0 {
+		t.Errorf("%d effects", handler.effects)
+	}
+}
+
+// A request belongs to a tenant, or it is refused. The tenant and the key are not mixed up.
+func TestScope(t *testing.T) {
+	t.Parallel()
+	handler := &counter{}
+	var scopeErr error
+	server := newOnce(t, pgtest.NewDB(t).Pool(t), lease.Config{}, idemhttp.Config{
+		Scope: func(r *http.Request) (string, error) { return r.Header.Get("Authorization"), scopeErr },
+	})(handler)
+	nobody := request("k", "")
+	nobody.Header.Del("Authorization")
+	wants(t, "no scope", answer(server, nobody), http.StatusForbidden, idemhttp.ProblemNoScope)
+	scopeErr = errBoom
+	wants(t, "an error", answer(server, request("k", "")), http.StatusForbidden, idemhttp.ProblemNoScope)
+	scopeErr = nil
+	if handler.effects != 0 {
+		t.Errorf("%d effects", handler.effects)
+	}
+	for i, tenantAndKey := range [][2]string{{"a", "bc"}, {"ab", "c"}} {
+		r := request(tenantAndKey[1], "")
+		r.Header.Set("Authorization", tenantAndKey[0])
+		if answer(server, r); handler.effects != i+1 {
+			t.Errorf("%d effects after %d tenants", handler.effects, i+1)
+		}
+	}
+}
+
+// Config.Key decides which requests need a key.
+func TestKeyRules(t *testing.T) {
+	t.Parallel()
+	handler := &counter{}
+	server := newOnce(t, pgtest.NewDB(t).Pool(t), lease.Config{}, idemhttp.Config{Key: func(r *http.Request) idemhttp.KeyRule {
+		switch r.URL.Path {
+		case "/optional":
+			return idemhttp.KeyOptional
+		case "/ignored":
+			return idemhttp.KeyIgnored
+		default:
+			return idemhttp.KeyRequired
+		}
+	}})(handler)
+	for _, c := range []struct {
+		method, path string
+		keys         []string
+		effects      int // of two requests
+	}{
+		{http.MethodPost, "/", nil, 0},
+		{http.MethodDelete, "/", nil, 0},
+		{http.MethodDelete, "/", []string{"k-1"}, 1},
+		{http.MethodPost, "/optional", nil, 2},
+		{http.MethodPost, "/optional", []string{"k-2"}, 1},
+		{http.MethodPost, "/optional", []string{""}, 0},
+		{http.MethodPost, "/ignored", []string{"k-3"}, 2},
+		{http.MethodGet, "/", []string{"k-4"}, 2},
+		{http.MethodHead, "/", nil, 2},
+	} {
+		handler.effects = 0
+		for range 2 {
+			r := request("", "")
+			r.Method, r.URL.Path, r.Header["Idempotency-Key"] = c.method, c.path, c.keys
+			answer(server, r)
+		}
+		if handler.effects != c.effects {
+			t.Errorf("%s %s with the keys %q: %d effects, want %d", c.method, c.path, c.keys, handler.effects, c.effects)
+		}
+	}
+}
+
+// The handler gets the body of the request, and other bodies are told apart by it.
+func TestBody(t *testing.T) {
+	t.Parallel()
+	handler := &counter{}
+	server := newOnce(t, pgtest.NewDB(t).Pool(t), lease.Config{}, idemhttp.Config{MaxRequestBytes: 10, FingerprintHeaders: []string{"content-type", "X-Account"}})(handler)
+	wants(t, "first", answer(server, request("k", "0123456789")), http.StatusCreated, "effect 1 of 0123456789, <nil>")
+	wants(t, "other body", answer(server, request("k", "012345678")), http.StatusUnprocessableEntity, idemhttp.ProblemKeyReused)
+	for _, name := range []string{"Content-Type", "X-Account"} {
+		r := request("k", "0123456789")
+		r.Header.Set(name, "other")
+		wants(t, "other "+name, answer(server, r), http.StatusUnprocessableEntity, idemhttp.ProblemKeyReused)
+	}
+	r := request("k", "0123456789")
+	r.Header.Set("User-Agent", "other")
+	wants(t, "other header", answer(server, r), http.StatusCreated, "effect 1 of 0123456789")
+	wants(t, "too large", answer(server, request("l", "0123456789a")), http.StatusRequestEntityTooLarge, idemhttp.ProblemTooLarge)
+	r = request("m", "")
+	r.Body = io.NopCloser(iotest.ErrReader(errBoom))
+	wants(t, "cut", answer(server, r), http.StatusBadRequest, idemhttp.ProblemUnreadable)
+	if handler.effects != 1 {
+		t.Errorf("%d effects", handler.effects)
+	}
+}
+
+// What a router has stripped of a path still tells requests apart.
+func TestStrippedPath(t *testing.T) {
+	t.Parallel()
+	handler := &counter{}
+	once := newOnce(t, pgtest.NewDB(t).Pool(t), lease.Config{}, idemhttp.Config{})
+	mux := http.NewServeMux()
+	for _, version := range []string{"/v1", "/v2"} {
+		mux.Handle(version+"/", http.StripPrefix(version, once(handler)))
+	}
+	for path, want := range map[string]int{"/v1/pay": http.StatusCreated} {
+		r := request("k", "")
+		r.URL.Path, r.RequestURI = path, path
+		wants(t, path, answer(mux, r), want, "effect 1")
+	}
+	r := request("k", "")
+	r.URL.Path, r.RequestURI = "/v2/pay", "/v2/pay"
+	wants(t, "the other version", answer(mux, r), http.StatusUnprocessableEntity, idemhttp.ProblemKeyReused)
+}
+
+// A request can wait for the one that is in progress.
+func TestWait(t *testing.T) {
+	t.Parallel()
+	handler := &counter{}
+	begun, end := make(chan struct{}), make(chan struct{})
+	server := newOnce(t, pgtest.NewDB(t).Pool(t), lease.Config{}, idemhttp.Config{Wait: time.Minute})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		close(begun)
+		<-end
+		handler.ServeHTTP(w, r)
+	}))
+	first := make(chan string)
+	go func() { first <- answer(server, request("k", "a")).Body.String() }()
+	<-begun
+	second := make(chan string)
+	go func() { second <- answer(server, request("k", "a")).Body.String() }()
+	time.AfterFunc(50*time.Millisecond, func() { close(end) })
+	if a, b := <-first, <-second; a != b || !strings.HasPrefix(a, "effect 1") {
+		t.Errorf("got %q and %q", a, b)
+	}
+}
