@@ -128,6 +128,11 @@ func TestCrash(t *testing.T) {
 		if after := a.Header().Get("Retry-After"); after != "5" {
 			t.Errorf("Retry-After %q", after)
 		}
+		var held bool
+		const sql = `SELECT until > clock_timestamp() + interval '31 s' FROM idem.leases WHERE key = idem.event_key($1)`
+		if err := pool.QueryRow(t.Context(), sql, idemhttp.EventID("ada", name)).Scan(&held); err != nil || held {
+			t.Errorf("%s: the key is held up for longer than the lease: %v, %v", name, held, err)
+		}
 		expire(t, pool, name)
 		a = answer(server, request(name, ""))
 		wants(t, name, a, c.status, c.text)

@@ -171,6 +171,10 @@ func (m *middleware) problem(log *slog.Logger, done lease.Done, ran bool, err er
 	case errors.As(err, new(*lease.LostError)):
 		found = inProgress(0)
 	case errors.As(err, new(*statusError)):
+		if lease.IsUnknown(err) {
+			log.Warn("idemhttp: nobody knows whether a request took effect", "error", err)
+		}
+
 		return problem{}, false
 	case errors.As(err, new(*lease.UndecidedError)):
 		found = undecided()

@@ -113,6 +113,7 @@ func TestTransport(t *testing.T) {
 			}
 			base := &http.Transport{DisableKeepAlives: true} // It sends requests with a key again by itself, on connections that it has kept.
 			status, err := p.send(ctx, t, &idemhttp.Transport{Base: base}, method, change)
+			p.Close() // It has noted all.
 			if status != c.status || (err != nil) != (c.status == 0) || len(p.keys) != c.sent {
 				t.Errorf("got %d, %v after %d requests", status, err, len(p.keys))
 			}
