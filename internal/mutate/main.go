@@ -29,7 +29,6 @@ type group struct {
 
 var groups = []group{
 	{"The guard", guard},
-	{"HTTP requests with an Idempotency-Key", requests},
 	{"Owners and checkpoints", owners},
 	{"Transactions of database/sql", databaseSQL},
 	{"Migrations and operations", operations},
@@ -39,6 +38,7 @@ var groups = []group{
 	{"Dead letters of the consumer", letters},
 	{"Control by operators", controls},
 	{"Effects outside the transaction", leases},
+	{"HTTP requests with an Idempotency-Key", requests},
 	{"Hooks of the consumer", hooks},
 	{"Members of a group", membership},
 	{"Fetching and memory", fetching},
