@@ -31,7 +31,12 @@ func (g *Guard) claimOwned(ctx context.Context, b *beginner, c call) (claimed, e
 	case rows[0].Advanced:
 		return claimed{place: true, count: int(rows[0].Claimed), part: rows[0].Part}, nil
 	}
-	next, err := g.readCheckpoint(ctx, g.names.on(b.tx), o)
+	conn = g.names.on(b.tx)
+	// First without a lock: the present owner's transaction holds it.
+	if err := o.verify(ctx, conn); err != nil {
+		return claimed{}, err
+	}
+	next, err := g.readCheckpoint(ctx, conn, o)
 	if err != nil {
 		return claimed{}, err
 	}

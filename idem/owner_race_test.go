@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -71,6 +72,25 @@ func TestLanesOfAFormerOwnerAreFenced(t *testing.T) {
 	if !errors.Is(err, idem.ErrFenced) {
 		t.Errorf("a lane of the former owner: %v, want ErrFenced", err)
 	}
+}
+
+// A former owner hears that it is one while the present owner's handler runs, however long that takes. It may be the
+// rightful one: a member that was frozen between its joining the group and Acquire takes the partition from it.
+func TestFormerOwnerDoesNotWaitForThePresentOne(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	former := acquire(t, b.guard)
+	present := acquire(t, b.guard)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	outcome, err := present.Process(t.Context(), idem.Event{ID: "e", Offset: 0}, func(context.Context, pgx.Tx) error {
+		if _, err := former.Process(ctx, idem.Event{ID: "e", Offset: 0}, effect("e")); !errors.Is(err, idem.ErrFenced) {
+			t.Errorf("the former owner: %v, want ErrFenced", err)
+		}
+
+		return nil
+	})
+	want(t, "the present owner", outcome, err, idem.Processed)
 }
 
 // A former owner's replay waits for the partition while it is acquired, with a snapshot from before.

@@ -271,6 +271,11 @@ var owners = []mutant{
 		checker: in("idem", "TestFormerOwnerIsFenced"), says: "want ErrFenced",
 	},
 	{
+		id: "token-read-at-once", mechanism: "a former owner does not wait for the present one's transaction to learn that it is one",
+		file: "idem/checkpoint.go", find: "if err := o.verify(ctx, conn); err != nil {", put: "if err := o.verify(ctx, conn); err != nil && false {",
+		checker: in("idem", "TestFormerOwnerDoesNotWaitForThePresentOne"), says: "want ErrFenced",
+	},
+	{
 		id: "token-asked", mechanism: "the owner's token is asked where the checkpoint stays",
 		file: "db/processed_events.sql.go", find: "AND owner_token OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid FOR SHARE", put: "AND $4::pg_catalog.text IS NOT NULL FOR SHARE",
 		checker: in("idem", "TestReplayHoldsThePartition"), says: "the former owner: processed, <nil>",
