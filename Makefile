@@ -74,6 +74,10 @@ api: ## Write what the public packages export into api/
 mutate: ## Switch mechanisms off, one by one, and see that a test notices (half an hour; ARGS=--help for more)
 	@$(WITHPG) go run ./internal/mutate $(ARGS)
 
+.PHONY: model
+model: ## Check the TLA+ model, and that each of its mechanisms is needed (a few minutes; ARGS=--help for more)
+	@go run ./internal/model $(ARGS)
+
 .PHONY: lint
 lint: ## Run golangci-lint
 	@failed=0; for module in $(MODULES); do echo "golangci-lint: $$module"; (cd $$module && $(LINT) run) || failed=1; done; exit $$failed

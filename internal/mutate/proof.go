@@ -13,6 +13,7 @@ Made by ` + "`make mutate`" + ` (` + "`ARGS=-write`" + `), which switches one me
 notice. Each mechanism is a change of the source in ` + "`internal/mutate`" + `, which is built with ` + "`go test -overlay`" + `: no file is
 touched, and nothing of it is in a normal build. The run fails if a change no longer fits the source, does not compile, or is
 not noticed in the words that are expected, and if a test fails without it.
+[model.md](model.md) does the same with a model of the protocol.
 
 The time is that of the tests with their set-up, without the build, on a busy machine with two cores.
 `
