@@ -10,19 +10,20 @@ import (
 	"github.com/nova-events/idempotent-consumer/lease"
 )
 
-// short is a lease that lasts as little as it can, with a function that may run again.
-var short = lease.Config{Duration: 150 * time.Millisecond, Backoff: lease.NoBackoff, Unknown: lease.Rerun(), Logger: quiet}
+// short is a lease that ends soon, with a function that may run again.
+var short = lease.Config{Duration: 500 * time.Millisecond, Backoff: lease.NoBackoff, Unknown: lease.Rerun(), Logger: quiet}
 
 // A lease is extended as long as the function runs, whether its caller still waits or not.
 func TestHeartbeat(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	leases := newLeases(t, b.guard, short)
+	long := lease.Config{Duration: 2 * time.Second, Unknown: lease.Rerun()} // Long enough for a busy machine.
+	leases := newLeases(t, b.guard, long)
 	ctx, cancel := context.WithCancel(t.Context())
 	done, err := leases.Do(ctx, "e", func(context.Context, *lease.Attempt) (lease.Result, error) {
 		cancel()
-		for range 3 {
-			time.Sleep(short.Duration)
+		for range 2 {
+			time.Sleep(long.Duration)
 			done, err := leases.Do(t.Context(), "e", mustNotRun(t))
 			wants(t, "meanwhile", done, err, lease.InProgress, "")
 		}
