@@ -3,6 +3,7 @@ module github.com/nova-events/idempotent-consumer/e2e
 go 1.26.0
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/nova-events/idempotent-consumer v0.0.0
 	github.com/nova-events/idempotent-consumer/franzadapter v0.0.0

@@ -1,0 +1,270 @@
+package history_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nova-events/idempotent-consumer/e2e/history"
+)
+
+var (
+	start = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	first = history.Partition{Topic: "orders", Partition: 0}
+)
+
+// at is so many seconds after the start.
+func at(seconds float64) time.Time { return start.Add(time.Duration(seconds * float64(time.Second))) }
+
+// record is one of the first partition.
+func record(offset int64, event, key string) history.Record {
+	return history.Record{Place: history.Place{Partition: first, Offset: offset}, Event: event, Key: key}
+}
+
+func effect(r history.Record, reign string) history.Effect {
+	return history.Effect{Record: r, Reign: reign}
+}
+
+// by makes an entry of a worker, whose name the reign begins with.
+func by(seconds float64, kind history.Kind, reign string, try int64, offsets ...int64) history.Entry {
+	return history.Entry{Partition: first, At: at(seconds), Worker: reign[:1], Kind: kind, Reign: reign, Try: try, Offsets: offsets}
+}
+
+// good is a run in which a processes two records, is frozen in the middle of the third, and b goes on: with the third,
+// with a duplicate of the first, and after the loss of that all with the third again.
+func good() history.Run {
+	r := history.Run{
+		Log: []history.Record{record(0, "e0", "k"), record(1, "e1", "l"), record(2, "e2", "k"), record(4, "e0", "k"), record(5, "e5", "k")},
+		Entries: []history.Entry{
+			by(0, history.Started, "a", 0),
+			by(1, history.Acquired, "a1", 0, 0),
+			by(2, history.Began, "a1", 1, 0, 1),
+			by(2.1, history.Handled, "a1", 1, 0),
+			by(2.5, history.Committed, "a1", 1, 0, 1),
+			by(2.6, history.OffsetTold, "a1", 0, 2),
+			by(3, history.Began, "a1", 2, 2),
+			by(4, history.Started, "b", 0),
+			by(5, history.Acquired, "b1", 0, 2),
+			by(6, history.Began, "b1", 1, 2, 4),
+			by(6.5, history.Committed, "b1", 1, 2, 4),
+			by(6.6, history.OffsetTold, "b1", 0, 5),
+			by(7, history.RolledBack, "a1", 2, 2),
+			by(7.1, history.GaveUp, "a1", 0),
+			by(9, history.Rewound, "b1", 0, 2),
+			by(9.1, history.GaveUp, "b1", 0),
+			by(9.2, history.Acquired, "b2", 0, 2),
+			by(9.5, history.Began, "b2", 2, 2, 4, 5),
+			by(9.9, history.Committed, "b2", 2, 2, 4, 5),
+			by(10, history.OffsetTold, "b2", 0, 6),
+		},
+		Seen: []history.Seen{
+			{Partition: first, At: at(3), Checkpoint: 2, Committed: 2},
+			{Partition: first, At: at(7), Checkpoint: 5, Committed: 5},
+			{Partition: first, At: at(8.7), Checkpoint: 2, Committed: 5},
+			{Partition: first, At: at(11), Checkpoint: 6, Committed: 6},
+		},
+		Losses: []history.Loss{{From: at(5.5), To: at(8.5), How: "failover"}},
+	}
+	r.Tables = history.Tables{
+		Effects: []history.Effect{effect(r.Log[0], "a1"), effect(r.Log[1], "a1"), effect(r.Log[2], "b2"), effect(r.Log[4], "b2")},
+		Counted: 4,
+	}
+	r.Sent = []history.Sent{
+		{Record: r.Log[0], At: at(0.5), Producer: "p", Fate: history.Acknowledged},
+		{Record: record(-1, "e3", "k"), At: at(0.6), Producer: "p", Fate: history.Aborted},
+	}
+
+	return r
+}
+
+func TestGoodRuns(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(r *history.Run){
+		"as it is": func(*history.Run) {},
+		"empty":    func(r *history.Run) { *r = history.Run{} },
+		"a dead letter that waits": func(r *history.Run) {
+			r.Tables.Effects, r.Tables.Counted = r.Tables.Effects[:3], 3
+			r.Tables.Letters = []history.Letter{{Place: r.Log[4].Place, Event: "e5", State: "open"}}
+		},
+		"a replay out of order": func(r *history.Run) {
+			replayed := effect(r.Log[0], "b2")
+			replayed.Letter = "a letter"
+			r.Tables.Effects = append(r.Tables.Effects[1:], replayed)
+			r.Tables.Letters = []history.Letter{{Place: r.Log[0].Place, Event: "e0", State: "replayed"}}
+		},
+		"an operator's reset": func(r *history.Run) {
+			r.Losses = nil
+			r.Resets = []history.Reset{{Partition: first, From: at(8), To: at(8.6)}}
+		},
+		"a second loss while nobody sees the group's offset": func(r *history.Run) {
+			r.Losses = append(r.Losses, history.Loss{From: at(9.15), To: at(9.18), How: "failover"})
+			r.Seen = append(r.Seen, history.Seen{Partition: first, At: at(9.19), Checkpoint: 2, Committed: -1})
+		},
+		"killed behind its COMMIT": func(r *history.Run) {
+			r.Entries = r.Entries[:len(r.Entries)-2]
+		},
+		"an unsure record that is not there": func(r *history.Run) { r.Sent[0].Fate, r.Sent[0].Event = history.Unsure, "e9" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := good()
+			change(&r)
+			for _, v := range history.Check(r) {
+				t.Errorf("%s: %s\n%s", v.Rule, v.Says, strings.Join(v.Story, "\n"))
+			}
+		})
+	}
+}
+
+// bad runs break one rule each, and say so with the story.
+func TestBadRuns(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		rule  history.Rule
+		spoil func(r *history.Run)
+		says  string
+		story string
+	}{
+		"not done in time": {
+			history.Stalled, func(r *history.Run) { r.Stalled = "3 records are to be done" }, "3 records are to be done", "",
+		},
+		"no effect": {
+			history.Lost, func(r *history.Run) { r.Tables.Effects, r.Tables.Counted = r.Tables.Effects[:3], 3 },
+			"event e5 is in the log, and has neither an effect nor a dead letter that waits",
+			"12:00:09.900 b committed orders/0 at 2, 4-5 (b2)",
+		},
+		"a dead letter was replayed without effect": {
+			history.Lost, func(r *history.Run) {
+				r.Tables.Effects, r.Tables.Counted = r.Tables.Effects[:3], 3
+				r.Tables.Letters = []history.Letter{{Place: r.Log[4].Place, Event: "e5", State: "replayed"}}
+			}, "event e5 is in the log", "at the end: a dead letter of the record at orders/0@5, which is replayed",
+		},
+		"acknowledged and not there": {
+			history.Lost, func(r *history.Run) {
+				r.Sent = append(r.Sent, history.Sent{Record: record(3, "e3", "k"), At: at(0.7), Producer: "p", Fate: history.Acknowledged})
+			}, "event e3 was acknowledged at orders/0@3, where the log does not have it", "p sent event e3 with key k, acknowledged at orders/0@3",
+		},
+		"the duplicate took effect": {
+			history.Doubled, func(r *history.Run) {
+				r.Tables.Effects, r.Tables.Counted = append(r.Tables.Effects, effect(r.Log[3], "b2")), 5
+				r.Tables.Effects[3], r.Tables.Effects[4] = r.Tables.Effects[4], r.Tables.Effects[3]
+			}, "event e0 took effect 2 times", "at the end: an effect of the record at orders/0@4, written in reign b2",
+		},
+		"an aborted record took effect": {
+			history.Phantom, func(r *history.Run) {
+				r.Tables.Effects, r.Tables.Counted = append(r.Tables.Effects, effect(record(3, "e3", "m"), "b2")), 5
+			}, "event e3 took effect as the record at orders/0@3, which no reader of committed records finds",
+			"p sent event e3 with key k to orders/0: aborted",
+		},
+		"another event at that place": {
+			history.Phantom, func(r *history.Run) { r.Tables.Effects[3].Key = "x" },
+			"event e5 with key x took effect as the record at orders/0@5, which is event e5 with key k", "b2",
+		},
+		"half a transaction": {
+			history.Torn, func(r *history.Run) { r.Tables.Counted = 3 },
+			"there are 4 effects, and their transactions have counted to 3", "",
+		},
+		"order of a key": {
+			history.Reordered, func(r *history.Run) {
+				e := r.Tables.Effects
+				e[2], e[3] = e[3], e[2]
+			}, "key k: event e2 at orders/0@2 took effect after event e5 at orders/0@5", "b2",
+		},
+		"stored and applied": {
+			history.Both, func(r *history.Run) {
+				r.Tables.Letters = []history.Letter{{Place: r.Log[0].Place, Event: "e0", State: "open"}}
+			}, "event e0 has an effect and a dead letter", "which is open",
+		},
+		"a checkpoint without a loss": {
+			history.Back, func(r *history.Run) { r.Losses, r.Entries[14].Kind = nil, history.GaveUp },
+			"the checkpoint of orders/0 went back from 5 to 2, and nobody lost or reset it", "12:00:08.700 the checkpoint is 2, the group's offset 5",
+		},
+		"a reset of another partition": {
+			history.Back, func(r *history.Run) {
+				r.Losses, r.Entries[14].Kind = nil, history.GaveUp
+				r.Resets = []history.Reset{{Partition: history.Partition{Topic: "orders", Partition: 1}, From: at(8), To: at(8.6)}}
+			}, "the checkpoint of orders/0 went back from 5 to 2", "",
+		},
+		"a silent rewind": {
+			history.Untold, func(r *history.Run) { r.Entries[14].Kind = history.GaveUp },
+			"failover: the checkpoint of orders/0 then stood at 2, where the group had committed 5, and nobody said so",
+			"failover: the database has lost what it committed since 12:00:05.500",
+		},
+		"a false alarm": {
+			history.Alarmed, func(r *history.Run) {
+				r.Losses, r.Seen = nil, nil
+			}, "b said that the database had lost commits of orders/0, which it had not", "b rewound orders/0 at 2 (b1)",
+		},
+		"before the transaction": {
+			history.Early, func(r *history.Run) { r.Entries[5].At = at(2.4) },
+			"a committed offset 2 of orders/0, and event e0 at 0 before it was not done with", "12:00:02.400 a offset told orders/0 at 2 (a1)",
+		},
+		"beyond what is done": {
+			history.Early, func(r *history.Run) { r.Entries[5].Offsets = []int64{3} },
+			"a committed offset 3 of orders/0, and event e2 at 2 before it was not done with", "",
+		},
+		"an old offset after a rewind": {
+			history.Early, func(r *history.Run) { r.Entries[11].At = at(9.3) },
+			"b committed offset 5 of orders/0, and event e2 at 2 before it was not done with", "",
+		},
+		"a former owner": {
+			history.Usurped, func(r *history.Run) {
+				r.Entries[6].At = at(10.2) // It thaws when b has processed all of the second reign.
+				r.Entries[12].Kind, r.Entries[12].At = history.Committed, at(10.3)
+				r.Tables.Effects[2].Reign = "b2"
+				r.Log = append(r.Log, record(7, "e7", "m"))
+				r.Entries[6].Offsets, r.Entries[12].Offsets = []int64{7}, []int64{7}
+				r.Tables.Effects, r.Tables.Counted = append(r.Tables.Effects, effect(r.Log[5], "a1")), 5
+			}, "orders/0: there is no order of its owners and their transactions", "b acquired orders/0 at 2 (b2)",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := good()
+			test.spoil(&r)
+			verdict := history.Check(r)
+			if len(verdict) != 1 || verdict.Count(test.rule) != 1 {
+				t.Fatalf("%d violations: %+v; want one of %q", len(verdict), verdict, test.rule)
+			}
+			if v := verdict[0]; !strings.Contains(v.Says, test.says) || !strings.Contains(strings.Join(v.Story, "\n"), test.story) {
+				t.Errorf("%s\n%s", v.Says, strings.Join(v.Story, "\n"))
+			}
+		})
+	}
+}
+
+func TestHistoriesOutliveAKill(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	w, err := history.NewWriter(folder, "w1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrote := by(1, history.Acquired, "w", 0, 7)
+	if err := w.Write(wrote); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	appendTo(t, folder+"/w1.history", `{"kind":"beg`) // It was killed while it wrote.
+	got, err := history.Read(folder)
+	if err != nil || len(got) != 2 || got[0].Kind != history.Started || !got[1].At.Equal(wrote.At) || got[1].Worker != "w1" || got[1].Offsets[0] != 7 {
+		t.Errorf("read %+v, %v", got, err)
+	}
+}
+
+func appendTo(t *testing.T, name, text string) {
+	t.Helper()
+	file, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,38 @@
+// Package history decides from what everybody wrote down whether the promises were kept. It knows neither Kafka nor
+// the consumer: producers write down what they sent, workers what they did, observers what they saw, and at the end
+// somebody reads the logs and the tables. [Check] is a pure function of that.
+//
+// # The promises
+//
+// An event is an event id. Its effect is a row that the handler wrote in the transaction that claims it. The logs are
+// what readers of committed records find in them.
+//
+//   - [Stalled]: once all faults are mended, all records are processed soon.
+//   - [Lost]: every event of the logs has an effect, or a dead letter that waits or was discarded. A record that was
+//     acknowledged, in a transaction that was not aborted, is in its log.
+//   - [Doubled]: no event has two effects.
+//   - [Phantom]: an effect is of a record of the logs, at the place of that record. So no record of an aborted
+//     transaction has one.
+//   - [Torn]: what a transaction writes besides the effect stands in the tables exactly as often.
+//   - [Reordered]: the effects of a key have the order of their offsets. Replays of dead letters are excepted.
+//   - [Both]: no event has an effect and a dead letter that waits or was discarded.
+//   - [Back]: a checkpoint goes back only where the database lost commits or an operator reset it.
+//   - [Untold]: where the database lost commits and a checkpoint came to stand before an offset that the group had
+//     committed, a worker said so.
+//   - [Alarmed]: a worker says so only if the database lost commits. (Or if an operator reset the checkpoint before: if the
+//     owner that finds that is killed before it has told Kafka, the next one takes it for a loss.)
+//   - [Early]: an offset is committed to Kafka only when each record before it is done with: its transaction has ended
+//     well, or the checkpoint was found behind it. What a new owner finds lost is not done with any more.
+//   - [Usurped]: once somebody has acquired a partition, nothing of its former owners takes effect. The history of each
+//     partition is that of a register: acquiring writes it, each transaction reads its own name in it. Porcupine looks
+//     for an order in which that is so.
+//
+// Events that are lost in a failover are no exception: Kafka has the records, so they must take effect again. Therefore
+// the tables are those at the end, after all faults have been mended and all records been processed.
+//
+// # What it cannot see
+//
+// Workers write down what they know. One that is killed between its COMMIT and its line has written nothing: its
+// transaction counts as one that may have ended at any time since, so Usurped and Early say less about it than about
+// others. All times must come from one clock. No record may have expired from the logs.
+package history

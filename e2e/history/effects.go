@@ -1,0 +1,81 @@
+package history
+
+// The rules about effects: what is in the tables at the end, against what is in the logs.
+
+func (c *checker) lost() {
+	for _, event := range c.events {
+		if len(c.effects[event]) == 0 && !c.waits(event) {
+			c.breakf(Lost, c.storyOf(event), "event %s is in the log, and has neither an effect nor a dead letter that waits", event)
+		}
+	}
+	for _, s := range c.run.Sent {
+		if s.Fate == Acknowledged && c.records[s.Place].Event != s.Event {
+			c.breakf(Lost, c.storyOf(s.Event), "event %s was acknowledged at %v, where the log does not have it", s.Event, s.Place)
+		}
+	}
+}
+
+// waits tells whether an event has a dead letter with which its way ends: one that waits for somebody, or was given up.
+func (c *checker) waits(event string) bool {
+	for _, l := range c.letters[event] {
+		switch l.State {
+		case "open", "parked", "replay", "discarded", "expired":
+			return true
+		}
+	}
+
+	return false
+}
+
+func (c *checker) doubled() {
+	for event, effects := range c.effects {
+		if len(effects) > 1 {
+			c.breakf(Doubled, c.storyOf(event), "event %s took effect %d times", event, len(effects))
+		}
+	}
+}
+
+func (c *checker) phantom() {
+	for _, e := range c.run.Tables.Effects {
+		switch r, there := c.records[e.Place]; {
+		case !there:
+			c.breakf(Phantom, c.storyOf(e.Event), "event %s took effect as the record at %v, which no reader of committed records finds", e.Event, e.Place)
+		case r.Event != e.Event || r.Key != e.Key:
+			c.breakf(Phantom, c.storyOf(e.Event), "event %s with key %s took effect as the record at %v, which is event %s with key %s", e.Event, e.Key, e.Place, r.Event, r.Key)
+		}
+	}
+}
+
+func (c *checker) torn() {
+	if effects := int64(len(c.run.Tables.Effects)); c.run.Tables.Counted != effects {
+		c.breakf(Torn, nil, "there are %d effects, and their transactions have counted to %d", effects, c.run.Tables.Counted)
+	}
+}
+
+func (c *checker) reordered() {
+	type keyOf struct {
+		Partition
+
+		key string
+	}
+	last := map[keyOf]Effect{}
+	for _, e := range c.run.Tables.Effects {
+		if e.Letter != "" {
+			continue
+		}
+		key := keyOf{e.Partition, e.Key}
+		if before, there := last[key]; there && before.Offset > e.Offset {
+			c.breakf(Reordered, append(c.storyOf(before.Event), c.storyOf(e.Event)...),
+				"key %s: event %s at %v took effect after event %s at %v", e.Key, e.Event, e.Place, before.Event, before.Place)
+		}
+		last[key] = e
+	}
+}
+
+func (c *checker) both() {
+	for event := range c.effects {
+		if c.waits(event) {
+			c.breakf(Both, c.storyOf(event), "event %s has an effect and a dead letter", event)
+		}
+	}
+}

@@ -1,0 +1,119 @@
+package history
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// The rules about where partitions stand.
+
+func (c *checker) back() {
+	last := map[Partition]Seen{}
+	for _, s := range c.run.Seen {
+		if s.Checkpoint < 0 {
+			continue
+		}
+		before, there := last[s.Partition]
+		if there && s.Checkpoint < before.Checkpoint && !c.mayGoBack(s.Partition, before.At, s.At) {
+			c.breakf(Back, c.storyOfPartition(s.Partition, before.At, s.At),
+				"the checkpoint of %v went back from %d to %d, and nobody lost or reset it", s.Partition, before.Checkpoint, s.Checkpoint)
+		}
+		last[s.Partition] = s
+	}
+}
+
+func (c *checker) mayGoBack(p Partition, from, to time.Time) bool {
+	return slices.ContainsFunc(c.run.Losses, func(l Loss) bool { return !l.From.After(to) && !l.To.Before(from) }) ||
+		slices.ContainsFunc(c.run.Resets, func(r Reset) bool { return r.Partition == p && !r.From.After(to) && !r.To.Before(from) })
+}
+
+// untold leaves partitions alone that an operator has reset: their offsets stay ahead for a while.
+func (c *checker) untold() {
+	for _, loss := range c.run.Losses {
+		before, after := map[Partition]Seen{}, map[Partition]Seen{} // the latest offset of the group, the first checkpoint
+		for _, s := range c.run.Seen {
+			if _, later := after[s.Partition]; s.At.After(loss.To) && !later && s.Checkpoint >= 0 {
+				after[s.Partition] = s
+			} else if !s.At.After(loss.To) && s.Committed >= 0 {
+				before[s.Partition] = s
+			}
+		}
+		for p, now := range after {
+			group, known := before[p]
+			reset := slices.ContainsFunc(c.run.Resets, func(r Reset) bool { return r.Partition == p })
+			told := slices.ContainsFunc(c.run.Entries, func(e Entry) bool { // Else for an earlier loss: the group's offset is another since.
+				return e.Kind == Rewound && e.Partition == p && !e.At.Before(group.At)
+			})
+			if known && group.Committed > now.Checkpoint && !reset && !told {
+				c.breakf(Untold, c.storyOfPartition(p, loss.From, loss.To.Add(time.Minute)),
+					"%s: the checkpoint of %v then stood at %d, where the group had committed %d, and nobody said so", loss.How, p, now.Checkpoint, group.Committed)
+			}
+		}
+	}
+}
+
+func (c *checker) alarmed() {
+	for _, e := range c.run.Entries {
+		lost := slices.ContainsFunc(c.run.Losses, func(l Loss) bool { return !l.From.After(e.At) })
+		reset := slices.ContainsFunc(c.run.Resets, func(r Reset) bool { return r.Partition == e.Partition && !r.From.After(e.At) })
+		if e.Kind == Rewound && !lost && !reset {
+			c.breakf(Alarmed, c.storyOfPartition(e.Partition, e.At.Add(-time.Minute), e.At),
+				"%s said that the database had lost commits of %v, which it had not: %s", e.Worker, e.Partition, e.Note)
+		}
+	}
+}
+
+// early follows each partition through the entries: which of its records are done with.
+func (c *checker) early() {
+	logs := map[Partition][]Record{}
+	for _, r := range c.run.Log {
+		logs[r.Partition] = append(logs[r.Partition], r)
+	}
+	partitions := map[Partition]*progress{}
+	for _, e := range c.run.Entries {
+		p := partitions[e.Partition]
+		if p == nil {
+			p = &progress{log: logs[e.Partition], done: map[int64]bool{}}
+			partitions[e.Partition] = p
+		}
+		switch e.Kind {
+		case Acquired, Skipped:
+			p.begin(e.Offsets[0])
+		case Committed:
+			for _, offset := range e.Offsets {
+				p.done[offset] = true
+			}
+		case OffsetTold:
+			if r := p.firstUndone(); r != nil && r.Offset < e.Offsets[0] {
+				c.breakf(Early, append(c.storyOf(r.Event), c.storyOfPartition(e.Partition, e.At.Add(-time.Second), e.At)...),
+					"%s committed offset %d of %v, and event %s at %d before it was not done with", e.Worker, e.Offsets[0], e.Partition, r.Event, r.Offset)
+			}
+		default:
+		}
+	}
+}
+
+// progress is how far the records of a partition are done with.
+type progress struct {
+	log  []Record
+	next int            // of log: those before are done with
+	done map[int64]bool // offsets
+}
+
+// begin notes that an owner goes on from an offset: all before it is done with, and no more than that.
+func (p *progress) begin(offset int64) {
+	p.next, _ = slices.BinarySearchFunc(p.log, offset, func(r Record, at int64) int { return int(r.Offset - at) })
+	maps.DeleteFunc(p.done, func(done int64, _ bool) bool { return done >= offset })
+}
+
+func (p *progress) firstUndone() *Record {
+	for p.next < len(p.log) && p.done[p.log[p.next].Offset] {
+		p.next++
+	}
+	if p.next == len(p.log) {
+		return nil
+	}
+
+	return &p.log[p.next]
+}

@@ -1,0 +1,106 @@
+package history
+
+import (
+	"time"
+)
+
+// Partition is one of a topic.
+type Partition struct {
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+}
+
+// Place is where a record stands.
+type Place struct {
+	Partition
+
+	Offset int64 `json:"offset"`
+}
+
+// Run is all that is known of a run.
+type Run struct {
+	Sent    []Sent   `json:"sent"`
+	Entries []Entry  `json:"entries"` // of all workers, in any order
+	Seen    []Seen   `json:"seen"`
+	Losses  []Loss   `json:"losses"`
+	Resets  []Reset  `json:"resets"`
+	Log     []Record `json:"log"`
+	Tables  Tables   `json:"tables"`
+	Stalled string   `json:"stalled"` // what was still to be done when time was up; empty: nothing
+}
+
+// Record is one that readers of committed records find.
+type Record struct {
+	Place
+
+	Event string `json:"event"`
+	Key   string `json:"key"`
+}
+
+// Fate is what a producer knows of a record that it sent.
+type Fate string
+
+// The fates.
+const (
+	Acknowledged Fate = "acknowledged" // at its place; if in a transaction, that is committed
+	Unsure       Fate = "unsure"       // no answer: the record is there or not
+	Aborted      Fate = "aborted"      // its transaction was
+)
+
+// Sent is a record that was sent. Its place is known only if it was acknowledged.
+type Sent struct {
+	Record
+
+	At       time.Time `json:"at"`
+	Producer string    `json:"producer"`
+	Fate     Fate      `json:"fate"`
+}
+
+// Tables are what the database holds at the end.
+type Tables struct {
+	Effects []Effect `json:"effects"` // in the order in which they were written
+	Letters []Letter `json:"letters"`
+
+	// Counted is how often transactions have counted, which they do once for each effect.
+	Counted int64 `json:"counted"`
+}
+
+// Effect is what a handler wrote for an event.
+type Effect struct {
+	Record
+
+	Reign  string `json:"reign"`            // of the worker that wrote it
+	Letter string `json:"letter,omitempty"` // the dead letter that was replayed
+}
+
+// Letter is a dead letter.
+type Letter struct {
+	Place
+
+	Event string `json:"event"`
+	State string `json:"state"`
+}
+
+// Seen is where a partition stood when an observer looked; -1 where it saw nothing.
+type Seen struct {
+	Partition
+
+	At         time.Time `json:"at"` // a checkpoint stood there no later, the group's offset no earlier
+	Checkpoint int64     `json:"checkpoint"`
+	Committed  int64     `json:"committed"` // to Kafka
+}
+
+// Loss is a time in which the database may have lost commits: from when they could be lost to when it had lost them.
+type Loss struct {
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
+	How  string    `json:"how"`
+}
+
+// Reset is a checkpoint that an operator set, some time in that span.
+type Reset struct {
+	Partition
+
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
+}
