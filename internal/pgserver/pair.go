@@ -19,6 +19,8 @@ type Pair struct {
 
 	clients *relay // leads to the primary
 	stream  *relay // leads the standby to the primary
+
+	promoted bool // the standby is the primary now
 }
 
 // StartPair creates and starts a primary and its standby. See Start.
@@ -83,8 +85,44 @@ func (p *Pair) Failover(ctx context.Context) error {
 		return fmt.Errorf("pgserver: promote the standby: %w", err)
 	}
 	p.clients.aim(p.Standby.address())
+	p.promoted = true
 
 	return nil
+}
+
+// Renew makes a copy of the primary its new standby, in place of the former one, which may have been promoted. The
+// primary crashes for the time of the copy and recovers from that.
+func (p *Pair) Renew(ctx context.Context, cfg Config) error {
+	if err := p.renew(ctx, cfg); err != nil {
+		return fmt.Errorf("pgserver: give the primary a new standby: %w", err)
+	}
+
+	return nil
+}
+
+func (p *Pair) renew(ctx context.Context, cfg Config) (err error) {
+	former := p.Standby
+	if p.promoted {
+		p.Primary, former = p.Standby, p.Primary
+	}
+	p.promoted = false
+	if err := former.Stop(); err != nil {
+		return err
+	}
+	p.Primary.Crash()
+	if p.Standby, err = p.Primary.copy(ctx, cfg); err != nil {
+		return err
+	}
+	if err := p.Standby.follow(p.stream.address()); err != nil {
+		return err
+	}
+	if err := p.Primary.Recover(ctx); err != nil {
+		return err
+	}
+	p.clients.aim(p.Primary.address())
+	p.stream.aim(p.Primary.address())
+
+	return p.Standby.launchOnFreePort(ctx)
 }
 
 // Stop stops both servers and removes their data. The Pair cannot be used again.

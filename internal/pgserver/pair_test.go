@@ -134,3 +134,28 @@ func TestForgetfulServerLosesHeldCommits(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A pair that has lost a server can be made whole, and then lose another one.
+func TestRenewedPairFailsOverAgain(t *testing.T) {
+	t.Parallel()
+	pair := startPair(t)
+	pool := newPool(t, pair.DSN("postgres"))
+	for round := range 2 {
+		first := 100*round + 1
+		commit(t, pool, first, first+19)
+		if err := pair.Cut(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		commit(t, pool, first+20, first+39)
+		if err := pair.Failover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := pair.Renew(t.Context(), pgserver.Config{}); err != nil {
+			t.Fatal(err)
+		}
+		pool.Reset()
+	}
+	if got := query(t, pair.DSN("postgres"), span); got != "1-120 (40)" {
+		t.Errorf("the third server has %s, want 1-20 and 101-120", got)
+	}
+}

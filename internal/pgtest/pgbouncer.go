@@ -32,7 +32,11 @@ type PgBouncer struct {
 	// and later allow. pgx does so in its modes cache_statement and cache_describe.
 	PreparedStatements bool
 
-	mode string
+	mode    string
+	program string
+	target  *pgx.ConnConfig
+	home    *daemon.Home
+	process *daemon.Process
 }
 
 // preparedSince is the first version with max_prepared_statements.
@@ -54,38 +58,58 @@ func StartPgBouncer(t testing.TB, db *DB) (*PgBouncer, error) {
 // StartPgBouncerIn is StartPgBouncer for another pool_mode: session or statement.
 func StartPgBouncerIn(t testing.TB, db *DB, mode string) (*PgBouncer, error) {
 	t.Helper()
-	program, err := findPgBouncer()
-	if err != nil {
+	b, err := LaunchPgBouncer(t.Context(), db.DSN, mode)
+	if errors.Is(err, ErrNoPgBouncer) {
 		return nil, err
 	}
-	target, err := pgx.ParseConfig(db.DSN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	home, err := daemon.NewHome("", "idem-pgbouncer-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := home.Close(); err != nil {
+		if err := b.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
 
-	b := &PgBouncer{PreparedStatements: preparesStatements(t, program), mode: mode}
-	err = daemon.OnFreePort(t.Context(), func(port int) error {
-		process, err := b.start(t.Context(), home, program, target, port)
-		if err == nil {
-			t.Cleanup(func() { process.Stop(syscall.SIGTERM) })
-		}
+	return b, nil
+}
 
-		return err
-	})
+// LaunchPgBouncer starts a PgBouncer in front of the database of a connection string, for programs that are no tests.
+func LaunchPgBouncer(ctx context.Context, dsn, mode string) (*PgBouncer, error) {
+	program, err := findPgBouncer()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
+	}
+	target, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, err
+	}
+	b := &PgBouncer{mode: mode, program: program, target: target}
+	if b.PreparedStatements, err = preparesStatements(ctx, program); err != nil {
+		return nil, err
+	}
+	if b.home, err = daemon.NewHome("", "idem-pgbouncer-"); err != nil {
+		return nil, err
+	}
+	err = daemon.OnFreePort(ctx, func(port int) error { return b.start(ctx, port) })
+	if err != nil {
+		return nil, errors.Join(err, b.home.Close())
 	}
 
 	return b, nil
+}
+
+// Kill ends it by SIGKILL. Recover starts it again.
+func (b *PgBouncer) Kill() { b.process.Stop(syscall.SIGKILL) }
+
+// Recover starts one again that has ended, on its port.
+func (b *PgBouncer) Recover(ctx context.Context) error { return b.start(ctx, int(b.Addr.Port())) }
+
+// Stop stops it.
+func (b *PgBouncer) Stop() error {
+	b.process.Stop(syscall.SIGTERM)
+
+	return b.home.Close()
 }
 
 // findPgBouncer looks where packages install it, too: the PATH of ordinary users lacks that.
@@ -99,36 +123,32 @@ func findPgBouncer() (string, error) {
 	return "", ErrNoPgBouncer
 }
 
-func preparesStatements(t testing.TB, program string) bool {
-	t.Helper()
-	output, err := exec.CommandContext(t.Context(), program, "--version").Output()
+func preparesStatements(ctx context.Context, program string) (bool, error) {
+	output, err := exec.CommandContext(ctx, program, "--version").Output()
 	if err != nil {
-		t.Fatal(err)
+		return false, err
 	}
 	match := pgbouncerVersion.FindSubmatch(output)
 	if match == nil {
-		t.Fatalf("cannot tell the version of PgBouncer from %q", output)
+		return false, fmt.Errorf("cannot tell the version of PgBouncer from %q", output)
 	}
 	minor, err := strconv.Atoi(string(match[1]))
-	if err != nil {
-		t.Fatal(err)
-	}
 
-	return minor >= preparedSince
+	return minor >= preparedSince, err
 }
 
-func (b *PgBouncer) start(ctx context.Context, home *daemon.Home, program string, target *pgx.ConnConfig, port int) (*daemon.Process, error) {
+func (b *PgBouncer) start(ctx context.Context, port int) (err error) {
 	b.Addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port)) //nolint:gosec // It is a port.
 	dsn := url.URL{
-		Scheme: "postgres", User: url.UserPassword(target.User, target.Password),
-		Host: b.Addr.String(), Path: target.Database, RawQuery: "sslmode=disable",
+		Scheme: "postgres", User: url.UserPassword(b.target.User, b.target.Password),
+		Host: b.Addr.String(), Path: b.target.Database, RawQuery: "sslmode=disable",
 	}
 	b.DSN = dsn.String()
-	if err := home.WriteFile("users", users(target)); err != nil {
-		return nil, err
+	if err := b.home.WriteFile("users", users(b.target)); err != nil {
+		return err
 	}
-	if err := home.WriteFile("pgbouncer.ini", b.ini(home, target)); err != nil {
-		return nil, err
+	if err := b.home.WriteFile("pgbouncer.ini", b.ini()); err != nil {
+		return err
 	}
 	ready := func(ctx context.Context) error {
 		conn, err := pgconn.Connect(ctx, b.DSN)
@@ -138,8 +158,9 @@ func (b *PgBouncer) start(ctx context.Context, home *daemon.Home, program string
 
 		return err
 	}
+	b.process, err = b.home.Start(ctx, ready, "pgbouncer", b.program, b.home.Path("pgbouncer.ini"))
 
-	return home.Start(ctx, ready, "pgbouncer", program, home.Path("pgbouncer.ini"))
+	return err
 }
 
 // users is the file of the passwords with which clients and PgBouncer itself log in.
@@ -149,7 +170,7 @@ func users(target *pgx.ConnConfig) []byte {
 	return []byte(quote(target.User) + " " + quote(target.Password) + "\n")
 }
 
-func (b *PgBouncer) ini(home *daemon.Home, target *pgx.ConnConfig) []byte {
+func (b *PgBouncer) ini() []byte {
 	var ini strings.Builder
 	fmt.Fprintf(&ini, `[databases]
 %s = host=%s port=%d connect_query='SET search_path TO public, pg_catalog'
@@ -162,8 +183,9 @@ auth_file = %s
 pool_mode = %s
 max_client_conn = 300
 default_pool_size = 20
+server_login_retry = 1
 ignore_startup_parameters = search_path
-`, target.Database, target.Host, target.Port, b.Addr.Port(), home.Path("users"), b.mode)
+`, b.target.Database, b.target.Host, b.target.Port, b.Addr.Port(), b.home.Path("users"), b.mode)
 	if b.PreparedStatements {
 		ini.WriteString("max_prepared_statements = 200\n")
 	}

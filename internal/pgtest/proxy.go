@@ -59,22 +59,32 @@ type cut struct {
 // NewProxy starts a proxy to the database's server. It stops when the test ends.
 func NewProxy(t testing.TB, db *DB) *Proxy {
 	t.Helper()
-	cfg, err := pgx.ParseConfig(db.DSN)
+	p, err := StartProxy(t.Context(), db.DSN)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var config net.ListenConfig
-	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	t.Cleanup(p.Close)
+
+	return p
+}
+
+// StartProxy starts a proxy to the server of a connection string, for programs that are no tests.
+func StartProxy(ctx context.Context, dsn string) (*Proxy, error) {
+	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
+	}
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
 	}
 
 	p := &Proxy{listener: listener, links: make(map[*link]struct{})}
 	p.network, p.upstream = pgconn.NetworkAddress(cfg.Host, cfg.Port)
-	p.running.Go(func() { p.serve(t.Context()) })
-	t.Cleanup(p.close)
+	p.running.Go(func() { p.serve(ctx) })
 
-	return p
+	return p, nil
 }
 
 // Addr is where the proxy listens.
@@ -137,7 +147,8 @@ func (p *Proxy) cutAll() {
 	}
 }
 
-func (p *Proxy) close() {
+// Close stops it.
+func (p *Proxy) Close() {
 	_ = p.listener.Close()
 	p.mu.Lock()
 	p.closed = true
