@@ -146,7 +146,9 @@ func (a *acquisition) try(ctx context.Context) error {
 		o.topicID, o.leaderEpoch = row.TopicID, row.LeaderEpoch
 		o.acquired.Store(row.AcquiredMicros)
 		o.at(row.NextOffset)
-		o.setByOperator = !former[0].OwnerToken.Valid && former[0].Epoch > 0
+		if former[0].OwnerToken.UUID.String() != o.token { // Else this has landed before, and only the answer was lost.
+			o.isNew, o.setByOperator = false, !former[0].OwnerToken.Valid && former[0].Epoch > 0
+		}
 
 		return nil
 	})

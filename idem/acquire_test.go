@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 )
 
 // hold returns once a session of its own has executed sql in a transaction, and the function that
@@ -131,5 +132,24 @@ func TestReplayHoldsThePartition(t *testing.T) {
 	}
 	if n := b.effects(t, "b"); n != 0 {
 		t.Errorf("it took effect %d times", n)
+	}
+}
+
+// The COMMIT of an acquisition lands and gets no answer: what it found out about the checkpoint still holds when it is
+// tried again.
+func TestAcquireWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	c := setupCut(t, idem.RetryPolicy{})
+	c.proxy.CutNextCommit(pgtest.DropAfterCommit)
+	if o := acquire(t, c.through); !o.IsNew() || o.SetByOperator() {
+		t.Errorf("the first owner: new %v, set by an operator %v", o.IsNew(), o.SetByOperator())
+	}
+	c.exec(t, `UPDATE idem.checkpoints SET owner_token = NULL, epoch = epoch + 1`) // As an operator's reset does.
+	c.proxy.CutNextCommit(pgtest.DropAfterCommit)
+	if o := acquire(t, c.through); o.IsNew() || !o.SetByOperator() {
+		t.Errorf("behind a reset: new %v, set by an operator %v", o.IsNew(), o.SetByOperator())
+	}
+	if o := acquire(t, c.through); o.IsNew() || o.SetByOperator() {
+		t.Errorf("the next owner: new %v, set by an operator %v", o.IsNew(), o.SetByOperator())
 	}
 }

@@ -256,6 +256,11 @@ var owners = []mutant{
 		checker: in("idem", "TestDatabaseGoesBackUnderAnOwner"), says: "after the database went back: <nil>, want ErrRewound",
 	},
 	{
+		id: "acquisition-answered-late", mechanism: "an acquisition whose answer was lost keeps what it found out",
+		file: "idem/acquire.go", find: "if former[0].OwnerToken.UUID.String() != o.token {", put: "if o.token != \"\" {",
+		checker: in("idem", "TestAcquireWithoutAnswer"), says: "behind a reset: new false, set by an operator false",
+	},
+	{
 		id: "lanes-compared", mechanism: "the lanes' checkpoints are compared",
 		file: "db/checkpoints.sql.go", find: "lanes.ahead OPERATOR(pg_catalog.=) pg_catalog.cardinality", put: "lanes.ahead OPERATOR(pg_catalog.<=) pg_catalog.cardinality",
 		checker: in("idem", "TestDatabaseGoesBackUnderLanes"), says: "got <nil>, want ErrRewound",
