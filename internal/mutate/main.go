@@ -62,6 +62,7 @@ type settings struct {
 	timeout          time.Duration
 	check, json      bool
 	write            bool
+	overlay          string
 }
 
 func parse(args []string, stderr io.Writer) (settings, error) {
@@ -75,6 +76,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.BoolVar(&s.json, "json", false, "print the results as JSON")
 	flags.BoolVar(&s.write, "write", false, "write what the tests say into "+proofFile)
 	flags.BoolVar(&s.check, "check", false, "only check that the mutants fit the source and stand in "+proofFile)
+	flags.StringVar(&s.overlay, "overlay", "", "only write the mutant into this `folder`, and print the file for \"go build -overlay\"")
 	err := flags.Parse(args)
 	if err == nil && flags.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
@@ -106,6 +108,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, err
 
 		return statusOf(err == nil), err
 	}
+	if s.overlay != "" {
+		return s.writeOverlay(root, selected, stdout)
+	}
 	r := runner{root: root, limit: s.timeout}
 	results, err := r.all(ctx, selected, func(line string) { _, _ = fmt.Fprintln(stderr, line) })
 	if err == nil && s.write {
@@ -116,6 +121,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, err
 	}
 
 	return statusOf(err == nil && !slices.ContainsFunc(results, func(r result) bool { return !r.Found })), err
+}
+
+// writeOverlay is for programs that are to run with a mutant, such as e2e/chaos.
+func (s settings) writeOverlay(root string, selected []mutant, stdout io.Writer) (int, error) {
+	if len(selected) != 1 {
+		return 2, fmt.Errorf("-overlay: -run chooses %d mutants, not one", len(selected))
+	}
+	path, err := selected[0].overlay(root, s.overlay)
+	if err != nil {
+		return 1, err
+	}
+	_, err = fmt.Fprintln(stdout, path)
+
+	return statusOf(err == nil), err
 }
 
 func statusOf(good bool) int {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -166,9 +167,14 @@ func TestProofKeepsTheRowsOfOthers(t *testing.T) {
 	if wrong := check(root, all(mutants), proof); len(wrong) > 0 {
 		t.Error(wrong)
 	}
+	appendTo(t, proof, keptFrom+"\nwritten by people\n")
+	write()
 	content, err := os.ReadFile(proof)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !strings.HasSuffix(string(content), keptFrom+"\nwritten by people\n") {
+		t.Errorf("what people wrote is gone:\n%s", content)
 	}
 	for _, row := range []string{
 		"## Sums\n", "| `good` | it adds | sum TestAdd | `2 and '2'` | 0.2 s |\n", "| `other` | a \\| b | sum TestAdd | `c \\| d` | 0.0 s |\n",
@@ -207,5 +213,34 @@ func TestShardsAreAll(t *testing.T) {
 		if _, err := wrong.selected(nil); err == nil {
 			t.Errorf("%+v: no error", wrong)
 		}
+	}
+}
+
+func TestOverlayOfOneMutant(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	root := repository(t)
+	path, err := good.overlay(root, folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var printed strings.Builder
+	if status, err := (settings{overlay: folder}).writeOverlay(root, []mutant{good}, &printed); status != 0 || err != nil || printed.String() != path+"\n" {
+		t.Errorf("status %d, %v, printed %q", status, err, printed.String())
+	}
+	if status, err := (settings{overlay: folder}).writeOverlay(root, []mutant{good, good}, &printed); status != 2 || err == nil {
+		t.Errorf("of two mutants: status %d, %v", status, err)
+	}
+}
+
+func appendTo(t *testing.T, name, text string) {
+	t.Helper()
+	file, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = file.WriteString(text)
+	if err := errors.Join(err, file.Close()); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -18,6 +18,9 @@ not noticed in the words that are expected, and if a test fails without it.
 The time is that of the tests with their set-up, without the build, on a busy machine with two cores.
 `
 
+// keptFrom is where the part of the proof begins that people write.
+const keptFrom = "\n## Chaos\n"
+
 // rowOf is a line of the tables, and the id in it.
 var rowOf = regexp.MustCompile("(?m)^\\| `([^`]+)` \\|.*$")
 
@@ -59,6 +62,14 @@ func writeProof(path string, groups []group, results []result) error {
 				text.WriteString(line + "\n")
 			}
 		}
+	}
+
+	former, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if _, kept, found := strings.Cut(string(former), keptFrom); found {
+		text.WriteString(keptFrom + kept)
 	}
 
 	return os.WriteFile(path, []byte(text.String()), 0o600)
