@@ -78,6 +78,12 @@ mutate: ## Switch mechanisms off, one by one, and see that a test notices (half 
 model: ## Check the TLA+ model, and that each of its mechanisms is needed (a few minutes; ARGS=--help for more)
 	@go run ./internal/model $(ARGS)
 
+DURATION ?= 60s
+
+.PHONY: chaos
+chaos: ## Break what can be broken for DURATION=60s, and judge the histories (SEED=n; ARGS=--help for more)
+	@go run -C e2e ./chaos -duration=$(DURATION) $(addprefix -seed=,$(SEED)) $(ARGS)
+
 .PHONY: lint
 lint: ## Run golangci-lint
 	@failed=0; for module in $(MODULES); do echo "golangci-lint: $$module"; (cd $$module && $(LINT) run) || failed=1; done; exit $$failed

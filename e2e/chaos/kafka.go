@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/nova-events/idempotent-consumer/e2e/history"
+)
+
+const (
+	requestTimeout = 20 * time.Second
+	readTimeout    = 2 * time.Minute
+)
+
+func createTopic(ctx context.Context, client *kgo.Client, partitions int) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	of := kmsg.NewCreateTopicsRequestTopic()
+	of.Topic, of.NumPartitions, of.ReplicationFactor = topic, int32(partitions), -1 //nolint:gosec // They are few.
+	request := kmsg.NewPtrCreateTopicsRequest()
+	request.Topics = append(request.Topics, of)
+	response, err := request.RequestWith(ctx, client)
+	if err != nil {
+		return fmt.Errorf("create the topic: %w", err)
+	}
+
+	return kerr.ErrorForCode(response.Topics[0].ErrorCode)
+}
+
+// addPartitionTo makes the topic have so many partitions.
+func addPartitionTo(ctx context.Context, client *kgo.Client, partitions int) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	of := kmsg.NewCreatePartitionsRequestTopic()
+	of.Topic, of.Count = topic, int32(partitions) //nolint:gosec // They are few.
+	request := kmsg.NewPtrCreatePartitionsRequest()
+	request.Topics = append(request.Topics, of)
+	response, err := request.RequestWith(ctx, client)
+	if err != nil {
+		return fmt.Errorf("add a partition: %w", err)
+	}
+
+	return kerr.ErrorForCode(response.Topics[0].ErrorCode)
+}
+
+// moveLeadersOf has other brokers lead the partitions: each replica list is turned, and its first elected.
+func moveLeadersOf(ctx context.Context, client *kgo.Client, partitions int, turn int) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	of := kmsg.NewAlterPartitionAssignmentsRequestTopic()
+	of.Topic = topic
+	elected := kmsg.NewElectLeadersRequestTopic()
+	elected.Topic = topic
+	for number := range partitions {
+		first := (number + turn) % 3
+		p := kmsg.NewAlterPartitionAssignmentsRequestTopicPartition()
+		p.Partition = int32(number)
+		for i := range 3 {
+			p.Replicas = append(p.Replicas, int32(1+(first+i)%3))
+		}
+		of.Partitions = append(of.Partitions, p)
+		elected.Partitions = append(elected.Partitions, p.Partition)
+	}
+	move := kmsg.NewPtrAlterPartitionAssignmentsRequest()
+	move.Topics = append(move.Topics, of)
+	if _, err := move.RequestWith(ctx, client); err != nil {
+		return fmt.Errorf("turn the replicas: %w", err)
+	}
+	elect := kmsg.NewPtrElectLeadersRequest()
+	elect.Topics = append(elect.Topics, elected)
+	if _, err := elect.RequestWith(ctx, client); err != nil {
+		return fmt.Errorf("elect the leaders: %w", err)
+	}
+
+	return nil
+}
+
+// committedOffsets are those of the group.
+func committedOffsets(ctx context.Context, client *kgo.Client) (map[history.Partition]int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	request := kmsg.NewPtrOffsetFetchRequest()
+	request.Group, request.RequireStable = group, true
+	response, err := request.RequestWith(ctx, client)
+	if err == nil {
+		err = kerr.ErrorForCode(response.ErrorCode)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the group's offsets: %w", err)
+	}
+	committed := map[history.Partition]int64{}
+	for _, of := range response.Topics {
+		for _, p := range of.Partitions {
+			if p.ErrorCode == 0 && p.Offset >= 0 {
+				committed[history.Partition{Topic: of.Topic, Partition: p.Partition}] = p.Offset
+			}
+		}
+	}
+
+	return committed, nil
+}
+
+// readLog reads what readers of committed records find, from the beginning to the ends. A transaction that is open at an
+// end is aborted by the broker, and its marker read.
+func readLog(ctx context.Context, brokers []string, ends map[int32]int64) ([]history.Record, error) {
+	from, left := map[int32]kgo.Offset{}, map[int32]bool{}
+	for partition, end := range ends {
+		if end > 0 {
+			from[partition], left[partition] = kgo.NewOffset().AtStart(), true
+		}
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords())
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	var log []history.Record
+	for len(left) > 0 {
+		fetches := client.PollFetches(ctx)
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("read the log: %w", err)
+		}
+		for r := range fetches.RecordsAll() {
+			if r.Offset >= ends[r.Partition]-1 {
+				delete(left, r.Partition)
+			}
+			if !r.Attrs.IsControl() {
+				log = append(log, recordOf(r))
+			}
+		}
+	}
+
+	return log, nil
+}
+
+// endsOf are the ends of the partitions' logs.
+func endsOf(ctx context.Context, client *kgo.Client, partitions int) (map[int32]int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	of := kmsg.NewListOffsetsRequestTopic()
+	of.Topic = topic
+	for number := range partitions {
+		p := kmsg.NewListOffsetsRequestTopicPartition()
+		p.Partition, p.Timestamp = int32(number), -1
+		of.Partitions = append(of.Partitions, p)
+	}
+	request := kmsg.NewPtrListOffsetsRequest()
+	request.ReplicaID, request.Topics = -1, append(request.Topics, of)
+	response, err := request.RequestWith(ctx, client)
+	if err != nil {
+		return nil, fmt.Errorf("find the ends of the log: %w", err)
+	}
+	ends := map[int32]int64{}
+	for _, of := range response.Topics {
+		for _, p := range of.Partitions {
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return nil, err
+			}
+			ends[p.Partition] = p.Offset
+		}
+	}
+
+	return ends, nil
+}
+
+func recordOf(r *kgo.Record) history.Record {
+	record := history.Record{
+		Place: history.Place{Partition: history.Partition{Topic: r.Topic, Partition: r.Partition}, Offset: r.Offset},
+		Key:   string(r.Key),
+	}
+	for _, h := range r.Headers {
+		if h.Key == "idempotency_key" {
+			record.Event = string(h.Value)
+		}
+	}
+
+	return record
+}

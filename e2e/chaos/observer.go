@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/e2e/history"
+)
+
+const observeEvery = 200 * time.Millisecond
+
+// observer looks at the partitions all the time.
+type observer struct {
+	stack *stack
+
+	mu          sync.Mutex
+	seen        []history.Seen
+	checkpoints map[history.Partition]int64
+	committed   map[history.Partition]int64
+
+	moved      time.Time // when a checkpoint was last seen to move, or when there was nothing to do
+	standstill time.Duration
+}
+
+func newObserver(s *stack) *observer {
+	return &observer{stack: s, checkpoints: map[history.Partition]int64{}, committed: map[history.Partition]int64{}, moved: time.Now()}
+}
+
+// run looks until the context ends. PostgreSQL and Kafka may be away: each has a goroutine of its own.
+func (o *observer) run(ctx context.Context) {
+	var looking sync.WaitGroup
+	looking.Go(func() {
+		for ctx.Err() == nil {
+			if checkpoints, err := o.readCheckpoints(ctx); err == nil {
+				o.note(time.Now(), checkpoints, nil)
+			}
+			wait(ctx, observeEvery)
+		}
+	})
+	looking.Go(func() {
+		for ctx.Err() == nil {
+			at := time.Now()
+			if committed, err := committedOffsets(ctx, o.stack.admin); err == nil {
+				o.note(at, nil, committed)
+			}
+			wait(ctx, observeEvery)
+		}
+	})
+	looking.Wait()
+}
+
+func (o *observer) readCheckpoints(ctx context.Context) (map[history.Partition]int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	rows, err := o.stack.pool.Query(ctx, `SELECT topic, partition, next_offset FROM idem.checkpoints WHERE lane = 0`)
+	if err != nil {
+		return nil, err
+	}
+	checkpoints := map[history.Partition]int64{}
+	var p history.Partition
+	var next int64
+	_, err = pgx.ForEachRow(rows, []any{&p.Topic, &p.Partition, &next}, func() error {
+		checkpoints[p] = next
+
+		return nil
+	})
+
+	return checkpoints, err
+}
+
+func (o *observer) note(at time.Time, checkpoints, committed map[history.Partition]int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for p, next := range checkpoints {
+		o.seen = append(o.seen, history.Seen{Partition: p, At: at, Checkpoint: next, Committed: -1})
+	}
+	for p, offset := range committed {
+		o.seen = append(o.seen, history.Seen{Partition: p, At: at, Checkpoint: -1, Committed: offset})
+	}
+	if checkpoints != nil && !maps.Equal(checkpoints, o.checkpoints) {
+		o.standstill = max(o.standstill, at.Sub(o.moved))
+		o.moved = at
+		o.checkpoints = checkpoints
+	}
+	if committed != nil {
+		o.committed = committed
+	}
+}
+
+// idle says that nothing is to be done: what stands still from now on is nobody's fault.
+func (o *observer) idle() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.moved = time.Now()
+}
+
+// behind returns how far the checkpoints, or the group's offsets, are behind the ends.
+func (o *observer) behind(ends map[int32]int64) (checkpoints, committed int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for number, end := range ends {
+		p := history.Partition{Topic: topic, Partition: number}
+		checkpoints += max(0, end-o.checkpoints[p])
+		committed += max(0, end-o.committed[p])
+	}
+
+	return checkpoints, committed
+}
+
+// position is the checkpoint of a partition.
+func (o *observer) position(p history.Partition) (int64, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	next, there := o.checkpoints[p]
+
+	return next, there
+}
+
+// awaitMove waits until a checkpoint has moved, but not for long, and then for some time more.
+func (o *observer) awaitMove(ctx context.Context, more time.Duration) {
+	began := time.Now()
+	for time.Since(began) < 3*time.Second && ctx.Err() == nil {
+		o.mu.Lock()
+		moved := o.moved.After(began.Add(observeEvery)) // An observation may be under way.
+		o.mu.Unlock()
+		if moved {
+			break
+		}
+		wait(ctx, observeEvery/2)
+	}
+	wait(ctx, more)
+}
+
+// await returns once all partitions up to a number have a checkpoint.
+func (o *observer) await(ctx context.Context, partitions int) error {
+	for range 600 {
+		all := true
+		for number := range partitions {
+			_, there := o.position(history.Partition{Topic: topic, Partition: int32(number)})
+			all = all && there
+		}
+		if all {
+			return nil
+		}
+		wait(ctx, observeEvery)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+
+	return fmt.Errorf("not each of the %d partitions has a checkpoint after two minutes", partitions)
+}
+
+// readTables reads what the database holds.
+func readTables(ctx context.Context, s *stack) (t history.Tables, err error) {
+	rows, err := s.pool.Query(ctx, `SELECT event_id, topic, "partition", "offset", key, reign, coalesce(letter, '') FROM public.effects ORDER BY seq`)
+	if err != nil {
+		return t, err
+	}
+	var e history.Effect
+	_, err = pgx.ForEachRow(rows, []any{&e.Event, &e.Topic, &e.Partition.Partition, &e.Offset, &e.Key, &e.Reign, &e.Letter}, func() error {
+		t.Effects = append(t.Effects, e)
+
+		return nil
+	})
+	if err != nil {
+		return t, err
+	}
+	rows, err = s.pool.Query(ctx, `SELECT coalesce(event_id, ''), topic, record_partition, record_offset, state FROM idem.dead_letters`)
+	if err != nil {
+		return t, err
+	}
+	var l history.Letter
+	_, err = pgx.ForEachRow(rows, []any{&l.Event, &l.Topic, &l.Partition.Partition, &l.Offset, &l.State}, func() error {
+		t.Letters = append(t.Letters, l)
+
+		return nil
+	})
+	if err != nil {
+		return t, err
+	}
+
+	return t, s.pool.QueryRow(ctx, `SELECT count(*) FROM public.counted`).Scan(&t.Counted)
+}

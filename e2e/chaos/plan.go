@@ -1,0 +1,184 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// plan is all that the seed decides.
+type plan struct {
+	settings
+
+	pgBouncer  bool
+	forgetful  bool // PostgreSQL does not wait until a commit is written
+	partitions int
+	workers    int
+	protocol   string
+	faults     []fault // by the time at which they come
+}
+
+// fault is one that the nemesis causes.
+type fault struct {
+	at     time.Duration
+	kind   string
+	domain string // faults of one domain come one after the other
+	pick   uint64 // decides who is struck, how hard and how long
+}
+
+// Protocols of the group, with the adapters that speak them.
+const (
+	eager       = "eager"
+	cooperative = "cooperative"
+	server      = "server" // KIP-848
+
+	kafkaGo     = "kafka-go"
+	franzEager  = "franz-eager"
+	franz       = "franz"
+	franzServer = "franz-server"
+)
+
+var (
+	protocols = []string{eager, cooperative, server}
+	adapters  = map[string][]string{eager: {kafkaGo, franzEager}, cooperative: {franz}, server: {franzServer, franzServer, kafkaGo}}
+)
+
+// Forms of handlers.
+const (
+	ownTransactions = "own transactions"
+	shared          = "shared transactions"
+	lanes           = "lanes"
+	queue           = "queue"
+	batches         = "batches"
+)
+
+var forms = []string{ownTransactions, shared, lanes, queue, batches}
+
+// Manners of handlers: what they do at times.
+const (
+	behaves   = "behaves"
+	sorts     = "sorts"
+	filters   = "filters"
+	keeps     = "keeps"
+	panics    = "panics"
+	fallible  = "fails"
+	transient = "fails for others"
+	swallows  = "swallows errors"
+	slow      = "is slow"
+	waits     = "waits on the pool"
+	deadlocks = "deadlocks"
+)
+
+var (
+	manners      = []string{behaves, panics, fallible, transient, swallows, slow, waits, deadlocks}
+	batchManners = append([]string{sorts, filters, keeps}, manners...)
+	isolations   = []pgx.TxIsoLevel{"", "", pgx.RepeatableRead, pgx.Serializable}
+)
+
+// character is what a worker is like.
+type character struct {
+	Adapter     string `json:"adapter"`
+	Form        string `json:"form"`
+	Manner      string `json:"manner"`
+	Isolation   string `json:"isolation"`
+	Connections int32  `json:"connections"`
+	MaxBytes    int    `json:"max_bytes"`
+}
+
+func (c character) String() string {
+	return fmt.Sprintf("%s, %s, %s, %s, %d connections", c.Adapter, c.Form, c.Manner, cmp.Or(c.Isolation, "read committed"), c.Connections)
+}
+
+// kinds are the faults of a domain.
+type kinds struct {
+	pause time.Duration // between two of them, on average
+	names []string
+}
+
+var domains = map[string]kinds{
+	"workers":  {3 * time.Second, []string{kill, kill, kill, kill, dismiss, dismiss, join, join, change, convert}},
+	"freezer":  {6 * time.Second, []string{freeze}},
+	"database": {5 * time.Second, []string{restart, failover, failover, forget}},
+	"commits":  {300 * time.Millisecond, []string{cutBefore, cutBehind, cutAt}},
+	"sessions": {800 * time.Millisecond, []string{terminate, cutAll, lockCheckpoints, lockStock}},
+	"network":  {2 * time.Second, []string{refuse, pgLatency, pgStall, killBouncer}},
+	"kafka":    {5 * time.Second, []string{killBroker, restartBroker, moveLeaders, addPartition}},
+	"brokers":  {3 * time.Second, []string{cutBroker, kafkaLatency, kafkaStall}},
+	"operator": {2 * time.Second, []string{pauseGroup, resetBack, replayLetters, cleanUp}},
+}
+
+// from makes what a part of the plan is drawn from: another part changes nothing of it.
+func (s settings) from(part string) *rand.Rand {
+	var stream uint64
+	for _, b := range []byte(part) {
+		stream = stream*31 + uint64(b)
+	}
+
+	return rand.New(rand.NewPCG(s.seed, stream)) //nolint:gosec // It is no secret.
+}
+
+func one[T any](r *rand.Rand, of []T) T { return of[r.IntN(len(of))] }
+
+func newPlan(s settings) (plan, error) {
+	only, err := regexp.Compile(s.only)
+	if err != nil {
+		return plan{}, fmt.Errorf("-only: %w", err)
+	}
+	r := s.from("setup")
+	p := plan{
+		settings: s, pgBouncer: r.IntN(2) == 0, forgetful: r.IntN(2) == 0,
+		partitions: 3 + r.IntN(4), workers: 3 + r.IntN(2), protocol: one(r, protocols),
+	}
+	for name, domain := range domains {
+		r := s.from(name)
+		for at := time.Duration(0); ; {
+			at += domain.pause/4 + time.Duration(r.ExpFloat64()*float64(domain.pause)*3/4)
+			if at > s.duration {
+				break
+			}
+			f := fault{at: at, kind: one(r, domain.names), domain: name, pick: r.Uint64()}
+			if only.MatchString(f.kind) && (f.kind != forget || p.forgetful) && (f.kind != killBouncer || p.pgBouncer) {
+				p.faults = append(p.faults, f)
+			}
+		}
+	}
+	slices.SortStableFunc(p.faults, func(a, b fault) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.domain, b.domain)) })
+
+	return p, nil
+}
+
+// character draws what the nth worker is like.
+func (p plan) character(n int, protocol string) character {
+	r := p.from(fmt.Sprint("worker ", n))
+	c := character{
+		Adapter: one(r, adapters[protocol]), Form: one(r, forms), Manner: one(r, manners),
+		Isolation: string(one(r, isolations)), Connections: int32(6 + r.IntN(6)), MaxBytes: one(r, []int{1, 4 << 10, 1 << 20}), //nolint:gosec // It is small.
+	}
+	if c.Form == batches {
+		c.Manner = one(r, batchManners)
+	}
+
+	return c
+}
+
+// String is what the run is made of.
+func (p plan) String() string {
+	return fmt.Sprintf("seed %d: %d partitions, %d workers in a group that is %s, PgBouncer %v, synchronous_commit %v, %d faults in %v",
+		p.seed, p.partitions, p.workers, p.protocol, p.pgBouncer, !p.forgetful, len(p.faults), p.duration)
+}
+
+// schedule is a line for each fault.
+func (p plan) schedule() string {
+	var text strings.Builder
+	for _, f := range p.faults {
+		fmt.Fprintf(&text, "%7.2fs %s (%x)\n", f.at.Seconds(), f.kind, f.pick)
+	}
+
+	return text.String()
+}

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"testing"
+	"time"
+)
+
+func TestSeedDecidesThePlan(t *testing.T) {
+	t.Parallel()
+	of := func(seed uint64, duration time.Duration) string {
+		p, err := newPlan(settings{seed: seed, duration: duration})
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		return p.String() + "\n" + p.schedule() + p.character(7, eager).String()
+	}
+	first, again, other := of(1, time.Minute), of(1, time.Minute), of(2, time.Minute)
+	if first != again {
+		t.Error("one seed makes two plans")
+	}
+	if first == other {
+		t.Error("two seeds make one plan")
+	}
+}
+
+func TestEachFaultHasACause(t *testing.T) {
+	t.Parallel()
+	known := map[string]bool{}
+	for _, domain := range domains {
+		for _, kind := range domain.names {
+			known[kind] = true
+			if causes[kind] == nil {
+				t.Errorf("nothing causes %q", kind)
+			}
+		}
+	}
+	for kind := range causes {
+		if !known[kind] {
+			t.Errorf("%q never comes", kind)
+		}
+	}
+}

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nova-events/idempotent-consumer/e2e/history"
+	"github.com/nova-events/idempotent-consumer/ops"
+)
+
+// runner is one run.
+type runner struct {
+	plan   plan
+	folder string
+	stderr io.Writer
+	began  time.Time
+
+	partitions atomic.Int32
+	stack      stack
+	observer   *observer
+	fleet      *fleet
+	producers  []*producer
+	nemesis    *nemesis
+	log        []history.Record // once nobody writes any more
+	stalled    string           // see history.Run
+}
+
+// result is the last line of a run.
+type result struct {
+	Seconds    float64        `json:"seconds"`
+	Seed       uint64         `json:"seed"`
+	Events     int            `json:"events"`
+	Effects    int            `json:"effects"`
+	Faults     int            `json:"faults"`
+	ByKind     map[string]int `json:"faults_by_kind"`
+	Lost       int            `json:"lost"`
+	Doubled    int            `json:"doubled"`
+	Phantom    int            `json:"phantom"`
+	Reordered  int            `json:"reordered"`
+	Violations int            `json:"violations"`       // of all rules
+	Resolved   int            `json:"unknown_resolved"` // COMMITs without an answer whose outcome was found out
+	Unknown    int            `json:"unknown"`          // those whose outcome was not: the next owner finds it in the tables
+	Losses     int            `json:"losses"`           // failovers and crashes in which commits could be lost
+	WentBack   int            `json:"went_back"`        // checkpoints, as they were seen
+	Rewinds    int            `json:"rewinds"`          // that workers told, by partition
+	Surprises  map[string]int `json:"surprises"`        // workers that ended by themselves, by their last words
+	Standstill float64        `json:"longest_standstill_seconds"`
+}
+
+func (r *runner) sayf(format string, args ...any) {
+	_, _ = fmt.Fprintf(r.stderr, "%7.2fs %s\n", time.Since(r.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// run is a run from its start to its verdict.
+func (r *runner) run(ctx context.Context) (result, history.Verdict, error) {
+	r.began = time.Now()
+	tables, err := r.live(ctx)
+	err = errors.Join(err, r.stack.stop())
+	if err != nil {
+		return result{}, nil, err
+	}
+
+	return r.judge(tables)
+}
+
+// live is a run until all is mended and processed. It returns what the tables hold then.
+func (r *runner) live(ctx context.Context) (tables history.Tables, err error) {
+	if err := r.stack.startKafka(ctx, r.plan); err != nil {
+		return tables, err
+	}
+	r.sayf("Apache Kafka runs")
+	if err := r.stack.startPostgres(ctx, r.plan, r.sayf); err != nil {
+		return tables, err
+	}
+	r.sayf("PostgreSQL runs")
+	client, err := ops.New(r.stack.pool, ops.Config{})
+	if err != nil {
+		return tables, err
+	}
+	r.partitions.Store(int32(r.plan.partitions)) //nolint:gosec // They are few.
+	r.observer = newObserver(&r.stack)
+	r.fleet = &fleet{plan: r.plan, stack: &r.stack, folder: r.folder, sayf: r.sayf, protocol: r.plan.protocol, surprise: map[string]int{}}
+	r.nemesis = &nemesis{
+		plan: r.plan, stack: &r.stack, fleet: r.fleet, observer: r.observer, ops: client, partitions: &r.partitions,
+		sayf: r.sayf, caused: map[string]int{},
+	}
+	r.producers = newProducers(r.plan, r.stack.brokers, &r.partitions, r.mustWait)
+
+	observing, stopObserving := context.WithCancel(ctx)
+	var background sync.WaitGroup
+	defer func() {
+		r.fleet.stop(ctx)
+		stopObserving()
+		background.Wait()
+	}()
+	background.Go(func() { r.observer.run(observing) })
+	background.Go(func() { r.progress(observing) })
+	background.Go(func() { r.stack.supervise(observing, r.sayf) })
+	if err := r.fleet.fill(ctx); err != nil {
+		return tables, err
+	}
+	if err := r.observer.await(ctx, r.plan.partitions); err != nil {
+		return tables, err
+	}
+	r.sayf("everything runs")
+	if err := r.trouble(ctx); err != nil {
+		return tables, err
+	}
+	if err := r.drain(ctx); err != nil {
+		return tables, err
+	}
+	r.fleet.stop(ctx)
+
+	return readTables(ctx, &r.stack)
+}
+
+// trouble has producers produce and the nemesis break things, for as long as the plan says. Then it mends all.
+func (r *runner) trouble(ctx context.Context) error {
+	producing, stopProducing := context.WithCancel(ctx)
+	defer stopProducing()
+	errs := make([]error, len(r.producers))
+	var running sync.WaitGroup
+	for i, p := range r.producers {
+		running.Go(func() { errs[i] = p.run(producing) })
+	}
+	r.observer.idle()
+	began := time.Now()
+	r.nemesis.run(ctx, began)
+	wait(ctx, time.Until(began.Add(r.plan.duration)))
+	stopProducing()
+	err := errors.Join(r.stack.mend(ctx), r.nemesis.resume(ctx), r.fleet.fill(ctx))
+	running.Wait()
+
+	return errors.Join(errors.Join(errs...), err, ctx.Err())
+}
+
+// drain waits until all records are processed, and all dead letters replayed.
+func (r *runner) drain(ctx context.Context) (err error) {
+	r.sayf("all is mended: %d faults", r.nemesis.count())
+	deadline := time.Now().Add(r.plan.patience)
+	ends, err := endsOf(ctx, r.stack.admin, int(r.partitions.Load()))
+	if err != nil {
+		return err
+	}
+	if r.log, err = readLog(ctx, r.stack.brokers, ends); err != nil {
+		return err
+	}
+	ends = map[int32]int64{} // Behind the last record there may be markers of transactions.
+	for _, record := range r.log {
+		ends[record.Partition.Partition] = max(ends[record.Partition.Partition], record.Offset+1)
+	}
+	for times := 0; times < 2; { // What was observed first may be from before a fault.
+		unresolved := r.replayAll(ctx)
+		checkpoints, committed := r.observer.behind(ends)
+		times++
+		if unresolved != 0 || checkpoints != 0 || committed != 0 {
+			times = 0
+		}
+		if times == 0 && time.Now().After(deadline) {
+			r.stalled = fmt.Sprintf("%v after everything was mended the checkpoints are %d records behind, the group's offsets %d, and %d dead letters are unresolved",
+				r.plan.patience, checkpoints, committed, unresolved)
+
+			return nil
+		}
+		wait(ctx, time.Second)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+// replayAll requests the replay of all dead letters, and tells how many are unresolved; -1 if that is not known.
+func (r *runner) replayAll(ctx context.Context) (unresolved int) {
+	err := r.nemesis.replayLetters(ctx, fault{})
+	if err == nil {
+		err = r.stack.pool.QueryRow(ctx, `SELECT count(*) FROM idem.dead_letters WHERE resolved_at IS NULL`).Scan(&unresolved)
+	}
+	if err != nil {
+		return -1
+	}
+
+	return unresolved
+}
+
+// mustWait tells producers to wait while workers are far behind.
+func (r *runner) mustWait() bool {
+	const far = 3000
+
+	return r.lag() > far
+}
+
+func (r *runner) lag() int {
+	sent, next := 0, int64(0)
+	for _, p := range r.producers {
+		sent += p.sentCount()
+	}
+	for number := range r.partitions.Load() {
+		at, _ := r.observer.position(history.Partition{Topic: topic, Partition: number})
+		next += at
+	}
+
+	return sent - int(next)
+}
+
+func (r *runner) progress(ctx context.Context) {
+	for {
+		wait(ctx, 5*time.Second)
+		if ctx.Err() != nil {
+			return
+		}
+		r.sayf("%d workers (%s), about %d records to do, %d faults", r.fleet.size(), r.fleet.currentProtocol(), r.lag(), r.nemesis.count())
+	}
+}
+
+// judge reads the histories and has them checked.
+func (r *runner) judge(tables history.Tables) (result, history.Verdict, error) {
+	entries, err := history.Read(r.folder)
+	if err != nil {
+		return result{}, nil, err
+	}
+	run := history.Run{
+		Entries: entries, Seen: r.observer.seen, Losses: r.nemesis.losses, Resets: r.nemesis.resets, Log: r.log, Tables: tables,
+		Stalled: r.stalled,
+	}
+	for _, p := range r.producers {
+		run.Sent = append(run.Sent, p.history()...)
+	}
+	if err := writeJSON(filepath.Join(r.folder, runFile), run); err != nil {
+		return result{}, nil, err
+	}
+	verdict := history.Check(run)
+	res := result{
+		Seconds: time.Since(r.began).Seconds(), Seed: r.plan.seed, Events: len(run.Log), Effects: len(tables.Effects),
+		Faults: r.nemesis.count(), ByKind: r.nemesis.caused,
+		Lost: verdict.Count(history.Lost), Doubled: verdict.Count(history.Doubled), Phantom: verdict.Count(history.Phantom),
+		Reordered: verdict.Count(history.Reordered), Violations: len(verdict),
+		Losses: len(r.nemesis.losses), Surprises: r.fleet.surprise, Standstill: r.observer.standstill.Seconds(),
+	}
+	last := map[history.Partition]int64{}
+	for _, s := range run.Seen {
+		if s.Checkpoint >= 0 {
+			if s.Checkpoint < last[s.Partition] {
+				res.WentBack++
+			}
+			last[s.Partition] = s.Checkpoint
+		}
+	}
+	for _, e := range entries {
+		switch e.Kind {
+		case history.Resolved:
+			res.Resolved++
+		case history.Unknown:
+			res.Unknown++
+		case history.Rewound:
+			res.Rewinds++
+		default:
+		}
+	}
+
+	return res, verdict, nil
+}
