@@ -13,6 +13,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/internal/engine"
 	"github.com/nova-events/idempotent-consumer/internal/topics"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/cluster"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/fetch"
 )
 
@@ -159,13 +160,14 @@ func (s *source) Copy(ctx context.Context, topic string, record consume.Record) 
 	for i, h := range record.Headers {
 		headers[i] = kafka.Header(h)
 	}
-	err := s.connections().Produce(ctx, topic, s.partition, kafka.Record{
+	copied := &cluster.Batch{Topic: topic, Partition: s.partition, Records: []kafka.Record{{
 		Time: record.Time, Key: nullableBytes(record.Key), Value: nullableBytes(record.Value), Headers: headers,
-	})
-	if err == nil {
+	}}}
+	s.connections().Produce(ctx, kafka.Gzip, copied)
+	if copied.Err == nil {
 		return nil
 	}
-	err = classified(fmt.Errorf("produce to %s/%d: %w", topic, s.partition, err))
+	err := classified(fmt.Errorf("produce to %s/%d: %w", topic, s.partition, copied.Err))
 	if s.neverCopied(ctx, topic, err) {
 		return fmt.Errorf("%w: %w", engine.ErrNeverCopied, err)
 	}
