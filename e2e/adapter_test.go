@@ -19,6 +19,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/franzadapter"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+	"github.com/nova-events/idempotent-consumer/outbox"
 )
 
 // envAdapter names the adapter, and the protocol of the group, with which the tests run: one of
@@ -65,6 +66,24 @@ func newConsumer(guard *idem.Guard, source kafkaConfig, config consume.Config) (
 	}
 
 	return create(guard, source, config)
+}
+
+// newProducer makes the producer of a relay with the client of the adapter that the environment names.
+func newProducer(brokers []string) (producer outbox.Producer, closeIt func(), err error) { //nolint:ireturn // It is either.
+	if onFranz() {
+		p, err := franzadapter.NewProducer(franzadapter.ProducerConfig{Brokers: brokers})
+		if err != nil {
+			return nil, nil, err
+		}
+
+		return p, p.Close, nil
+	}
+	p, err := kafkaadapter.NewProducer(kafkaadapter.ProducerConfig{Brokers: brokers})
+	if err != nil {
+		return nil, nil, err
+	}
+
+	return p, p.Close, nil
 }
 
 func franzConfig(source kafkaConfig) franzadapter.Config {

@@ -112,10 +112,10 @@ func checkOutbox(t *testing.T, e example) {
 	if got := query[string](t, pool, `SELECT id FROM public.orders_with_outbox ORDER BY 1`); !slices.Equal(got, want) {
 		t.Errorf("orders %q", got)
 	}
-	if got := query[string](t, pool, `SELECT payload->>'order' FROM public.outbox ORDER BY 1`); !slices.Equal(got, want) {
+	if got := query[string](t, pool, `SELECT convert_from(value, 'UTF8')::jsonb->>'order' FROM idem.outbox ORDER BY 1`); !slices.Equal(got, want) {
 		t.Errorf("messages about %q", got)
 	}
-	checkUndone(t, e, "public.orders_with_outbox", "public.outbox")
+	checkUndone(t, e, "public.orders_with_outbox", "idem.outbox")
 }
 
 func checkHTTPCall(t *testing.T, e example) {

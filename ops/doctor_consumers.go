@@ -20,6 +20,7 @@ func (d *doctor) consumerChecks() []check {
 		{ids: []string{"expired-events", "unused-room", "consumer-quiet"}, find: d.findEvents, tables: true},
 		{ids: []string{"dead-letter-forgotten"}, find: d.findDeadLetters, tables: true},
 		{ids: []string{"leases-undecided"}, find: d.findLeases, tables: true},
+		{ids: []string{"outbox-lag", "outbox-failed"}, find: d.findOutbox, tables: true},
 		{ids: []string{"partition-unowned", "record-kills"}, find: d.findCheckpoints, tables: true},
 		{ids: []string{"connections-needed"}, find: d.findConnectionsNeeded, tables: true},
 	}
@@ -187,6 +188,24 @@ func (d *doctor) findCheckpoints(ctx context.Context) error {
 				"See how they ended (memory, panics, kills). After FailureConfig.MaxStarts of them the record becomes a dead letter by itself; this passes over it for ever.",
 				fmt.Sprintf("idemctl checkpoint reset%s --consumer %s --topic %s --partition %d --to %d", d.schemaFlag(), readable.ShellWord(c.Consumer), readable.ShellWord(c.Topic), c.Partition, c.StartedOffset+1))
 		}
+	}
+
+	return nil
+}
+
+// findOutbox finds records of the outbox that nobody relays, or that Kafka refuses.
+func (d *doctor) findOutbox(ctx context.Context) error {
+	s, err := d.outboxStatus(ctx)
+	if err != nil {
+		return err
+	}
+	if late := s.late(utc(d.server.ClockMicros)); late > 0 {
+		d.add("outbox-lag", SeverityWarning, "outbox", fmt.Sprintf("%s or more, the first for %s", readable.Plural(s.Waiting, "record"), readable.Rough(late)),
+			"See whether a relay runs and what its log says.")
+	}
+	if s.Failed > 0 {
+		d.add("outbox-failed", SeverityWarning, "outbox", fmt.Sprintf("%s failed, %s parked behind them", readable.Number(s.Failed), readable.Number(s.Parked)),
+			"Mend what Kafka refuses and retry, or discard (idemctl outbox --help).", "idemctl outbox list"+d.schemaFlag()+" --state failed")
 	}
 
 	return nil

@@ -52,6 +52,8 @@ func runbook() map[string]section {
 		"expired-events":        {why: "Nobody forgets them: the table grows without end.", fine: "expired events are forgotten"},
 		"unused-room":           {why: "The room is paid for, backed up and read by whatever reads the whole table.", fine: "there is not much unused room"},
 		"dead-letter-forgotten": {why: "The event that was stored as a dead letter is forgotten meanwhile. If it is produced again it is processed, ahead of its dead letter, which is then superseded.", fine: "no dead letter is older than what is remembered"},
+		"outbox-lag":            {why: "What services have said of their commits has not come to Kafka.", fine: "no record of the outbox waits for long"},
+		"outbox-failed":         {why: "Kafka refuses the records. They, and later ones of their keys, come to nobody until somebody decides.", fine: "Kafka refuses no record of the outbox"},
 		"leases-undecided":      {why: "Their effects outside the transaction have happened or not: nothing is done about them until somebody decides.", fine: "no effect waits for a decision"},
 		"partition-unowned":     {why: "Nobody processes the partition: its records wait in Kafka until they expire.", fine: "each checkpoint has an owner"},
 		"record-kills":          {why: "The record, or what else is done at that time, may be killing the processes that begin with it. The partition stands still meanwhile.", fine: "no owner has ended at the record that it began with"},

@@ -108,6 +108,12 @@ func (s Status) advise() []string {
 				readable.Events(c.Expired), readable.Name(c.Consumer), readable.Rough(by)))
 		}
 	}
+	if late := s.Outbox.late(s.ReadAt); late > 0 {
+		advice = append(advice, fmt.Sprintf("Records of the outbox wait for %s: run a relay, or see what its log says.", readable.Rough(late)))
+	}
+	if s.Outbox.Failed > 0 {
+		advice = append(advice, fmt.Sprintf("Kafka refuses %s of the outbox: see \"idemctl outbox list\".", readable.Plural(s.Outbox.Failed, "record")))
+	}
 	last := s.Vacuumed()
 	many := s.manyDead()
 	switch {

@@ -35,7 +35,9 @@ func TestResultsKeepTheirJSON(t *testing.T) {
 		`{"deleted":0,"consumers":null,"dead_letters":0,"batches":0,"elapsed_seconds":0,"complete":false}`:                         ops.CleanupResult{},
 		`{"consumer":"","event_id":"","state":"","attempts":0,"unknown":0,"first_at":T,"until":T,"error":"","decision":{"at":T,"by":"","reason":""},` +
 			`"steps":[{"name":"","stored_at":T,"content_type":"","body_text":null,"body_base64":null}]}`: ops.LeaseDetails{Lease: ops.Lease{Decision: &ops.Decision{}}, Steps: make([]ops.LeaseStep, 1)},
-		`{"consumer":"","event_id":"","took_effect":false,"by":"","reason":""}`:                          ops.LeaseDecided{},
+		`{"consumer":"","event_id":"","took_effect":false,"by":"","reason":""}`:                                                                 ops.LeaseDecided{},
+		`{"id":0,"topic":"","event_id":"","state":"","error":"","published_at":T,"key_text":null,"key_base64":null,"value_bytes":0,"parked":0}`: ops.OutboxRecord{},
+		`{"changed":null,"unchanged":null}`:                                                              ops.OutboxResult{},
 		`{"name":"","outside_transaction":false,"sql":""}`:                                               ops.Script{},
 		`{"verdict":"","schema":"","checked_at":T,"findings":null}`:                                      ops.Diagnosis{},
 		`{"id":"","severity":"","subject":"","seen":"","why":"","next":"","commands":null,"runbook":""}`: ops.Finding{},
@@ -56,7 +58,7 @@ func TestResultsKeepTheirJSON(t *testing.T) {
 			`"headers":[{"key_text":null,"key_base64":null,"value_text":null,"value_base64":null}],"value_text":null,"value_base64":null}`: ops.DeadLetterRecord{Headers: make([]ops.DeadLetterHeader, 1)},
 		`{"live_rows":0,"dead_rows":0,"last_vacuum":null,"last_autovacuum":null,"bytes_per_event":0,"packed_bytes_per_event":0,"unused_bytes":0,` +
 			`"schema_state":"","migrator":"","schema":"","migration_version":0,"estimated":false,"table_bytes":0,"index_bytes":0,"events":0,"expired":0,` +
-			`"open_dead_letters":0,"unresolved_dead_letters":0,"undecided_leases":0,"consumers":null,"advice":null}`: ops.Status{},
+			`"open_dead_letters":0,"unresolved_dead_letters":0,"undecided_leases":0,"outbox":{"waiting":0,"oldest":null,"failed":0,"parked":0},"consumers":null,"advice":null}`: ops.Status{},
 	} {
 		got, err := json.Marshal(result)
 		if err != nil {

@@ -27,6 +27,7 @@ type Status struct {
 	OpenDeadLetters       int64            `json:"open_dead_letters"`
 	UnresolvedDeadLetters int64            `json:"unresolved_dead_letters"`
 	UndecidedLeases       int64            `json:"undecided_leases"`
+	Outbox                OutboxStatus     `json:"outbox"`
 	Consumers             []ConsumerStatus `json:"consumers"`
 	// Advice is what somebody should do, one sentence each; docs/operations.md says more.
 	Advice []string `json:"advice"`
@@ -87,13 +88,17 @@ func (c *Client) status(ctx context.Context, exact bool) (Status, error) {
 	if err != nil {
 		return Status{}, c.failed(ctx, "count the dead letters", err)
 	}
+	outbox, err := c.outboxStatus(ctx)
+	if err != nil {
+		return Status{}, c.failed(ctx, "look at the outbox", err)
+	}
 	leases, err := c.queries.LeaseUndecided(ctx, c.conn)
 	if err != nil {
 		return Status{}, c.failed(ctx, "count the leases", err)
 	}
 	s := Status{
 		Schema: c.schema, MigrationVersion: state.Version, SchemaState: newSchemaState(state), TableBytes: table.TableBytes, IndexBytes: table.IndexBytes,
-		Consumers: make([]ConsumerStatus, len(stats)), ReadAt: utc(table.ReadMicros), Estimated: percent < 100,
+		Outbox: outbox, Consumers: make([]ConsumerStatus, len(stats)), ReadAt: utc(table.ReadMicros), Estimated: percent < 100,
 	}
 	for i, row := range stats {
 		s.Consumers[i] = newConsumerStatus(row)

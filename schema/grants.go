@@ -36,6 +36,12 @@ GRANT SELECT, INSERT, DELETE ON idem.leases TO role;
 GRANT UPDATE (until, fingerprint, token, attempts, unknown, needs_decision, state, error) ON idem.leases TO role;
 GRANT SELECT, INSERT, DELETE ON idem.results TO role;
 GRANT UPDATE (stored_at, content_type, body) ON idem.results TO role;
+-- The outbox: to publish.
+GRANT INSERT (key_hash, event_id, topic, key, value, header_keys, header_values) ON idem.outbox TO role;
+-- Its relay.
+GRANT SELECT, DELETE ON idem.outbox TO role;
+GRANT UPDATE (state, error) ON idem.outbox TO role;
+GRANT SELECT ON idem.outbox_id_seq TO role;
 `
 
 // Grants returns the SQL that gives a role all that the guard and its cleaner need in the

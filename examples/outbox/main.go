@@ -1,21 +1,26 @@
-// Outbox sends messages from a handler by writing them into a table, in the handler's transaction.
-// So an order and the message about it are committed together or not at all, once for each event.
+// Outbox sends messages from a handler: it publishes them in the handler's transaction, so that an order and the
+// message about it are committed together or not at all, once for each event. With KAFKA_BROKERS it also runs the relay, which
+// takes them to Kafka, until it is interrupted.
 //
-// A relay takes the rows to Kafka later and may send one twice, after a crash for instance. So each row
-// has an id, made once, which is the event id of its message. The columns are those that Debezium's
-// outbox event router expects by default; consumers then use consume.DebeziumOutbox().
+// The relay may send a message twice, after a crash for instance. Each has an event id in the header
+// idempotency_key, by which consumers of this library recognize it.
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+	"github.com/nova-events/idempotent-consumer/outbox"
 	"github.com/nova-events/idempotent-consumer/schema"
 	"github.com/nova-events/idempotent-consumer/schema/migrate"
 )
@@ -29,17 +34,12 @@ const tables = `
 CREATE TABLE IF NOT EXISTS public.orders_with_outbox (
     id       text PRIMARY KEY,
     customer text NOT NULL
-);
-CREATE TABLE IF NOT EXISTS public.outbox (
-    id            uuid PRIMARY KEY DEFAULT gen_random_uuid(), -- the event id of the message
-    aggregatetype text NOT NULL,                              -- names the topic
-    aggregateid   text NOT NULL,                              -- the message's key: keeps the order of one customer
-    type          text NOT NULL,
-    payload       jsonb NOT NULL
 );`
 
 func main() {
-	if err := run(context.Background()); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -76,19 +76,38 @@ func run(ctx context.Context) error {
 		}
 		fmt.Println(orderID, outcome)
 	}
+	if brokers := os.Getenv("KAFKA_BROKERS"); brokers != "" {
+		return relay(ctx, pool, strings.Split(brokers, ","))
+	}
 
 	return nil
 }
 
 // accept stores an order and says so to other services. With a Kafka adapter it is called by
-// consume.Config.Handle, with the same tx.
+// consume.Config.Handle, with the same tx. The key keeps the order of one customer's messages.
 func accept(ctx context.Context, tx pgx.Tx, orderID, customer string) error {
 	if _, err := tx.Exec(ctx, `INSERT INTO public.orders_with_outbox VALUES ($1, $2)`, orderID, customer); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, `
-		INSERT INTO public.outbox (aggregatetype, aggregateid, type, payload)
-		VALUES ('order', $1, 'OrderAccepted', jsonb_build_object('order', $2::text, 'customer', $1::text))`, customer, orderID)
+	value, err := json.Marshal(map[string]string{"order": orderID, "customer": customer})
+	if err != nil {
+		return err
+	}
 
-	return err
+	return outbox.Publish(ctx, tx, outbox.Record{Topic: "accepted-orders", Key: []byte(customer), Value: value})
+}
+
+// relay takes the messages to Kafka. The topic has to exist.
+func relay(ctx context.Context, pool *pgxpool.Pool, brokers []string) error {
+	producer, err := kafkaadapter.NewProducer(kafkaadapter.ProducerConfig{Brokers: brokers})
+	if err != nil {
+		return err
+	}
+	defer producer.Close()
+	relay, err := outbox.NewRelay(pool, producer, outbox.Config{})
+	if err != nil {
+		return err
+	}
+
+	return relay.Run(ctx)
 }

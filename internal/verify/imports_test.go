@@ -28,7 +28,7 @@ func (i importer) may(folder string, test bool) bool {
 
 // importers are those of the packages that not everybody may import.
 var importers = map[string]importer{
-	"db":  {folders: []string{"idem", "internal/tables", "lease", "ops"}, advice: "services use idem and lease, operators ops"},
+	"db":  {folders: []string{"idem", "internal/tables", "lease", "outbox", "ops"}, advice: "services use idem, lease and outbox, operators ops"},
 	"ops": {folders: []string{"cmd", "console", "e2e/chaos", "examples/demo", "idem/idemtest", "internal/kafkafacts"}, tests: true, advice: "imports point down: what both need belongs in idem"},
 }
 
@@ -76,7 +76,7 @@ var generatedName = regexp.MustCompile(`\bdb\.[A-Z]\w*`)
 // TestPublicAPI checks that what is generated stays hidden: services would depend on it.
 func TestPublicAPI(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"./idem", "./idem/idemtest", "./consume", "./idemhttp", "./kafkaadapter", "./lease", "./ops", "./console", "./franzadapter", "./idemotel", "./idemsql"} {
+	for _, name := range []string{"./idem", "./idem/idemtest", "./consume", "./idemhttp", "./kafkaadapter", "./lease", "./outbox", "./ops", "./console", "./franzadapter", "./idemotel", "./idemsql"} {
 		doc := run(t, filepath.Join(root, name), "Make the package compile.", nil, "go", "doc", "-all")
 		for _, found := range generatedName.FindAllString(doc, -1) {
 			t.Errorf("the API of %s shows %s: use a type of its own", name, found)

@@ -43,6 +43,7 @@ var inherited = map[string][]string{
 	"./consume":         pgx,
 	"./health":          pgx,
 	"./internal/engine": pgx,
+	"./outbox":          pgx,
 	"./idem/idemtest": { // Those of a service's tests only.
 		"github.com/google/uuid",
 		"github.com/jackc/pgpassfile",
@@ -132,7 +133,7 @@ func TestImports(t *testing.T) {
 // rooms are the packages that services and operators use, from below: each may import those before it, and
 // besides them only what is internal and in no room.
 var rooms = [][]string{
-	{"schema", "db", "idem", "consume", "internal/engine", "kafkaadapter"},
+	{"schema", "db", "idem", "consume", "internal/engine", "outbox", "kafkaadapter"},
 	{"schema", "db", "idem", "consume", "health"},
 	{"schema", "schema/migrate", "db", "idem", "ops", "console", "cmd/idemctl"},
 	{"schema", "schema/migrate", "db", "idem", "consume", "internal/engine", "ops", "idem/idemtest"},

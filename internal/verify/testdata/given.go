@@ -28,6 +28,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/kafkaadapter"
 	"github.com/nova-events/idempotent-consumer/lease"
 	"github.com/nova-events/idempotent-consumer/ops"
+	"github.com/nova-events/idempotent-consumer/outbox"
 )
 
 var (
@@ -42,6 +43,7 @@ var (
 	client   *ops.Client
 	leases   *lease.Leases
 
+	brokers     []string
 	handle      consume.Handler
 	kafkaConfig kafkaadapter.Config
 )

@@ -27,8 +27,8 @@ Exit status:
     0  done
     1  failed; the message says what to do
     2  wrong usage; nothing was tried
-    3  what was named (an event, a dead letter, a lease, a consumer, a checkpoint) is not known, or nothing that
-       was named is in a state that the command changes
+    3  what was named (an event, a dead letter, a lease, a consumer, a checkpoint, a record of the outbox) is not known,
+       or nothing that was named is in a state that the command changes
     4  not confirmed: the answer was no, or --yes is missing; nothing was changed
     5  cleanup: another process is cleaning up
     6  doctor: warnings, or checks that could not be made
@@ -48,6 +48,7 @@ const rootExample = `  export IDEM_DATABASE_URL=postgres://me@db.example.com/sho
   idemctl deadletter list                        what could not be processed?
   idemctl deadletter replay --all --dry-run      what would be tried again
   idemctl lease list --state undecided           did it take effect outside? somebody has to say
+  idemctl outbox list                            what does Kafka refuse?
   idemctl checkpoint list                        how far is each partition?`
 
 func newRoot(a *app) *cobra.Command {
@@ -88,6 +89,7 @@ func newRoot(a *app) *cobra.Command {
 		newConsumer(a),
 		newDeadLetter(a),
 		newLease(a),
+		newOutbox(a),
 		newCheckpoint(a),
 		newImport(a),
 		newVersion(a),

@@ -56,12 +56,13 @@ func statusText(r ops.Status) string {
 		[2]string{"events", about + readable.Number(r.Events) + " (" + readable.Number(r.Expired) + " expired)"},
 		[2]string{"dead letters", readable.Number(r.UnresolvedDeadLetters) + " unresolved (" + readable.Number(r.OpenDeadLetters) + " open)"},
 		[2]string{"leases", readable.Number(r.UndecidedLeases) + " undecided"},
+		[2]string{"outbox", outboxLine(r)},
 		[2]string{"on disk", fmt.Sprintf("%s: table %s, index %s", readable.Size(r.TableBytes+r.IndexBytes), readable.Size(r.TableBytes), readable.Size(r.IndexBytes))},
 		[2]string{"per event", room(r.TableHealth)},
 		[2]string{"dead rows", deadRows(r)},
 	)
 	if len(r.Consumers) == 0 {
-		return head + "\nNo consumer is registered yet: the first event of each registers it.\n"
+		return head + "\nNo consumer is registered yet: the first event of each registers it.\n" + advice(r)
 	}
 	t := table{columns: []column{
 		consumerColumn, {name: "EVENTS", number: true}, {name: "EXPIRED", number: true}, {name: "RETENTION", number: true},

@@ -60,7 +60,7 @@ func TestJSONShapes(t *testing.T) {
 		{"status", "{advice:[] bytes_per_event:float64 consumers:[{consumer:string created_at:string events:float64 expired:float64 newest:string oldest:string open_dead_letters:float64 pause:null" +
 			" retention_seconds:float64 undecided_leases:float64 unresolved_dead_letters:float64}]" +
 			" dead_rows:float64 estimated:bool events:float64 expired:float64 index_bytes:float64 last_autovacuum:null last_vacuum:null live_rows:float64" +
-			" migration_version:float64 migrator:string open_dead_letters:float64 packed_bytes_per_event:float64" +
+			" migration_version:float64 migrator:string open_dead_letters:float64 outbox:{failed:float64 oldest:null parked:float64 waiting:float64} packed_bytes_per_event:float64" +
 			" schema:string schema_state:string table_bytes:float64 undecided_leases:float64 unresolved_dead_letters:float64 unused_bytes:float64}"},
 		{"consumer list", "[{closed:null cluster:null consumer:string created_at:string group:null pause:null retention_seconds:float64}]"},
 		{"consumer register mails", "{consumer:string retention_seconds:float64}"},

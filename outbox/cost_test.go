@@ -1,0 +1,129 @@
+package outbox_test
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nova-events/idempotent-consumer/outbox"
+)
+
+// explained is a tracer that asks for the buffers of the relay's reads, in the relay's transaction.
+type explained struct {
+	mu    sync.Mutex
+	reads []read
+}
+
+// read is what one read of the outbox has touched.
+type read struct {
+	buffers int // of 8 KiB
+	plan    string
+}
+
+func (e *explained) TraceQueryStart(ctx context.Context, conn *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	if strings.HasPrefix(data.SQL, "-- name: OutboxRead") {
+		var text string
+		var plan []struct {
+			Plan struct {
+				Hit  int `json:"Shared Hit Blocks"`  //nolint:tagliatelle // PostgreSQL's.
+				Read int `json:"Shared Read Blocks"` //nolint:tagliatelle // PostgreSQL's.
+			} `json:"Plan"` //nolint:tagliatelle // PostgreSQL's.
+		}
+		err := conn.QueryRow(ctx, "EXPLAIN (ANALYZE, BUFFERS, TIMING off, FORMAT json)\n"+data.SQL, data.Args...).Scan(&text)
+		if err == nil {
+			err = json.Unmarshal([]byte(text), &plan)
+		}
+		if err != nil {
+			panic(err)
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.reads = append(e.reads, read{plan[0].Plan.Hit + plan[0].Plan.Read, text})
+	}
+
+	return ctx
+}
+
+func (*explained) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// last returns what the last read has touched.
+func (e *explained) last() read {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+
+	return e.reads[len(e.reads)-1]
+}
+
+func (e *explained) count() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+
+	return len(e.reads)
+}
+
+// A portion costs the same however many records wait, and a look at a quiet outbox next to nothing: while a snapshot of
+// somebody else keeps all dead rows, and while a transaction with many records is open.
+func TestCostOfReading(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const backlog = 100_000
+	old, err := b.pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Rollback(context.Background()) //nolint:errcheck // It has only read.
+	if _, err := old.Exec(t.Context(), `SELECT count(*) FROM idem.outbox`); err != nil {
+		t.Fatal(err)
+	}
+	fill := func(tx pgx.Tx) {
+		if _, err := tx.Exec(t.Context(), `INSERT INTO idem.outbox (event_id, topic, value) SELECT n, 'orders', 'v' FROM generate_series(1, $1::int) n`, backlog); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tx := b.begin(t)
+	fill(tx)
+	commit(t, tx)
+
+	tracer := &explained{}
+	traced := &bundle{db: b.db, log: b.log, pool: b.db.Pool(t, func(c *pgxpool.Config) { c.ConnConfig.Tracer = tracer })}
+	traced.start(t, nil)
+	b.awaitEmpty(t)
+	tracer.mu.Lock()
+	for i, r := range tracer.reads {
+		if r.buffers > 2_000 {
+			t.Errorf("portion %d touched %d buffers: %s", i, r.buffers, r.plan)
+		}
+	}
+	t.Logf("%d portions, the last with rows touched %d buffers", len(tracer.reads), tracer.reads[backlog/4000-1].buffers)
+	tracer.mu.Unlock()
+
+	quiet := func(what string) {
+		n := tracer.count()
+		until(t, "some reads", func() bool { return tracer.count() > n+5 })
+		r := tracer.last()
+		t.Logf("%s: a read touches %d buffers", what, r.buffers)
+		if r.buffers > 200 {
+			t.Errorf("%s: a read touches %d buffers: %s", what, r.buffers, r.plan)
+		}
+	}
+	b.published(t, record("k", strconv.Itoa(backlog)))
+	b.awaitEmpty(t)
+	quiet("with 100,000 dead rows")
+	open := b.begin(t)
+	fill(open)
+	quiet("with 100,000 rows of an open transaction")
+	b.published(t, outbox.Record{Topic: "orders", Value: []byte("another")})
+	until(t, "the record", func() bool { return b.count(t, "true") == 0 })
+	quiet("when another has committed meanwhile")
+	commit(t, open)
+	b.awaitEmpty(t)
+	if n := b.log.len(); n != 2*backlog+2 {
+		t.Errorf("%d records came", n)
+	}
+}

@@ -1,0 +1,300 @@
+package outbox_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/outbox"
+)
+
+// endTurn terminates the session of the relay that has its turn.
+const endTurn = `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid()
+	AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
+
+// once returns what the log has, each event the first time that it came. The same event has the same id.
+func (b *bundle) once(t *testing.T) []string {
+	t.Helper()
+	ids := map[string]string{}
+	var values []string
+	for _, r := range b.log.records {
+		value := string(r.Value)
+		switch id, known := ids[value]; {
+		case !known:
+			ids[value] = eventID(r)
+			values = append(values, value)
+		case id != eventID(r):
+			t.Errorf("%s came with the event ids %s and %s", value, id, eventID(r))
+		}
+	}
+
+	return values
+}
+
+// A relay dies after Kafka has the records and before it has deleted them: another one sends them again, with the same
+// event ids.
+func TestRelayDiesBetweenProduceAndDelete(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.published(t, numbered(1, 3, 1)...)
+	var died sync.Once
+	b.log.before = func() {
+		died.Do(func() { b.exec(t, endTurn) })
+	}
+	b.start(t, nil)
+	b.awaitEmpty(t)
+	want(t, b.log.values(), "1", "2", "3", "1", "2", "3")
+	want(t, b.once(t), "1", "2", "3")
+}
+
+// A relay that is frozen loses its turn. It finds out, and what it sends late are repetitions.
+func TestFrozenRelayIsReplaced(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.published(t, numbered(1, 3, 1)...)
+	frozen, thaw := make(chan struct{}), make(chan struct{})
+	var others atomic.Bool
+	b.log.before = func() {
+		if !others.Swap(true) {
+			close(frozen)
+			<-thaw
+		}
+	}
+	short := func(c *outbox.Config) { c.ProduceTimeout = time.Millisecond } // The turn lasts five seconds longer.
+	b.start(t, short)
+	<-frozen
+	b.published(t, numbered(4, 2, 1)...)
+	b.start(t, short)
+	release := sync.OnceFunc(func() { close(thaw) })
+	t.Cleanup(release)
+	b.awaitEmpty(t)
+	want(t, b.log.values(), "1", "2", "3", "4", "5")
+	release()
+	b.await(t, 8)
+	want(t, b.once(t), "1", "2", "3", "4", "5")
+	b.published(t, numbered(6, 1, 1)...)
+	b.awaitEmpty(t)
+	want(t, b.once(t), "1", "2", "3", "4", "5", "6")
+}
+
+// Relays take turns: two at a time would both send each record.
+func TestRelaysTakeTurns(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for range 3 {
+		b.start(t, nil)
+	}
+	for i := range 200 {
+		b.published(t, numbered(i, 1, 1)...)
+	}
+	b.awaitEmpty(t)
+	if got := b.log.len(); got != 200 {
+		t.Errorf("200 records came %d times", got)
+	}
+}
+
+// Writers that lock the row of a key before they publish, and some that do not, with relays whose sessions are terminated
+// all the time: nothing is lost, and each key keeps its order.
+func TestOrderOfKeysWithConcurrentWriters(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const keys, writers, rounds = 5, 6, 60
+	b.exec(t, `CREATE TABLE public.accounts (key int PRIMARY KEY, version int NOT NULL DEFAULT 0)`)
+	b.exec(t, `INSERT INTO public.accounts SELECT generate_series(0, $1 - 1)`, keys)
+	for range 2 {
+		b.start(t, func(c *outbox.Config) { c.MaxBytes = 2_000 })
+	}
+	var others atomic.Int64
+	var all sync.WaitGroup
+	for w := range writers {
+		all.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(w), 7))
+			for range rounds {
+				err := pgx.BeginFunc(t.Context(), b.pool, func(tx pgx.Tx) error {
+					if random.IntN(2) == 0 { // It gets its number before it waits.
+						if err := outbox.Publish(t.Context(), tx, record("other", "other "+strconv.FormatInt(others.Add(1), 10))); err != nil {
+							return err
+						}
+					}
+					key := random.IntN(keys)
+					var version int
+					if err := tx.QueryRow(t.Context(), `UPDATE public.accounts SET version = version + 1 WHERE key = $1 RETURNING version`, key).Scan(&version); err != nil {
+						return err
+					}
+
+					return outbox.Publish(t.Context(), tx, record(strconv.Itoa(key), fmt.Sprint(key, " ", version)))
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	written := make(chan struct{})
+	go func() {
+		all.Wait()
+		close(written)
+	}()
+	for killing := true; killing; {
+		select {
+		case <-written:
+			killing = false
+		case <-time.After(20 * time.Millisecond): // How often is all that it decides.
+			b.exec(t, endTurn)
+		}
+	}
+	b.awaitEmpty(t)
+
+	versions := make(map[string]int)
+	for _, value := range b.once(t) {
+		var key string
+		var version int
+		if _, err := fmt.Sscan(value, &key, &version); err != nil {
+			t.Fatal(err)
+		}
+		if key != "other" && version != versions[key]+1 {
+			t.Errorf("version %d of key %s came after %d", version, key, versions[key])
+		}
+		versions[key]++
+		if key != "other" {
+			versions[key] = version
+		}
+	}
+	sum := 0
+	for _, n := range versions {
+		sum += n
+	}
+	if want := writers*rounds + int(others.Load()); sum != want {
+		t.Errorf("%d records came, want %d", sum, want)
+	}
+}
+
+var errTooLarge = fmt.Errorf("%w: too large", outbox.ErrRefused)
+
+// A record that Kafka refuses parks what follows of its key, in the same portion and in later ones; other keys go on. Then it is
+// discarded, or tried again.
+func TestRefusedRecordParksItsKey(t *testing.T) {
+	t.Parallel()
+	for _, decision := range []string{"discard", "retry"} {
+		t.Run(decision, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.log.refuse = func(r outbox.Record) error {
+				if string(r.Value) == "2" {
+					return errTooLarge
+				}
+
+				return nil
+			}
+			b.start(t, nil)
+			b.published(t, record("a", "1"), record("a", "2"), record("b", "3"), record("a", "4"), outbox.Record{Topic: "orders", Value: []byte("5")})
+			until(t, "a failed record", func() bool { return b.count(t, `state IS NULL`) == 0 })
+			b.published(t, record("b", "6"), record("a", "7"))
+			until(t, "parked records", func() bool {
+				return b.count(t, `state = 'parked'`) == 2 && b.count(t, `state = 'failed' AND error LIKE '%too large'`) == 1
+			})
+			want(t, b.log.values(), "1", "3", "5", "6")
+
+			b.log.set(func(l *topicLog) { l.refuse = nil })
+			b.exec(t, `UPDATE idem.outbox SET state = $1 WHERE state = 'failed'`, decision)
+			b.awaitEmpty(t)
+			if decision == "discard" {
+				want(t, b.log.values(), "1", "3", "5", "6", "4", "7")
+			} else {
+				want(t, b.log.values(), "1", "3", "5", "6", "2", "4", "7")
+			}
+		})
+	}
+}
+
+// A decision about a failed record also releases what is parked behind it after the decision, by a relay that did not
+// know of it yet.
+func TestDecisionWhileARecordIsParked(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.log.refuse = func(r outbox.Record) error {
+		if string(r.Value) == "1" {
+			return errTooLarge
+		}
+
+		return nil
+	}
+	b.start(t, nil)
+	b.published(t, record("a", "1"))
+	until(t, "a failed record", func() bool { return b.count(t, `state = 'failed'`) == 1 })
+	var once sync.Once
+	b.log.set(func(l *topicLog) {
+		l.before = func() {
+			once.Do(func() { b.exec(t, `UPDATE idem.outbox SET state = 'discard' WHERE state = 'failed'`) })
+		}
+	})
+	b.published(t, record("b", "2"), record("a", "3"))
+	b.awaitEmpty(t)
+	want(t, b.log.values(), "2", "3")
+}
+
+// A topic that does not take records holds up no other. Its records come in their order once it does.
+func TestTopicThatTakesNoRecords(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.log.refuse = func(r outbox.Record) error {
+		if r.Topic == "away" {
+			return errors.New("no leader")
+		}
+
+		return nil
+	}
+	b.start(t, nil)
+	away := func(value string) outbox.Record {
+		return outbox.Record{Topic: "away", Key: []byte("k"), Value: []byte(value)}
+	}
+	b.published(t, away("1"))
+	until(t, "a failed try", func() bool { return b.count(t, "true") == 1 })
+	for i := range 20 {
+		b.published(t, away(strconv.Itoa(i+2)), record("k", "other "+strconv.Itoa(i)))
+		until(t, "the other topic's record", func() bool { return slices.Contains(b.log.values(), "other "+strconv.Itoa(i)) })
+	}
+	b.log.set(func(l *topicLog) { l.refuse = nil })
+	b.awaitEmpty(t)
+	var got []string
+	for _, r := range b.log.records {
+		if r.Topic == "away" {
+			got = append(got, string(r.Value))
+		}
+	}
+	if len(got) != 21 || got[0] != "1" || got[20] != "21" || !slices.IsSortedFunc(got, func(a, b string) int { return number(a) - number(b) }) {
+		t.Errorf("the topic got %q", got)
+	}
+}
+
+func number(text string) int {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return -1
+	}
+
+	return n
+}
+
+// Run ends when it is asked to, and when the tables are not there.
+func TestRunWithoutTables(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.exec(t, `DROP TABLE idem.outbox`)
+	relay, err := outbox.NewRelay(b.pool, b.log, outbox.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := relay.Run(context.Background()); err == nil {
+		t.Error("Run returned nil")
+	}
+}

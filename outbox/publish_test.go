@@ -1,0 +1,116 @@
+package outbox_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/pgtest"
+	"github.com/nova-events/idempotent-consumer/outbox"
+	"github.com/nova-events/idempotent-consumer/schema"
+)
+
+// What cannot be a record is refused before any I/O.
+func TestInvalidRecords(t *testing.T) {
+	t.Parallel()
+	for name, r := range map[string]outbox.Record{
+		"no topic": {}, "topic": {Topic: "a b"}, "dots": {Topic: ".."}, "long topic": {Topic: strings.Repeat("t", 250)},
+		"size":     {Topic: "t", Value: make([]byte, outbox.MaxRecordBytes+1)},
+		"NUL":      {Topic: "t", EventID: "a\x00"},
+		"no UTF-8": {Topic: "t", EventID: "\xff"}, "long id": {Topic: "t", EventID: strings.Repeat("x", idem.MaxEventIDBytes+1)},
+	} {
+		if err := outbox.Queue(&pgx.Batch{}, r); !errors.Is(err, outbox.ErrInvalidRecord) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := outbox.Publish(t.Context(), nil); !errors.Is(err, idem.ErrInvalidConfig) {
+		t.Error(err)
+	}
+	if err := (outbox.Publisher{Schema: "A"}).Queue(&pgx.Batch{}); !errors.Is(err, idem.ErrInvalidConfig) {
+		t.Error(err)
+	}
+	if _, err := outbox.NewRelay(nil, &topicLog{}, outbox.Config{}); !errors.Is(err, idem.ErrInvalidConfig) {
+		t.Error(err)
+	}
+}
+
+// Queue publishes with the batch that it is given, and nothing if there are no records.
+func TestQueue(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var batch pgx.Batch
+	if err := errors.Join(outbox.Queue(&batch), outbox.Queue(&batch, numbered(0, 3, 1)...)); err != nil || batch.Len() != 1 {
+		t.Fatal(err, batch.Len())
+	}
+	if err := b.pool.SendBatch(t.Context(), &batch).Close(); err != nil {
+		t.Fatal(err)
+	}
+	b.start(t, nil)
+	b.awaitEmpty(t)
+	want(t, b.log.values(), "0", "1", "2")
+}
+
+// The rights that idemctl prints are enough to publish and to relay, and nobody can publish in another transaction's name.
+func TestGrants(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	role := pgx.Identifier{b.db.Name + "_relay"}.Sanitize()
+	b.exec(t, "CREATE ROLE "+role)
+	t.Cleanup(func() {
+		for _, sql := range []string{"DROP OWNED BY ", "DROP ROLE "} {
+			if _, err := b.pool.Exec(context.Background(), sql+role); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	grants, err := schema.Grants(schema.DefaultName, b.db.Name+"_relay")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.exec(t, grants)
+	service := &bundle{db: b.db, log: b.log, pool: b.db.Pool(t, func(c *pgxpool.Config) {
+		c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.Exec(ctx, "SET ROLE "+role)
+
+			return err
+		}
+	})}
+	b.log.refuse = func(r outbox.Record) error {
+		if string(r.Value) == "1" {
+			return errTooLarge
+		}
+
+		return nil
+	}
+	stop := service.start(t, nil)
+	service.published(t, numbered(0, 3, 3)...)
+	until(t, "a failed record", func() bool { return b.count(t, `state = 'failed'`) == 1 })
+	b.log.set(func(l *topicLog) { l.refuse = nil })
+	b.exec(t, `UPDATE idem.outbox SET state = 'retry'`)
+	b.awaitEmpty(t)
+	stop()
+	if _, err := service.pool.Exec(t.Context(), `INSERT INTO idem.outbox (xid, event_id, topic) VALUES ('1', 'e', 't')`); err == nil {
+		t.Error("the role chose the transaction of a record")
+	}
+}
+
+// Publisher and relay work in all ways in which pgx sends statements, with other people's functions in the search_path.
+func TestExecModes(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			service := &bundle{db: b.db, log: b.log, pool: b.db.Pool(t, pgtest.ExecMode(mode), pgtest.Hostile())}
+			service.start(t, nil)
+			service.published(t, outbox.Record{Topic: "t", Key: []byte{0, 255}, Value: []byte{0, 255}})
+			b.awaitEmpty(t)
+			want(t, b.log.values(), "\x00\xff")
+		})
+	}
+}

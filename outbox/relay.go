@@ -1,0 +1,172 @@
+package outbox
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/backoff"
+	"github.com/nova-events/idempotent-consumer/internal/onceper"
+)
+
+const (
+	// batchRecords is how many records are read at once.
+	batchRecords = 4000
+
+	// grace is by how much longer than the producer may take a relay keeps its turn.
+	grace = 5 * time.Second
+
+	// tellInterval is how often trouble that lasts is told.
+	tellInterval = time.Minute
+)
+
+var (
+	databasePauses = backoff.Exponential{Initial: 100 * time.Millisecond, Max: 5 * time.Second}
+	topicPauses    = backoff.Exponential{Initial: 100 * time.Millisecond, Max: 5 * time.Second}
+)
+
+// Relay takes the records of the outbox to Kafka. Any number of relays can run, in one process or in many: they
+// take turns, each of which is a transaction that holds a lock. So a relay that ends, however it ends,
+// is replaced by the others at once.
+type Relay struct {
+	pool     *pgxpool.Pool
+	producer Producer
+	config   Config
+	lockKey  int64
+
+	cursor   cursor
+	lookBack time.Duration
+	waiting  map[string]*waiting // topics that do not take records, or did not
+	database onceper.Trouble
+}
+
+// waiting is a topic to which nothing is sent for a while.
+type waiting struct {
+	until   time.Time
+	failed  int // times in a row
+	trouble onceper.Trouble
+}
+
+// NewRelay returns a Relay. It does no I/O. The relay uses one connection of the pool while it has its turn or waits for
+// it. Errors wrap idem.ErrInvalidConfig.
+func NewRelay(pool *pgxpool.Pool, producer Producer, config Config) (*Relay, error) {
+	if pool == nil || producer == nil {
+		return nil, fmt.Errorf("%w: a relay needs a pool and a producer", idem.ErrInvalidConfig)
+	}
+	config = config.withDefaults()
+	if err := config.validate(); err != nil {
+		return nil, err
+	}
+	hash := sha256.Sum256([]byte("idem.outbox\x00" + config.Schema))
+
+	return &Relay{
+		pool: pool, producer: producer, config: config, cursor: fromTheBeginning(), lookBack: lookBack, waiting: map[string]*waiting{},
+		lockKey: int64(binary.BigEndian.Uint64(hash[:8])), //nolint:gosec // All 64 bits are meant.
+	}, nil
+}
+
+// Run relays until ctx ends, and then returns nil. It waits for the records that are being produced, at most
+// Config.ProduceTimeout. It rides out that Kafka or PostgreSQL are away. It returns an error if the tables are
+// not there (idem.ErrNotMigrated), or if a right to them is missing. Call it once at a time.
+func (r *Relay) Run(ctx context.Context) error {
+	for failed := 0; ; {
+		more, err := r.takeTurn(ctx)
+		pause := r.config.Poll
+		switch {
+		case ctx.Err() != nil:
+			return nil //nolint:nilerr // It is asked to stop.
+		case err != nil && isFinal(err):
+			return err
+		case err != nil:
+			failed++
+			pause = databasePauses.Pause(failed)
+			if since, due := r.database.Lasts(tellInterval); due {
+				r.config.Logger.WarnContext(ctx, "outbox: PostgreSQL does not let the relay work", "since", since.Round(time.Second), "error", err)
+			}
+		default:
+			failed = 0
+			if lasted, told := r.database.Passed(); told {
+				r.config.Logger.InfoContext(ctx, "outbox: the relay works again", "after", lasted.Round(time.Second))
+			}
+			if more {
+				continue
+			}
+		}
+		if !backoff.Sleep(ctx, pause) {
+			return nil
+		}
+	}
+}
+
+// isFinal reports whether another try would fail, too: what the statements name is not there, or not allowed.
+func isFinal(err error) bool {
+	var pgErr *pgconn.PgError
+
+	return errors.As(err, &pgErr) && (pgErr.Code[:2] == "42" || pgErr.Code[:2] == "3F")
+}
+
+// lookAgain has the relay read the whole table again if that is due, or if a topic is to be tried again.
+func (r *Relay) lookAgain(due bool) {
+	now := time.Now()
+	due = due || now.Sub(r.cursor.started) > r.lookBack
+	for _, w := range r.waiting {
+		if !w.until.IsZero() && !now.Before(w.until) {
+			w.until, due = time.Time{}, true
+		}
+	}
+	if due {
+		r.cursor = r.cursor.again()
+	}
+}
+
+// away returns the topics to which nothing is sent now.
+func (r *Relay) away() []string {
+	topics := []string{} // nil would be null.
+	for topic, w := range r.waiting {
+		if !w.until.IsZero() {
+			topics = append(topics, topic)
+		}
+	}
+
+	return topics
+}
+
+// learn notes which topics take records and which do not, and tells it.
+func (r *Relay) learn(ctx context.Context, d *delivery) {
+	for _, id := range d.delivered {
+		topic := d.records[id].Topic
+		w := r.waiting[topic]
+		if w == nil || d.waiting[topic] != nil {
+			continue
+		}
+		delete(r.waiting, topic)
+		if lasted, told := w.trouble.Passed(); told {
+			r.config.Logger.InfoContext(ctx, "outbox: Kafka takes the records again", "topic", topic, "after", lasted.Round(time.Second))
+		}
+	}
+	for _, topic := range slices.Sorted(maps.Keys(d.waiting)) {
+		w := r.waiting[topic]
+		if w == nil {
+			w = &waiting{}
+			r.waiting[topic] = w
+		}
+		w.failed++
+		w.until = time.Now().Add(topicPauses.LongPause(w.failed))
+		if since, due := w.trouble.Lasts(tellInterval); due {
+			r.config.Logger.WarnContext(ctx, "outbox: Kafka does not take the records of a topic", "topic", topic, "since", since.Round(time.Second), "error", d.waiting[topic])
+		}
+	}
+	for i, id := range d.failed {
+		r.config.Logger.ErrorContext(ctx, "outbox: Kafka refuses a record; see \"idemctl outbox list\"", "id", id, "topic", d.records[id].Topic,
+			"event_id", d.records[id].EventID, "error", d.reasons[i])
+	}
+}

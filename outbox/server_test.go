@@ -1,0 +1,62 @@
+package outbox_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nova-events/idempotent-consumer/internal/pgtest"
+	"github.com/nova-events/idempotent-consumer/outbox"
+)
+
+// Connections lead to another server, whose numbers of transactions mean something else, and none of them has broken: the relay
+// notices and relays what is there.
+func TestAnotherServer(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, other := pgtest.NewForgetful(t)
+	after := &bundle{db: other, pool: other.Pool(t), log: b.log}
+	target, err := pgx.ParseConfig(other.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var moved atomic.Bool
+	service := &bundle{log: b.log, pool: b.db.Pool(t, func(c *pgxpool.Config) {
+		c.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
+			if moved.Load() {
+				c.Host, c.Port, c.Database, c.User, c.Password = target.Host, target.Port, target.Database, target.User, target.Password
+			}
+
+			return nil
+		}
+	})}
+	for range 500 { // The numbers of the first server are higher.
+		b.exec(t, `SELECT pg_current_xact_id()`)
+	}
+	service.start(t, nil)
+	b.published(t, numbered(1, 1, 1)...)
+	b.awaitEmpty(t)
+	after.published(t, numbered(2, 1, 1)...)
+	moved.Store(true)
+	service.pool.Reset()
+	b.await(t, 2)
+	after.published(t, numbered(3, 1, 1)...)
+	after.awaitEmpty(t)
+	want(t, b.log.values(), "1", "2", "3")
+}
+
+// What the cursor has missed, a row with an old number for instance, is found when the relay looks at the whole table again.
+func TestRelayLooksBack(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.startWith(t, nil, func(r *outbox.Relay) { r.LookBack(10 * time.Millisecond) })
+	b.published(t, numbered(1, 1, 1)...)
+	b.awaitEmpty(t)
+	b.exec(t, `INSERT INTO idem.outbox (xid, event_id, topic, value) VALUES ('3', 'e', 'orders', 'restored')`)
+	b.awaitEmpty(t)
+	want(t, b.log.values(), "1", "restored")
+}

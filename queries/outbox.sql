@@ -1,0 +1,107 @@
+-- name: OutboxInsert :exec
+-- One statement for many records, in their order. Headers are the text of arrays, empty without any.
+INSERT INTO idem.outbox (key_hash, event_id, topic, key, value, header_keys, header_values)
+SELECT nullif(r.key_hash, 0), r.event_id, r.topic, r.key, r.value, nullif(r.header_keys, '')::bytea[], nullif(r.header_values, '')::bytea[]
+FROM (
+    SELECT pg_catalog.unnest(@key_hashes::bigint[]) AS key_hash, pg_catalog.unnest(@event_ids::text[]) AS event_id, pg_catalog.unnest(@topics::text[]) AS topic,
+           pg_catalog.unnest(@keys::bytea[]) AS key, pg_catalog.unnest(@values::bytea[]) AS value,
+           pg_catalog.unnest(@header_keys::text[]) AS header_keys, pg_catalog.unnest(@header_values::text[]) AS header_values
+) r;
+
+-- name: OutboxTakeTurn :one
+-- Waits until no other relay is at work. The turn ends with the transaction, or once the relay has been idle in it
+-- for too long, frozen for instance. Drawn is the highest id that was given out. The planner is made to enter the table by its
+-- indexes: what it knows of a table that fills and empties all the time is wrong most of the time, and the worst choice costs
+-- much. (What is switched off counts as very expensive, which alone would start the compiler, jit.)
+SELECT coalesce(pg_sequence_last_value('idem.outbox_id_seq'::regclass), 0)::bigint AS drawn,
+       (pg_advisory_xact_lock(@lock_key::bigint)::text || set_config('idle_in_transaction_session_timeout', @milliseconds::text, true)
+       || set_config('jit', 'off', true) || set_config('enable_seqscan', 'off', true) || set_config('enable_sort', 'off', true))::text AS taken;
+
+-- name: OutboxRelease :execrows
+-- Does what somebody has decided about failed records: deletes or releases them, and releases what is parked
+-- behind them. It is parked under the same hash, be it since the decision.
+WITH decided AS (
+    SELECT id, key_hash, state FROM idem.outbox WHERE state IN ('retry', 'discard')
+), discarded AS (
+    DELETE FROM idem.outbox WHERE id IN (SELECT id FROM decided WHERE state = 'discard')
+)
+UPDATE idem.outbox SET state = NULL, error = NULL
+WHERE id IN (SELECT id FROM decided WHERE state = 'retry')
+   OR state = 'parked' AND key_hash IN (SELECT key_hash FROM decided);
+
+-- name: OutboxNumber :exec
+-- Has the server give this transaction its number.
+SELECT pg_current_xact_id();
+
+-- name: OutboxRead :many
+-- The next records of those that are committed in the snapshot target and were not in the snapshot done,
+-- in the order of their ids: of transactions whose numbers are not below done, and whose ids are higher than low, and
+-- of those that done has under way. Without target it is the snapshot of this statement. Waiting are topics
+-- to leave out. All rows say the same of target, server and found; without records there is one row, with id 0.
+WITH look AS MATERIALIZED (
+    SELECT CAST(@done::text AS pg_snapshot) AS done, coalesce(CAST(nullif(@target::text, '') AS pg_snapshot), pg_current_snapshot()) AS target
+), begun AS (
+    SELECT o.id, o.created_at, o.key_hash, o.event_id, o.topic, o.key, o.value, o.header_keys, o.header_values
+    FROM idem.outbox o
+    WHERE o.id > greatest(@low::bigint, @after::bigint) AND o.state IS NULL
+      AND o.topic <> ALL(@waiting::text[]) AND o.xid >= (SELECT pg_snapshot_xmax(done) FROM look) AND pg_visible_in_snapshot(o.xid, (SELECT target FROM look))
+    ORDER BY o.id
+    LIMIT @max_records::integer
+), late AS (
+    SELECT o.id, o.created_at, o.key_hash, o.event_id, o.topic, o.key, o.value, o.header_keys, o.header_values
+    FROM (SELECT t.xid FROM look, pg_snapshot_xip(look.done) AS t(xid) WHERE pg_visible_in_snapshot(t.xid, look.target)) ended
+    CROSS JOIN LATERAL (
+        SELECT * FROM idem.outbox l
+        WHERE l.xid = ended.xid AND l.id > @after::bigint AND l.state IS NULL AND l.topic <> ALL(@waiting::text[])
+        ORDER BY l.id
+        LIMIT @max_records::integer
+    ) o
+), chosen AS (
+    SELECT c.*, sum(coalesce(octet_length(c.key), 0) + coalesce(octet_length(c.value), 0) + coalesce(pg_column_size(c.header_values), 0) + 200)
+        OVER (ORDER BY c.id ROWS UNBOUNDED PRECEDING) AS bytes, row_number() OVER (ORDER BY c.id) AS place, count(*) OVER () AS found
+    FROM (SELECT * FROM begun UNION ALL SELECT * FROM late ORDER BY id LIMIT @max_records::integer) c
+)
+SELECT look.target::text AS target, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS server,
+       coalesce(c.found, 0)::bigint AS found, coalesce(c.id, 0)::bigint AS id,
+       coalesce((extract(epoch FROM c.created_at) * 1000000)::bigint, 0)::bigint AS created_micros,
+       coalesce(c.key_hash, 0)::bigint AS key_hash, coalesce(c.event_id, '')::text AS event_id, coalesce(c.topic, '')::text AS topic, c.key, c.value, c.header_keys, c.header_values,
+       EXISTS (SELECT FROM idem.outbox h WHERE h.key_hash = c.key_hash AND h.state IS NOT NULL) AS held
+FROM look LEFT JOIN chosen c ON c.place = 1 OR c.bytes <= @max_bytes::bigint
+ORDER BY c.id;
+
+-- name: OutboxDelete :exec
+-- Kafka has these.
+DELETE FROM idem.outbox WHERE id = ANY(@ids::bigint[]);
+
+-- name: OutboxFail :exec
+-- Kafka refuses these.
+UPDATE idem.outbox o SET state = 'failed', error = f.error
+FROM (SELECT pg_catalog.unnest(@ids::bigint[]) AS id, pg_catalog.unnest(@errors::text[]) AS error) f
+WHERE o.id = f.id;
+
+-- name: OutboxPark :exec
+-- These wait behind one that is failed.
+UPDATE idem.outbox SET state = 'parked' WHERE id = ANY(@ids::bigint[]);
+
+-- name: OutboxCounts :one
+-- How many records wait for the relay, counted up to a limit, when the first of them was published, and how many are failed and parked.
+-- Times as in TableState.
+SELECT (SELECT count(*) FROM (SELECT w.id FROM idem.outbox w WHERE w.state IS NULL LIMIT @max_count::bigint) w) AS waiting,
+       coalesce((SELECT (extract(epoch FROM w.created_at) * 1000000)::bigint FROM idem.outbox w WHERE w.state IS NULL ORDER BY w.id LIMIT 1), 0)::bigint AS oldest_micros,
+       count(*) FILTER (WHERE h.state <> 'parked') AS failed, count(*) FILTER (WHERE h.state = 'parked') AS parked
+FROM idem.outbox h WHERE h.state IS NOT NULL;
+
+-- name: OutboxHeld :many
+-- Records that wait for somebody to decide, or behind one of those, the first ones first.
+SELECT o.id, (extract(epoch FROM o.created_at) * 1000000)::bigint AS created_micros, o.event_id, o.topic, coalesce(o.state, '')::text AS state,
+       coalesce(o.error, '')::text AS error, o.key, coalesce(octet_length(o.value), 0)::bigint AS value_bytes,
+       (SELECT count(*) FROM idem.outbox p WHERE p.key_hash = o.key_hash AND p.state = 'parked' AND o.state <> 'parked') AS parked
+FROM idem.outbox o
+WHERE o.state IS NOT NULL AND o.state = ANY(@states::text[])
+  AND (sqlc.narg(topic)::text IS NULL OR o.topic = sqlc.narg(topic)) AND (sqlc.narg(ids)::bigint[] IS NULL OR o.id = ANY(sqlc.narg(ids)::bigint[]))
+ORDER BY o.id
+LIMIT sqlc.narg(max_rows)::integer;
+
+-- name: OutboxDecide :many
+-- The relay does it.
+UPDATE idem.outbox SET state = @decision::text WHERE id = ANY(@ids::bigint[]) AND state = 'failed' RETURNING id;
