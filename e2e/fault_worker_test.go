@@ -21,6 +21,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+	"github.com/nova-events/idempotent-consumer/outbox"
 )
 
 // envWorker makes this test binary a worker: a member of a group in a process of its own, which
@@ -44,6 +45,9 @@ type job struct {
 
 	// Pattern is what to consume in place of Topic.
 	Pattern string `json:"pattern"`
+
+	// Middle is where workers publish each event through the outbox, of which they run a relay, too.
+	Middle string `json:"middle"`
 }
 
 // work consumes until its input ends. That is how a test asks a worker to leave, and what
@@ -106,6 +110,21 @@ func serve(input io.Reader) error {
 	}
 	if j.Batches {
 		config.Handle, config.HandleBatch = nil, eachOf(deadly)
+	}
+	if j.Middle != "" {
+		config.Handle = forward(j.Middle)
+		producer, closeProducer, err := newProducer(j.Brokers)
+		if err != nil {
+			return err
+		}
+		defer closeProducer()
+		relay, err := outbox.NewRelay(pool, producer, outbox.Config{})
+		if err != nil {
+			return err
+		}
+		relaying := make(chan error, 1)
+		go func() { relaying <- relay.Run(ctx) }()
+		defer func() { <-relaying }() //nolint:errcheck // What it did not relay the test misses.
 	}
 	consumer, err := newConsumer(guard, source, config)
 	if err != nil {

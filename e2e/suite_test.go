@@ -2,6 +2,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -141,6 +142,7 @@ type settings struct {
 	consumeConfig
 
 	guardHooks idem.Hooks
+	consumer   string // its name; "test" by default
 }
 
 type (
@@ -161,7 +163,7 @@ func (s *bench) start(t testing.TB, change func(*settings)) *member {
 	if change != nil {
 		change(&c)
 	}
-	guard, err := idem.New(s.pool, idem.Config{Consumer: "test", Hooks: c.guardHooks})
+	guard, err := idem.New(s.pool, idem.Config{Consumer: cmp.Or(c.consumer, "test"), Hooks: c.guardHooks})
 	if err != nil {
 		t.Fatal(err)
 	}
