@@ -39,6 +39,7 @@ var groups = []group{
 	{"Control by operators", controls},
 	{"Effects outside the transaction", leases},
 	{"HTTP requests with an Idempotency-Key", requests},
+	{"The outbox", outboxes},
 	{"Hooks of the consumer", hooks},
 	{"Members of a group", membership},
 	{"Fetching and memory", fetching},

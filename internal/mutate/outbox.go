@@ -1,0 +1,75 @@
+package main
+
+// outboxes are the mechanisms of outbox.
+var outboxes = []mutant{
+	{
+		id: "outbox-low-id", mechanism: "the index is entered at ids that were drawn before a former turn got its number",
+		file: "outbox/turn.go", find: "t.lookAgain(released > 0)", put: "t.lookAgain(released > 0); t.cursor.numbered = t.drawn",
+		checker: in("outbox", "TestPortionsOfLateTransactions"), says: "waited in vain for",
+	},
+	{
+		id: "outbox-late", mechanism: "records of transactions that were under way are looked up",
+		file: "db/outbox.sql.go", find: " UNION ALL SELECT id, created_at, key_hash, event_id, topic, key, value, header_keys, header_values FROM late", put: "",
+		checker: in("outbox", "TestPortionsOfLateTransactions"), says: "waited in vain for",
+	},
+	{
+		id: "outbox-number", mechanism: "a turn gets a number where much is written and nothing committed",
+		file: "outbox/turn.go", find: "if !t.numbered && t.drawn > t.cursor.numbered+batchRecords {", put: "if false {",
+		checker: in("outbox", "TestCostOfReading"), says: "rows of an open transaction: a read touches",
+	},
+	{
+		id: "outbox-by-indexes", mechanism: "the planner enters the table by its indexes",
+		file: "db/outbox.sql.go", find: "pg_catalog.set_config('enable_seqscan', 'off', true)) OPERATOR(pg_catalog.||) pg_catalog.set_config('enable_sort', 'off', true)", put: "pg_catalog.set_config('enable_seqscan', 'on', true)) OPERATOR(pg_catalog.||) pg_catalog.set_config('enable_sort', 'on', true)",
+		checker: in("outbox", "TestCostOfReading"), says: "dead rows: a read touches",
+	},
+	{
+		id: "outbox-server", mechanism: "the cursor is forgotten on another server",
+		file: "outbox/cursor.go", find: "return c.server == 0 || c.server == rows[0].Server", put: "return true",
+		checker: in("outbox", "TestAnotherServer"), says: "waited in vain for 2 records",
+	},
+	{
+		id: "outbox-looks-back", mechanism: "the whole table is read again after a time",
+		file: "outbox/relay.go", find: "due = due || now.Sub(r.cursor.started) > r.lookBack", put: "due = due || false",
+		checker: in("outbox", "TestRelayLooksBack"), says: "waited in vain for an empty outbox",
+	},
+	{
+		id: "outbox-turns", mechanism: "relays take turns",
+		file: "db/outbox.sql.go", find: "pg_catalog.pg_advisory_xact_lock($1::bigint)", put: "pg_catalog.pg_advisory_xact_lock_shared($1::bigint)",
+		checker: in("outbox", "TestRelaysTakeTurns"), says: "200 records came",
+	},
+	{
+		id: "outbox-frozen", mechanism: "a frozen relay loses its turn",
+		file: "outbox/turn.go", find: "idle := (t.config.ProduceTimeout + grace).Milliseconds()", put: "idle := int64(0)",
+		checker: in("outbox", "TestFrozenRelayIsReplaced"), says: "waited in vain for an empty outbox",
+	},
+	{
+		id: "outbox-acknowledged", mechanism: "only what Kafka has acknowledged is deleted",
+		file: "outbox/delivery.go", find: "case err == nil:", put: "case !errors.Is(err, ErrRefused):",
+		checker: in("outbox", "TestTopicThatTakesNoRecords"), says: "waited in vain for the other topic's record",
+	},
+	{
+		id: "outbox-other-topics", mechanism: "a topic that takes no records is left out for a while",
+		file: "outbox/relay.go", find: "if !w.until.IsZero() {", put: "if w == nil {",
+		checker: in("outbox", "TestTopicThatTakesNoRecords"), says: "waited in vain for the other topic's record",
+	},
+	{
+		id: "outbox-parks", mechanism: "what follows a refused record of its key is parked",
+		file: "outbox/delivery.go", find: "case d.held[row.KeyHash]:", put: "case false:",
+		checker: in("outbox", "TestRefusedRecordParksItsKey/discard"), says: "waited in vain for parked records",
+	},
+	{
+		id: "outbox-halves", mechanism: "of a refused batch the halves are sent",
+		file: "outbox/delivery.go", find: "case len(rows) > 1:", put: "case false:",
+		checker: in("outbox", "TestRefusedRecordParksItsKey/discard"), says: "waited in vain for parked records",
+	},
+	{
+		id: "outbox-released-by-hash", mechanism: "a decision releases what was parked after it, too",
+		file: "db/outbox.sql.go", find: "OR (state OPERATOR(pg_catalog.=) 'parked' AND key_hash OPERATOR(pg_catalog.=) ANY (SELECT key_hash FROM decided))", put: "",
+		checker: in("outbox", "TestDecisionWhileARecordIsParked"), says: "waited in vain for an empty outbox",
+	},
+	{
+		id: "outbox-same-event-id", mechanism: "a record has the same event id each time",
+		file: "outbox/delivery.go", find: "Value: []byte(row.EventID)", put: `Value: fmt.Appendf(nil, "%p", row)`,
+		checker: in("outbox", "TestRelayDiesBetweenProduceAndDelete"), says: "came with the event ids",
+	},
+}
