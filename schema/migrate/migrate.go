@@ -127,9 +127,11 @@ func Up(ctx context.Context, dsn, name string) error {
 }
 
 // Up creates the schema if it is missing, applies all pending migrations and returns those
-// that it applied. A database that a newer release has migrated further is left as it is.
+// that it applied. A database that a newer release has migrated further is left as it is. If nothing
+// is pending, the rights of a service (schema.Grants) are enough.
 func (m *Migrator) Up(ctx context.Context) ([]Migration, error) {
-	if err := m.prepare(ctx); err != nil {
+	state, err := m.prepare(ctx)
+	if err != nil || state.Version >= m.Latest() {
 		return nil, err
 	}
 
@@ -179,7 +181,7 @@ func (m *Migrator) To(ctx context.Context, version int64) ([]Migration, error) {
 	if version != 0 && !m.has(version) {
 		return nil, fmt.Errorf("%w %d", ErrUnknownVersion, version)
 	}
-	if err := m.prepare(ctx); err != nil {
+	if _, err := m.prepare(ctx); err != nil {
 		return nil, err
 	}
 	current, err := m.provider.GetDBVersion(ctx)
@@ -201,7 +203,11 @@ func finish(results []*goose.MigrationResult, err error) ([]Migration, error) {
 	if errors.As(err, &partial) {
 		results = partial.Applied
 	}
-	if err != nil {
+	var refused *pgconn.PgError
+	switch {
+	case errors.As(err, &refused) && refused.Code == "42501":
+		err = fmt.Errorf("migrate: only the role that owns the tables may migrate them; have an operator run \"idemctl migrate up\" as that role before services start: %w", err)
+	case err != nil:
 		err = fmt.Errorf("migrate: %w", err)
 	}
 
@@ -246,8 +252,9 @@ func (m *Migrator) has(version int64) bool {
 	return false
 }
 
-// prepare checks the server and creates the schema, which goose needs for its version table.
-func (m *Migrator) prepare(ctx context.Context) error {
+// prepare checks the server and creates the schema, which goose needs for its version table. It returns what the
+// database holds.
+func (m *Migrator) prepare(ctx context.Context) (State, error) {
 	var (
 		number        int
 		encoding      string
@@ -257,33 +264,32 @@ func (m *Migrator) prepare(ctx context.Context) error {
 		`SELECT pg_catalog.current_setting('server_version_num')::integer, pg_catalog.current_setting('server_encoding'), pg_catalog.quote_ident($1) OPERATOR(pg_catalog.=) $1, pg_catalog.to_regnamespace($1) IS NOT NULL`,
 		m.name).Scan(&number, &encoding, &plain, &exists)
 	if err != nil {
-		return fmt.Errorf("migrate: %w", err)
+		return State{}, fmt.Errorf("migrate: %w", err)
 	}
 	if err := checkServer(number); err != nil {
-		return err
+		return State{}, err
 	}
 	if encoding != "UTF8" {
-		return fmt.Errorf("migrate: %w but %s; create another with: CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'", ErrEncoding, encoding)
+		return State{}, fmt.Errorf("migrate: %w but %s; create another with: CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'", ErrEncoding, encoding)
 	}
-	switch state, err := m.State(ctx); {
-	case err != nil:
-		return err
-	case state.Foreign:
-		return fmt.Errorf("migrate: %w, and are at version %d of %d; go on with it (\"idemctl migrate print\" prints the scripts, with --down the way back)", ErrForeign, state.Version, m.Latest())
-	}
+	state, err := m.State(ctx)
 	switch {
+	case err != nil:
+		return State{}, err
+	case state.Foreign:
+		return State{}, fmt.Errorf("migrate: %w, and are at version %d of %d; go on with it (\"idemctl migrate print\" prints the scripts, with --down the way back)", ErrForeign, state.Version, m.Latest())
 	case !plain:
-		return fmt.Errorf("migrate: %w %q: it is a reserved word", schema.ErrInvalidName, m.name)
+		return State{}, fmt.Errorf("migrate: %w %q: it is a reserved word", schema.ErrInvalidName, m.name)
 	case exists:
-		return nil // CREATE SCHEMA IF NOT EXISTS wants the right to create one even then.
+		return state, nil // CREATE SCHEMA IF NOT EXISTS wants the right to create one even then.
 	}
 	if _, err := m.db.ExecContext(ctx, createSchema(m.name)); err != nil && !lostRace(err) {
-		return fmt.Errorf("migrate: create the schema (or have a role create it that may): %w", err)
+		return State{}, fmt.Errorf("migrate: create the schema (or have a role create it that may): %w", err)
 	} else if err == nil {
 		m.created = true
 	}
 
-	return nil
+	return state, nil
 }
 
 // checkServer judges a server_version_num.

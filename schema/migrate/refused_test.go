@@ -2,6 +2,7 @@ package migrate_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"strings"
 	"testing"
@@ -117,4 +118,53 @@ func TestOtherEncodingsAreRefused(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// A service that migrates at its start needs the rights of a service only, as long as there is nothing to do.
+func TestUpWithTheRightsOfAService(t *testing.T) {
+	t.Parallel()
+	database := pgtest.NewEmptyDB(t)
+	owner := migrator(t, open(t, database), schema.DefaultName)
+	up(t, owner)
+	service := migrator(t, asService(t, database), schema.DefaultName)
+	if steps := up(t, service); len(steps) != 0 {
+		t.Errorf("steps on tables that are current: %+v", steps)
+	}
+	if _, err := owner.To(t.Context(), schema.Version-1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := service.Up(t.Context()); err == nil || !strings.Contains(err.Error(), "only the role that owns the tables may migrate them") {
+		t.Errorf("Up on older tables: %v", err)
+	}
+}
+
+// asService returns a handle whose role has the rights in the database that a service needs.
+func asService(t *testing.T, database *pgtest.DB) *sql.DB {
+	t.Helper()
+	db, role := open(t, database), database.Name+"_service"
+	exec := func(sql string) {
+		if _, err := db.ExecContext(context.WithoutCancel(t.Context()), sql); err != nil {
+			t.Error(err)
+		}
+	}
+	grants, err := schema.Grants(schema.DefaultName, role)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec("CREATE ROLE " + role)
+	t.Cleanup(func() { exec("DROP OWNED BY " + role + "; DROP ROLE " + role) })
+	exec(grants)
+	config, err := pgx.ParseConfig(database.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.RuntimeParams["role"] = role
+	service := stdlib.OpenDB(*config)
+	t.Cleanup(func() {
+		if err := service.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+
+	return service
 }
