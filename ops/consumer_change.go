@@ -17,17 +17,17 @@ const (
 	// changeRows is how many rows one transaction moves or deletes.
 	changeRows = 5000
 
-	// DefaultWatch is how long RenameConsumer and DeleteConsumer watch whether the consumer runs.
+	// DefaultWatch is how long RenameConsumer, DeleteConsumer and Rebind watch whether the consumer runs.
 	DefaultWatch = 5 * time.Second
 )
 
-// ChangeOptions change RenameConsumer and DeleteConsumer. The zero value has defaults.
+// ChangeOptions change RenameConsumer, DeleteConsumer and Rebind. The zero value has defaults.
 type ChangeOptions struct {
 	// Watch is how long to watch whether the consumer runs, before anything is changed. A consumer that is
 	// idle and has no checkpoints is not noticed. Default 5 s (DefaultWatch).
 	Watch time.Duration
 
-	// Progress is called with numbers of rows. Optional.
+	// Progress is called with numbers of rows. Rebind has none. Optional.
 	Progress Progress
 }
 

@@ -20,8 +20,8 @@ var (
 	// already registered with another retention.
 	ErrConsumerExists = errors.New("ops: the consumer exists already")
 
-	// ErrConsumerRuns is returned when a consumer that is to be renamed or deleted is still processing. Stop
-	// it and call again.
+	// ErrConsumerRuns is returned when a consumer that is to be renamed, deleted or bound to another group is still
+	// processing. Stop it and call again.
 	ErrConsumerRuns = errors.New("ops: the consumer runs")
 
 	// ErrUnknownDeadLetter is returned when no dead letter has the id, or an id that begins with

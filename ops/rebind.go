@@ -34,10 +34,18 @@ func (c *Client) PlanRebind(ctx context.Context, name, cluster, group string) (R
 }
 
 // Rebind does what PlanRebind has planned. Stop the former group first: if it still runs, it and the
-// next group each process only a part of the events.
-func (c *Client) Rebind(ctx context.Context, plan RebindPlan) error {
+// next group each process only a part of the events. The error is ErrConsumerRuns if the consumer processes
+// something while it is watched (ChangeOptions.Watch).
+func (c *Client) Rebind(ctx context.Context, plan RebindPlan, opts ChangeOptions) error {
 	consumer, err := c.consumer(ctx, plan.Consumer)
 	if err != nil {
+		return err
+	}
+	change, err := c.change(ctx, consumer, opts)
+	if err != nil {
+		return err
+	}
+	if err := change.refuseRunning(ctx); err != nil {
 		return err
 	}
 	_, err = c.queries.ConsumerRebind(ctx, c.conn, db.ConsumerRebindParams{ID: consumer.id, BoundCluster: plan.Cluster, BoundGroup: plan.Group})

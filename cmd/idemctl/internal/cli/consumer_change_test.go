@@ -141,7 +141,7 @@ func TestRunningConsumersAreNotChanged(t *testing.T) {
 			b := setup(t)
 			b.fill(t, "old", 10)
 			b.exec(t, `CREATE FUNCTION public.act() RETURNS void LANGUAGE sql SET search_path = pg_catalog AS $$ `+act+` $$`)
-			for _, line := range []string{"rename old new", "delete old -y"} {
+			for _, line := range []string{"rename old new", "delete old -y", "rebind old -y"} {
 				ended := make(chan result, 1)
 				go func() {
 					ended <- b.runWith(t.Context(), strings.NewReader(""), strings.Fields("consumer "+line+" --watch 300ms")...)
@@ -160,8 +160,8 @@ func TestRunningConsumersAreNotChanged(t *testing.T) {
 			if got := b.rows(t, "old"); got != [4]int64{10, 3, 7, 1} {
 				t.Errorf("old has %v", got)
 			}
-			if n := b.one(t, `SELECT count(*) FROM idem.consumers WHERE closed IS NOT NULL OR name = 'new'`); n != 0 {
-				t.Error("a consumer is closed")
+			if n := b.one(t, `SELECT count(*) FROM idem.consumers WHERE closed IS NOT NULL OR name = 'new' OR bound_group IS NULL`); n != 0 {
+				t.Error("a consumer is closed, or bound anew")
 			}
 		})
 	}
@@ -214,10 +214,10 @@ func TestRebind(t *testing.T) {
 	contains(t, b.ok(t, "consumer", "list"), "GROUP", "first of cluster k")
 	b.run(t, "consumer", "rebind", "orders").want(t, exitUnconfirmed, "belongs to first of cluster k", "--yes")
 	bind("k", "second", false)
-	contains(t, b.ok(t, "consumer", "rebind", "orders", "-y"), "belonged to first of cluster k; it now belongs to the next group that uses it")
+	contains(t, b.ok(t, "consumer", "rebind", "orders", "-y", "--watch", "1ms"), "belonged to first of cluster k; it now belongs to the next group that uses it")
 	bind("k", "second", true)
 	bind("k", "first", false)
-	got := decode[ops.RebindPlan](t, b.ok(t, "consumer", "rebind", "orders", "--group", "third", "--cluster", "q", "-y", "--json"))
+	got := decode[ops.RebindPlan](t, b.ok(t, "consumer", "rebind", "orders", "--group", "third", "--cluster", "q", "-y", "--watch", "1ms", "--json"))
 	if *got.PreviousGroup != "second" || *got.Group != "third" || *got.Cluster != "q" {
 		t.Errorf("%+v", got)
 	}
