@@ -276,7 +276,7 @@ func TestOperatorMovesGroupOrCheckpoint(t *testing.T) {
 	}{
 		{"group forward", 30, -1, 30, "was moved forward", consume.EventSkipped},
 		{"group back", 10, -1, 30, fmt.Sprintf("idemctl checkpoint reset --consumer \\\"test\\\" --topic \\\"%s\\\" --partition 0 --to 10", s.topic), 0},
-		{"checkpoint back", -1, 35, 35, "set the checkpoint back", 0},
+		{"checkpoint back", -1, 35, 35, "an operator has set the checkpoint", 0},
 		{"checkpoint where it is", -1, 40, 35, "", 0},
 	} {
 		if move.group >= 0 {

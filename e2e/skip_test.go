@@ -24,7 +24,9 @@ func TestSkippedRecordIsPassedOver(t *testing.T) {
 			s := setup(t, broker.InProcess(t), 1)
 			s.broker.Write(t, s.topic, events(0, 10, 1)...)
 			var healed, held atomic.Bool
+			var h heard
 			m := s.start(t, func(c *settings) {
+				h.config(c)
 				c.Failure.Retry.MaxAttempts, c.Failure.Retry.LongestPause = 10_000, 20*time.Millisecond
 				use(c, func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 					if m.Offset == 3 && !healed.Load() {
@@ -51,6 +53,9 @@ func TestSkippedRecordIsPassedOver(t *testing.T) {
 			}
 			s.awaitCommitted(t, 10)
 			s.verifyOnce(t, 9)
+			if !h.logged("an operator has set the checkpoint") {
+				t.Errorf("it said\n%s", h.log.String())
+			}
 			if got := s.letters(t); len(got) != 1 || got[0] != "3 discarded 0" {
 				t.Errorf("dead letters %q", got)
 			}

@@ -14,10 +14,10 @@ import (
 )
 
 var (
-	// ErrFenced is returned when another owner has acquired the partition: nothing was committed
-	// (unless the error also wraps ErrOutcomeUnknown), and nothing of this owner ever will be. Stop
-	// working on the partition; to own it again, call Acquire.
-	ErrFenced = errors.New("idem: another owner has acquired the partition")
+	// ErrFenced is returned when another owner has acquired the partition, or an operator has set its
+	// checkpoint: nothing was committed (unless the error also wraps ErrOutcomeUnknown), and nothing of
+	// this owner ever will be. Stop working on the partition; to own it again, call Acquire.
+	ErrFenced = errors.New("idem: another owner has acquired the partition, or an operator has set its checkpoint")
 
 	// ErrRewound is returned when the checkpoint is lower than this owner has left it: the database
 	// has lost its latest commits, for instance by a failover to a standby that lacks them. The

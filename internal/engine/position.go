@@ -75,15 +75,17 @@ func (w *worker) own(revoked context.Context, start func() (int64, error)) error
 // reconcile compares the checkpoint with the group's offset and returns where to go on.
 func (w *worker) reconcile(revoked context.Context, group Committed) (int64, error) {
 	next := w.owner.Next()
+	byOperator := w.owner.SetByOperator()
+	if byOperator {
+		w.log.InfoContext(revoked, "consume: an operator has set the checkpoint", "checkpoint", next, "group", group.Offset)
+	}
 	switch {
 	case w.owner.IsNew():
 		w.start = next
 	case group.Offset == None, group.Offset == next:
-	case offsetmark.HasToken(group.Metadata) && group.Offset > next && w.owner.SetByOperator():
-		w.log.InfoContext(revoked, "consume: an operator has set the checkpoint back", "checkpoint", next, "group", group.Offset)
-	case offsetmark.HasToken(group.Metadata) && group.Offset > next:
+	case offsetmark.HasToken(group.Metadata) && group.Offset > next && !byOperator:
 		return next, w.rewound(revoked, group.Offset, fmt.Errorf("%w: the checkpoint of %v was at %d and is at %d", idem.ErrRewound, w.partition, group.Offset, next))
-	case offsetmark.HasToken(group.Metadata): // The commit to Kafka comes later, and a crash can come between.
+	case offsetmark.HasToken(group.Metadata): // Or the commit to Kafka comes later, and a crash has come between.
 	case group.Offset > next:
 		w.log.WarnContext(revoked, "consume: the group was moved forward by others, an operator or another client that has processed the records: going on there", "checkpoint", next, "group", group.Offset)
 
