@@ -1,14 +1,20 @@
 package console_test
 
 import (
+	"context"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/nova-events/idempotent-consumer/console"
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 func TestPages(t *testing.T) {
@@ -189,6 +195,40 @@ func TestPostgreSQLIsAway(t *testing.T) {
 	if !strings.Contains(b.log.String(), "closed pool") {
 		t.Error("the log does not say why:", b.log)
 	}
+}
+
+// A role that lacks a right is refused what it may not do, and told what to grant.
+func TestMissingRightsAreNamed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	config := b.pool.Config()
+	role := config.ConnConfig.Database + "_reader"
+	b.exec(t, "CREATE ROLE "+role+"; GRANT USAGE ON SCHEMA idem TO "+role+"; GRANT SELECT ON ALL TABLES IN SCHEMA idem TO "+role)
+	t.Cleanup(func() {
+		if _, err := b.pool.Exec(context.WithoutCancel(t.Context()), "DROP OWNED BY "+role+"; DROP ROLE "+role); err != nil {
+			t.Error(err)
+		}
+	})
+	config.ConnConfig.RuntimeParams["role"] = role
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	client, err := ops.New(pool, ops.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler, err := console.Handler(console.Config{Client: client, Authorize: console.Everybody(operator), Logger: slog.New(slog.NewTextHandler(b.log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader := &bundle{server: httptest.NewServer(handler)}
+	t.Cleanup(reader.server.Close)
+	page := "/consumer?name=orders"
+	reader.get(t, page).want(t, http.StatusOK)
+	reader.post(t, "/pause", url.Values{"name": {"orders"}}).want(t, http.StatusForbidden, "ermission denied for table consumers", "UPDATE (paused_at, paused_by, pause_reason)")
+	b.get(t, page).want(t, http.StatusOK).lacks(t, "Paused")
 }
 
 func TestConsumerIsPausedAndResumed(t *testing.T) {

@@ -107,6 +107,9 @@ func (c *console) explain(w http.ResponseWriter, r *http.Request, err error) {
 		c.fail(w, r, http.StatusNotFound, sentence(err))
 	case errors.Is(err, idem.ErrConsumerClosed):
 		c.fail(w, r, http.StatusConflict, sentence(err))
+	case errors.As(err, &refused) && refused.SQLState() == "42501":
+		c.Logger.WarnContext(r.Context(), "console: PostgreSQL denied a statement", "path", r.URL.Path, "error", err)
+		c.fail(w, r, http.StatusForbidden, sentence(err)+" "+neededRights)
 	case errors.As(err, &refused):
 		c.Logger.ErrorContext(r.Context(), "console: PostgreSQL refused a statement", "path", r.URL.Path, "error", err)
 		c.fail(w, r, http.StatusInternalServerError, sentence(err))
@@ -115,6 +118,10 @@ func (c *console) explain(w http.ResponseWriter, r *http.Request, err error) {
 		c.fail(w, r, http.StatusServiceUnavailable, "PostgreSQL could not be asked. The log of the console says why.")
 	}
 }
+
+// neededRights is what to grant where the role of the console's connection lacks a right.
+const neededRights = "Grant the role of the console's connection what \"idemctl migrate print --grants ROLE\" prints; to pause and resume, besides, " +
+	"UPDATE (paused_at, paused_by, pause_reason) ON idem.consumers. A retention is changed by the role that owns the tables."
 
 // sentence is an error's text as a page shows it.
 func sentence(err error) string {
