@@ -85,6 +85,23 @@ func (b *bundle) firstID(t *testing.T) (id string) {
 	return id
 }
 
+// A dead letter that is parked names the one that it waits for.
+func TestParkedDeadLetterNamesTheFirst(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.store(t, "first", "second")
+	b.exec(t, `UPDATE idem.dead_letters SET key_hash = 7, topic_id = '00000000-0000-4000-8000-000000000001'`)
+	b.exec(t, `UPDATE idem.dead_letters SET state = 'parked' WHERE record_offset OPERATOR(pg_catalog.=) 1`)
+	first := b.firstID(t)
+	var parked string
+	if err := b.pool.QueryRow(t.Context(), `SELECT id::text FROM idem.dead_letters WHERE state = 'parked'`).Scan(&parked); err != nil {
+		t.Fatal(err)
+	}
+	link := `It waits for <a href="deadletter?id=` + first
+	b.get(t, "/deadletter?id="+parked).want(t, http.StatusOK, link)
+	b.get(t, "/deadletter?id="+first).want(t, http.StatusOK).lacks(t, "It waits for")
+}
+
 // Long values are cut, and those that are no text are shown as bytes.
 func TestPayloadsAreBounded(t *testing.T) {
 	t.Parallel()
