@@ -103,11 +103,12 @@ func (c *Cleaner) Run(ctx context.Context) error {
 	pause := rand.N(min(c.config.Interval, time.Minute)) //nolint:gosec // Jitter needs no secrecy.
 	for backoff.Sleep(ctx, pause) {
 		report, err := c.Clean(ctx)
+		pause = c.config.Interval/2 + rand.N(c.config.Interval) //nolint:gosec // Jitter needs no secrecy.
 		switch {
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // It was stopped.
 		case err != nil:
-			log.WarnContext(ctx, "idem: cleanup failed, trying again later", "deleted", report.Deleted, "error", err)
+			log.WarnContext(ctx, "idem: cleanup failed, trying again", "pause", pause, "deleted", report.Deleted, "error", err)
 		case report.Complete:
 			behind = 0
 			log.InfoContext(ctx, "idem: cleaned up", "deleted", report.Deleted, "batches", report.Batches, "elapsed", report.Elapsed)
@@ -119,7 +120,6 @@ func (c *Cleaner) Run(ctx context.Context) error {
 			}
 			log.Log(ctx, level, "idem: another process is cleaning up", "leader", report.Leader, "passes", behind)
 		}
-		pause = c.config.Interval/2 + rand.N(c.config.Interval) //nolint:gosec // Jitter needs no secrecy.
 	}
 
 	return nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"math"
 	"strings"
 	"testing"
@@ -336,6 +338,23 @@ func TestCleanerRunsUntilItsContextEnds(t *testing.T) {
 	}
 	if n := b.count(t); n != 0 {
 		t.Errorf("%d rows are left", n)
+	}
+}
+
+// A cleaner that fails says when it tries again.
+func TestCleanerSaysWhenItTriesAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.pool.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	var log strings.Builder
+	handler := slog.NewTextHandler(io.MultiWriter(&log, writer(cancel)), nil)
+	cleaner, err := idem.NewCleaner(b.pool, idem.CleanerConfig{Interval: time.Millisecond, Logger: slog.New(handler)})
+	if err == nil {
+		err = cleaner.Run(ctx)
+	}
+	if said := log.String(); err != nil || !strings.Contains(said, "cleanup failed, trying again\" pause=") {
+		t.Errorf("%v; it said %s", err, said)
 	}
 }
 
