@@ -120,7 +120,7 @@ func (w *worker) limit() int {
 func (w *worker) processBatch(work context.Context, records []consume.Record, batch []idem.Event, handler idem.BatchHandler) (done int, prior, err error) {
 	started := time.Now()
 	processed := 0
-	w.watchProcess(work, idem.OpBatch, func() consume.Messages { return fetchedMessages(batch) }, func(work context.Context) consume.ProcessEnd {
+	w.watchProcess(work, idem.OpBatch, batch[0].Offset, func() consume.Messages { return fetchedMessages(batch) }, func(work context.Context) consume.ProcessEnd {
 		var results []idem.BatchResult
 		results, err = w.owner.ProcessBatch(work, batch, handler, w.once)
 		var kinds idem.DuplicateCounts

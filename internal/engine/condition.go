@@ -195,7 +195,7 @@ func (e *Engine) Health() consume.Health {
 	partitions := make(map[*condition]idem.Partition)
 	for _, w := range e.pool.all() { // A partition's and those of its lanes.
 		partitions[w.condition] = w.partition
-		since := w.busy.since.Load()
+		since := w.runs.since.Load()
 		if oldest := handlers[w.condition]; since != 0 && (oldest.IsZero() || since < oldest.UnixNano()) {
 			handlers[w.condition] = time.Unix(0, since)
 		}

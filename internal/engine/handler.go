@@ -14,8 +14,8 @@ import (
 func (w *worker) handler(m consume.Message, ran *bool) idem.Handler {
 	return func(ctx context.Context, tx pgx.Tx) error {
 		*ran = true
-		w.busy.begin(m.Offset)
-		defer w.busy.end()
+		w.handles(m.Offset)
+		defer w.handled()
 
 		return w.call(ctx, m, func() consume.Messages { return consume.MessagesOf(m) }, func(ctx context.Context) error {
 			m := m
@@ -69,8 +69,8 @@ func (w *worker) shares() bool { return w.config.HandleBatch == nil && w.config.
 // batchHandler is Config.HandleBatch.
 func (w *worker) batchHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Event) error {
 	batch := messagesOf(fresh)
-	w.busy.begin(batch[0].Offset)
-	defer w.busy.end()
+	w.handles(batch[0].Offset)
+	defer w.handled()
 
 	return w.call(ctx, batch[0], func() consume.Messages { return fetchedMessages(fresh) }, func(ctx context.Context) error {
 		return w.limited(ctx, func(ctx context.Context) error { return w.config.HandleBatch(ctx, tx, batch) })

@@ -66,10 +66,12 @@ func (w *worker) fetch(ctx context.Context, request Request) (batch *Batch, err 
 	return batch, err
 }
 
-// watchProcess calls the hooks around a try to process records. messages is called only if there are hooks.
+// watchProcess calls the hooks around a try to process records, the first at offset. messages is called only if there are hooks.
 func (w *worker) watchProcess(
-	ctx context.Context, kind idem.OpKind, messages func() consume.Messages, try func(ctx context.Context) consume.ProcessEnd,
+	ctx context.Context, kind idem.OpKind, offset int64, messages func() consume.Messages, try func(ctx context.Context) consume.ProcessEnd,
 ) {
+	w.asks.begin(offset)
+	defer w.asks.end()
 	hook := w.config.Hooks.Process
 	if isUnset(hook) {
 		try(ctx)
@@ -86,7 +88,7 @@ func (w *worker) watchProcess(
 func (w *worker) watchOne(
 	ctx context.Context, kind idem.OpKind, m consume.Message, try func(ctx context.Context) (idem.Outcome, error),
 ) (outcome idem.Outcome, err error) {
-	w.watchProcess(ctx, kind, func() consume.Messages { return consume.MessagesOf(m) }, func(ctx context.Context) consume.ProcessEnd {
+	w.watchProcess(ctx, kind, m.Offset, func() consume.Messages { return consume.MessagesOf(m) }, func(ctx context.Context) consume.ProcessEnd {
 		w.duplicate = idem.DuplicateUnknown // Not all tries tell.
 		outcome, err = try(ctx)
 		end := consume.ProcessEnd{Err: err}

@@ -34,7 +34,7 @@ func TestUnsetHooksAllocateNothing(t *testing.T) { //nolint:paralleltest // Othe
 		_, _ = w.watchOne(ctx, idem.OpProcess, m, func(ctx context.Context) (idem.Outcome, error) {
 			return idem.Processed, w.call(ctx, m, func() consume.Messages { return consume.MessagesOf(m) }, nothing)
 		})
-		w.watchProcess(ctx, idem.OpBatch, func() consume.Messages { return fetchedMessages(fresh) }, func(ctx context.Context) consume.ProcessEnd {
+		w.watchProcess(ctx, idem.OpBatch, m.Offset, func() consume.Messages { return fetchedMessages(fresh) }, func(ctx context.Context) consume.ProcessEnd {
 			return consume.ProcessEnd{Err: w.call(ctx, m, func() consume.Messages { return fetchedMessages(fresh) }, nothing)}
 		})
 		_ = e.WatchCommit(ctx, func() []consume.Place { return make([]consume.Place, len(fresh)) }, nothing)

@@ -33,9 +33,10 @@ type worker struct {
 	look      chan struct{}   // told by the engine's lookout
 	settling  *time.Ticker    // when the checkpoint is to be taken along (settleAll)
 	breaker   *breaker        // the lanes share it
-	busy      busy
-	condition *condition // its lanes share it
-	exited    error      // why a function of the user's has ended the goroutine
+	runs      busy            // a handler
+	asks      busy            // PostgreSQL, before and behind it
+	condition *condition      // its lanes share it
+	exited    error           // why a function of the user's has ended the goroutine
 
 	// done says that the record before an offset is done with, and all before it.
 	done func(next int64)

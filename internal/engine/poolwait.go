@@ -21,14 +21,14 @@ const (
 	// poolWatchInterval is how often the consumer looks.
 	poolWatchInterval = time.Second
 
-	// slowAfter is how long a handler may run before that is reported, and how often it is.
+	// slowAfter is how long a handler may run, or PostgreSQL be asked, before that is reported, and how often it is.
 	slowAfter = time.Minute
 
 	// poolWaitLine is how often that is reported while it lasts.
 	poolWaitLine = time.Minute
 )
 
-// busy is the handler that a worker runs now.
+// busy is what a worker does now: the handler that it runs, or what it asks PostgreSQL before and behind it.
 type busy struct {
 	since  atomic.Int64 // Unix time in nanoseconds; 0: none
 	offset atomic.Int64 // of its first record
@@ -43,7 +43,19 @@ func (b *busy) begin(offset int64) {
 
 func (b *busy) end() { b.since.Store(0) }
 
-// slow returns for how long a handler has run, and at which offset, if that is to be reported now.
+// handles says that a handler begins: PostgreSQL has answered.
+func (w *worker) handles(offset int64) {
+	w.asks.end()
+	w.runs.begin(offset)
+}
+
+// handled says that the handler has returned: PostgreSQL is asked to commit.
+func (w *worker) handled() {
+	w.runs.end()
+	w.asks.begin(w.runs.offset.Load())
+}
+
+// slow returns for how long it has taken, and at which offset, if that is to be reported now.
 func (b *busy) slow(now time.Time) (running time.Duration, offset int64) {
 	since := b.since.Load()
 	if since == 0 {
@@ -111,10 +123,13 @@ func (p *poolWatch) run(ctx context.Context, e *Engine) {
 	}
 }
 
-// tellSlow reports handlers that do not return, once a minute.
+// tellSlow reports handlers that do not return, and records that wait for PostgreSQL, once a minute.
 func (p *poolWatch) tellSlow(ctx context.Context, now time.Time) {
 	for _, w := range p.all() {
-		if running, offset := w.busy.slow(now); running > 0 {
+		if waited, offset := w.asks.slow(now); waited > 0 {
+			w.log.WarnContext(ctx, "consume: PostgreSQL has not answered yet", "offset", offset, "waited", waited)
+		}
+		if running, offset := w.runs.slow(now); running > 0 {
 			w.tell(ctx, offset, consume.Event{Kind: consume.EventHandlerSlow, Duration: running})
 			w.log.WarnContext(ctx, "consume: a handler has not returned yet", "offset", offset, "running", running)
 		}
@@ -141,9 +156,9 @@ func (p *poolWatch) tell(ctx context.Context, e *Engine, stat *pgxpool.Stat, now
 	reason := &consume.PoolWaitError{MaxConns: stat.MaxConns(), Waited: poolWaitAfter}
 	var handlers []string
 	for _, w := range p.all() {
-		since := w.busy.since.Load()
+		since := w.runs.since.Load()
 		if running := now.Sub(time.Unix(0, since)); since > 0 && running >= poolWaitAfter {
-			offset := w.busy.offset.Load()
+			offset := w.runs.offset.Load()
 			handlers = append(handlers, fmt.Sprintf("%v at offset %d", w.partition, offset))
 			w.tell(ctx, offset, consume.Event{Kind: consume.EventPoolWait, Duration: running, Err: reason})
 		}

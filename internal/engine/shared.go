@@ -43,9 +43,9 @@ var errEnded = errors.New("the handler has ended the transaction")
 // sharedHandler runs Config.Handle for one record after the other in one transaction. Each call gets
 // what it would get alone. The index says which record has failed, so no other is suspected.
 func (w *worker) sharedHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Event) error {
-	defer w.busy.end()
+	defer w.handled()
 	for i, m := range messagesOf(fresh) {
-		w.busy.begin(m.Offset)
+		w.handles(m.Offset)
 		err := w.call(ctx, m, func() consume.Messages { return fetchedMessages(fresh[i : i+1]) }, func(ctx context.Context) error {
 			return w.handle(ctx, tx, m)
 		})
@@ -75,8 +75,8 @@ func endOfTurn(tx pgx.Tx) error {
 // queueHandler lets Config.HandleQueue queue the statements of all records, and sends them
 // together.
 func (w *worker) queueHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Event) error {
-	w.busy.begin(fresh[0].Offset)
-	defer w.busy.end()
+	w.handles(fresh[0].Offset)
+	defer w.handled()
 	var queue pgx.Batch
 	messages := messagesOf(fresh)
 	record := -1 // whose statement's answer is read
