@@ -19,6 +19,9 @@ import (
 	"github.com/nova-events/idempotent-consumer/ops"
 )
 
+// brokersPatience is how long the console waits for the brokers before it serves.
+const brokersPatience = 5 * time.Second
+
 // consoleFlags are those of the command.
 type consoleFlags struct {
 	listen    string
@@ -68,6 +71,7 @@ func (a *app) serveConsole(command *cobra.Command, flags consoleFlags) error {
 
 	return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
 		config.Client = c
+		warnOfBrokers(ctx, config)
 		handler, err := console.Handler(config)
 		if err != nil {
 			return err
@@ -90,6 +94,9 @@ func (a *app) consoleConfig(command *cobra.Command, flags consoleFlags) (console
 		Authorize: console.Everybody(console.User{Change: flags.write, Payloads: flags.payloads}),
 		Logger:    slog.New(slog.NewTextHandler(a.Stderr, nil)),
 	}
+	if _, _, err := net.SplitHostPort(flags.listen); err != nil {
+		return config, fail(exitUsage, "--listen %s: give an address with a port, 127.0.0.1:8080 for instance", flags.listen)
+	}
 	if flags.tokenFile != "" {
 		token, err := os.ReadFile(flags.tokenFile)
 		if err != nil {
@@ -111,6 +118,18 @@ func (a *app) consoleConfig(command *cobra.Command, flags consoleFlags) (console
 	}
 
 	return config, err
+}
+
+// warnOfBrokers logs that the brokers do not answer. The console serves without them, and asks again.
+func warnOfBrokers(ctx context.Context, config console.Config) {
+	if config.Kafka == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, brokersPatience)
+	defer cancel()
+	if _, err := config.Kafka(ctx, nil, nil); err != nil {
+		config.Logger.WarnContext(ctx, "console: the brokers do not answer, lag is not known", "error", err)
+	}
 }
 
 // onlyLocal reports whether an address can be reached from this machine alone.

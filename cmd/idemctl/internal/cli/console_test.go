@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -26,6 +27,7 @@ func TestConsoleNeedsATokenForMore(t *testing.T) {
 	} {
 		b.run(t, append([]string{"console"}, args...)...).want(t, exitUsage)
 	}
+	b.run(t, "console", "--listen", "localhost").want(t, exitUsage, "an address with a port")
 }
 
 // It serves until it is interrupted, also while somebody looks.
@@ -40,18 +42,21 @@ func TestConsoleServes(t *testing.T) {
 		args  []string
 		token string
 		shows string
+		warns string
 	}{
 		"reading": {shows: "read only"},
+		"brokers": {args: []string{"--brokers", "127.0.0.1:1"}, shows: "read only", warns: "the brokers do not answer"},
 		"writing": {args: []string{"--write", "--token-file", file}, token: "correct-horse-battery-staple", shows: "may change"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ctx, interrupt := context.WithCancel(t.Context())
 			out, in := io.Pipe()
+			var stderr bytes.Buffer
 			ended := make(chan int, 1)
 			go func() {
 				ended <- Program{
-					Args: append([]string{"console", "--listen", "127.0.0.1:0"}, c.args...), Stdin: strings.NewReader(""), Stdout: in, Stderr: io.Discard, LookupEnv: lookup(b.env),
+					Args: append([]string{"console", "--listen", "127.0.0.1:0"}, c.args...), Stdin: strings.NewReader(""), Stdout: in, Stderr: &stderr, LookupEnv: lookup(b.env),
 				}.Run(ctx)
 			}()
 			line, err := bufio.NewReader(out).ReadString('\n')
@@ -67,6 +72,9 @@ func TestConsoleServes(t *testing.T) {
 			interrupt()
 			if status := <-ended; status != 0 {
 				t.Errorf("exit status %d", status)
+			}
+			if said := stderr.String(); !strings.Contains(said, c.warns) || c.warns == "" && said != "" {
+				t.Errorf("stderr has %q", said)
 			}
 		})
 	}
