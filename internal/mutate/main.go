@@ -43,6 +43,8 @@ var groups = []group{
 	{"Hooks of the consumer", hooks},
 	{"Members of a group", membership},
 	{"Fetching and memory", fetching},
+	{"The console", consoles},
+	{"Telemetry", telemetry},
 }
 
 const proofFile = "docs/proof.md"
