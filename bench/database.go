@@ -93,12 +93,12 @@ func (d *database) pool(ctx context.Context, connections int, tracer pgx.QueryTr
 
 // reset brings all tables to where every measurement begins, and writes them to the disk.
 func (d *database) reset(ctx context.Context) error {
-	claims := ", idem.processed_events, seed.processed_events"
+	claims := ", idem.processed_events, idem.results, seed.processed_events"
 	if d.prefilled > 0 {
 		claims = ""
 	}
 	for _, statement := range []string{
-		"TRUNCATE bench.accounts, bench.ledger, idem.checkpoints" + claims,
+		"TRUNCATE bench.accounts, bench.ledger, bench.messages, idem.checkpoints, idem.outbox" + claims,
 		fmt.Sprintf("INSERT INTO bench.accounts (id) SELECT generate_series(0, %d)", d.accounts-1),
 		"VACUUM ANALYZE bench.accounts",
 		"CHECKPOINT",

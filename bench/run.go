@@ -19,6 +19,7 @@ const (
 	sectionE2E       = "e2e"
 	sectionIdle      = "idle"
 	sectionConsume   = "consume"
+	sectionEffects   = "effects"
 	sectionRetention = "retention"
 	sectionLarge     = "large"
 
@@ -38,6 +39,7 @@ var sections = []struct {
 	{sectionE2E, false, (*bench).endToEnd},
 	{sectionIdle, false, (*bench).idle},
 	{sectionConsume, false, (*bench).consumeOnly},
+	{sectionEffects, false, (*bench).effects},
 	{sectionRetention, true, (*bench).retention},
 	{sectionLarge, true, (*bench).large},
 }

@@ -14,7 +14,7 @@ func (r *report) print(out io.Writer) error {
 	line := func(cells ...string) { _, _ = fmt.Fprintln(w, strings.Join(cells, "\t")) }
 
 	line("measurement", "median", "min..max", "unit", "WAL B", "client µs", "server µs", "allocs", "p99 ms", "others")
-	for _, section := range []string{sectionDirect, sectionStorage, sectionExpiry, sectionE2E, sectionConsume, sectionRetention, sectionLarge} {
+	for _, section := range []string{sectionDirect, sectionStorage, sectionExpiry, sectionE2E, sectionConsume, sectionEffects, sectionRetention, sectionLarge} {
 		for _, m := range r.of(section) {
 			id := m.ID
 			if m.Broker != "" {

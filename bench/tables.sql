@@ -24,3 +24,12 @@ CREATE TABLE seed.processed_events (
 );
 
 CREATE INDEX ON seed.processed_events (processed_at);
+
+-- What an outbox costs at least: the rows alone.
+CREATE TABLE bench.messages (
+    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    event_id text   NOT NULL,
+    topic    text   NOT NULL,
+    key      bytea,
+    value    bytea
+);
