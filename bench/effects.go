@@ -107,7 +107,7 @@ func openPublish(ctx context.Context, j *job) (processor, func(), error) {
 // openInsert is the same with a plain INSERT of the same rows.
 func openInsert(ctx context.Context, j *job) (processor, func(), error) {
 	const insert = `INSERT INTO bench.messages (event_id, topic, key, value)
-SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[])`
+SELECT unnest($1::text[]), unnest($2::text[]), unnest($3::bytea[]), unnest($4::bytea[])`
 
 	return openBatchWith(ctx, j, func(ctx context.Context, tx pgx.Tx, fresh []idem.Event) error {
 		n := len(fresh)

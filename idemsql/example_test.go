@@ -13,6 +13,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/idemsql"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
+	"github.com/nova-events/idempotent-consumer/outbox"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -77,6 +78,27 @@ func ExampleGuard_ClaimTx() {
 	}
 	fmt.Println(claim.New, err)
 	// Output: true <nil>
+}
+
+func ExamplePublish() {
+	pool, drop := pgtest.Example(payments)
+	defer drop()
+	db := stdlib.OpenDBFromPool(pool)
+	defer db.Close() //nolint:errcheck // Nothing is pending.
+	ctx := context.Background()
+	guard, err := idemsql.New(db, idem.Config{Consumer: "payments"})
+	if err != nil {
+		panic(err)
+	}
+	outcome, err := guard.ProcessIfNew(ctx, "payment-1", func(ctx context.Context, tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO public.payments VALUES ($1, $2)`, "payment-1", 995); err != nil {
+			return err
+		}
+
+		return idemsql.Publish(ctx, tx, outbox.Record{Topic: "paid", Key: []byte("payment-1")}) // An outbox.Relay takes it to Kafka.
+	})
+	fmt.Println(outcome, err)
+	// Output: processed <nil>
 }
 
 func ExampleInTx() {

@@ -7,11 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // querier executes the statements of package idem with database/sql: on a *sql.Tx or a *sql.Conn.
@@ -23,7 +23,11 @@ type querier struct {
 }
 
 func (q querier) Exec(ctx context.Context, query string, args ...any) (pgconn.CommandTag, error) {
-	result, err := q.on.ExecContext(ctx, query, simple(args)...)
+	args, err := simple(args)
+	if err != nil {
+		return pgconn.CommandTag{}, err
+	}
+	result, err := q.on.ExecContext(ctx, query, args...)
 	if err != nil {
 		return pgconn.CommandTag{}, explain(err)
 	}
@@ -33,7 +37,11 @@ func (q querier) Exec(ctx context.Context, query string, args ...any) (pgconn.Co
 }
 
 func (q querier) Query(ctx context.Context, query string, args ...any) (pgx.Rows, error) {
-	found, err := q.on.QueryContext(ctx, query, simple(args)...) //nolint:rowserrcheck // The generated code calls rows.Err.
+	args, err := simple(args)
+	if err != nil {
+		return nil, err
+	}
+	found, err := q.on.QueryContext(ctx, query, args...) //nolint:rowserrcheck // The generated code calls rows.Err.
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -47,18 +55,35 @@ func (q querier) QueryRow(ctx context.Context, query string, args ...any) pgx.Ro
 	return row{found, err}
 }
 
-// simple returns arguments that every driver takes.
-func simple(args []any) []any {
+// arrays are the types of the arguments that drivers take in different ways, or not at all.
+var arrays = pgtype.NewMap()
+
+// simple returns arguments that every driver takes: of arrays the text.
+func simple(args []any) ([]any, error) {
 	for i, arg := range args {
+		var oid uint32
 		switch arg := arg.(type) {
-		case []string: // keys, which need no quotes
-			args[i] = "{" + strings.Join(arg, ",") + "}"
+		case []string:
+			oid = pgtype.TextArrayOID
+		case []int64:
+			oid = pgtype.Int8ArrayOID
+		case [][]byte:
+			oid = pgtype.ByteaArrayOID
 		case time.Duration:
 			args[i] = fmt.Sprintf("%d microseconds", arg.Microseconds())
+
+			continue
+		default:
+			continue
 		}
+		text, err := arrays.Encode(oid, pgtype.TextFormatCode, arg, nil)
+		if err != nil {
+			return nil, fmt.Errorf("idemsql: encode an argument: %w", err)
+		}
+		args[i] = string(text)
 	}
 
-	return args
+	return args, nil
 }
 
 // rows are those of database/sql. The generated code calls no other methods.
