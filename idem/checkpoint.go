@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // claimOwned is claim for a call with an owner. It sends the first statement on b, with BEGIN and
@@ -12,7 +13,7 @@ import (
 func (g *Guard) claimOwned(ctx context.Context, b *beginner, c call) (claimed, error) {
 	o := c.owner
 	// It cannot fail: a queuer sends nothing.
-	_ = g.queries.PartitionHold(ctx, g.names.on(queuer{batch: &b.first}), o.lockKey)
+	_ = g.queries.PartitionHold(ctx, g.names.on(tables.Queuer{Batch: &b.first}), o.lockKey)
 	g.queueReclaim(ctx, b, c)
 	conn := g.names.on(b)
 	if !c.advances {

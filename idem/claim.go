@@ -11,6 +11,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/internal/sqlbridge"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // Outcome says what became of an event. The zero value accompanies every error.
@@ -152,7 +153,7 @@ func (g *Guard) queueReclaim(ctx context.Context, b *beginner, c call) {
 	if c.replaces.claimID != uuid.Nil {
 		params.ClaimID = c.replaces.claimID.String()
 	}
-	_ = g.queries.EventReclaim(ctx, g.names.on(queuer{batch: &b.first}), params)
+	_ = g.queries.EventReclaim(ctx, g.names.on(tables.Queuer{Batch: &b.first}), params)
 }
 
 // claimParams are those of the statements that claim one event.

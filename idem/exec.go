@@ -10,6 +10,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // ExecIfNew is ProcessIfNew for business logic that consists of statements only: those that queue
@@ -131,7 +132,7 @@ type pipeline struct {
 func (g *Guard) newPipeline(ctx context.Context, c call, business *pgx.Batch) (*pipeline, error) {
 	p := &pipeline{call: c, batch: &pgx.Batch{}, statements: business.Len()}
 	p.batch.BeginTx(pgx.TxOptions{IsoLevel: c.isolation})
-	err := g.queries.EventClaimOrFail(ctx, g.names.on(queuer{batch: p.batch}), db.EventClaimOrFailParams(c.claimParams(g.consumer)))
+	err := g.queries.EventClaimOrFail(ctx, g.names.on(tables.Queuer{Batch: p.batch}), db.EventClaimOrFailParams(c.claimParams(g.consumer)))
 	if err != nil {
 		return nil, fmt.Errorf("idem: claim: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // Handler is the business logic for one event. What it does through tx takes effect together with
@@ -143,7 +144,7 @@ func (g *Guard) begin(ctx context.Context, c call, fn func(tx pgx.Tx, got claime
 	}()
 	if c.recordDuration {
 		// It cannot fail: a queuer sends nothing.
-		_ = g.queries.RoleNote(ctx, g.names.on(queuer{batch: &b.first}))
+		_ = g.queries.RoleNote(ctx, g.names.on(tables.Queuer{Batch: &b.first}))
 	}
 	got, err := g.watchClaim(ctx, c, func(ctx context.Context) (claimed, error) {
 		if c.owner != nil {

@@ -61,7 +61,7 @@ type beginner struct {
 	*pgx.Conn
 
 	options pgx.TxOptions
-	first   pgx.Batch // statements that travel between BEGIN and that one, by way of a queuer
+	first   pgx.Batch // statements that travel between BEGIN and that one, by way of a tables.Queuer
 	tx      pgx.Tx    // set by Exec and Query, unless nothing could be sent
 }
 
@@ -112,19 +112,6 @@ func (b *beginner) Query(ctx context.Context, sql string, args ...any) (pgx.Rows
 	}
 
 	return &lastRows{Rows: rows, results: results}, nil
-}
-
-// queuer queues the statements that the generated code executes.
-type queuer struct {
-	db.DBTX // nil: there are no rows to be had
-
-	batch *pgx.Batch
-}
-
-func (q queuer) Exec(_ context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	q.batch.Queue(sql, args...)
-
-	return pgconn.CommandTag{}, nil
 }
 
 // lastRows are the rows of a batch's last query. With them the batch ends.

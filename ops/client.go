@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"log/slog"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 	"github.com/nova-events/idempotent-consumer/schema"
 )
 
@@ -57,7 +57,7 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	}
 
 	return &Client{
-		pool: pool, conn: qualified{DBTX: pool, schema: name}, queries: db.New(), schema: name,
+		pool: pool, conn: tables.Qualified{DBTX: pool, Schema: name}, queries: db.New(), schema: name,
 		log: cmp.Or(config.Logger, slog.New(slog.DiscardHandler)),
 	}, nil
 }
@@ -125,23 +125,4 @@ func (c *Client) guard(ctx context.Context, name string) (*idem.Guard, error) {
 	}
 
 	return guard, nil
-}
-
-// qualified sends the generated SQL to the tables in a schema of another name.
-type qualified struct {
-	db.DBTX
-
-	schema string
-}
-
-func (q qualified) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	return q.DBTX.Exec(ctx, schema.Qualify(sql, q.schema), args...)
-}
-
-func (q qualified) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	return q.DBTX.Query(ctx, schema.Qualify(sql, q.schema), args...)
-}
-
-func (q qualified) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	return q.DBTX.QueryRow(ctx, schema.Qualify(sql, q.schema), args...)
 }

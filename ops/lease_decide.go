@@ -11,6 +11,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // DecisionRequest says who decides about a lease, and why. Both are for people and may be empty.
@@ -51,7 +52,7 @@ func (c *Client) CompleteLease(ctx context.Context, consumer, eventID string, re
 		return LeaseDecided{}, fmt.Errorf("encode the decision: %w", err)
 	}
 	outcome, err := guard.ProcessIfNew(ctx, eventID, func(ctx context.Context, tx pgx.Tx) error {
-		n, err := c.queries.LeaseDecide(ctx, qualified{DBTX: tx, schema: c.schema}, db.LeaseDecideParams{
+		n, err := c.queries.LeaseDecide(ctx, tables.Qualified{DBTX: tx, Schema: c.schema}, db.LeaseDecideParams{
 			ConsumerID: lease.consumerID, Key: lease.key.String(), ContentType: result.ContentType, Body: append([]byte{}, result.Body...),
 		})
 		if err == nil && n == 0 {

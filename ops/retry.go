@@ -10,6 +10,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // retry repeats what may be repeated while its errors are those of the infrastructure.
@@ -32,6 +33,6 @@ func (c *Client) retry(ctx context.Context, try func() error) error {
 // in runs statements in a transaction, each of which sees what was committed before it.
 func (c *Client) in(ctx context.Context, statements func(conn db.DBTX) error) error {
 	return pgx.BeginTxFunc(ctx, c.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-		return statements(qualified{DBTX: tx, schema: c.schema})
+		return statements(tables.Qualified{DBTX: tx, Schema: c.schema})
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // Story is what the tables tell of one event.
@@ -83,7 +84,7 @@ func (c *Client) Explain(ctx context.Context, consumer, eventID string) (Story, 
 
 		return pgx.BeginTxFunc(ctx, c.pool, options, func(tx pgx.Tx) error {
 			snapshot := *c
-			snapshot.conn = qualified{DBTX: tx, schema: c.schema}
+			snapshot.conn = tables.Qualified{DBTX: tx, Schema: c.schema}
 
 			return snapshot.explain(ctx, consumer, &s)
 		})

@@ -39,6 +39,9 @@ func (e *explained) TraceQueryStart(ctx context.Context, conn *pgx.Conn, data pg
 		if err == nil {
 			err = json.Unmarshal([]byte(text), &plan)
 		}
+		if ctx.Err() != nil { // The relay stops.
+			return ctx
+		}
 		if err != nil {
 			panic(err)
 		}

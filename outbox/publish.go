@@ -12,6 +12,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 	"github.com/nova-events/idempotent-consumer/schema"
 )
 
@@ -51,7 +52,7 @@ func (p Publisher) Queue(batch *pgx.Batch, records ...Record) error {
 		return fmt.Errorf("%w: the batch is nil", idem.ErrInvalidConfig)
 	}
 
-	return p.insert(context.Background(), queuer{batch: batch}, records)
+	return p.insert(context.Background(), tables.Queuer{Batch: batch}, records)
 }
 
 func (p Publisher) insert(ctx context.Context, conn db.DBTX, records []Record) error {
@@ -66,7 +67,7 @@ func (p Publisher) insert(ctx context.Context, conn db.DBTX, records []Record) e
 	if err != nil {
 		return err
 	}
-	if err := queries.OutboxInsert(ctx, qualified{conn, name}, params); err != nil {
+	if err := queries.OutboxInsert(ctx, tables.Qualified{DBTX: conn, Schema: name}, params); err != nil {
 		return fmt.Errorf("outbox: publish: %w", explain(err))
 	}
 
@@ -103,38 +104,6 @@ func insertParams(records []Record) (db.OutboxInsertParams, error) {
 }
 
 var queries = db.New()
-
-// qualified sends the generated SQL to the tables in the schema of a name.
-type qualified struct {
-	db.DBTX
-
-	schema string
-}
-
-func (q qualified) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	return q.DBTX.Exec(ctx, schema.Qualify(sql, q.schema), args...)
-}
-
-func (q qualified) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	return q.DBTX.Query(ctx, schema.Qualify(sql, q.schema), args...)
-}
-
-func (q qualified) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	return q.DBTX.QueryRow(ctx, schema.Qualify(sql, q.schema), args...)
-}
-
-// queuer queues the statements that the generated code executes.
-type queuer struct {
-	db.DBTX // nil: there are no rows to be had
-
-	batch *pgx.Batch
-}
-
-func (q queuer) Exec(_ context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	q.batch.Queue(sql, args...)
-
-	return pgconn.CommandTag{}, nil
-}
 
 // explain adds what to do to an error of tables that are not there.
 func explain(err error) error {

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // turn is one transaction of a relay. It waits for those of other relays, reads records, has them produced, and
@@ -44,7 +45,7 @@ func (t *turn) run(ctx context.Context) error {
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // After COMMIT it does nothing; else the error is known.
-	t.conn = qualified{tx, t.config.Schema}
+	t.conn = tables.Qualified{DBTX: tx, Schema: t.config.Schema}
 	if err := t.take(ctx); err != nil {
 		return fmt.Errorf("take the turn: %w", err)
 	}
