@@ -25,9 +25,9 @@ import (
 	"github.com/nova-events/idempotent-consumer/schema/migrate"
 )
 
-const usage = `set DATABASE_URL. For the PostgreSQL of examples/compose.yaml:
+const usage = `set DATABASE_URL, and KAFKA_BROKERS to relay, too. For the servers of examples/compose.yaml:
   docker compose up --detach --wait
-  export DATABASE_URL=postgres://postgres:example@localhost:5432/postgres`
+  export DATABASE_URL=postgres://postgres:example@localhost:5432/postgres KAFKA_BROKERS=localhost:9092`
 
 // tables are the service's own. A real service has migrations for them.
 const tables = `
@@ -38,8 +38,9 @@ CREATE TABLE IF NOT EXISTS public.orders_with_outbox (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx); err != nil {
+	err := run(ctx)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
