@@ -94,7 +94,7 @@ func TestOutboxChain(t *testing.T) {
 			}
 		}
 		until(t, "the whole ledger", func() bool { return ledger() >= n })
-		s.awaitOutbox(t, "true", 0)
+		s.awaitNoneInOutbox(t, "true")
 		for _, w := range workers {
 			w.dismiss(t)
 		}
