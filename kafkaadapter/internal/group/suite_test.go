@@ -74,20 +74,54 @@ func setup(t *testing.T, partitions int) *suite {
 	return s
 }
 
-// create creates topics. A broker that has just been started may not be known yet.
+// create creates topics, and waits until the broker itself knows them: the controller answers earlier, and until
+// then the broker refuses their offsets. A broker that has just been started may not be known yet.
 func (s *suite) create(t *testing.T, topics ...kafka.TopicConfig) {
 	t.Helper()
+	names := make([]string, len(topics))
+	for i, topic := range topics {
+		names[i] = topic.Topic
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	for {
-		_, err := s.client.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: topics})
-		if err == nil {
-			return
-		}
-		if !backoff.Sleep(ctx, pauses.Pause(1)) {
-			t.Fatal(err)
+	retry := func(request func() error) {
+		t.Helper()
+		for {
+			err := request()
+			if err == nil {
+				return
+			}
+			if !backoff.Sleep(ctx, pauses.Pause(1)) {
+				t.Fatal(err)
+			}
 		}
 	}
+	retry(func() error {
+		response, err := s.client.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: topics})
+		if err != nil {
+			return err
+		}
+		for _, err := range response.Errors {
+			if err != nil && !errors.Is(err, kafka.TopicAlreadyExists) { // by a try whose answer was lost
+				return err
+			}
+		}
+
+		return nil
+	})
+	retry(func() error {
+		response, err := s.client.Metadata(ctx, &kafka.MetadataRequest{Topics: names})
+		if err != nil {
+			return err
+		}
+		for _, topic := range response.Topics {
+			if topic.Error != nil {
+				return topic.Error
+			}
+		}
+
+		return nil
+	})
 }
 
 // tester is a member and the connections that it has.
