@@ -12,7 +12,7 @@ import (
 )
 
 const checkpointAcquire = `-- name: CheckpointAcquire :one
-UPDATE idem.checkpoints SET owner_token = $1::pg_catalog.text::pg_catalog.uuid, epoch = epoch OPERATOR(pg_catalog.+) 1, acquired_at = pg_catalog.now(), owner = $2, topic_id = COALESCE(topic_id, $3) WHERE consumer_id OPERATOR(pg_catalog.=) $4 AND topic OPERATOR(pg_catalog.=) $5 AND partition OPERATOR(pg_catalog.=) $6 AND lane OPERATOR(pg_catalog.=) 0 RETURNING next_offset, topic_id, leader_epoch, CAST(extract ('epoch' FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS acquired_micros
+UPDATE idem.checkpoints SET owner_token = $1::pg_catalog.text::pg_catalog.uuid, epoch = epoch OPERATOR(pg_catalog.+) 1, acquired_at = pg_catalog.now(), owner = $2, topic_id = COALESCE(topic_id, $3) WHERE consumer_id OPERATOR(pg_catalog.=) $4 AND topic OPERATOR(pg_catalog.=) $5 AND partition OPERATOR(pg_catalog.=) $6 AND lane OPERATOR(pg_catalog.=) 0 RETURNING next_offset, topic_id, leader_epoch, epoch, reset_epoch, CAST(extract ('epoch' FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS acquired_micros
 `
 
 type CheckpointAcquireParams struct {
@@ -28,6 +28,8 @@ type CheckpointAcquireRow struct {
 	NextOffset     int64
 	TopicID        uuid.NullUUID
 	LeaderEpoch    *int32
+	Epoch          int64
+	ResetEpoch     int64
 	AcquiredMicros int64
 }
 
@@ -48,6 +50,8 @@ func (q *Queries) CheckpointAcquire(ctx context.Context, db DBTX, arg Checkpoint
 		&i.NextOffset,
 		&i.TopicID,
 		&i.LeaderEpoch,
+		&i.Epoch,
+		&i.ResetEpoch,
 		&i.AcquiredMicros,
 	)
 	return i, err
@@ -171,7 +175,7 @@ func (q *Queries) CheckpointEndLanes(ctx context.Context, db DBTX, arg Checkpoin
 }
 
 const checkpointInsert = `-- name: CheckpointInsert :many
-INSERT INTO idem.checkpoints (consumer_id, topic, partition, topic_id, next_offset, owner, owner_token, acquired_at) VALUES ($1, $2, $3, $4, $5, $6, $7::pg_catalog.text::pg_catalog.uuid, pg_catalog.now()) ON CONFLICT DO NOTHING RETURNING CAST(extract ('epoch' FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS acquired_micros
+INSERT INTO idem.checkpoints (consumer_id, topic, partition, topic_id, next_offset, owner, owner_token, acquired_at) VALUES ($1, $2, $3, $4, $5, $6, $7::pg_catalog.text::pg_catalog.uuid, pg_catalog.now()) ON CONFLICT DO NOTHING RETURNING epoch, CAST(extract ('epoch' FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS acquired_micros
 `
 
 type CheckpointInsertParams struct {
@@ -184,8 +188,13 @@ type CheckpointInsertParams struct {
 	OwnerToken string
 }
 
+type CheckpointInsertRow struct {
+	Epoch          int64
+	AcquiredMicros int64
+}
+
 // Begins a partition. No row if somebody else did. The time is as in CheckpointAcquire.
-func (q *Queries) CheckpointInsert(ctx context.Context, db DBTX, arg CheckpointInsertParams) ([]int64, error) {
+func (q *Queries) CheckpointInsert(ctx context.Context, db DBTX, arg CheckpointInsertParams) ([]CheckpointInsertRow, error) {
 	rows, err := db.Query(ctx, checkpointInsert,
 		arg.ConsumerID,
 		arg.Topic,
@@ -199,13 +208,13 @@ func (q *Queries) CheckpointInsert(ctx context.Context, db DBTX, arg CheckpointI
 		return nil, err
 	}
 	defer rows.Close()
-	var items []int64
+	var items []CheckpointInsertRow
 	for rows.Next() {
-		var acquired_micros int64
-		if err := rows.Scan(&acquired_micros); err != nil {
+		var i CheckpointInsertRow
+		if err := rows.Scan(&i.Epoch, &i.AcquiredMicros); err != nil {
 			return nil, err
 		}
-		items = append(items, acquired_micros)
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -303,7 +312,7 @@ func (q *Queries) CheckpointList(ctx context.Context, db DBTX) ([]CheckpointList
 }
 
 const checkpointLock = `-- name: CheckpointLock :many
-SELECT next_offset, epoch, owner_token FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2 AND partition OPERATOR(pg_catalog.=) $3 AND lane OPERATOR(pg_catalog.=) $4 FOR UPDATE
+SELECT next_offset, owner_token FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2 AND partition OPERATOR(pg_catalog.=) $3 AND lane OPERATOR(pg_catalog.=) $4 FOR UPDATE
 `
 
 type CheckpointLockParams struct {
@@ -315,7 +324,6 @@ type CheckpointLockParams struct {
 
 type CheckpointLockRow struct {
 	NextOffset int64
-	Epoch      int64
 	OwnerToken uuid.NullUUID
 }
 
@@ -335,7 +343,7 @@ func (q *Queries) CheckpointLock(ctx context.Context, db DBTX, arg CheckpointLoc
 	var items []CheckpointLockRow
 	for rows.Next() {
 		var i CheckpointLockRow
-		if err := rows.Scan(&i.NextOffset, &i.Epoch, &i.OwnerToken); err != nil {
+		if err := rows.Scan(&i.NextOffset, &i.OwnerToken); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -517,8 +525,8 @@ func (q *Queries) CheckpointReadOwned(ctx context.Context, db DBTX, arg Checkpoi
 	return items, nil
 }
 
-const checkpointReset = `-- name: CheckpointReset :execrows
-WITH lanes AS (UPDATE idem.checkpoints l SET owner_token = NULL WHERE l.consumer_id OPERATOR(pg_catalog.=) $3::bigint AND l.topic OPERATOR(pg_catalog.=) $4::pg_catalog.text AND l.partition OPERATOR(pg_catalog.=) $5::int AND l.lane OPERATOR(pg_catalog.>) 0 AND l.owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid) UPDATE idem.checkpoints p SET next_offset = $1, topic_id = $2, leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0 WHERE p.consumer_id OPERATOR(pg_catalog.=) $3::bigint AND p.topic OPERATOR(pg_catalog.=) $4::pg_catalog.text AND p.partition OPERATOR(pg_catalog.=) $5::int AND p.lane OPERATOR(pg_catalog.=) 0 AND p.owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid
+const checkpointReset = `-- name: CheckpointReset :many
+WITH lanes AS (UPDATE idem.checkpoints l SET owner_token = NULL WHERE l.consumer_id OPERATOR(pg_catalog.=) $3::bigint AND l.topic OPERATOR(pg_catalog.=) $4::pg_catalog.text AND l.partition OPERATOR(pg_catalog.=) $5::int AND l.lane OPERATOR(pg_catalog.>) 0 AND l.owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid) UPDATE idem.checkpoints p SET next_offset = $1, epoch = p.epoch OPERATOR(pg_catalog.+) 1, reset_epoch = p.epoch OPERATOR(pg_catalog.+) 1, topic_id = $2, leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0 WHERE p.consumer_id OPERATOR(pg_catalog.=) $3::bigint AND p.topic OPERATOR(pg_catalog.=) $4::pg_catalog.text AND p.partition OPERATOR(pg_catalog.=) $5::int AND p.lane OPERATOR(pg_catalog.=) 0 AND p.owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid RETURNING p.epoch
 `
 
 type CheckpointResetParams struct {
@@ -531,9 +539,9 @@ type CheckpointResetParams struct {
 }
 
 // Sets the checkpoint anywhere, also back, for a log that has become another one or for the place that
-// an operator chose. Its lanes end: they would take what comes again for processed.
-func (q *Queries) CheckpointReset(ctx context.Context, db DBTX, arg CheckpointResetParams) (int64, error) {
-	result, err := db.Exec(ctx, checkpointReset,
+// an operator chose. Its lanes end: they would take what comes again for processed. No row if the caller is not the owner.
+func (q *Queries) CheckpointReset(ctx context.Context, db DBTX, arg CheckpointResetParams) ([]int64, error) {
+	rows, err := db.Query(ctx, checkpointReset,
 		arg.NextOffset,
 		arg.TopicID,
 		arg.ConsumerID,
@@ -542,13 +550,25 @@ func (q *Queries) CheckpointReset(ctx context.Context, db DBTX, arg CheckpointRe
 		arg.OwnerToken,
 	)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return result.RowsAffected(), nil
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var epoch int64
+		if err := rows.Scan(&epoch); err != nil {
+			return nil, err
+		}
+		items = append(items, epoch)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const checkpointSet = `-- name: CheckpointSet :many
-WITH former AS (SELECT partition, next_offset, epoch FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $2 AND topic OPERATOR(pg_catalog.=) $3 AND lane OPERATOR(pg_catalog.=) 0 AND ($4::int IS NULL OR partition OPERATOR(pg_catalog.=) $4::int) AND ($5::bigint IS NULL OR next_offset OPERATOR(pg_catalog.=) $5::bigint) ORDER BY partition FOR UPDATE), lanes AS (UPDATE idem.checkpoints l SET owner_token = NULL FROM former f WHERE l.consumer_id OPERATOR(pg_catalog.=) $2 AND l.topic OPERATOR(pg_catalog.=) $3 AND l.partition OPERATOR(pg_catalog.=) f.partition AND l.lane OPERATOR(pg_catalog.>) 0) UPDATE idem.checkpoints p SET next_offset = $1, epoch = p.epoch OPERATOR(pg_catalog.+) 1, owner_token = NULL, topic_id = NULL, leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0 FROM former f WHERE p.consumer_id OPERATOR(pg_catalog.=) $2 AND p.topic OPERATOR(pg_catalog.=) $3 AND p.partition OPERATOR(pg_catalog.=) f.partition AND p.lane OPERATOR(pg_catalog.=) 0 RETURNING p.partition, f.next_offset AS former_next_offset, p.next_offset, f.epoch AS former_epoch, p.epoch
+WITH former AS (SELECT partition, next_offset, epoch FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $2 AND topic OPERATOR(pg_catalog.=) $3 AND lane OPERATOR(pg_catalog.=) 0 AND ($4::int IS NULL OR partition OPERATOR(pg_catalog.=) $4::int) AND ($5::bigint IS NULL OR next_offset OPERATOR(pg_catalog.=) $5::bigint) ORDER BY partition FOR UPDATE), lanes AS (UPDATE idem.checkpoints l SET owner_token = NULL FROM former f WHERE l.consumer_id OPERATOR(pg_catalog.=) $2 AND l.topic OPERATOR(pg_catalog.=) $3 AND l.partition OPERATOR(pg_catalog.=) f.partition AND l.lane OPERATOR(pg_catalog.>) 0) UPDATE idem.checkpoints p SET next_offset = $1, epoch = p.epoch OPERATOR(pg_catalog.+) 1, reset_epoch = p.epoch OPERATOR(pg_catalog.+) 1, owner_token = NULL, topic_id = NULL, leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0 FROM former f WHERE p.consumer_id OPERATOR(pg_catalog.=) $2 AND p.topic OPERATOR(pg_catalog.=) $3 AND p.partition OPERATOR(pg_catalog.=) f.partition AND p.lane OPERATOR(pg_catalog.=) 0 RETURNING p.partition, f.next_offset AS former_next_offset, p.next_offset, f.epoch AS former_epoch, p.epoch
 `
 
 type CheckpointSetParams struct {
@@ -570,7 +590,7 @@ type CheckpointSetRow struct {
 // For an operator: sets the checkpoints of a topic, or of one partition of it, from outside; only those that
 // stand at an offset, if one is given. Without a
 // token the partition belongs to nobody until the next owner acquires it, so that no transaction
-// that began before can move it again, and that owner knows that it was moved on purpose.
+// that began before can move it again. Owners know by reset_epoch that it was moved on purpose.
 // What was known of the log, and of records that kill processes, is for the next owner to find out.
 func (q *Queries) CheckpointSet(ctx context.Context, db DBTX, arg CheckpointSetParams) ([]CheckpointSetRow, error) {
 	rows, err := db.Query(ctx, checkpointSet,

@@ -10,7 +10,7 @@ import (
 )
 
 const doctorCheckpoints = `-- name: DoctorCheckpoints :many
-SELECT c.name AS consumer, p.topic, p.partition, p.next_offset, p.epoch, p.owner_token IS NOT NULL::boolean AS owned, COALESCE(p.started_offset, -1)::bigint AS started_offset, p.starts, CAST(extract ('epoch' FROM GREATEST(LEAST(p.acquired_at, '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00 BC'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS acquired_micros FROM idem.checkpoints p JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) p.consumer_id WHERE p.lane OPERATOR(pg_catalog.=) 0 ORDER BY c.name, p.topic, p.partition
+SELECT c.name AS consumer, p.topic, p.partition, p.next_offset, p.epoch, p.reset_epoch, p.owner_token IS NOT NULL::boolean AS owned, COALESCE(p.started_offset, -1)::bigint AS started_offset, p.starts, CAST(extract ('epoch' FROM GREATEST(LEAST(p.acquired_at, '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00 BC'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS acquired_micros FROM idem.checkpoints p JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) p.consumer_id WHERE p.lane OPERATOR(pg_catalog.=) 0 ORDER BY c.name, p.topic, p.partition
 `
 
 type DoctorCheckpointsRow struct {
@@ -19,6 +19,7 @@ type DoctorCheckpointsRow struct {
 	Partition      int32
 	NextOffset     int64
 	Epoch          int64
+	ResetEpoch     int64
 	Owned          bool
 	StartedOffset  int64
 	Starts         int32
@@ -41,6 +42,7 @@ func (q *Queries) DoctorCheckpoints(ctx context.Context, db DBTX) ([]DoctorCheck
 			&i.Partition,
 			&i.NextOffset,
 			&i.Epoch,
+			&i.ResetEpoch,
 			&i.Owned,
 			&i.StartedOffset,
 			&i.Starts,

@@ -20,7 +20,7 @@ import (
 )
 
 // marked is the metadata of an offset at which a checkpoint stood.
-const marked = "idem/1 token=00000000-0000-4000-8000-000000000000"
+const marked = "idem/1 token=00000000-0000-4000-8000-000000000000 epoch=1"
 
 // Each finding about Kafka is brought about, and gone once its advice is taken.
 func TestDoctorExaminesTheGroup(t *testing.T) {

@@ -88,9 +88,7 @@ func TestKindsOfDuplicates(t *testing.T) {
 				m.leave(t)
 				first.want(t, map[idem.DuplicateKind]int{idem.DuplicateProducedAgain: 1, idem.DuplicateCollision: 1})
 
-				if _, err := s.pool.Exec(t.Context(), `UPDATE idem.checkpoints SET next_offset = 0, owner_token = NULL`); err != nil {
-					t.Fatal(err)
-				}
+				s.reset(t, 0)
 				m = start(&second)
 				if places {
 					second.want(t, map[idem.DuplicateKind]int{idem.DuplicateRedelivered: 30, idem.DuplicateProducedAgain: 1, idem.DuplicateCollision: 1})

@@ -143,12 +143,10 @@ func (a *acquisition) try(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		o.topicID, o.leaderEpoch = row.TopicID, row.LeaderEpoch
+		o.topicID, o.leaderEpoch, o.epoch, o.resetEpoch = row.TopicID, row.LeaderEpoch, row.Epoch, row.ResetEpoch
+		o.isNew = o.isNew && former[0].OwnerToken.UUID.String() == o.token // It has landed before, and only the answer was lost.
 		o.acquired.Store(row.AcquiredMicros)
 		o.at(row.NextOffset)
-		if former[0].OwnerToken.UUID.String() != o.token { // Else this has landed before, and only the answer was lost.
-			o.isNew, o.setByOperator = false, !former[0].OwnerToken.Valid && former[0].Epoch > 0
-		}
 
 		return nil
 	})
@@ -198,8 +196,8 @@ func (a *acquisition) begin(ctx context.Context, conn db.DBTX) error {
 	case len(inserted) == 0:
 		return errNoCheckpoint // There was none, but somebody else has made one meanwhile.
 	}
-	o.topicID, o.isNew = nullable(o.partition.TopicID), true
-	o.acquired.Store(inserted[0])
+	o.topicID, o.epoch, o.isNew = nullable(o.partition.TopicID), inserted[0].Epoch, true
+	o.acquired.Store(inserted[0].AcquiredMicros)
 	o.at(*a.start)
 
 	return nil

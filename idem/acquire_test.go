@@ -11,6 +11,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 // hold returns once a session of its own has executed sql in a transaction, and the function that
@@ -140,16 +141,48 @@ func TestReplayHoldsThePartition(t *testing.T) {
 func TestAcquireWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	c := setupCut(t, idem.RetryPolicy{})
-	c.proxy.CutNextCommit(pgtest.DropAfterCommit)
-	if o := acquire(t, c.through); !o.IsNew() || o.SetByOperator() {
-		t.Errorf("the first owner: new %v, set by an operator %v", o.IsNew(), o.SetByOperator())
+	for _, isNew := range []bool{true, false} {
+		c.proxy.CutNextCommit(pgtest.DropAfterCommit)
+		if o := acquire(t, c.through); o.IsNew() != isNew {
+			t.Errorf("new %v, want %v", o.IsNew(), isNew)
+		}
 	}
-	c.exec(t, `UPDATE idem.checkpoints SET owner_token = NULL, epoch = epoch + 1`) // As an operator's reset does.
-	c.proxy.CutNextCommit(pgtest.DropAfterCommit)
-	if o := acquire(t, c.through); o.IsNew() || !o.SetByOperator() {
-		t.Errorf("behind a reset: new %v, set by an operator %v", o.IsNew(), o.SetByOperator())
+}
+
+// That a checkpoint was set is known to each owner that finds an offset from before, however many owners end before
+// they tell Kafka.
+func TestResetIsRemembered(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var former int64 // epoch
+	next := func(what string, reset bool) *idem.Owner {
+		t.Helper()
+		o := acquire(t, b.guard)
+		if o.Epoch() <= former || o.ResetSince(former) != reset || o.ResetSince(o.Epoch()) {
+			t.Errorf("%s: epoch %d after %d, reset since %v and since its own %v", what, o.Epoch(), former, o.ResetSince(former), o.ResetSince(o.Epoch()))
+		}
+
+		return o
 	}
-	if o := acquire(t, c.through); o.IsNew() || o.SetByOperator() {
-		t.Errorf("the next owner: new %v, set by an operator %v", o.IsNew(), o.SetByOperator())
+	o := next("the first owner", false)
+	former = o.Epoch()
+	former = next("the second", false).Epoch()
+
+	client := operator(t, b.pool, b.schema)
+	plan, err := client.PlanReset(t.Context(), ops.CheckpointTarget{Consumer: b.guard.Consumer(), Topic: partition.Topic, NextOffset: 5})
+	if err == nil {
+		_, err = client.ResetCheckpoints(t.Context(), plan)
 	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	next("behind an operator's reset", true)
+	o = next("the one behind that", true)
+
+	former = o.Epoch()
+	if err := o.Reset(t.Context(), 3); err != nil || o.Epoch() <= former || !o.ResetSince(former) || o.ResetSince(o.Epoch()) {
+		t.Errorf("Reset: %v, epoch %d after %d", err, o.Epoch(), former)
+	}
+	next("behind Reset", true)
+	next("the one behind that", true)
 }

@@ -61,10 +61,13 @@ type Owner struct {
 	seen  atomic.Int64 // the checkpoint, as this owner knows it
 	sent  atomic.Int64 // how far this owner may have moved it, should an answer be lost
 
+	epoch      int64 // of this owner
+	resetEpoch int64 // that began when the checkpoint was last set
+
 	topicID     uuid.NullUUID
 	leaderEpoch *int32 // stored with the checkpoint
 
-	isNew, setByOperator bool
+	isNew bool
 }
 
 // Unfenced returns an owner of a partition for a consumer that keeps no checkpoints: events are claimed by
@@ -108,9 +111,14 @@ func (o *Owner) Token() string { return o.token }
 // IsNew reports whether Acquire has created the checkpoint (AcquireOptions.Start).
 func (o *Owner) IsNew() bool { return o.isNew }
 
-// SetByOperator reports whether an operator has set the checkpoint since the partition last had an
-// owner, or has created it.
-func (o *Owner) SetByOperator() bool { return o.setByOperator }
+// Epoch returns the owner's number, which is higher than those of the owners before it and grows with each Reset.
+// Commit it to Kafka with the offset, and the token, for the owners that come later. A database that has lost commits
+// can give a number twice. For an unfenced owner it is 0.
+func (o *Owner) Epoch() int64 { return o.epoch }
+
+// ResetSince reports whether the checkpoint was set, by an operator or by Reset, since there was an owner with this
+// epoch. If not, and that owner has come further than Next, the database has lost commits.
+func (o *Owner) ResetSince(epoch int64) bool { return epoch < o.resetEpoch }
 
 // Recreated reports whether the checkpoint belongs to another topic that had the same name. Call
 // Reset to bind the checkpoint to the new topic.
@@ -295,13 +303,20 @@ func (o *Owner) Reset(ctx context.Context, next int64) error {
 		return err
 	}
 	id := nullable(o.partition.TopicID)
+	var epoch int64
 	err := o.update(ctx, func(conn db.DBTX) (int64, error) {
-		return o.guard.queries.CheckpointReset(ctx, conn, db.CheckpointResetParams{
+		rows, err := o.guard.queries.CheckpointReset(ctx, conn, db.CheckpointResetParams{
 			NextOffset: next, TopicID: id,
 			ConsumerID: o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.token,
 		})
+		if len(rows) == 1 {
+			epoch = rows[0]
+		}
+
+		return int64(len(rows)), err
 	})
 	if err == nil {
+		o.epoch, o.resetEpoch = epoch, epoch
 		o.topicID, o.leaderEpoch, o.lanes = id, nil, nil
 		o.acquired.Store(math.MaxInt64) // It may see the records again.
 		o.at(next)

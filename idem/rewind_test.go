@@ -117,11 +117,11 @@ func TestStartOfAPartition(t *testing.T) {
 		t.Fatalf("got %v, want the error of Start", err)
 	}
 	o, err := b.guard.Acquire(t.Context(), partition, start(40, nil))
-	if err != nil || o.Next() != 40 || !o.IsNew() || o.SetByOperator() {
+	if err != nil || o.Next() != 40 || !o.IsNew() {
 		t.Fatalf("the first owner: %v, %v", o, err)
 	}
 	o, err = b.guard.Acquire(t.Context(), partition, start(0, errBoom))
-	if err != nil || o.Next() != 40 || o.IsNew() || o.SetByOperator() {
+	if err != nil || o.Next() != 40 || o.IsNew() {
 		t.Fatalf("the next owner: %v, %v", o, err)
 	}
 	if err := b.guard.InsertStarts(t.Context(), "orders", partition.TopicID, map[int32]int64{3: 1, 4: 7}); err != nil {
@@ -136,7 +136,7 @@ func TestStartOfAPartition(t *testing.T) {
 		t.Fatal(err)
 	}
 	o, err = b.guard.Acquire(t.Context(), idem.Partition{Topic: "mails", Number: 1}, start(0, errBoom))
-	if err != nil || o.Next() != 7 || o.SetByOperator() {
+	if err != nil || o.Next() != 7 || o.IsNew() {
 		t.Errorf("a partition whose start was noted: %v, %v", o, err)
 	}
 	if known, err := b.guard.KnowsTopic(t.Context(), "nothing"); known || err != nil {

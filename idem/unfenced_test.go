@@ -23,8 +23,8 @@ func TestUnfencedOwnerHasNoCheckpoint(t *testing.T) {
 	if err := errors.Join(beginErr, o.End(ctx, 7), o.Advance(ctx, 9), o.Reset(ctx, 4), o.Verify(ctx)); err != nil || starts != 0 {
 		t.Errorf("%d starts, %v", starts, err)
 	}
-	if o.Token() != "" || o.Next() != 0 || o.IsNew() || o.SetByOperator() || o.Recreated() || o.LeaderEpoch() != -1 || o.Partition() != partition {
-		t.Errorf("token %q, next %d, new %v, set by an operator %v, recreated %v", o.Token(), o.Next(), o.IsNew(), o.SetByOperator(), o.Recreated())
+	if o.Token() != "" || o.Next() != 0 || o.IsNew() || o.Epoch() != 0 || o.ResetSince(0) || o.Recreated() || o.LeaderEpoch() != -1 || o.Partition() != partition {
+		t.Errorf("token %q, next %d, new %v, epoch %d, reset %v, recreated %v", o.Token(), o.Next(), o.IsNew(), o.Epoch(), o.ResetSince(0), o.Recreated())
 	}
 	lanes, err := o.Lanes(ctx, 3)
 	if err != nil || len(lanes) != 3 || lanes[2].Token() != "" || lanes[2].Partition() != partition {

@@ -239,7 +239,7 @@ func (d *doctor) findOffset(c groupConsumer, topic string, number int32) {
 			"Find out whether these are other tables than before (schema, database, restore, a rename). To trust the group's offset, have no member running and set it anew, which removes the mark.",
 			fmt.Sprintf("kafka-consumer-groups.sh --bootstrap-server … --group %s --topic %s --reset-offsets --to-current --execute", readable.ShellWord(*c.Group), readable.ShellWord(fmt.Sprintf("%s:%d", topic, number))))
 	case !known || !there:
-	case committed.Next > checkpoint.NextOffset && token && checkpoint.Owned:
+	case committed.Next > checkpoint.NextOffset && token && offsetmark.Epoch(committed.Metadata) >= checkpoint.ResetEpoch:
 		d.add("offset-ahead", SeverityProblem, subject, seen+": the database has lost commits",
 			"Start the consumer's service, or leave it running: it reads again from the checkpoint, and each record takes effect once. Then repeat what operators did in the lost time.")
 	case committed.Next > checkpoint.NextOffset && !token:

@@ -39,7 +39,7 @@ WHERE l.relation = 'idem.checkpoints'::regclass AND l.granted AND l.mode <> 'Acc
 -- name: CheckpointLock :many
 -- The checkpoint once the transaction that changes it has ended. At most one row. (No time is read here and
 -- below: as text it depends on the session's DateStyle.)
-SELECT next_offset, epoch, owner_token FROM idem.checkpoints
+SELECT next_offset, owner_token FROM idem.checkpoints
 WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND lane = @lane
 FOR UPDATE;
 
@@ -55,7 +55,7 @@ WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition;
 UPDATE idem.checkpoints
 SET owner_token = CAST(@owner_token::text AS uuid), epoch = epoch + 1, acquired_at = now(), owner = @owner, topic_id = coalesce(topic_id, sqlc.narg(topic_id))
 WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND lane = 0
-RETURNING next_offset, topic_id, leader_epoch, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS acquired_micros;
+RETURNING next_offset, topic_id, leader_epoch, epoch, reset_epoch, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS acquired_micros;
 
 -- name: CheckpointEndLanes :exec
 -- The former owner's lanes find another token from now on, and are refused.
@@ -78,7 +78,7 @@ ON CONFLICT (consumer_id, topic, partition, lane) DO UPDATE SET next_offset = ex
 INSERT INTO idem.checkpoints (consumer_id, topic, partition, topic_id, next_offset, owner, owner_token, acquired_at)
 VALUES (@consumer_id, @topic, @partition, sqlc.narg(topic_id), @next_offset, @owner, CAST(@owner_token::text AS uuid), now())
 ON CONFLICT DO NOTHING
-RETURNING (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS acquired_micros;
+RETURNING epoch, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS acquired_micros;
 
 -- name: CheckpointInsertStarts :execrows
 -- Notes where the partitions of a topic begin, before anybody owns them, if none of them is known.
@@ -131,18 +131,19 @@ WHERE p.consumer_id = @consumer_id::bigint AND p.topic = @topic::text AND p.part
   AND p.owner_token = CAST(@owner_token::text AS uuid) AND p.next_offset = @seen_offset
   AND lanes.ahead = pg_catalog.cardinality(@lanes::integer[]);
 
--- name: CheckpointReset :execrows
+-- name: CheckpointReset :many
 -- Sets the checkpoint anywhere, also back, for a log that has become another one or for the place that
--- an operator chose. Its lanes end: they would take what comes again for processed.
+-- an operator chose. Its lanes end: they would take what comes again for processed. No row if the caller is not the owner.
 WITH lanes AS (
     UPDATE idem.checkpoints l SET owner_token = NULL
     WHERE l.consumer_id = @consumer_id::bigint AND l.topic = @topic::text AND l.partition = @partition::integer AND l.lane > 0
       AND l.owner_token = CAST(@owner_token::text AS uuid)
 )
 UPDATE idem.checkpoints p
-SET next_offset = @next_offset, topic_id = sqlc.narg(topic_id), leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0
+SET next_offset = @next_offset, epoch = p.epoch + 1, reset_epoch = p.epoch + 1, topic_id = sqlc.narg(topic_id), leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0
 WHERE p.consumer_id = @consumer_id::bigint AND p.topic = @topic::text AND p.partition = @partition::integer AND p.lane = 0
-  AND p.owner_token = CAST(@owner_token::text AS uuid);
+  AND p.owner_token = CAST(@owner_token::text AS uuid)
+RETURNING p.epoch;
 
 -- name: CheckpointStart :many
 -- Counts the owners that have begun with a record, each once, however often it says so, and notes
@@ -185,7 +186,7 @@ ORDER BY c.name, p.topic, p.partition;
 -- For an operator: sets the checkpoints of a topic, or of one partition of it, from outside; only those that
 -- stand at an offset, if one is given. Without a
 -- token the partition belongs to nobody until the next owner acquires it, so that no transaction
--- that began before can move it again, and that owner knows that it was moved on purpose.
+-- that began before can move it again. Owners know by reset_epoch that it was moved on purpose.
 -- What was known of the log, and of records that kill processes, is for the next owner to find out.
 WITH former AS (
     SELECT partition, next_offset, epoch FROM idem.checkpoints
@@ -199,7 +200,7 @@ WITH former AS (
     WHERE l.consumer_id = @consumer_id AND l.topic = @topic AND l.partition = f.partition AND l.lane > 0
 )
 UPDATE idem.checkpoints p
-SET next_offset = @next_offset, epoch = p.epoch + 1, owner_token = NULL, topic_id = NULL, leader_epoch = NULL,
+SET next_offset = @next_offset, epoch = p.epoch + 1, reset_epoch = p.epoch + 1, owner_token = NULL, topic_id = NULL, leader_epoch = NULL,
     started_offset = NULL, started_by = NULL, starts = 0
 FROM former f
 WHERE p.consumer_id = @consumer_id AND p.topic = @topic AND p.partition = f.partition AND p.lane = 0

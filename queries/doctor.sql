@@ -122,7 +122,7 @@ ORDER BY c.name;
 
 -- name: DoctorCheckpoints :many
 -- The checkpoints with what their owners have noted. Time as in ConsumerByName.
-SELECT c.name AS consumer, p.topic, p.partition, p.next_offset, p.epoch, (p.owner_token IS NOT NULL)::boolean AS owned,
+SELECT c.name AS consumer, p.topic, p.partition, p.next_offset, p.epoch, p.reset_epoch, (p.owner_token IS NOT NULL)::boolean AS owned,
        coalesce(p.started_offset, -1)::bigint AS started_offset, p.starts,
        (extract(epoch FROM greatest(least(p.acquired_at, timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00 BC')) * 1000000)::bigint AS acquired_micros
 FROM idem.checkpoints p JOIN idem.consumers c ON c.id = p.consumer_id

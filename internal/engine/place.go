@@ -7,6 +7,7 @@ type Place struct {
 	Offset      int64
 	LeaderEpoch int32  // of the record before it, or None
 	Token       string // of the checkpoint's owner; empty in mode ByEventID
+	Epoch       int64  // of that owner
 }
 
 // Metadata is what is committed with the offset. wal says where PostgreSQL's log ends
@@ -14,7 +15,7 @@ type Place struct {
 func (p Place) Metadata(wal string) string {
 	switch {
 	case p.Token != "":
-		return offsetmark.WithToken(p.Token)
+		return offsetmark.OfOwner(p.Token, p.Epoch)
 	case wal != "":
 		return walMark + wal
 	default:

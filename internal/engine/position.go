@@ -75,15 +75,15 @@ func (w *worker) own(revoked context.Context, start func() (int64, error)) error
 // reconcile compares the checkpoint with the group's offset and returns where to go on.
 func (w *worker) reconcile(revoked context.Context, group Committed) (int64, error) {
 	next := w.owner.Next()
-	byOperator := w.owner.SetByOperator()
-	if byOperator {
-		w.log.InfoContext(revoked, "consume: an operator has set the checkpoint", "checkpoint", next, "group", group.Offset)
+	reset := w.owner.ResetSince(offsetmark.Epoch(group.Metadata))
+	if reset {
+		w.log.InfoContext(revoked, "consume: the checkpoint was set, by an operator or because the log had changed", "checkpoint", next, "group", group.Offset)
 	}
 	switch {
 	case w.owner.IsNew():
 		w.start = next
 	case group.Offset == None, group.Offset == next:
-	case offsetmark.HasToken(group.Metadata) && group.Offset > next && !byOperator:
+	case offsetmark.HasToken(group.Metadata) && group.Offset > next && !reset:
 		return next, w.rewound(revoked, group.Offset, fmt.Errorf("%w: the checkpoint of %v was at %d and is at %d", idem.ErrRewound, w.partition, group.Offset, next))
 	case offsetmark.HasToken(group.Metadata): // Or the commit to Kafka comes later, and a crash has come between.
 	case group.Offset > next:
@@ -247,5 +247,5 @@ func (w *worker) startWithoutCheckpoint(revoked context.Context, group Committed
 
 // place is an offset of the partition as it is committed to Kafka.
 func (w *worker) place(offset int64) Place {
-	return Place{Offset: offset, LeaderEpoch: w.owner.LeaderEpoch(), Token: w.owner.Token()}
+	return Place{Offset: offset, LeaderEpoch: w.owner.LeaderEpoch(), Token: w.owner.Token(), Epoch: w.owner.Epoch()}
 }

@@ -47,6 +47,7 @@ var holds = []check{
 	{name: "ids", mode: ids, records: 3, faults: 2, kinds: local, promises: always + onTheWay + " " + inTheEnd},
 	{name: "checkpoints", mode: checkpoint, faults: 1, kinds: local + "Failover", promises: always + inTheEnd},
 	{name: "failovers", mode: both, faults: 2, kinds: "Failover Crash", promises: always + "StartsAreTrue " + inTheEnd},
+	{name: "resets", mode: both, faults: 2, kinds: "Reset Crash Failover", promises: always + "StartsAreTrue " + inTheEnd},
 }
 
 // mutants are the checks without a mechanism. Each has the faults that the mechanism is for, and names
@@ -72,13 +73,13 @@ var mutants = []check{
 	{without: "IdleVerified", mode: both, faults: 1, kinds: "Failover", promises: "Processed"},
 	{without: "DuplicatesPassed", mode: both, records: 3, promises: "Arrives"},
 	{without: "ResetTakesToken", mode: both, faults: 1, kinds: "Reset", promises: "AlarmsAreTrue"},
+	{without: "ResetRemembered", mode: both, faults: 2, kinds: "Reset Crash", promises: "StartsAreTrue"},
 }
 
 // limits are what the consumer does not promise.
 var limits = []check{
 	{name: "ids-failover", text: "a failover in mode `ByEventID`", mode: ids, faults: 2, kinds: "Failover Crash", broken: true, promises: "NothingLost"},
 	{name: "ids-forgotten", text: "an event that is forgotten while a former member stands still, in mode `ByEventID`", mode: ids, faults: 1, kinds: "Forget Rebalance", broken: true, promises: "Once"},
-	{name: "reset-crash", text: "an operator's reset, and an owner that ends before its offset is in Kafka: the next one tells of lost commits that are none", mode: both, faults: 2, kinds: "Reset Crash", broken: true, promises: "StartsAreTrue"},
 }
 
 // mechanism is one that idem.tla names.

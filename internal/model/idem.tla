@@ -30,7 +30,8 @@ Mechanisms == {
     "ReadsAgain",           \* an owner whose database went back reads again from the checkpoint
     "IdleVerified",         \* an owner without records looks whether the database went back
     "DuplicatesPassed",     \* the checkpoint is advanced over duplicates
-    "ResetTakesToken"       \* an operator's reset takes the checkpoint from its owner
+    "ResetTakesToken",      \* an operator's reset takes the checkpoint from its owner
+    "ResetRemembered"       \* offsets say their owner's epoch, and a checkpoint the one in which it was set
 }
 ASSUME Without \in Mechanisms \cup {"nothing"}
 Has(mechanism) == Without # mechanism
@@ -58,15 +59,15 @@ VARIABLES
 vars == <<db, standby, tx, group, member, worker, faults, ghost>>
 
 NoTx == [kind |-> "none", offset |-> 0]
-Out == [at |-> "out", pos |-> 0, seen |-> 0, token |-> Nobody, kind |-> "effect", read |-> 0, readToken |-> FALSE, call |-> "none"]
-Empty == [cp |-> 0, owner |-> Nobody, token |-> Nobody, claim |-> [e \in Events |-> Nobody],
+Out == [at |-> "out", pos |-> 0, seen |-> 0, token |-> Nobody, epoch |-> 0, kind |-> "effect", read |-> 0, readToken |-> FALSE, readEpoch |-> 0, call |-> "none"]
+Empty == [cp |-> 0, owner |-> Nobody, token |-> Nobody, epoch |-> 0, reset |-> 0, claim |-> [e \in Events |-> Nobody],
           effects |-> [e \in Events |-> 0], letters |-> [e \in Events |-> 0]]
 
 Init ==
     /\ db = Empty
     /\ standby = [state |-> "follows", db |-> Empty]
     /\ tx = [c \in Consumers |-> NoTx]
-    /\ group = [offset |-> 0, hasToken |-> FALSE]
+    /\ group = [offset |-> 0, hasToken |-> FALSE, epoch |-> 0]
     /\ member = [is |-> 1, joined |-> FALSE]
     /\ worker = [c \in Consumers |-> Out]
     /\ faults = 0
@@ -95,7 +96,7 @@ Alarm(g) == [g EXCEPT !.falseAlarm = @ \/ standby.state # "promoted"]
 
 Join(c) ==
     /\ member' = [member EXCEPT !.joined = TRUE]
-    /\ Become(c, [Out EXCEPT !.at = "joined", !.read = group.offset, !.readToken = group.hasToken])
+    /\ Become(c, [Out EXCEPT !.at = "joined", !.read = group.offset, !.readToken = group.hasToken, !.readEpoch = group.epoch])
     /\ Say(c, "joins the group")
     /\ UNCHANGED <<db, standby, tx, group, faults, ghost>>
 
@@ -111,7 +112,9 @@ Start(w) ==
     ELSE IF ~Has("CheckpointDecides") THEN w.read
     ELSE IF w.read > db.cp /\ ~w.readToken THEN w.read
     ELSE db.cp
-SeesLoss(w) == w.at = "joined" /\ w.read > db.cp /\ w.readToken /\ db.token # Nobody
+SeesLoss(w) ==
+    /\ w.at = "joined" /\ w.read > db.cp /\ w.readToken
+    /\ IF Has("ResetRemembered") THEN w.readEpoch >= db.reset ELSE db.token # Nobody
 
 NewToken ==
     IF Has("TokenRandom")
@@ -129,8 +132,8 @@ Acquire(c) ==
            start == Start(w)
            cp == IF Has("CheckpointDecides") /\ w.at = "joined" THEN start ELSE db.cp
            token == NewToken
-       IN /\ db' = [db EXCEPT !.owner = c, !.token = token, !.cp = cp]
-          /\ Become(c, [Out EXCEPT !.at = "ready", !.pos = start, !.seen = cp, !.token = token])
+       IN /\ db' = [db EXCEPT !.owner = c, !.token = token, !.epoch = @ + 1, !.cp = cp]
+          /\ Become(c, [Out EXCEPT !.at = "ready", !.pos = start, !.seen = cp, !.token = token, !.epoch = db.epoch + 1])
           /\ ghost' = [Higher(ghost, cp) EXCEPT !.falseStart = @ \/ (SeesLoss(w) /\ standby.state # "promoted")]
           /\ Say(c, (IF PartitionFree THEN "" ELSE "ends a session that holds the partition, ")
                     \o (IF SeesLoss(w) THEN "acquires the partition and tells that the database has lost commits" ELSE "acquires the partition"))
@@ -148,7 +151,7 @@ CommitOffset(c) ==
     /\ Has("OffsetOfGeneration") => IsMember(c)
     /\ LET w == worker[c]
            early == ~Has("OffsetAfterCommit") /\ w.at = "handling"
-           to == [offset |-> IF early THEN w.pos + 1 ELSE w.pos, hasToken |-> HasCheckpoint /\ Has("OffsetHasToken")]
+           to == [offset |-> IF early THEN w.pos + 1 ELSE w.pos, hasToken |-> HasCheckpoint /\ Has("OffsetHasToken"), epoch |-> w.epoch]
        IN /\ HasCheckpoint => early \/ w.seen >= w.pos
           /\ group # to
           /\ group' = to
@@ -353,7 +356,7 @@ Reset ==
     /\ Fault("Reset") /\ HasCheckpoint /\ \A c \in Consumers : ~Open(c)
     /\ \E o \in Offsets :
         /\ o < db.cp
-        /\ db' = [db EXCEPT !.cp = o, !.token = IF Has("ResetTakesToken") THEN Nobody ELSE @]
+        /\ db' = [db EXCEPT !.cp = o, !.token = IF Has("ResetTakesToken") THEN Nobody ELSE @, !.epoch = @ + 1, !.reset = db.epoch + 1]
         /\ ghost' = [ghost EXCEPT !.again = @ \cup {EventAt(p) : p \in {q \in o..(db.cp - 1) : ~HasIDs \/ db.claim[EventAt(q)] = Nobody}}]
     /\ Say(Nobody, "an operator sets the checkpoint back")
     /\ UNCHANGED <<standby, tx, group, member, worker>>

@@ -11,6 +11,11 @@ var positions = []mutant{
 		checker: e2e("TestDatabaseWentBackBeforeTheStart/shared"), says: "want 50 once",
 	},
 	{
+		id: "reset-is-no-rewind", mechanism: "an offset from before a reset says nothing of lost commits",
+		file: "internal/engine/position.go", find: "group.Offset > next && !reset:", put: "group.Offset > next:",
+		checker: e2e("TestResetIsNoRewindThoughOwnersEnd"), says: "waited in vain for the checkpoint to come to the end of the log",
+	},
+	{
 		id: "idle-partitions-looked-at", mechanism: "idle partitions are looked at (`Guard.Attention`)",
 		file: "internal/engine/lookout.go", find: "if needed {", put: "if needed && i < 0 {",
 		checker: e2e("TestDatabaseThatLosesCommitsOfIdlePartition"), says: "waited in vain for 40 events to take effect",

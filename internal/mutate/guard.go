@@ -257,8 +257,18 @@ var owners = []mutant{
 	},
 	{
 		id: "acquisition-answered-late", mechanism: "an acquisition whose answer was lost keeps what it found out",
-		file: "idem/acquire.go", find: "if former[0].OwnerToken.UUID.String() != o.token {", put: "if o.token != \"\" {",
-		checker: in("idem", "TestAcquireWithoutAnswer"), says: "behind a reset: new false, set by an operator false",
+		file: "idem/acquire.go", find: "o.isNew = o.isNew && former[0].OwnerToken.UUID.String() == o.token", put: "o.isNew = false",
+		checker: in("idem", "TestAcquireWithoutAnswer"), says: "new false, want true",
+	},
+	{
+		id: "reset-remembered", mechanism: "owners know for good that an operator has set the checkpoint",
+		file: "db/checkpoints.sql.go", find: "reset_epoch = p.epoch OPERATOR(pg_catalog.+) 1, owner_token = NULL", put: "owner_token = NULL",
+		checker: in("idem", "TestResetIsRemembered"), says: "behind an operator's reset: epoch 4 after 2, reset since false",
+	},
+	{
+		id: "own-reset-remembered", mechanism: "the same, of an owner's `Reset`",
+		file: "db/checkpoints.sql.go", find: "reset_epoch = p.epoch OPERATOR(pg_catalog.+) 1, topic_id", put: "topic_id",
+		checker: in("idem", "TestResetIsRemembered"), says: "behind Reset: epoch 7 after 5, reset since false",
 	},
 	{
 		id: "lanes-compared", mechanism: "the lanes' checkpoints are compared",
