@@ -84,6 +84,10 @@ DURATION ?= 60s
 chaos: ## Break what can be broken for DURATION=60s, and judge the histories (SEED=n; ARGS=--help for more)
 	@go run -C e2e ./chaos -duration=$(DURATION) $(addprefix -seed=,$(SEED)) $(ARGS)
 
+.PHONY: soak
+soak: ## Run two consumers for an hour, and see whether anything grows (ARGS=--help for more)
+	@go run -C e2e ./soak $(ARGS)
+
 .PHONY: lint
 lint: ## Run golangci-lint
 	@failed=0; for module in $(MODULES); do echo "golangci-lint: $$module"; (cd $$module && $(LINT) run) || failed=1; done; exit $$failed
