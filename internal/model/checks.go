@@ -13,8 +13,8 @@ import (
 type check struct {
 	name     string
 	text     string // what a mechanism or a limit is
-	mode     string // the constants of idem.tla
-	records  int    // 0: two
+	mode     string // the constants of the specification
+	records  int    // as those below; 0: there are none
 	faults   int    //
 	kinds    string //
 	without  string //
@@ -32,54 +32,66 @@ const (
 	// always are the promises that every state has to keep.
 	always = "Once NothingLost OneHandler OwnerAlone OffsetBehind Truthful AlarmsAreTrue "
 
-	// inTheEnd are kept in the end, onTheWay by each step: the properties of idem.tla that are no invariants.
-	inTheEnd = "Processed Arrives"
+	// inTheEnd are kept in the end, onTheWay by each step: the properties that are no invariants.
+	inTheEnd = arrives + " Completed"
+	arrives  = "Processed Arrives"
 	onTheWay = "OffsetGoesOn"
 
 	// local are the faults after which neither the database nor the checkpoint has gone back.
 	local = "Fail LoseAnswer Rebalance Crash "
 )
 
-// holds are the checks of the whole model.
+// specification is a module of TLA+ with what is checked of it.
+type specification struct {
+	name    string
+	title   string  // in the document
+	holds   []check // of the whole model
+	mutants []check // without a mechanism. Each has the faults that the mechanism is for, and names the promise that is broken.
+	limits  []check // what is not promised
+}
+
+// specifications are all of them. No two checks have one name.
+var specifications = []specification{
+	{name: "idem", title: "A partition", holds: holds, mutants: mutants, limits: limits},
+	{name: "lease", title: "Leases", holds: leaseHolds, mutants: leaseMutants, limits: leaseLimits},
+}
+
 var holds = []check{
-	{name: "one-fault", mode: both, records: 3, faults: 1, kinds: local + "Failover Forget Reset", promises: always + "StartsAreTrue " + inTheEnd},
-	{name: "members", mode: both, records: 3, faults: 2, kinds: local, promises: always + onTheWay + " " + inTheEnd},
-	{name: "ids", mode: ids, records: 3, faults: 2, kinds: local, promises: always + onTheWay + " " + inTheEnd},
-	{name: "checkpoints", mode: checkpoint, faults: 1, kinds: local + "Failover", promises: always + inTheEnd},
-	{name: "failovers", mode: both, faults: 2, kinds: "Failover Crash", promises: always + "StartsAreTrue " + inTheEnd},
-	{name: "resets", mode: both, faults: 2, kinds: "Reset Crash Failover", promises: always + "StartsAreTrue " + inTheEnd},
+	{name: "one-fault", mode: both, records: 3, faults: 1, kinds: local + "Failover Forget Reset", promises: always + "StartsAreTrue " + arrives},
+	{name: "members", mode: both, records: 3, faults: 2, kinds: local, promises: always + onTheWay + " " + arrives},
+	{name: "ids", mode: ids, records: 3, faults: 2, kinds: local, promises: always + onTheWay + " " + arrives},
+	{name: "checkpoints", mode: checkpoint, records: 2, faults: 1, kinds: local + "Failover", promises: always + arrives},
+	{name: "failovers", mode: both, records: 2, faults: 2, kinds: "Failover Crash", promises: always + "StartsAreTrue " + arrives},
+	{name: "resets", mode: both, records: 2, faults: 2, kinds: "Reset Crash Failover", promises: always + "StartsAreTrue " + arrives},
 }
 
-// mutants are the checks without a mechanism. Each has the faults that the mechanism is for, and names
-// the promise that is broken.
 var mutants = []check{
-	{without: "ClaimFirst", mode: ids, faults: 1, kinds: "Rebalance", promises: "Once"},
-	{without: "ClaimInTransaction", mode: ids, faults: 1, kinds: "Crash", promises: "NothingLost"},
-	{without: "OutcomeLookedUp", mode: ids, faults: 1, kinds: "LoseAnswer", promises: "NothingLost"},
-	{without: "OutcomeWaits", mode: both, faults: 1, kinds: "LoseAnswer", promises: "Truthful"},
-	{without: "OutcomeByClaim", mode: ids, faults: 2, kinds: "LoseAnswer Rebalance", promises: "Truthful"},
-	{without: "LetterWithMark", mode: both, faults: 2, kinds: "Fail Crash", promises: "Processed"},
-	{without: "OffsetAfterCommit", mode: both, promises: "OffsetBehind"},
-	{without: "OffsetHasToken", mode: both, faults: 2, kinds: "Failover Crash", promises: "NothingLost"},
-	{without: "OffsetOfGeneration", mode: both, faults: 1, kinds: "Rebalance", promises: "OffsetGoesOn"},
-	{without: "CheckpointDecides", mode: both, faults: 2, kinds: "Failover Crash", promises: "NothingLost"},
-	{without: "CheckpointCompared", mode: both, faults: 1, kinds: "Failover", promises: "NothingLost"},
-	{without: "TokenCompared", mode: both, faults: 1, kinds: "Rebalance", promises: "OwnerAlone"},
-	{without: "TokenReadAtOnce", mode: both, faults: 1, kinds: "Rebalance", promises: "Processed"},
-	{without: "TokenRandom", mode: both, faults: 2, kinds: "Failover Rebalance", promises: "OwnerAlone"},
-	{without: "PartitionHeld", mode: checkpoint, faults: 1, kinds: "Rebalance", promises: "OneHandler"},
-	{without: "HoldersEnded", mode: both, faults: 1, kinds: "Rebalance", promises: "Processed"},
-	{without: "ReadsAgain", mode: both, faults: 1, kinds: "Failover", promises: "NothingLost"},
-	{without: "IdleVerified", mode: both, faults: 1, kinds: "Failover", promises: "Processed"},
+	{without: "ClaimFirst", mode: ids, records: 2, faults: 1, kinds: "Rebalance", promises: "Once"},
+	{without: "ClaimInTransaction", mode: ids, records: 2, faults: 1, kinds: "Crash", promises: "NothingLost"},
+	{without: "OutcomeLookedUp", mode: ids, records: 2, faults: 1, kinds: "LoseAnswer", promises: "NothingLost"},
+	{without: "OutcomeWaits", mode: both, records: 2, faults: 1, kinds: "LoseAnswer", promises: "Truthful"},
+	{without: "OutcomeByClaim", mode: ids, records: 2, faults: 2, kinds: "LoseAnswer Rebalance", promises: "Truthful"},
+	{without: "LetterWithMark", mode: both, records: 2, faults: 2, kinds: "Fail Crash", promises: "Processed"},
+	{without: "OffsetAfterCommit", mode: both, records: 2, promises: "OffsetBehind"},
+	{without: "OffsetHasToken", mode: both, records: 2, faults: 2, kinds: "Failover Crash", promises: "NothingLost"},
+	{without: "OffsetOfGeneration", mode: both, records: 2, faults: 1, kinds: "Rebalance", promises: "OffsetGoesOn"},
+	{without: "CheckpointDecides", mode: both, records: 2, faults: 2, kinds: "Failover Crash", promises: "NothingLost"},
+	{without: "CheckpointCompared", mode: both, records: 2, faults: 1, kinds: "Failover", promises: "NothingLost"},
+	{without: "TokenCompared", mode: both, records: 2, faults: 1, kinds: "Rebalance", promises: "OwnerAlone"},
+	{without: "TokenReadAtOnce", mode: both, records: 2, faults: 1, kinds: "Rebalance", promises: "Processed"},
+	{without: "TokenRandom", mode: both, records: 2, faults: 2, kinds: "Failover Rebalance", promises: "OwnerAlone"},
+	{without: "PartitionHeld", mode: checkpoint, records: 2, faults: 1, kinds: "Rebalance", promises: "OneHandler"},
+	{without: "HoldersEnded", mode: both, records: 2, faults: 1, kinds: "Rebalance", promises: "Processed"},
+	{without: "ReadsAgain", mode: both, records: 2, faults: 1, kinds: "Failover", promises: "NothingLost"},
+	{without: "IdleVerified", mode: both, records: 2, faults: 1, kinds: "Failover", promises: "Processed"},
 	{without: "DuplicatesPassed", mode: both, records: 3, promises: "Arrives"},
-	{without: "ResetTakesToken", mode: both, faults: 1, kinds: "Reset", promises: "AlarmsAreTrue"},
-	{without: "ResetRemembered", mode: both, faults: 2, kinds: "Reset Crash", promises: "StartsAreTrue"},
+	{without: "ResetTakesToken", mode: both, records: 2, faults: 1, kinds: "Reset", promises: "AlarmsAreTrue"},
+	{without: "ResetRemembered", mode: both, records: 2, faults: 2, kinds: "Reset Crash", promises: "StartsAreTrue"},
 }
 
-// limits are what the consumer does not promise.
 var limits = []check{
-	{name: "ids-failover", text: "a failover in mode `ByEventID`", mode: ids, faults: 2, kinds: "Failover Crash", broken: true, promises: "NothingLost"},
-	{name: "ids-forgotten", text: "an event that is forgotten while a former member stands still, in mode `ByEventID`", mode: ids, faults: 1, kinds: "Forget Rebalance", broken: true, promises: "Once"},
+	{name: "ids-failover", text: "a failover in mode `ByEventID`", mode: ids, records: 2, faults: 2, kinds: "Failover Crash", broken: true, promises: "NothingLost"},
+	{name: "ids-forgotten", text: "an event that is forgotten while a former member stands still, in mode `ByEventID`", mode: ids, records: 2, faults: 1, kinds: "Forget Rebalance", broken: true, promises: "Once"},
 }
 
 // mechanism is one that idem.tla names.
@@ -101,11 +113,11 @@ func readMechanisms(path string) ([]mechanism, error) {
 }
 
 // withMechanisms returns a check for each mechanism, also where nobody has said how it is missed.
-func withMechanisms(mechanisms []mechanism) []check {
+func (s specification) withMechanisms(mechanisms []mechanism) []check {
 	checks := make([]check, len(mechanisms))
 	for i, m := range mechanisms {
-		if k := slices.IndexFunc(mutants, func(c check) bool { return c.without == m.name }); k >= 0 {
-			checks[i] = mutants[k]
+		if k := slices.IndexFunc(s.mutants, func(c check) bool { return c.without == m.name }); k >= 0 {
+			checks[i] = s.mutants[k]
 		}
 		checks[i].name, checks[i].text, checks[i].without, checks[i].broken = m.name, m.text, m.name, true
 	}
@@ -124,7 +136,10 @@ func (c check) configuration() string {
 		kinds = `"` + strings.Join(strings.Fields(c.kinds), `", "`) + `"`
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "CONSTANTS\n  Mode = %q\n  Records = %d\n  Faults = %d\n  Kinds = {%s}\n  Without = %q\n", c.mode, max(c.records, 2), c.faults, kinds, without)
+	fmt.Fprintf(&text, "CONSTANTS\n  Mode = %q\n  Faults = %d\n  Kinds = {%s}\n  Without = %q\n", c.mode, c.faults, kinds, without)
+	if c.records > 0 {
+		fmt.Fprintf(&text, "  Records = %d\n", c.records)
+	}
 	text.WriteString("SPECIFICATION Spec\nVIEW vars\nCHECK_DEADLOCK FALSE\n")
 	for promise := range strings.FieldsSeq(c.promises) {
 		directive := "INVARIANT"

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -55,9 +56,23 @@ func separator(i int) string {
 // rowOf is a line of the tables, and the name of the check in it.
 var rowOf = regexp.MustCompile("(?m)^\\| `([^`]+)` \\|.*$")
 
+// table is one of the document.
+type table struct {
+	head   string
+	checks []check
+}
+
+func (s specification) tables(without []check) []table {
+	return []table{
+		{"## " + s.title + ": what holds\n\n| | mode | records | faults | promises | states |\n|---|---|---|---|---|---|\n", s.holds},
+		{"## " + s.title + ": what breaks without a mechanism\n\n| | without this | broken | steps | how |\n|---|---|---|---|---|\n", without},
+		{"## " + s.title + ": what is not promised\n\n| | | broken | steps | how |\n|---|---|---|---|---|\n", s.limits},
+	}
+}
+
 // writeDocument writes what was found in this run between the two lines of the document, and keeps what it has of
 // the other checks.
-func writeDocument(path string, mechanisms []mechanism, found map[string]result) error {
+func writeDocument(path string, tables []table, found map[string]result) error {
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -72,14 +87,7 @@ func writeDocument(path string, mechanisms []mechanism, found map[string]result)
 		rows[match[1]] = match[0]
 	}
 	var text strings.Builder
-	for _, table := range []struct {
-		head   string
-		checks []check
-	}{
-		{"## What holds\n\n| | mode | records | faults | promises | states |\n|---|---|---|---|---|---|\n", holds},
-		{"## What breaks without a mechanism\n\n| | without this | broken | steps | how |\n|---|---|---|---|---|\n", withMechanisms(mechanisms)},
-		{"## What is not promised\n\n| | | broken | steps | how |\n|---|---|---|---|---|\n", limits},
-	} {
+	for _, table := range tables {
 		text.WriteString("\n" + table.head)
 		for _, c := range table.checks {
 			if r, ok := found[c.name]; ok {
@@ -99,8 +107,15 @@ func (c check) row(r result) string {
 		return fmt.Sprintf("| `%s` | %s | %s | %d | %s |", c.name, c.text, r.broken, len(r.steps), r.story())
 	}
 
-	return fmt.Sprintf("| `%s` | `%s` | %d | %d of %s | %s | %d |",
-		c.name, c.mode, max(c.records, 2), c.faults, commas(c.kinds), commas(c.promises), r.states)
+	records, faults := "–", "none"
+	if c.records > 0 {
+		records = strconv.Itoa(c.records)
+	}
+	if c.faults > 0 {
+		faults = fmt.Sprintf("%d of %s", c.faults, commas(c.kinds))
+	}
+
+	return fmt.Sprintf("| `%s` | `%s` | %s | %s | %s | %d |", c.name, c.mode, records, faults, commas(c.promises), r.states)
 }
 
 func commas(names string) string { return strings.Join(strings.Fields(names), ", ") }

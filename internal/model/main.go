@@ -1,4 +1,5 @@
-// Model checks idem.tla, a TLA+ specification of how a group's consumers process a partition:
+// Model checks idem.tla and lease.tla, TLA+ specifications of how a group's consumers process a partition, and of how an
+// effect outside the transaction is run once:
 //
 //	make model
 //
@@ -43,43 +44,48 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("-run: %w", err)
 	}
-	specification := filepath.Join(*root, "internal", "model", "idem.tla")
-	mechanisms, err := readMechanisms(specification)
-	if err != nil {
-		return err
-	}
 	checker, err := install(ctx)
 	if err != nil {
 		return err
 	}
 
+	var tables []table
 	found := map[string]result{}
 	wrong := 0
-	for _, c := range slices.Concat(holds, withMechanisms(mechanisms), limits) {
-		if !pattern.MatchString(c.name) {
-			continue
-		}
-		r, err := c.run(ctx, checker, specification)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err == nil {
-			err = c.judge(r)
-		}
+	for _, s := range specifications {
+		module := filepath.Join(*root, "internal", "model", s.name+".tla")
+		mechanisms, err := readMechanisms(module)
 		if err != nil {
-			wrong++
-			_, _ = fmt.Fprintf(stderr, "%s: WRONG: %v\n", c.name, err)
-
-			continue
+			return err
 		}
-		found[c.name] = r
-		_, _ = fmt.Fprintf(stderr, "%s: %s\n", c.name, r)
+		without := s.withMechanisms(mechanisms)
+		tables = append(tables, s.tables(without)...)
+		for _, c := range slices.Concat(s.holds, without, s.limits) {
+			if !pattern.MatchString(c.name) {
+				continue
+			}
+			r, err := c.run(ctx, checker, module)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err == nil {
+				err = c.judge(r)
+			}
+			if err != nil {
+				wrong++
+				_, _ = fmt.Fprintf(stderr, "%s: WRONG: %v\n", c.name, err)
+
+				continue
+			}
+			found[c.name] = r
+			_, _ = fmt.Fprintf(stderr, "%s: %s\n", c.name, r)
+		}
 	}
 	switch {
 	case wrong > 0:
 		return fmt.Errorf("%d checks went wrong", wrong)
 	case *write:
-		return writeDocument(filepath.Join(*root, document), mechanisms, found)
+		return writeDocument(filepath.Join(*root, document), tables, found)
 	default:
 		return nil
 	}

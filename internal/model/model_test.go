@@ -9,23 +9,30 @@ import (
 
 func TestEachMechanismIsChecked(t *testing.T) {
 	t.Parallel()
-	mechanisms, err := readMechanisms("idem.tla")
-	if err != nil {
-		t.Fatal(err)
-	}
 	page, err := os.ReadFile("../../" + document)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(mechanisms) != len(mutants) {
-		t.Errorf("idem.tla has %d mechanisms, checks.go checks for %d", len(mechanisms), len(mutants))
-	}
-	for _, c := range slices.Concat(holds, withMechanisms(mechanisms), limits) {
-		if c.promises == "" {
-			t.Errorf("checks.go has no check without %s", c.name)
+	names := map[string]bool{}
+	for _, s := range specifications {
+		mechanisms, err := readMechanisms(s.name + ".tla")
+		if err != nil {
+			t.Fatal(err)
 		}
-		if !strings.Contains(string(page), "\n| `"+c.name+"` | ") {
-			t.Errorf("%s lacks %s: make model ARGS=-write", document, c.name)
+		if len(mechanisms) != len(s.mutants) {
+			t.Errorf("%s.tla has %d mechanisms, there are checks for %d", s.name, len(mechanisms), len(s.mutants))
+		}
+		for _, c := range slices.Concat(s.holds, s.withMechanisms(mechanisms), s.limits) {
+			if c.promises == "" {
+				t.Errorf("there is no check without %s", c.name)
+			}
+			if names[c.name] {
+				t.Errorf("there are two checks %s", c.name)
+			}
+			names[c.name] = true
+			if !strings.Contains(string(page), "\n| `"+c.name+"` | ") {
+				t.Errorf("%s lacks %s: make model ARGS=-write", document, c.name)
+			}
 		}
 	}
 }
