@@ -54,6 +54,7 @@ type specification struct {
 var specifications = []specification{
 	{name: "idem", title: "A partition", holds: holds, mutants: mutants, limits: limits},
 	{name: "lease", title: "Leases", holds: leaseHolds, mutants: leaseMutants, limits: leaseLimits},
+	{name: "outbox", title: "The outbox", holds: outboxHolds, mutants: outboxMutants},
 }
 
 var holds = []check{

@@ -1,5 +1,5 @@
-// Model checks idem.tla and lease.tla, TLA+ specifications of how a group's consumers process a partition, and of how an
-// effect outside the transaction is run once:
+// Model checks TLA+ specifications: of how a group's consumers process a partition (idem.tla), of how an effect outside the
+// transaction is run once (lease.tla), and of how a relay finds what was published (outbox.tla):
 //
 //	make model
 //
