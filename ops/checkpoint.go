@@ -12,7 +12,7 @@ type Checkpoint struct {
 	Topic      string    `json:"topic"`
 	Partition  int32     `json:"partition"`
 	NextOffset int64     `json:"next_offset"`
-	Epoch      int64     `json:"epoch"` // counts the owners
+	Epoch      int64     `json:"epoch"` // grows with each owner and each reset
 	AcquiredAt time.Time `json:"acquired_at"`
 	Owner      *string   `json:"owner"`    // host and process of the latest owner; nil if unknown
 	TopicID    *string   `json:"topic_id"` // nil if Kafka's id of the topic is not known
