@@ -13,7 +13,7 @@ func newCheckpoint(a *app) *cobra.Command {
 	return group("checkpoint", "List and reset how far each partition is processed",
 		`A checkpoint says how far a consumer has processed a partition: all records before NEXT have
 taken effect. It advances in the transactions that process the records, and only by the latest
-owner of the partition; EPOCH counts the owners.`,
+owner of the partition; EPOCH grows with each owner and each reset.`,
 		newCheckpointList(a), newCheckpointReset(a), newCheckpointSkip(a))
 }
 
