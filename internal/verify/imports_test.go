@@ -28,7 +28,7 @@ func (i importer) may(folder string, test bool) bool {
 
 // importers are those of the packages that not everybody may import.
 var importers = map[string]importer{
-	"db":  {folders: []string{"idem", "internal/tables", "lease", "outbox", "ops"}, advice: "services use idem, lease and outbox, operators ops"},
+	"db":  {folders: []string{"idem", "internal/modelpg", "internal/tables", "lease", "outbox", "ops"}, advice: "services use idem, lease and outbox, operators ops"},
 	"ops": {folders: []string{"cmd", "console", "e2e/chaos", "examples/demo", "idem/idemtest", "internal/kafkafacts"}, tests: true, advice: "imports point down: what both need belongs in idem"},
 }
 
