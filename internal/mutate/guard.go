@@ -277,7 +277,7 @@ var owners = []mutant{
 	},
 	{
 		id: "partition-held", mechanism: "a partition is held by its transactions",
-		file: "idem/checkpoint.go", find: "_ = g.queries.PartitionHold(ctx, g.names.on(tables.Queuer{Batch: &b.first}), o.lockKey)", put: "_ = o.lockKey",
+		file: "idem/checkpoint.go", find: "_ = g.queries.PartitionHold(ctx, g.names.on(tables.Queuer{Batch: &b.first}), o.lockKey)", put: "_, _ = tables.Queuer{}, o.lockKey",
 		checker: in("idem", "TestAcquireEndsTheFormerOwnersTransaction"), says: "panic: test timed out after 20s", limit: 20 * time.Second,
 	},
 	{
