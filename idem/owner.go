@@ -141,7 +141,7 @@ func (o *Owner) LeaderEpoch() int32 {
 // SetLeaderEpoch sets the leader epoch in which the records that follow were written. It is stored the next
 // time that the checkpoint advances. -1 means unknown. It does nothing if the owner is unfenced.
 func (o *Owner) SetLeaderEpoch(epoch int32) {
-	if o.fenced() && epoch >= 0 && epoch != o.LeaderEpoch() {
+	if o.fenced() && epoch != o.LeaderEpoch() {
 		o.leaderEpoch = &epoch
 	}
 }

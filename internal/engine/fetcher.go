@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ type fetcher struct {
 	ended   chan struct{}
 
 	offset     int64
+	epoch      int32           // of the leader that wrote the record before it, or None
 	note       note            // what is not handed over yet
 	unsuspect  bool            // records have come, or need no note
 	processing <-chan struct{} // closed when the latest response is processed; nil if there is none
@@ -39,7 +41,8 @@ type fetched struct {
 
 func newFetcher(w *worker, offset int64) *fetcher {
 	return &fetcher{
-		worker: w, batches: make(chan fetched), ended: make(chan struct{}), offset: offset, note: noNote, unsuspect: w.suspect.lifted,
+		worker: w, batches: make(chan fetched), ended: make(chan struct{}), offset: offset, epoch: w.owner.LeaderEpoch(),
+		note: noNote, unsuspect: w.suspect.lifted,
 	}
 }
 
@@ -74,6 +77,14 @@ func (f *fetcher) readAhead(ctx context.Context) error {
 			batch.Release()
 
 			continue
+		}
+		if batch.LeaderEpoch > f.epoch { // Another leader: was its election unclean?
+			if err := f.checkLog(ctx, f.offset, f.epoch); err != nil {
+				batch.Release()
+
+				return err
+			}
+			f.epoch = batch.LeaderEpoch
 		}
 		arrived := time.Now()
 		if !f.handOver(ctx, batch) {
@@ -186,7 +197,7 @@ func (f *fetcher) judge(ctx context.Context, err error) error {
 	case errors.Is(err, errNotNoted):
 		return err
 	case errors.Is(err, ErrOutOfRange):
-		return &outOfRangeError{offset: f.offset, truncated: None}
+		return cmp.Or(f.checkLog(ctx, f.offset, f.epoch), error(&outOfRangeError{offset: f.offset, truncated: None}))
 	case fatal(err):
 		return fmt.Errorf("%s: %w", where, err)
 	case errors.Is(err, consume.ErrUnreadable):

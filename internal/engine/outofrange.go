@@ -10,7 +10,8 @@ import (
 // outOfRangeError says that the next offset is not in the log.
 type outOfRangeError struct {
 	offset    int64
-	truncated int64 // where the log was truncated, before the offset, and filled again; or None
+	truncated int64 // where the log was truncated, before the offset; or None
+	epoch     int32 // of the leader that wrote the record before that
 }
 
 func (e *outOfRangeError) Error() string { return fmt.Sprintf("offset %d is out of range", e.offset) }
@@ -45,7 +46,7 @@ func (w *worker) skip(revoked context.Context, away *outOfRangeError) (int64, er
 	case away.offset < first:
 		reason = fmt.Sprintf("%d offsets have expired unread", first-away.offset)
 	case away.truncated != None:
-		reason = fmt.Sprintf("the log was truncated at offset %d, before what is processed, and filled anew", away.truncated)
+		reason = fmt.Sprintf("the log was truncated at offset %d, before what is processed", away.truncated)
 		earliest = max(first, away.truncated)
 	case away.offset > last:
 		reason = "the log has lost its end, or the group's offset was set beyond it"
@@ -74,25 +75,35 @@ func (w *worker) skip(revoked context.Context, away *outOfRangeError) (int64, er
 	}
 	w.log.ErrorContext(revoked, "consume: offset out of range, going on at another one", "offset", away.offset, "reason", reason, "to", to)
 
-	return to, w.moveTo(revoked, to, recreated || w.owner.Next() > to)
+	err = w.moveTo(revoked, to, recreated || w.owner.Next() > to)
+	if to == away.truncated {
+		w.owner.SetLeaderEpoch(away.epoch)
+	}
+
+	return to, err
 }
 
-// checkEpoch checks whether the log still has the records that were processed. After an unclean
-// election the log can be truncated, and filled again beyond the checkpoint (KIP-320). Then
-// checkEpoch returns an *outOfRangeError.
+// checkEpoch checks whether the log still has the records that were processed.
 func (w *worker) checkEpoch(revoked context.Context) error {
-	if w.owner.LeaderEpoch() < 0 {
+	return w.checkLog(revoked, w.owner.Next(), w.owner.LeaderEpoch())
+}
+
+// checkLog checks whether the log still has the records before an offset, the last of which has a leader epoch.
+// After an unclean election the log can be truncated, and filled again beyond the offset (KIP-320). Then checkLog
+// returns an *outOfRangeError.
+func (w *worker) checkLog(revoked context.Context, next int64, epoch int32) error {
+	if epoch < 0 {
 		return nil
 	}
-	next, epoch, end := w.owner.Next(), int32(None), int64(None)
+	latest, end := int32(None), int64(None)
 	err := w.askBroker(revoked, "check that the log was not truncated", func() error {
 		var err error
-		epoch, end, err = w.source.EpochEnd(revoked, w.owner.LeaderEpoch())
+		latest, end, err = w.source.EpochEnd(revoked, epoch)
 
 		return err
 	})
-	if err == nil && epoch >= 0 && end >= 0 && end < next {
-		return &outOfRangeError{offset: next, truncated: end}
+	if err == nil && latest >= 0 && end >= 0 && end < next {
+		return &outOfRangeError{offset: next, truncated: end, epoch: latest}
 	}
 
 	return err
@@ -100,6 +111,7 @@ func (w *worker) checkEpoch(revoked context.Context) error {
 
 // moveTo stores where to go on. The checkpoint comes first, because it decides.
 func (w *worker) moveTo(revoked context.Context, to int64, reset bool) error {
+	w.owner.SetLeaderEpoch(None) // It is of the records before the former place.
 	move := w.owner.Advance
 	if reset {
 		move = w.owner.Reset

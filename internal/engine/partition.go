@@ -204,7 +204,9 @@ func (w *worker) processAll(revoked, work context.Context, batch fetched) error 
 	if batch.note != noNote {
 		w.suspect.note = batch.note
 	}
-	w.owner.SetLeaderEpoch(batch.LeaderEpoch)
+	if batch.LeaderEpoch != None {
+		w.owner.SetLeaderEpoch(batch.LeaderEpoch)
+	}
 	for records := batch.Records; len(records) > 0 && revoked.Err() == nil; {
 		w.condition.work(w)
 		n, err := w.processSome(revoked, work, records)

@@ -26,6 +26,7 @@ var errRawBatch = errors.New("it holds a batch that could not be read, not a rec
 // offset after it. All records before it are processed.
 func (w *worker) passUnreadable(revoked, work context.Context, bad *UnreadableError) (int64, error) {
 	next := bad.Last + 1
+	w.owner.SetLeaderEpoch(None) // Nobody knows the batch's.
 	var err error
 	switch w.config.OnUnreadable {
 	case consume.StoreUnreadable:
