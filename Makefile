@@ -88,6 +88,10 @@ chaos: ## Break what can be broken for DURATION=60s, and judge the histories (SE
 soak: ## Run two consumers for an hour, and see whether anything grows (ARGS=--help for more)
 	@go run -C e2e ./soak $(ARGS)
 
+.PHONY: sim
+sim: ## Simulate the lives of consumers for DURATION=60s, each from a seed (SEED=n; ARGS=-trace tells what happens)
+	@go test -count=1 -timeout=0 -v -run='^TestSeeds$$' ./internal/simulation -args -duration=$(DURATION) $(addprefix -seed=,$(SEED)) $(ARGS)
+
 .PHONY: lint
 lint: ## Run golangci-lint
 	@failed=0; for module in $(MODULES); do echo "golangci-lint: $$module"; (cd $$module && $(LINT) run) || failed=1; done; exit $$failed

@@ -7,6 +7,10 @@ import (
 	"time"
 )
 
+// Random returns a number from zero up to, not including, n: the jitter of all pauses. Only a simulation, whose
+// times must follow from a seed, sets another.
+var Random = rand.Int64N //nolint:gochecknoglobals // See above.
+
 // Exponential grows from Initial to Max by factors of two. The pauses are random between zero
 // and that: the "full jitter" of Marc Brooker, "Exponential Backoff And Jitter", AWS
 // Architecture Blog, 2015.
@@ -16,7 +20,7 @@ type Exponential struct {
 
 // Pause is how long to wait after the given number of failed tries, counted from 1.
 func (e Exponential) Pause(failed int) time.Duration {
-	return rand.N(max(e.limit(failed), 1)) //nolint:gosec // Jitter needs no secrecy.
+	return time.Duration(Random(int64(max(e.limit(failed), 1))))
 }
 
 // LongPause has less jitter: it is at least seven eighths of what Pause can be. It is for pauses
@@ -24,7 +28,7 @@ func (e Exponential) Pause(failed int) time.Duration {
 func (e Exponential) LongPause(failed int) time.Duration {
 	limit := e.limit(failed)
 
-	return limit - rand.N(limit/8+1) //nolint:gosec // Jitter needs no secrecy.
+	return limit - time.Duration(Random(int64(limit/8+1)))
 }
 
 func (e Exponential) limit(failed int) time.Duration {

@@ -1,0 +1,102 @@
+package simulation_test
+
+import (
+	"bufio"
+	"flag"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/nova-events/idempotent-consumer/internal/simulation"
+)
+
+var (
+	first    = flag.Uint64("seed", 0, "the first seed of TestSeeds; 0: a random one")
+	duration = flag.Duration("duration", 3*time.Second, "how long TestSeeds tries one seed after the other")
+	traced   = flag.Bool("trace", false, "print what happens")
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// Whatever happens, what must hold does (invariants.go).
+func TestSeeds(t *testing.T) {
+	t.Parallel()
+	began, s := time.Now(), *first
+	if s == 0 {
+		s = rand.Uint64()
+	}
+	n := uint64(0)
+	for ; time.Since(began) < *duration && !t.Failed(); n++ {
+		run(t, s+n, *traced)
+	}
+	t.Logf("%d schedules from the seed %d on, %.0f a second", n, s, float64(n)/time.Since(began).Seconds())
+}
+
+// The seeds of former failures, and some that stay the same.
+func TestKnownSeeds(t *testing.T) {
+	t.Parallel()
+	file, err := os.Open("testdata/seeds")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close() //nolint:errcheck // It is only read.
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		text, _, _ := strings.Cut(lines.Text(), " ")
+		s, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, s, false)
+	}
+}
+
+// A seed tells the same story each time. (Not with lanes: which key goes to which lane differs in each process.)
+func TestSeedDecides(t *testing.T) {
+	t.Parallel()
+	for s := range uint64(30) {
+		if once, again := run(t, s, true), run(t, s, true); !strings.Contains(once, "lanes") && difference(once, again) != "" {
+			t.Errorf("seed %d: %s", s, difference(once, again))
+		}
+	}
+}
+
+// difference is where two stories begin to differ. What happens at the same time has no order.
+func difference(a, b string) string {
+	one, other := slices.Sorted(strings.SplitSeq(a, "\n")), slices.Sorted(strings.SplitSeq(b, "\n"))
+	for i := range max(len(one), len(other)) {
+		if i == len(one) || i == len(other) || one[i] != other[i] {
+			return strings.Join(one[i:min(i+1, len(one))], "") + "\nnot\n" + strings.Join(other[i:min(i+1, len(other))], "")
+		}
+	}
+
+	return ""
+}
+
+// run runs a schedule and returns what happened.
+func run(t *testing.T, seed uint64, traced bool) (happened string) {
+	t.Helper()
+	finished := false
+	defer func() {
+		if !finished { // Something in the bubble does not end, or has panicked.
+			t.Errorf("seed %d", seed)
+		}
+	}()
+	var wrong string
+	synctest.Test(t, func(*testing.T) { wrong, happened = simulation.Run(seed, traced) })
+	finished = true
+	if wrong != "" {
+		t.Errorf("seed %d:\n%s", seed, wrong)
+	}
+	if traced && (testing.Verbose() || t.Failed()) {
+		t.Log("\n" + happened)
+	}
+
+	return happened
+}
