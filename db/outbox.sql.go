@@ -7,6 +7,7 @@ package db
 
 import (
 	"context"
+	"time"
 )
 
 const outboxCounts = `-- name: OutboxCounts :one
@@ -176,6 +177,32 @@ func (q *Queries) OutboxInsert(ctx context.Context, db DBTX, arg OutboxInsertPar
 	return err
 }
 
+const outboxLook = `-- name: OutboxLook :one
+WITH decided AS (SELECT id, key_hash, state FROM idem.outbox WHERE state OPERATOR(pg_catalog.=) ANY(ARRAY['retry', 'discard'])), discarded AS (DELETE FROM idem.outbox WHERE id OPERATOR(pg_catalog.=) ANY (SELECT id FROM decided WHERE state OPERATOR(pg_catalog.=) 'discard')), released AS (UPDATE idem.outbox SET state = NULL, error = NULL WHERE id OPERATOR(pg_catalog.=) ANY (SELECT id FROM decided WHERE state OPERATOR(pg_catalog.=) 'retry') OR (state OPERATOR(pg_catalog.=) 'parked' AND key_hash OPERATOR(pg_catalog.=) ANY (SELECT key_hash FROM decided)) RETURNING id) SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text AS snapshot, CAST(extract ('epoch' FROM pg_catalog.pg_postmaster_start_time()) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS server, EXISTS (SELECT FROM released) AS released, EXISTS (SELECT FROM idem.outbox h WHERE h.state IS NOT NULL) AS held
+`
+
+type OutboxLookRow struct {
+	Snapshot string
+	Server   int64
+	Released bool
+	Held     bool
+}
+
+// Does what somebody has decided about failed records: deletes or releases them, and releases what is parked
+// behind them. It is parked under the same hash, be it since the decision. Held says whether there are failed or parked
+// records, or were before.
+func (q *Queries) OutboxLook(ctx context.Context, db DBTX) (OutboxLookRow, error) {
+	row := db.QueryRow(ctx, outboxLook)
+	var i OutboxLookRow
+	err := row.Scan(
+		&i.Snapshot,
+		&i.Server,
+		&i.Released,
+		&i.Held,
+	)
+	return i, err
+}
+
 const outboxNumber = `-- name: OutboxNumber :exec
 SELECT pg_catalog.pg_current_xact_id()
 `
@@ -197,47 +224,47 @@ func (q *Queries) OutboxPark(ctx context.Context, db DBTX, ids []int64) error {
 }
 
 const outboxRead = `-- name: OutboxRead :many
-WITH look AS MATERIALIZED (SELECT $2::pg_catalog.text::pg_catalog.pg_snapshot AS done, COALESCE(CASE WHEN $3::pg_catalog.text OPERATOR(pg_catalog.=) '' THEN NULL ELSE $3::pg_catalog.text END::pg_catalog.pg_snapshot, pg_catalog.pg_current_snapshot()) AS target), begun AS (SELECT o.id, o.created_at, o.key_hash, o.event_id, o.topic, o.key, o.value, o.header_keys, o.header_values FROM idem.outbox o WHERE o.id OPERATOR(pg_catalog.>) GREATEST($4::bigint, $5::bigint) AND o.state IS NULL AND o.topic OPERATOR(pg_catalog.<>) ALL($6::pg_catalog.text[]) AND o.xid OPERATOR(pg_catalog.>=) (SELECT pg_catalog.pg_snapshot_xmax(done) FROM look) AND pg_catalog.pg_visible_in_snapshot(o.xid, (SELECT target FROM look)) ORDER BY o.id LIMIT $7::int), late AS (SELECT o.id, o.created_at, o.key_hash, o.event_id, o.topic, o.key, o.value, o.header_keys, o.header_values FROM (SELECT t.xid FROM look, pg_catalog.pg_snapshot_xip(look.done) t(xid) WHERE pg_catalog.pg_visible_in_snapshot(t.xid, look.target)) ended CROSS JOIN LATERAL (SELECT xid, id, created_at, key_hash, event_id, topic, state, error, key, value, header_keys, header_values FROM idem.outbox l WHERE l.xid OPERATOR(pg_catalog.=) ended.xid AND l.id OPERATOR(pg_catalog.>) $5::bigint AND l.state IS NULL AND l.topic OPERATOR(pg_catalog.<>) ALL($6::pg_catalog.text[]) ORDER BY l.id LIMIT $7::int) o), chosen AS (SELECT c.id, c.created_at, c.key_hash, c.event_id, c.topic, c.key, c.value, c.header_keys, c.header_values, pg_catalog.sum(((COALESCE(pg_catalog.octet_length(c.key), 0) OPERATOR(pg_catalog.+) COALESCE(pg_catalog.octet_length(c.value), 0)) OPERATOR(pg_catalog.+) COALESCE(pg_catalog.pg_column_size(c.header_values), 0)) OPERATOR(pg_catalog.+) 200) OVER (ORDER BY c.id ROWS UNBOUNDED PRECEDING) AS bytes, pg_catalog.row_number() OVER (ORDER BY c.id) AS place, pg_catalog.count(*) OVER () AS found FROM (SELECT id, created_at, key_hash, event_id, topic, key, value, header_keys, header_values FROM begun UNION ALL SELECT id, created_at, key_hash, event_id, topic, key, value, header_keys, header_values FROM late ORDER BY id LIMIT $7::int) c) SELECT look.target::pg_catalog.text AS target, CAST(extract ('epoch' FROM pg_catalog.pg_postmaster_start_time()) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS server, COALESCE(c.found, 0)::bigint AS found, COALESCE(c.id, 0)::bigint AS id, COALESCE(CAST(extract ('epoch' FROM c.created_at) OPERATOR(pg_catalog.*) 1000000 AS bigint), 0)::bigint AS created_micros, COALESCE(c.key_hash, 0)::bigint AS key_hash, COALESCE(c.event_id, '')::pg_catalog.text AS event_id, COALESCE(c.topic, '')::pg_catalog.text AS topic, c.key, c.value, c.header_keys, c.header_values, EXISTS (SELECT FROM idem.outbox h WHERE h.key_hash OPERATOR(pg_catalog.=) c.key_hash AND h.state IS NOT NULL) AS held FROM look LEFT JOIN chosen c ON c.place OPERATOR(pg_catalog.=) 1 OR c.bytes OPERATOR(pg_catalog.<=) $1::bigint ORDER BY c.id
+WITH begun AS (SELECT o.id, o.created_at, o.key_hash, o.event_id, o.topic, o.key, o.value, o.header_keys, o.header_values FROM idem.outbox o WHERE o.id OPERATOR(pg_catalog.>) GREATEST($3::bigint, $4::bigint) AND o.state IS NULL AND o.topic OPERATOR(pg_catalog.<>) ALL($5::pg_catalog.text[]) AND o.xid OPERATOR(pg_catalog.>=) (SELECT pg_catalog.pg_snapshot_xmax($6::pg_catalog.text::pg_catalog.pg_snapshot)) AND pg_catalog.pg_visible_in_snapshot(o.xid, (SELECT $7::pg_catalog.text::pg_catalog.pg_snapshot)) ORDER BY o.id LIMIT $8::int), late AS (SELECT o.id, o.created_at, o.key_hash, o.event_id, o.topic, o.key, o.value, o.header_keys, o.header_values FROM (SELECT t.xid FROM pg_catalog.pg_snapshot_xip($6::pg_catalog.text::pg_catalog.pg_snapshot) t(xid) WHERE pg_catalog.pg_visible_in_snapshot(t.xid, (SELECT $7::pg_catalog.text::pg_catalog.pg_snapshot))) ended CROSS JOIN LATERAL (SELECT xid, id, created_at, key_hash, event_id, topic, state, error, key, value, header_keys, header_values FROM idem.outbox l WHERE l.xid OPERATOR(pg_catalog.=) ended.xid AND l.id OPERATOR(pg_catalog.>) $4::bigint AND l.state IS NULL AND l.topic OPERATOR(pg_catalog.<>) ALL($5::pg_catalog.text[]) ORDER BY l.id LIMIT $8::int) o), next AS (SELECT n.id, n.created_at, n.key_hash, n.event_id, n.topic, n.key, n.value, n.header_keys, n.header_values, ((COALESCE(pg_catalog.octet_length(n.key), 0) OPERATOR(pg_catalog.+) COALESCE(pg_catalog.octet_length(n.value), 0)) OPERATOR(pg_catalog.+) COALESCE(pg_catalog.pg_column_size(n.header_values), 0)) OPERATOR(pg_catalog.+) 200 AS size FROM (SELECT id, created_at, key_hash, event_id, topic, key, value, header_keys, header_values FROM begun UNION ALL SELECT id, created_at, key_hash, event_id, topic, key, value, header_keys, header_values FROM late ORDER BY id LIMIT $8::int) n), counted AS (SELECT id, created_at, key_hash, event_id, topic, key, value, header_keys, header_values, size, pg_catalog.sum(size) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS bytes FROM next) SELECT c.id, c.bytes, c.created_at, COALESCE(c.key_hash, 0)::bigint AS key_hash, c.event_id, c.topic, c.key, c.value, c.header_keys, c.header_values, COALESCE($1::boolean AND EXISTS (SELECT FROM idem.outbox h WHERE h.key_hash OPERATOR(pg_catalog.=) c.key_hash AND h.state IS NOT NULL), false)::boolean AS held FROM counted c WHERE c.bytes OPERATOR(pg_catalog.<=) $2::bigint OR c.bytes OPERATOR(pg_catalog.=) c.size ORDER BY c.id
 `
 
 type OutboxReadParams struct {
+	Held       bool
 	MaxBytes   int64
-	Done       string
-	Target     string
 	Low        int64
 	After      int64
 	Waiting    []string
+	Done       string
+	Target     string
 	MaxRecords int32
 }
 
 type OutboxReadRow struct {
-	Target        string
-	Server        int64
-	Found         int64
-	ID            int64
-	CreatedMicros int64
-	KeyHash       int64
-	EventID       string
-	Topic         string
-	Key           []byte
-	Value         []byte
-	HeaderKeys    [][]byte
-	HeaderValues  [][]byte
-	Held          bool
+	ID           int64
+	Bytes        int64
+	CreatedAt    time.Time
+	KeyHash      int64
+	EventID      string
+	Topic        string
+	Key          []byte
+	Value        []byte
+	HeaderKeys   [][]byte
+	HeaderValues [][]byte
+	Held         bool
 }
 
 // The next records of those that are committed in the snapshot target and were not in the snapshot done,
 // in the order of their ids: of transactions whose numbers are not below done, and whose ids are higher than low, and
-// of those that done has under way. Without target it is the snapshot of this statement. Waiting are topics
-// to leave out. All rows say the same of target, server and found; without records there is one row, with id 0.
+// of those that done has under way. Waiting are topics to leave out. Bytes is the size of a record and those before it. Whether a
+// record is held by another is only asked if some is.
 func (q *Queries) OutboxRead(ctx context.Context, db DBTX, arg OutboxReadParams) ([]OutboxReadRow, error) {
 	rows, err := db.Query(ctx, outboxRead,
+		arg.Held,
 		arg.MaxBytes,
-		arg.Done,
-		arg.Target,
 		arg.Low,
 		arg.After,
 		arg.Waiting,
+		arg.Done,
+		arg.Target,
 		arg.MaxRecords,
 	)
 	if err != nil {
@@ -248,11 +275,9 @@ func (q *Queries) OutboxRead(ctx context.Context, db DBTX, arg OutboxReadParams)
 	for rows.Next() {
 		var i OutboxReadRow
 		if err := rows.Scan(
-			&i.Target,
-			&i.Server,
-			&i.Found,
 			&i.ID,
-			&i.CreatedMicros,
+			&i.Bytes,
+			&i.CreatedAt,
 			&i.KeyHash,
 			&i.EventID,
 			&i.Topic,
@@ -272,18 +297,21 @@ func (q *Queries) OutboxRead(ctx context.Context, db DBTX, arg OutboxReadParams)
 	return items, nil
 }
 
-const outboxRelease = `-- name: OutboxRelease :execrows
-WITH decided AS (SELECT id, key_hash, state FROM idem.outbox WHERE state OPERATOR(pg_catalog.=) ANY(ARRAY['retry', 'discard'])), discarded AS (DELETE FROM idem.outbox WHERE id OPERATOR(pg_catalog.=) ANY (SELECT id FROM decided WHERE state OPERATOR(pg_catalog.=) 'discard')) UPDATE idem.outbox SET state = NULL, error = NULL WHERE id OPERATOR(pg_catalog.=) ANY (SELECT id FROM decided WHERE state OPERATOR(pg_catalog.=) 'retry') OR (state OPERATOR(pg_catalog.=) 'parked' AND key_hash OPERATOR(pg_catalog.=) ANY (SELECT key_hash FROM decided))
+const outboxSnapshot = `-- name: OutboxSnapshot :one
+SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text AS snapshot, CAST(extract ('epoch' FROM pg_catalog.pg_postmaster_start_time()) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS server
 `
 
-// Does what somebody has decided about failed records: deletes or releases them, and releases what is parked
-// behind them. It is parked under the same hash, be it since the decision.
-func (q *Queries) OutboxRelease(ctx context.Context, db DBTX) (int64, error) {
-	result, err := db.Exec(ctx, outboxRelease)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+type OutboxSnapshotRow struct {
+	Snapshot string
+	Server   int64
+}
+
+// By what a relay sees that no transaction has ended since it has read all, and so nothing was published.
+func (q *Queries) OutboxSnapshot(ctx context.Context, db DBTX) (OutboxSnapshotRow, error) {
+	row := db.QueryRow(ctx, outboxSnapshot)
+	var i OutboxSnapshotRow
+	err := row.Scan(&i.Snapshot, &i.Server)
+	return i, err
 }
 
 const outboxTakeTurn = `-- name: OutboxTakeTurn :one

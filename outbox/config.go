@@ -20,8 +20,8 @@ type Config struct {
 	// consume.DefaultEventIDHeader.
 	EventIDHeader string
 
-	// Poll is how long the relay pauses after it has found nothing, and so how long a record waits for it. Default
-	// 50 ms.
+	// Poll is how long the relay pauses after it has found nothing, and so how long a record waits for it. While no transaction that
+	// writes ends on the server a poll is one statement, which reads no table. Default 50 ms.
 	Poll time.Duration
 
 	// ProduceTimeout is how long the producer may take for what it is given at once. A relay that is frozen, or

@@ -3,6 +3,7 @@ package outbox_test
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 	"github.com/nova-events/idempotent-consumer/outbox"
 )
 
@@ -108,7 +110,11 @@ func TestCostOfReading(t *testing.T) {
 
 	quiet := func(what string) {
 		n := tracer.count()
-		until(t, "some reads", func() bool { return tracer.count() > n+5 })
+		until(t, "some reads", func() bool {
+			b.exec(t, `SELECT pg_current_xact_id()`) // Of a transaction that has ended the relay does not know what it has done.
+
+			return tracer.count() > n+5
+		})
 		r := tracer.last()
 		t.Logf("%s: a read touches %d buffers", what, r.buffers)
 		if r.buffers > 200 {
@@ -129,4 +135,49 @@ func TestCostOfReading(t *testing.T) {
 	if n := b.log.len(); n != 2*backlog+2 {
 		t.Errorf("%d records came", n)
 	}
+}
+
+// statements is a tracer that keeps what the statements begin with.
+type statements struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	name, _, _ := strings.Cut(data.SQL, " :")
+	s.all = append(s.all, name)
+
+	return ctx
+}
+
+func (*statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// polls reports whether each of the last n statements was a poll that found nothing.
+func (s *statements) polls(n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	return len(s.all) > n && !slices.ContainsFunc(s.all[len(s.all)-n:], func(sql string) bool { return sql != "-- name: OutboxSnapshot" })
+}
+
+// While no transaction ends a poll is one statement, and no transaction is missed: neither one that has begun to write before the
+// relay has looked, nor what somebody has decided. Other tests' transactions are on another server.
+func TestQuietOutbox(t *testing.T) {
+	t.Parallel()
+	_, db := pgtest.NewForgetful(t)
+	b := &bundle{db: db, pool: db.Pool(t), log: &topicLog{}}
+	tracer := &statements{}
+	traced := &bundle{db: db, log: b.log, pool: db.Pool(t, func(c *pgxpool.Config) { c.ConnConfig.Tracer = tracer })}
+	traced.start(t, nil)
+	b.published(t, numbered(1, 1, 1)...)
+	b.awaitEmpty(t)
+	late := b.begin(t)
+	publish(t, late, numbered(2, 1, 1)...)
+	until(t, "polls of one statement", func() bool { return tracer.polls(20) })
+	commit(t, late)
+	b.await(t, 2)
+	b.awaitEmpty(t)
+	want(t, b.log.values(), "1", "2")
 }

@@ -45,21 +45,28 @@ func (c *cursor) again() cursor {
 	return next
 }
 
-// read notes what was read and reports whether there may be more right now.
-func (c *cursor) read(rows []db.OutboxReadRow) (more bool) {
-	first, last := rows[0], rows[len(rows)-1]
+// aim has the cursor go on to a snapshot, unless it is on the way to one. Snapshots of different servers cannot be compared.
+func (c *cursor) aim(snapshot string, server int64) {
+	if c.server != 0 && c.server != server {
+		*c = fromTheBeginning()
+	}
+	c.server = server
 	if c.target == "" {
-		c.target, c.targetLow = first.Target, c.numbered
+		c.target, c.targetLow = snapshot, c.numbered
 	}
-	c.server, c.after = first.Server, last.ID
-	if more = first.Found == batchRecords || int64(len(rows)) < first.Found; !more {
-		c.done, c.low, c.target, c.after = c.target, c.targetLow, "", 0
-	}
-
-	return more
 }
 
-// isOf reports whether the cursor can be continued on the server that the rows are from.
-func (c *cursor) isOf(rows []db.OutboxReadRow) bool {
-	return c.server == 0 || c.server == rows[0].Server
+// read notes what was read: nothing, when all that is visible in target has been.
+func (c *cursor) read(rows []db.OutboxReadRow) {
+	if len(rows) > 0 {
+		c.after = rows[len(rows)-1].ID
+
+		return
+	}
+	c.done, c.low, c.target, c.after = c.target, c.targetLow, "", 0
+}
+
+// isAt reports whether all that is visible in a snapshot has been read, and nothing else is to be.
+func (c *cursor) isAt(snapshot string, server int64) bool {
+	return c.target == "" && c.done == snapshot && c.server == server
 }

@@ -4,33 +4,38 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/db"
 )
 
-// delivery is the way of some records to Kafka.
+// delivery is the way of a turn's records to Kafka.
 type delivery struct {
 	relay   *Relay
-	records map[int64]Record // by their ids
-
-	delivered, parked, failed []int64
-	reasons                   []string         // of the failed ones
-	held                      map[int64]bool   // key hashes behind which to park
-	waiting                   map[string]error // topics that do not take records now
-	left                      int              // records of those topics
+	sent    sent             // and not noted in PostgreSQL
+	held    map[int64]bool   // key hashes behind which to park
+	waiting map[string]error // topics that do not take records now
+	left    int              // records of those topics
+	took    map[string]bool  // topics that did not take records before the turn, and do now
 }
 
-func newDelivery(r *Relay, rows []db.OutboxReadRow) *delivery {
-	d := &delivery{relay: r, records: make(map[int64]Record, len(rows)), held: map[int64]bool{}, waiting: map[string]error{}}
-	for i := range rows {
-		d.records[rows[i].ID] = r.record(&rows[i])
-		if rows[i].Held {
-			d.held[rows[i].KeyHash] = true
-		}
-	}
+// sent is what became of records, by their ids.
+type sent struct {
+	delivered, parked, failed []int64
+	reasons                   []string // of the failed ones
+}
 
-	return d
+func newDelivery(r *Relay) *delivery {
+	return &delivery{relay: r, held: map[int64]bool{}, waiting: map[string]error{}, took: map[string]bool{}}
+}
+
+// takeSent returns what is to be noted in PostgreSQL.
+func (d *delivery) takeSent() sent {
+	s := d.sent
+	d.sent = sent{}
+
+	return s
 }
 
 // send sends records. Of those that Kafka refuses it sends the halves, until those at fault stand alone: a broker refuses
@@ -40,26 +45,23 @@ func (d *delivery) send(ctx context.Context, rows []db.OutboxReadRow) {
 	if len(rows) == 0 {
 		return
 	}
-	records := make([]Record, len(rows))
-	for i := range rows {
-		records[i] = d.records[rows[i].ID]
-	}
-	errs := d.relay.produce(ctx, records)
+	errs := d.relay.produce(ctx, rows)
 	var refused []db.OutboxReadRow
-	for i, row := range rows {
+	for i := range rows {
+		row := &rows[i]
 		switch err := errs[i]; {
 		case err == nil:
-			d.delivered = append(d.delivered, row.ID)
+			d.sent.delivered = append(d.sent.delivered, row.ID)
+			if d.relay.waiting[row.Topic] != nil {
+				d.took[row.Topic] = true
+			}
 		case !errors.Is(err, ErrRefused):
 			d.waiting[row.Topic] = err
 			d.left++
 		case len(rows) > 1:
-			refused = append(refused, row)
+			refused = append(refused, *row)
 		default:
-			d.failed, d.reasons = append(d.failed, row.ID), append(d.reasons, err.Error())
-			if row.KeyHash != 0 {
-				d.held[row.KeyHash] = true
-			}
+			d.fail(ctx, row, err)
 		}
 	}
 	if len(refused) > 0 {
@@ -71,23 +73,35 @@ func (d *delivery) send(ctx context.Context, rows []db.OutboxReadRow) {
 
 // sendable leaves out what must not overtake a failed record, or one that Kafka did not take.
 func (d *delivery) sendable(rows []db.OutboxReadRow) []db.OutboxReadRow {
-	var now []db.OutboxReadRow
-	for _, row := range rows {
-		switch _, waits := d.waiting[row.Topic]; {
+	return slices.DeleteFunc(rows, func(row db.OutboxReadRow) bool {
+		waits, parked := d.waiting[row.Topic] != nil, row.Held || d.held[row.KeyHash]
+		switch {
 		case waits:
 			d.left++
-		case d.held[row.KeyHash]:
-			d.parked = append(d.parked, row.ID)
-		default:
-			now = append(now, row)
+		case parked:
+			d.sent.parked = append(d.sent.parked, row.ID)
 		}
-	}
 
-	return now
+		return waits || parked
+	})
+}
+
+// fail gives a record up.
+func (d *delivery) fail(ctx context.Context, row *db.OutboxReadRow, err error) {
+	d.sent.failed, d.sent.reasons = append(d.sent.failed, row.ID), append(d.sent.reasons, err.Error())
+	if row.KeyHash != 0 {
+		d.held[row.KeyHash] = true
+	}
+	d.relay.config.Logger.ErrorContext(ctx, "outbox: Kafka refuses a record; see \"idemctl outbox list\"", "id", row.ID, "topic", row.Topic,
+		"event_id", row.EventID, "error", err)
 }
 
 // produce calls the Producer between its hooks. It returns an error or nil for each record.
-func (r *Relay) produce(ctx context.Context, records []Record) []error {
+func (r *Relay) produce(ctx context.Context, rows []db.OutboxReadRow) []error {
+	records := make([]Record, len(rows))
+	for i := range rows {
+		records[i] = r.record(&rows[i])
+	}
 	b := ProduceBegin{records}
 	ctx = begin(ctx, r.config.Hooks.Produce, b)
 	errs := r.producer.Produce(ctx, records)

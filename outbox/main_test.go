@@ -155,7 +155,8 @@ func (b *bundle) start(t testing.TB, change func(*outbox.Config)) (stop func()) 
 	return b.startWith(t, change, (*outbox.Relay).NeverLookBack)
 }
 
-func (b *bundle) startWith(t testing.TB, change func(*outbox.Config), prepare func(*outbox.Relay)) (stop func()) {
+// relay returns a relay that does not run yet.
+func (b *bundle) relay(t testing.TB, change func(*outbox.Config)) *outbox.Relay {
 	t.Helper()
 	config := outbox.Config{Poll: time.Millisecond}
 	if change != nil {
@@ -165,6 +166,13 @@ func (b *bundle) startWith(t testing.TB, change func(*outbox.Config), prepare fu
 	if err != nil {
 		t.Fatal(err)
 	}
+
+	return relay
+}
+
+func (b *bundle) startWith(t testing.TB, change func(*outbox.Config), prepare func(*outbox.Relay)) (stop func()) {
+	t.Helper()
+	relay := b.relay(t, change)
 	prepare(relay)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

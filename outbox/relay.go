@@ -44,6 +44,7 @@ type Relay struct {
 	lockKey  int64
 
 	cursor   cursor
+	fit      int32 // how many records a portion is about to have
 	lookBack time.Duration
 	waiting  map[string]*waiting // topics that do not take records, or did not
 	database onceper.Trouble
@@ -69,7 +70,7 @@ func NewRelay(pool *pgxpool.Pool, producer Producer, config Config) (*Relay, err
 	hash := sha256.Sum256([]byte("idem.outbox\x00" + config.Schema))
 
 	return &Relay{
-		pool: pool, producer: producer, config: config, cursor: fromTheBeginning(), lookBack: lookBack, waiting: map[string]*waiting{},
+		pool: pool, producer: producer, config: config, cursor: fromTheBeginning(), fit: batchRecords, lookBack: lookBack, waiting: map[string]*waiting{},
 		lockKey: int64(binary.BigEndian.Uint64(hash[:8])), //nolint:gosec // All 64 bits are meant.
 	}, nil
 }
@@ -79,7 +80,7 @@ func NewRelay(pool *pgxpool.Pool, producer Producer, config Config) (*Relay, err
 // not there (idem.ErrNotMigrated), or if a right to them is missing. Call it once at a time.
 func (r *Relay) Run(ctx context.Context) error {
 	for failed := 0; ; {
-		more, err := r.takeTurn(ctx)
+		more, err := r.work(ctx)
 		pause := r.config.Poll
 		switch {
 		case ctx.Err() != nil:
@@ -114,18 +115,53 @@ func isFinal(err error) bool {
 	return errors.As(err, &pgErr) && (pgErr.Code[:2] == "42" || pgErr.Code[:2] == "3F")
 }
 
-// lookAgain has the relay read the whole table again if that is due, or if a topic is to be tried again.
-func (r *Relay) lookAgain(due bool) {
-	now := time.Now()
-	due = due || now.Sub(r.cursor.started) > r.lookBack
+// work reports whether there may be more to do right now.
+func (r *Relay) work(ctx context.Context) (more bool, err error) {
+	quiet, err := r.isQuiet(ctx)
+	if err == nil && !quiet {
+		more, err = r.takeTurn(ctx)
+	}
+	if err != nil {
+		r.cursor = fromTheBeginning()
+	}
+
+	return more && err == nil, err
+}
+
+// isQuiet reports whether no transaction has ended since the relay has read all, so that nothing can have been published. It is one
+// statement, which touches no table.
+func (r *Relay) isQuiet(ctx context.Context) (bool, error) {
+	if r.isDue() {
+		return false, nil
+	}
+	now, err := queries.OutboxSnapshot(ctx, r.pool)
+	if err != nil {
+		return false, fmt.Errorf("outbox: relay: ask for the snapshot: %w", err)
+	}
+
+	return r.cursor.isAt(now.Snapshot, now.Server), nil
+}
+
+// isDue reports whether the whole table is to be read again, be it because a topic is to be tried again.
+func (r *Relay) isDue() bool {
+	due := time.Since(r.cursor.started) > r.lookBack
 	for _, w := range r.waiting {
-		if !w.until.IsZero() && !now.Before(w.until) {
-			w.until, due = time.Time{}, true
+		due = due || w.isDue()
+	}
+
+	return due
+}
+
+func (w *waiting) isDue() bool { return !w.until.IsZero() && !time.Now().Before(w.until) }
+
+// lookAgain has the relay read the whole table again, with the topics that are to be tried again.
+func (r *Relay) lookAgain() {
+	for _, w := range r.waiting {
+		if w.isDue() {
+			w.until = time.Time{}
 		}
 	}
-	if due {
-		r.cursor = r.cursor.again()
-	}
+	r.cursor = r.cursor.again()
 }
 
 // away returns the topics to which nothing is sent now.
@@ -142,14 +178,13 @@ func (r *Relay) away() []string {
 
 // learn notes which topics take records and which do not, and tells it.
 func (r *Relay) learn(ctx context.Context, d *delivery) {
-	for _, id := range d.delivered {
-		topic := d.records[id].Topic
-		w := r.waiting[topic]
-		if w == nil || d.waiting[topic] != nil {
+	for topic := range d.took {
+		if d.waiting[topic] != nil {
 			continue
 		}
+		lasted, told := r.waiting[topic].trouble.Passed()
 		delete(r.waiting, topic)
-		if lasted, told := w.trouble.Passed(); told {
+		if told {
 			r.config.Logger.InfoContext(ctx, "outbox: Kafka takes the records again", "topic", topic, "after", lasted.Round(time.Second))
 		}
 	}
@@ -164,9 +199,5 @@ func (r *Relay) learn(ctx context.Context, d *delivery) {
 		if since, due := w.trouble.Lasts(tellInterval); due {
 			r.config.Logger.WarnContext(ctx, "outbox: Kafka does not take the records of a topic", "topic", topic, "since", since.Round(time.Second), "error", d.waiting[topic])
 		}
-	}
-	for i, id := range d.failed {
-		r.config.Logger.ErrorContext(ctx, "outbox: Kafka refuses a record; see \"idemctl outbox list\"", "id", id, "topic", d.records[id].Topic,
-			"event_id", d.records[id].EventID, "error", d.reasons[i])
 	}
 }

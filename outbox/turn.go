@@ -4,39 +4,46 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/backoff"
 	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
-// turn is one transaction of a relay. It waits for those of other relays, reads records, has them produced, and
-// deletes those that Kafka has. The lock is the transaction's, so a relay that has lost it can delete nothing.
-// While records are produced the transaction holds no snapshot, and so does not keep vacuum from its work.
+// turnLength is for how long a turn reads on. What was sent in it is sent again if its COMMIT fails.
+const turnLength = 100 * time.Millisecond
+
+// turn is one transaction of a relay. It waits for those of other relays, and takes records to Kafka in portions. While the
+// producer has one, PostgreSQL deletes the one before, which Kafka has acknowledged, and reads the next. The lock is the
+// transaction's, so a relay that has lost it can delete nothing. While records are produced the transaction holds no snapshot, and
+// behind the first portion a number, so that it keeps vacuum from its work for no longer than a turn.
 type turn struct {
 	*Relay
 
 	conn     db.DBTX
+	began    time.Time
 	drawn    int64 // the highest id that was given out before this transaction got its number
 	numbered bool  // it has one
+	held     bool  // there may be failed or parked records
 	more     bool  // there may be more to read
 	end      TurnEnd
 }
 
 // takeTurn reports whether there may be more to do right now.
 func (r *Relay) takeTurn(ctx context.Context) (more bool, err error) {
-	t := &turn{Relay: r, end: TurnEnd{Err: errNoReturn}}
+	t := &turn{Relay: r, more: true, end: TurnEnd{Err: errNoReturn}}
 	ctx = begin(ctx, r.config.Hooks.Turn, TurnBegin{})
 	defer func() { end(ctx, r.config.Hooks.Turn, TurnBegin{}, t.end) }()
 	if err = t.run(ctx); err != nil {
 		err = fmt.Errorf("outbox: relay: %w", explain(err))
-		r.cursor = fromTheBeginning()
 	}
 	t.end.Err = err
 
-	return t.more && err == nil, err
+	return t.more, err
 }
 
 func (t *turn) run(ctx context.Context) error {
@@ -49,15 +56,8 @@ func (t *turn) run(ctx context.Context) error {
 	if err := t.take(ctx); err != nil {
 		return fmt.Errorf("take the turn: %w", err)
 	}
-	rows, err := t.read(ctx)
-	if err != nil {
-		return fmt.Errorf("read: %w", err)
-	}
-	if len(rows) > 0 {
-		t.end.Oldest = max(0, time.Since(time.UnixMicro(rows[0].CreatedMicros)))
-		if err := t.note(ctx, t.deliver(ctx, rows)); err != nil {
-			return fmt.Errorf("note what was sent: %w", err)
-		}
+	if err := t.portions(ctx); err != nil {
+		return err
 	}
 	if !t.numbered && t.drawn > t.cursor.numbered+batchRecords { // Much is being written, and nothing is committed.
 		if err := queries.OutboxNumber(ctx, t.conn); err != nil {
@@ -82,73 +82,113 @@ func outlive(ctx context.Context, d time.Duration) (context.Context, context.Can
 	return context.WithTimeout(context.WithoutCancel(ctx), d)
 }
 
-// take waits for the turns of other relays.
+// take waits for the turns of other relays, does what was decided about failed records, and sees up to where to read.
 func (t *turn) take(ctx context.Context) error {
 	idle := (t.config.ProduceTimeout + grace).Milliseconds()
 	taken, err := queries.OutboxTakeTurn(ctx, t.conn, db.OutboxTakeTurnParams{LockKey: t.lockKey, Milliseconds: strconv.FormatInt(idle, 10)})
-	t.drawn = taken.Drawn
+	if err != nil {
+		return err
+	}
+	look, err := queries.OutboxLook(ctx, t.conn)
+	if err != nil {
+		return err
+	}
+	t.began, t.drawn, t.held = time.Now(), taken.Drawn, look.Held
+	if t.isDue() || look.Released {
+		t.lookAgain()
+	}
+	t.cursor.aim(look.Snapshot, look.Server)
 
-	return err
+	return nil
 }
 
-// read does what was decided about failed records, and returns the next ones.
-func (t *turn) read(ctx context.Context) ([]db.OutboxReadRow, error) {
-	released, err := queries.OutboxRelease(ctx, t.conn)
-	if err != nil {
-		return nil, err
+// portions takes one portion after the other to Kafka, until all is read or the turn is long enough.
+func (t *turn) portions(ctx context.Context) error {
+	d := newDelivery(t.Relay)
+	defer func() {
+		t.end.Waiting = d.left
+		t.learn(ctx, d)
+	}()
+	rows, err := t.read(ctx)
+	if err == nil && len(rows) > 0 {
+		t.end.Oldest = max(0, time.Since(rows[0].CreatedAt))
 	}
-	t.lookAgain(released > 0)
-	for {
-		c := &t.cursor
-		rows, err := queries.OutboxRead(ctx, t.conn, db.OutboxReadParams{
-			Done: c.done, Target: c.target, Low: c.low, After: c.after, Waiting: t.away(), MaxRecords: batchRecords, MaxBytes: int64(t.config.MaxBytes),
-		})
-		if err != nil {
+	for err == nil && len(rows) > 0 {
+		rows, err = t.portion(ctx, d, rows)
+	}
+	if err != nil {
+		return err
+	}
+
+	return t.note(ctx, d.takeSent())
+}
+
+// portion sends records to Kafka, while PostgreSQL deletes those that were sent before and reads the next ones, which it
+// returns.
+func (t *turn) portion(ctx context.Context, d *delivery, rows []db.OutboxReadRow) ([]db.OutboxReadRow, error) {
+	before, last := d.takeSent(), ctx.Err() != nil || len(d.waiting) > 0 || time.Since(t.began) > turnLength
+	ahead := sync.OnceValues(func() ([]db.OutboxReadRow, error) {
+		if err := t.note(ctx, before); err != nil || last {
 			return nil, err
 		}
-		if !c.isOf(rows) {
-			*c = fromTheBeginning()
 
-			continue
-		}
-		if t.more = c.read(rows); rows[0].ID == 0 {
-			return nil, nil
-		}
+		return t.read(ctx)
+	})
+	go ahead() //nolint:errcheck // The last call returns it.
+	defer ahead() //nolint:errcheck // If a hook panics, it ends before the transaction does.
 
-		return rows, nil
-	}
-}
-
-// deliver sends records to Kafka. The end of ctx is no reason to stop: what is sent would be sent again.
-func (t *turn) deliver(ctx context.Context, rows []db.OutboxReadRow) *delivery {
+	// The end of ctx is no reason to stop: what is sent would be sent again.
 	producing, cancel := outlive(ctx, t.config.ProduceTimeout)
 	defer cancel()
-	d := newDelivery(t.Relay, rows)
 	d.send(producing, rows)
-	t.end.Delivered, t.end.Failed, t.end.Parked, t.end.Waiting = len(d.delivered), len(d.failed), len(d.parked), d.left
-	t.learn(ctx, d)
 
-	return d
+	return ahead()
+}
+
+// read returns the next records. Without any, all has been read.
+func (t *turn) read(ctx context.Context) ([]db.OutboxReadRow, error) {
+	ctx, cancel := backoff.Outlive(ctx, grace)
+	defer cancel()
+	c := &t.cursor
+	rows, err := queries.OutboxRead(ctx, t.conn, db.OutboxReadParams{
+		Done: c.done, Target: c.target, Low: c.low, After: c.after, Waiting: t.away(), Held: t.held, MaxRecords: t.fit, MaxBytes: int64(t.config.MaxBytes),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read: %w", err)
+	}
+	c.read(rows)
+	if t.more = len(rows) > 0; t.more {
+		t.fit = fit(len(rows), rows[len(rows)-1].Bytes, t.config.MaxBytes)
+	}
+
+	return rows, nil
+}
+
+// fit returns how many records to look for, when some have a size and the next ones may have about the same: PostgreSQL reads
+// them all before it leaves out what is too much.
+func fit(records int, size int64, maxBytes int) int32 {
+	return int32(min(1+int64(records)*int64(maxBytes)/size*9/8, batchRecords)) //nolint:gosec // It is small.
 }
 
 // note writes down what became of records.
-func (t *turn) note(ctx context.Context, d *delivery) error {
+func (t *turn) note(ctx context.Context, s sent) error {
 	ctx, cancel := outlive(ctx, grace)
 	defer cancel()
-	t.numbered = len(d.delivered)+len(d.failed)+len(d.parked) > 0
-	if len(d.delivered) > 0 {
-		if err := queries.OutboxDelete(ctx, t.conn, d.delivered); err != nil {
-			return err
-		}
+	var err error
+	if len(s.delivered) > 0 {
+		err = queries.OutboxDelete(ctx, t.conn, s.delivered)
 	}
-	if len(d.failed) > 0 {
-		if err := queries.OutboxFail(ctx, t.conn, db.OutboxFailParams{Ids: d.failed, Errors: d.reasons}); err != nil {
-			return err
-		}
+	if err == nil && len(s.failed) > 0 {
+		err = queries.OutboxFail(ctx, t.conn, db.OutboxFailParams{Ids: s.failed, Errors: s.reasons})
 	}
-	if len(d.parked) > 0 {
-		return queries.OutboxPark(ctx, t.conn, d.parked)
+	if err == nil && len(s.parked) > 0 {
+		err = queries.OutboxPark(ctx, t.conn, s.parked)
 	}
+	if err != nil {
+		return fmt.Errorf("note what was sent: %w", err)
+	}
+	t.numbered = t.numbered || len(s.delivered)+len(s.failed)+len(s.parked) > 0
+	t.end.Delivered, t.end.Failed, t.end.Parked = t.end.Delivered+len(s.delivered), t.end.Failed+len(s.failed), t.end.Parked+len(s.parked)
 
 	return nil
 }

@@ -17,17 +17,26 @@ SELECT coalesce(pg_sequence_last_value('idem.outbox_id_seq'::regclass), 0)::bigi
        (pg_advisory_xact_lock(@lock_key::bigint)::text || set_config('idle_in_transaction_session_timeout', @milliseconds::text, true)
        || set_config('jit', 'off', true) || set_config('enable_seqscan', 'off', true) || set_config('enable_sort', 'off', true))::text AS taken;
 
--- name: OutboxRelease :execrows
+-- name: OutboxSnapshot :one
+-- By what a relay sees that no transaction has ended since it has read all, and so nothing was published.
+SELECT pg_current_snapshot()::text AS snapshot, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS server;
+
+-- name: OutboxLook :one
 -- Does what somebody has decided about failed records: deletes or releases them, and releases what is parked
--- behind them. It is parked under the same hash, be it since the decision.
+-- behind them. It is parked under the same hash, be it since the decision. Held says whether there are failed or parked
+-- records, or were before.
 WITH decided AS (
     SELECT id, key_hash, state FROM idem.outbox WHERE state IN ('retry', 'discard')
 ), discarded AS (
     DELETE FROM idem.outbox WHERE id IN (SELECT id FROM decided WHERE state = 'discard')
+), released AS (
+    UPDATE idem.outbox SET state = NULL, error = NULL
+    WHERE id IN (SELECT id FROM decided WHERE state = 'retry')
+       OR state = 'parked' AND key_hash IN (SELECT key_hash FROM decided)
+    RETURNING id
 )
-UPDATE idem.outbox SET state = NULL, error = NULL
-WHERE id IN (SELECT id FROM decided WHERE state = 'retry')
-   OR state = 'parked' AND key_hash IN (SELECT key_hash FROM decided);
+SELECT pg_current_snapshot()::text AS snapshot, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS server,
+       EXISTS (SELECT FROM released) AS released, EXISTS (SELECT FROM idem.outbox h WHERE h.state IS NOT NULL) AS held;
 
 -- name: OutboxNumber :exec
 -- Has the server give this transaction its number.
@@ -36,37 +45,36 @@ SELECT pg_current_xact_id();
 -- name: OutboxRead :many
 -- The next records of those that are committed in the snapshot target and were not in the snapshot done,
 -- in the order of their ids: of transactions whose numbers are not below done, and whose ids are higher than low, and
--- of those that done has under way. Without target it is the snapshot of this statement. Waiting are topics
--- to leave out. All rows say the same of target, server and found; without records there is one row, with id 0.
-WITH look AS MATERIALIZED (
-    SELECT CAST(@done::text AS pg_snapshot) AS done, coalesce(CAST(nullif(@target::text, '') AS pg_snapshot), pg_current_snapshot()) AS target
-), begun AS (
+-- of those that done has under way. Waiting are topics to leave out. Bytes is the size of a record and those before it. Whether a
+-- record is held by another is only asked if some is.
+WITH begun AS (
     SELECT o.id, o.created_at, o.key_hash, o.event_id, o.topic, o.key, o.value, o.header_keys, o.header_values
     FROM idem.outbox o
-    WHERE o.id > greatest(@low::bigint, @after::bigint) AND o.state IS NULL
-      AND o.topic <> ALL(@waiting::text[]) AND o.xid >= (SELECT pg_snapshot_xmax(done) FROM look) AND pg_visible_in_snapshot(o.xid, (SELECT target FROM look))
+    WHERE o.id > greatest(@low::bigint, @after::bigint) AND o.state IS NULL AND o.topic <> ALL(@waiting::text[])
+      AND o.xid >= (SELECT pg_snapshot_xmax(CAST(@done::text AS pg_snapshot))) AND pg_visible_in_snapshot(o.xid, (SELECT CAST(@target::text AS pg_snapshot)))
     ORDER BY o.id
     LIMIT @max_records::integer
 ), late AS (
     SELECT o.id, o.created_at, o.key_hash, o.event_id, o.topic, o.key, o.value, o.header_keys, o.header_values
-    FROM (SELECT t.xid FROM look, pg_snapshot_xip(look.done) AS t(xid) WHERE pg_visible_in_snapshot(t.xid, look.target)) ended
+    FROM (
+        SELECT t.xid FROM pg_snapshot_xip(CAST(@done::text AS pg_snapshot)) AS t(xid) WHERE pg_visible_in_snapshot(t.xid, (SELECT CAST(@target::text AS pg_snapshot)))
+    ) ended
     CROSS JOIN LATERAL (
         SELECT * FROM idem.outbox l
         WHERE l.xid = ended.xid AND l.id > @after::bigint AND l.state IS NULL AND l.topic <> ALL(@waiting::text[])
         ORDER BY l.id
         LIMIT @max_records::integer
     ) o
-), chosen AS (
-    SELECT c.*, sum(coalesce(octet_length(c.key), 0) + coalesce(octet_length(c.value), 0) + coalesce(pg_column_size(c.header_values), 0) + 200)
-        OVER (ORDER BY c.id ROWS UNBOUNDED PRECEDING) AS bytes, row_number() OVER (ORDER BY c.id) AS place, count(*) OVER () AS found
-    FROM (SELECT * FROM begun UNION ALL SELECT * FROM late ORDER BY id LIMIT @max_records::integer) c
+), next AS (
+    SELECT n.*, coalesce(octet_length(n.key), 0) + coalesce(octet_length(n.value), 0) + coalesce(pg_column_size(n.header_values), 0) + 200 AS size
+    FROM (SELECT * FROM begun UNION ALL SELECT * FROM late ORDER BY id LIMIT @max_records::integer) n
+), counted AS (
+    SELECT *, sum(size) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS bytes FROM next
 )
-SELECT look.target::text AS target, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS server,
-       coalesce(c.found, 0)::bigint AS found, coalesce(c.id, 0)::bigint AS id,
-       coalesce((extract(epoch FROM c.created_at) * 1000000)::bigint, 0)::bigint AS created_micros,
-       coalesce(c.key_hash, 0)::bigint AS key_hash, coalesce(c.event_id, '')::text AS event_id, coalesce(c.topic, '')::text AS topic, c.key, c.value, c.header_keys, c.header_values,
-       EXISTS (SELECT FROM idem.outbox h WHERE h.key_hash = c.key_hash AND h.state IS NOT NULL) AS held
-FROM look LEFT JOIN chosen c ON c.place = 1 OR c.bytes <= @max_bytes::bigint
+SELECT c.id, c.bytes, c.created_at, coalesce(c.key_hash, 0)::bigint AS key_hash, c.event_id, c.topic, c.key, c.value, c.header_keys, c.header_values,
+       coalesce(@held::boolean AND EXISTS (SELECT FROM idem.outbox h WHERE h.key_hash = c.key_hash AND h.state IS NOT NULL), false)::boolean AS held
+FROM counted c
+WHERE c.bytes <= @max_bytes::bigint OR c.bytes = c.size
 ORDER BY c.id;
 
 -- name: OutboxDelete :exec

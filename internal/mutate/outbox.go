@@ -4,7 +4,7 @@ package main
 var outboxes = []mutant{
 	{
 		id: "outbox-low-id", mechanism: "the index is entered at ids that were drawn before a former turn got its number",
-		file: "outbox/turn.go", find: "t.lookAgain(released > 0)", put: "t.lookAgain(released > 0); t.cursor.numbered = t.drawn",
+		file: "outbox/turn.go", find: "t.cursor.aim(", put: "t.cursor.numbered = t.drawn; t.cursor.aim(",
 		checker: in("outbox", "TestPortionsOfLateTransactions"), says: "waited in vain for",
 	},
 	{
@@ -24,12 +24,12 @@ var outboxes = []mutant{
 	},
 	{
 		id: "outbox-server", mechanism: "the cursor is forgotten on another server",
-		file: "outbox/cursor.go", find: "return c.server == 0 || c.server == rows[0].Server", put: "return true",
+		file: "outbox/cursor.go", find: "if c.server != 0 && c.server != server {", put: "if false {",
 		checker: in("outbox", "TestAnotherServer"), says: "waited in vain for 2 records",
 	},
 	{
 		id: "outbox-looks-back", mechanism: "the whole table is read again after a time",
-		file: "outbox/relay.go", find: "due = due || now.Sub(r.cursor.started) > r.lookBack", put: "due = due || false",
+		file: "outbox/relay.go", find: "due := time.Since(r.cursor.started) > r.lookBack", put: "due := false",
 		checker: in("outbox", "TestRelayLooksBack"), says: "waited in vain for an empty outbox",
 	},
 	{
@@ -53,8 +53,38 @@ var outboxes = []mutant{
 		checker: in("outbox", "TestTopicThatTakesNoRecords"), says: "waited in vain for the other topic's record",
 	},
 	{
+		id: "outbox-quiet", mechanism: "a relay takes no turn while no transaction ends",
+		file: "outbox/cursor.go", find: `return c.target == "" && c.done == snapshot`, put: `return c.target == "never" && c.done == snapshot`,
+		checker: in("outbox", "TestQuietOutbox"), says: "waited in vain for polls of one statement",
+	},
+	{
+		id: "outbox-not-quiet", mechanism: "a transaction that has ended wakes the relay",
+		file: "outbox/cursor.go", find: `c.target == "" && c.done == snapshot`, put: `c.target == ""`,
+		checker: in("outbox", "TestQuietOutbox"), says: "waited in vain for 2 records",
+	},
+	{
+		id: "outbox-stops-in-order", mechanism: "what Kafka has when a relay stops is deleted, whatever is read ahead",
+		file: "outbox/turn.go", find: "ctx, cancel := backoff.Outlive(ctx, grace)", put: "ctx, cancel := context.WithCancel(ctx)",
+		checker: in("outbox", "TestStopRepeatsNothing"), says: "the log has",
+	},
+	{
+		id: "outbox-ends-turns", mechanism: "a turn ends after a time, however much there is to read",
+		file: "outbox/turn.go", find: "time.Since(t.began) > turnLength", put: "false",
+		checker: in("outbox", "TestTurnEnds"), says: "waited in vain for the end of a turn",
+	},
+	{
+		id: "outbox-away-behind-a-portion", mechanism: "what was read ahead of a topic that took no records waits, too",
+		file: "outbox/delivery.go", find: "waits, parked := d.waiting[row.Topic] != nil", put: "waits, parked := false",
+		checker: in("outbox", "TestTopicFailsWithAPortion"), says: "the log has",
+	},
+	{
+		id: "outbox-parks-behind-a-portion", mechanism: "what was read ahead of a refused record's key is parked, too",
+		file: "outbox/delivery.go", find: "row.Held || d.held[row.KeyHash]", put: "row.Held",
+		checker: in("outbox", "TestRefusedWithAPortion"), says: "waited in vain for parked records",
+	},
+	{
 		id: "outbox-parks", mechanism: "what follows a refused record of its key is parked",
-		file: "outbox/delivery.go", find: "case d.held[row.KeyHash]:", put: "case false:",
+		file: "outbox/delivery.go", find: "row.Held || d.held[row.KeyHash]", put: "false",
 		checker: in("outbox", "TestRefusedRecordParksItsKey/discard"), says: "waited in vain for parked records",
 	},
 	{
