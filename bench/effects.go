@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
@@ -25,6 +27,7 @@ const (
 	insertName  = "batch_insert"
 	relayName   = "relay"
 	produceName = "produce"
+	drainName   = "drain"
 
 	// outboxTopic is where the outbox's records go. It exists only where they are relayed.
 	outboxTopic = "bench-outbox"
@@ -39,7 +42,7 @@ func (b *bench) effects(ctx context.Context) error {
 	s := b.settings
 	subjects := []subject{
 		singleSubject(s.Workers), {name: leaseName, workers: s.Workers, size: 1, open: openLease},
-		batchSubject(batchName, 1, s.Batch), {name: publishName, workers: 1, size: s.Batch, open: openPublish}, {name: insertName, workers: 1, size: s.Batch, open: openInsert},
+		{name: batchName, workers: 1, size: s.Batch, open: openRecords}, {name: publishName, workers: 1, size: s.Batch, open: openPublish}, {name: insertName, workers: 1, size: s.Batch, open: openInsert},
 	}
 	for round := range s.Rounds {
 		for _, x := range inTurn(subjects, round) {
@@ -92,14 +95,14 @@ func openLease(ctx context.Context, j *job) (processor, func(), error) {
 	}, nothing, err
 }
 
-// openPublish is ProcessBatch whose handler publishes a record for each event, too.
-func openPublish(ctx context.Context, j *job) (processor, func(), error) {
-	return openBatchWith(ctx, j, func(ctx context.Context, tx pgx.Tx, fresh []idem.Event) error {
-		records := make([]outbox.Record, len(fresh))
-		for i, e := range fresh {
-			records[i] = outboxRecord(*e.Data.(*event)) //nolint:forcetypeassert // batchEvents sets it.
-		}
+// openRecords is ProcessBatch whose handler makes a record for each event, and does nothing with it.
+func openRecords(ctx context.Context, j *job) (processor, func(), error) {
+	return openBatchWith(ctx, j, func(context.Context, pgx.Tx, []outbox.Record) error { return nil })
+}
 
+// openPublish is the same, and publishes the records.
+func openPublish(ctx context.Context, j *job) (processor, func(), error) {
+	return openBatchWith(ctx, j, func(ctx context.Context, tx pgx.Tx, records []outbox.Record) error {
 		return outbox.Publish(ctx, tx, records...)
 	})
 }
@@ -109,11 +112,10 @@ func openInsert(ctx context.Context, j *job) (processor, func(), error) {
 	const insert = `INSERT INTO bench.messages (event_id, topic, key, value)
 SELECT unnest($1::text[]), unnest($2::text[]), unnest($3::bytea[]), unnest($4::bytea[])`
 
-	return openBatchWith(ctx, j, func(ctx context.Context, tx pgx.Tx, fresh []idem.Event) error {
-		n := len(fresh)
+	return openBatchWith(ctx, j, func(ctx context.Context, tx pgx.Tx, records []outbox.Record) error {
+		n := len(records)
 		ids, topics, keys, values := make([]string, n), make([]string, n), make([][]byte, n), make([][]byte, n)
-		for i, e := range fresh {
-			r := outboxRecord(*e.Data.(*event)) //nolint:forcetypeassert // batchEvents sets it.
+		for i, r := range records {
 			ids[i], topics[i], keys[i], values[i] = r.EventID, r.Topic, r.Key, r.Value
 		}
 		_, err := tx.Exec(ctx, insert, ids, topics, keys, values)
@@ -122,8 +124,8 @@ SELECT unnest($1::text[]), unnest($2::text[]), unnest($3::bytea[]), unnest($4::b
 	})
 }
 
-// openBatchWith is openBatch with another write behind the business write.
-func openBatchWith(ctx context.Context, j *job, write idem.BatchHandler) (processor, func(), error) {
+// openBatchWith is openBatch with a record for each event, for which something is done behind the business write.
+func openBatchWith(ctx context.Context, j *job, do func(ctx context.Context, tx pgx.Tx, records []outbox.Record) error) (processor, func(), error) {
 	guard, err := newGuard(ctx, j)
 
 	return func(ctx context.Context, _ int, events []event) error {
@@ -131,8 +133,12 @@ func openBatchWith(ctx context.Context, j *job, write idem.BatchHandler) (proces
 			if err := writeBatch(ctx, tx, fresh); err != nil {
 				return err
 			}
+			records := make([]outbox.Record, len(fresh))
+			for i, e := range fresh {
+				records[i] = outboxRecord(*e.Data.(*event)) //nolint:forcetypeassert // batchEvents sets it.
+			}
 
-			return write(ctx, tx, fresh)
+			return do(ctx, tx, records)
 		})
 
 		return verdict(results, err)
@@ -146,7 +152,8 @@ func outboxRecord(e event) outbox.Record {
 	return outbox.Record{Topic: outboxTopic, Key: r.Key, Value: r.Value, EventID: e.ID}
 }
 
-// relays compares a relay with what its producer makes alone of the same records.
+// relays compares a relay with its two halves: what its producer makes alone of the same records, and how fast PostgreSQL gives them
+// away.
 func (b *bench) relays(ctx context.Context) error {
 	s := b.settings
 	if err := b.startBroker(ctx); err != nil {
@@ -172,7 +179,7 @@ func (b *bench) relays(ctx context.Context) error {
 	subjects := []struct {
 		name    string
 		measure func(context.Context, *kafkaadapter.Producer, []outbox.Record) (sample, error)
-	}{{produceName, b.produceAlone}, {relayName, b.relay}}
+	}{{produceName, b.produceAlone}, {relayName, b.relay}, {drainName, b.drain}}
 	for round := range s.Rounds {
 		for _, x := range inTurn(subjects, round) {
 			result, err := x.measure(ctx, producer, records)
@@ -210,24 +217,69 @@ func produceAll(ctx context.Context, producer *kafkaadapter.Producer, records []
 	return nil
 }
 
-// relay measures how fast a relay empties the outbox.
-func (b *bench) relay(ctx context.Context, producer *kafkaadapter.Producer, records []outbox.Record) (sample, error) {
+// published returns connections to a database whose outbox has the records.
+func (b *bench) published(ctx context.Context, records []outbox.Record) (*pgxpool.Pool, error) {
 	if err := b.database.reset(ctx); err != nil {
-		return sample{}, err
+		return nil, err
 	}
 	pool, err := b.database.pool(ctx, 2, nil)
+	if err != nil {
+		return nil, err
+	}
+	for some := range slices.Chunk(records, b.settings.Batch) {
+		if err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return outbox.Publish(ctx, tx, some...) }); err != nil {
+			pool.Close()
+
+			return nil, fmt.Errorf("publish: %w", err)
+		}
+	}
+
+	return pool, nil
+}
+
+// drain measures how fast one session can read the records and delete them: what PostgreSQL has to do for a relay at least.
+func (b *bench) drain(ctx context.Context, _ *kafkaadapter.Producer, records []outbox.Record) (sample, error) {
+	pool, err := b.published(ctx, records)
 	if err != nil {
 		return sample{}, err
 	}
 	defer pool.Close()
-	for rest := records; len(rest) > 0; {
-		n := min(b.settings.Batch, len(rest))
-		err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return outbox.Publish(ctx, tx, rest[:n]...) })
-		if err != nil {
-			return sample{}, fmt.Errorf("publish: %w", err)
+
+	return b.timed(ctx, len(records), func(ctx context.Context) error {
+		const most = 10_000
+		for after, n := int64(0), most; n == most; {
+			err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+				rows, _ := tx.Query(ctx, `SELECT id, event_id, topic, key, value FROM idem.outbox WHERE id > $1 ORDER BY id LIMIT $2`, after, most)
+				ids, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (id int64, err error) {
+					var r outbox.Record
+					err = row.Scan(&id, &r.EventID, &r.Topic, &r.Key, &r.Value)
+
+					return id, err
+				})
+				if n = len(ids); err != nil || n == 0 {
+					return err
+				}
+				after = ids[n-1]
+				_, err = tx.Exec(ctx, `DELETE FROM idem.outbox WHERE id = ANY($1)`, ids)
+
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("drain the outbox: %w", err)
+			}
 		}
-		rest = rest[n:]
+
+		return nil
+	})
+}
+
+// relay measures how fast a relay empties the outbox.
+func (b *bench) relay(ctx context.Context, producer *kafkaadapter.Producer, records []outbox.Record) (sample, error) {
+	pool, err := b.published(ctx, records)
+	if err != nil {
+		return sample{}, err
 	}
+	defer pool.Close()
 	var delivered atomic.Int64
 	relaying, stop := context.WithCancel(ctx)
 	defer stop()

@@ -70,9 +70,10 @@ func (r *report) compareEndToEnd() {
 	r.divide("consume_vs_reader", "fetches of kafkaadapter / kafka.Reader, without a database", adapter, r.find(sectionConsume+"/"+readerName), 0)
 	effect := func(name string) *measurement { return r.find(sectionEffects + "/" + name) }
 	r.divide("lease_vs_single", "an effect under a lease, and a business write in the transaction that completes it / ProcessIfNew with that write", effect(leaseName), effect(singleName), 0)
-	r.divide("publish_vs_batch", "ProcessBatch that also publishes a record for each event / without", effect(publishName), effect(batchName), 0.85)
+	r.divide("publish_vs_batch", "ProcessBatch that also publishes a record for each event / that only makes it", effect(publishName), effect(batchName), 0.85)
 	r.divide("publish_vs_insert", "the same / with a plain INSERT of the same rows", effect(publishName), effect(insertName), 0)
 	r.divide("relay_vs_produce", "records of the outbox that the relay takes to Kafka / that its producer sends alone", effect(relayName), effect(produceName), 0.7)
+	r.divide("relay_vs_drain", "the same / that one session reads and deletes by hand, without Kafka", effect(relayName), effect(drainName), 0)
 	r.state("idle_p99_ms", "milliseconds from the call that produces a record to its COMMIT, on an idle topic, for 99 %", r.find("e2e/idle/committed_p99"), 3)
 	r.divide("idle_p50_vs_at_least_once", "the same for 50 % / by franz-go with the same write, neither a claim nor a checkpoint", r.find("e2e/idle/committed_p50"), r.find("e2e/idle_at_least_once/committed_p50"), 0)
 }

@@ -40,8 +40,8 @@ func TestSections(t *testing.T) {
 		sectionIdle:    {measurements: []string{"e2e/idle/produced_p50", "e2e/idle/committed_p99"}, ratios: []string{"idle_p99_ms", "idle_p50_vs_at_least_once"}},
 		sectionConsume: {measurements: []string{"consume/kafkaadapter", "consume/franz", "consume/reader"}, ratios: []string{"consume_vs_franz", "consume_vs_reader"}},
 		sectionEffects: {
-			measurements: []string{"effects/lease", "effects/batch_publish", "effects/batch_insert", "effects/relay", "effects/produce"},
-			ratios:       []string{"lease_vs_single", "publish_vs_batch", "publish_vs_insert", "relay_vs_produce"},
+			measurements: []string{"effects/lease", "effects/batch_publish", "effects/batch_insert", "effects/relay", "effects/produce", "effects/drain"},
+			ratios:       []string{"lease_vs_single", "publish_vs_batch", "publish_vs_insert", "relay_vs_produce", "relay_vs_drain"},
 		},
 		sectionLarge: {
 			measurements: []string{"large/batch/uuid7/5000_rows", "large/single/string/5000_rows", "large/batch/uuid4/0_rows"}, ratios: []string{"batch_uuid7_5000_vs_0_rows"},

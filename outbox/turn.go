@@ -134,7 +134,7 @@ func (t *turn) portion(ctx context.Context, d *delivery, rows []db.OutboxReadRow
 
 		return t.read(ctx)
 	})
-	go ahead() //nolint:errcheck // The last call returns it.
+	go ahead()    //nolint:errcheck // The last call returns it.
 	defer ahead() //nolint:errcheck // If a hook panics, it ends before the transaction does.
 
 	// The end of ctx is no reason to stop: what is sent would be sent again.
