@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,15 +49,19 @@ func TestTurnEnds(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.published(t, numbered(0, 40, 3)...)
-	var calls atomic.Int64
+	calls, ended := 0, make(chan struct{})
 	b.log.before = func() {
-		if calls.Add(1) < 5 {
+		if calls++; calls < 5 {
 			time.Sleep(60 * time.Millisecond)
 		} else {
-			until(t, "the end of a turn", func() bool { return b.count(t, "true") < 40 })
+			<-ended
 		}
 	}
 	b.start(t, small)
+	goOn := sync.OnceFunc(func() { close(ended) })
+	t.Cleanup(goOn)
+	until(t, "the end of a turn", func() bool { return b.count(t, "true") < 40 })
+	goOn()
 	b.awaitEmpty(t)
 }
 

@@ -23,6 +23,11 @@ var outboxes = []mutant{
 		checker: in("outbox", "TestCostOfReading"), says: "dead rows: a read touches",
 	},
 	{
+		id: "outbox-look-by-index", mechanism: "a turn looks for decisions without reading what waits",
+		file: "db/outbox.sql.go", find: "error = NULL WHERE state OPERATOR(pg_catalog.=) 'retry' OR", put: "error = NULL WHERE id OPERATOR(pg_catalog.=) ANY (SELECT id FROM decided WHERE state OPERATOR(pg_catalog.=) 'retry') OR",
+		checker: in("outbox", "TestCostOfReading"), says: "(a look: true) touched",
+	},
+	{
 		id: "outbox-server", mechanism: "the cursor is forgotten on another server",
 		file: "outbox/cursor.go", find: "if c.server != 0 && c.server != server {", put: "if false {",
 		checker: in("outbox", "TestAnotherServer"), says: "waited in vain for 2 records",
@@ -64,7 +69,7 @@ var outboxes = []mutant{
 	},
 	{
 		id: "outbox-stops-in-order", mechanism: "what Kafka has when a relay stops is deleted, whatever is read ahead",
-		file: "outbox/turn.go", find: "ctx, cancel := backoff.Outlive(ctx, grace)", put: "ctx, cancel := context.WithCancel(ctx)",
+		file: "outbox/turn.go", find: "ctx, cancel := backoff.Outlive(ctx, grace)", put: "ctx, cancel := context.WithCancel(ctx); _ = backoff.Outlive",
 		checker: in("outbox", "TestStopRepeatsNothing"), says: "the log has",
 	},
 	{
