@@ -1,13 +1,8 @@
 package outbox_test
 
 import (
-	"context"
-	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 	"github.com/nova-events/idempotent-consumer/outbox"
@@ -20,20 +15,8 @@ func TestAnotherServer(t *testing.T) {
 	b := setup(t)
 	_, other := pgtest.NewForgetful(t)
 	after := &bundle{db: other, pool: other.Pool(t), log: b.log}
-	target, err := pgx.ParseConfig(other.DSN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var moved atomic.Bool
-	service := &bundle{log: b.log, pool: b.db.Pool(t, func(c *pgxpool.Config) {
-		c.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
-			if moved.Load() {
-				c.Host, c.Port, c.Database, c.User, c.Password = target.Host, target.Port, target.Database, target.User, target.Password
-			}
-
-			return nil
-		}
-	})}
+	pool, move := movable(t, b.db)
+	service := &bundle{pool: pool, log: b.log}
 	for range 500 { // The numbers of the first server are higher.
 		b.exec(t, `SELECT pg_current_xact_id()`)
 	}
@@ -41,8 +24,7 @@ func TestAnotherServer(t *testing.T) {
 	b.published(t, numbered(1, 1, 1)...)
 	b.awaitEmpty(t)
 	after.published(t, numbered(2, 1, 1)...)
-	moved.Store(true)
-	service.pool.Reset()
+	move(other)
 	b.await(t, 2)
 	after.published(t, numbered(3, 1, 1)...)
 	after.awaitEmpty(t)

@@ -44,13 +44,15 @@ SELECT pg_current_xact_id();
 -- name: OutboxRead :many
 -- The next records of those that are committed in the snapshot target and were not in the snapshot done,
 -- in the order of their ids: of transactions whose numbers are not below done, and whose ids are higher than low, and
--- of those that done has under way. Waiting are topics to leave out. Bytes is the size of a record and those before it. Whether a
+-- of those that done has under way. A number that this server has not given out yet is of the server that the row was restored
+-- from. Waiting are topics to leave out. Bytes is the size of a record and those before it. Whether a
 -- record is held by another is only asked if some is.
 WITH begun AS (
     SELECT o.id, o.created_at, o.key_hash, o.event_id, o.topic, o.key, o.value, o.header_keys, o.header_values
     FROM idem.outbox o
     WHERE o.id > greatest(@low::bigint, @after::bigint) AND o.state IS NULL AND o.topic <> ALL(@waiting::text[])
-      AND o.xid >= (SELECT pg_snapshot_xmax(CAST(@done::text AS pg_snapshot))) AND pg_visible_in_snapshot(o.xid, (SELECT CAST(@target::text AS pg_snapshot)))
+      AND o.xid >= (SELECT pg_snapshot_xmax(CAST(@done::text AS pg_snapshot)))
+      AND (pg_visible_in_snapshot(o.xid, (SELECT CAST(@target::text AS pg_snapshot))) OR o.xid >= (SELECT pg_snapshot_xmax(pg_current_snapshot())))
     ORDER BY o.id
     LIMIT @max_records::integer
 ), late AS (

@@ -33,6 +33,11 @@ var outboxes = []mutant{
 		checker: in("outbox", "TestAnotherServer"), says: "waited in vain for 2 records",
 	},
 	{
+		id: "outbox-restored", mechanism: "a number that the server has not given out yet is of another server",
+		file: "db/outbox.sql.go", find: " OR o.xid OPERATOR(pg_catalog.>=) (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()))", put: "",
+		checker: in("outbox", "TestRestored/switchover"), says: "waited in vain for an empty outbox",
+	},
+	{
 		id: "outbox-looks-back", mechanism: "the whole table is read again after a time",
 		file: "outbox/relay.go", find: "due := time.Since(r.cursor.started) > r.lookBack", put: "due := false",
 		checker: in("outbox", "TestRelayLooksBack"), says: "waited in vain for an empty outbox",
