@@ -19,11 +19,17 @@ import (
 // startRelay starts a relay to the bench's brokers, which ends with the test.
 func (s *bench) startRelay(t *testing.T) (stop func()) {
 	t.Helper()
+
+	return s.startRelayWith(t, outbox.Config{Poll: 10 * time.Millisecond})
+}
+
+func (s *bench) startRelayWith(t *testing.T, config outbox.Config) (stop func()) {
+	t.Helper()
 	producer, closeProducer, err := newProducer(s.broker.Addrs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	relay, err := outbox.NewRelay(s.pool, producer, outbox.Config{Poll: 10 * time.Millisecond})
+	relay, err := outbox.NewRelay(s.pool, producer, config)
 	if err != nil {
 		t.Fatal(err)
 	}
