@@ -103,10 +103,11 @@ vuln: ## Look for known vulnerabilities in all modules (VULNDB=file:///… where
 		|| case $$? in 3) failed=1 ;; *) exit 1 ;; esac; done; exit $$failed # 3: there are some
 
 .PHONY: generate
-generate: ## Generate db/ from queries/ and schema/, that of examples/sqlc, and the dashboard
+generate: ## Generate db/ from queries/ and schema/, that of examples/sqlc, ent's client for its tests, and the dashboard
 	$(SQLC) generate
 	$(SQLC) generate --file examples/sqlc/sqlc.yaml
 	CGO_ENABLED=0 go run -C internal/qualifysql . "$(CURDIR)/db"
+	cd idemsql/ormtest && go tool ent generate ./ent/schema
 	go run -C internal/dashboard . >idemotel/dashboard/dashboard.json
 
 .PHONY: bench

@@ -14,6 +14,8 @@ import (
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
+
+	"github.com/nova-events/idempotent-consumer/idemsql/ormtest/ent"
 )
 
 // library is how services write to the database.
@@ -122,15 +124,28 @@ func (b bunLibrary) transact(ctx context.Context, fn func(tx *sql.Tx) error) err
 	return b.db.RunInTx(ctx, nil, func(_ context.Context, tx bun.Tx) error { return fn(tx.Tx) })
 }
 
-// entLibrary is what clients that ent has generated execute their statements with.
+// entLibrary is a client that ent has generated.
 type entLibrary struct{ driver *entsql.Driver }
 
-func (entLibrary) insert(ctx context.Context, tx *sql.Tx, eventID string) error {
-	within := entsql.NewDriver(dialect.Postgres, entsql.Conn{ExecQuerier: tx}) // For ent.NewClient(ent.Driver(within)).
-	query, args := entsql.Dialect(dialect.Postgres).Insert("effects").Columns("event_id").Values(eventID).Query()
-	var result sql.Result
+// entDriver has ent execute its statements in a transaction that somebody else ends. ent begins one of its own for some of them.
+type entDriver struct{ dialect.Driver }
 
-	return within.Exec(ctx, query, args, &result)
+func (d entDriver) Tx(context.Context) (dialect.Tx, error) { return dialect.NopTx(d), nil }
+
+// within returns ent's transaction that is tx. Tx of its client is an error.
+func (entLibrary) within(ctx context.Context, tx *sql.Tx) (*ent.Tx, error) {
+	driver := entDriver{entsql.NewDriver(dialect.Postgres, entsql.Conn{ExecQuerier: tx})}
+
+	return ent.NewClient(ent.Driver(driver)).Tx(ctx)
+}
+
+func (e entLibrary) insert(ctx context.Context, tx *sql.Tx, eventID string) error {
+	within, err := e.within(ctx, tx)
+	if err != nil {
+		return err
+	}
+
+	return within.Effect.Create().SetID(eventID).Exec(ctx)
 }
 
 func (e entLibrary) transact(ctx context.Context, fn func(tx *sql.Tx) error) error {

@@ -4,6 +4,7 @@ package verify_test
 
 import (
 	"bytes"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -55,6 +56,29 @@ func TestGeneratedExample(t *testing.T) {
 	compareFolders(t, filepath.Join(clean, "db"), filepath.Join(example, "db"))
 }
 
+// TestGeneratedClient is TestGeneratedCode for the client of ent that the tests of idemsql use.
+func TestGeneratedClient(t *testing.T) {
+	t.Parallel()
+	clean, tests := t.TempDir(), filepath.Join(root, "idemsql", "ormtest")
+	here, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replaced := strings.NewReplacer("=> ../..", "=> "+here, "=> ..", "=> "+filepath.Join(here, "idemsql"))
+	for name, content := range map[string]string{
+		"go.mod":               replaced.Replace(string(read(t, filepath.Join(tests, "go.mod")))),
+		"go.sum":               string(read(t, filepath.Join(tests, "go.sum"))),
+		"ent/schema/effect.go": string(read(t, filepath.Join(tests, "ent", "schema", "effect.go"))),
+	} {
+		file := filepath.Join(clean, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(content), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(t, clean, "Mend the schema in idemsql/ormtest/ent/schema.", nil, "go", "tool", "ent", "generate", "./ent/schema")
+	compareFolders(t, filepath.Join(clean, "ent"), filepath.Join(tests, "ent"))
+}
+
 // compareFolders compares what was generated just now with what is in the repository.
 func compareFolders(t *testing.T, generated, committed string) {
 	t.Helper()
@@ -84,15 +108,19 @@ func TestQueriesPrepare(t *testing.T) {
 		"go", "tool", "-modfile=tools/sqlc/go.mod", "sqlc", "vet")
 }
 
+// contents are the files of a folder and of those in it.
 func contents(t *testing.T, folder string) map[string][]byte {
 	t.Helper()
-	names, err := fs.Glob(os.DirFS(folder), "*")
+	all := map[string][]byte{}
+	err := fs.WalkDir(os.DirFS(folder), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			all[name] = read(t, filepath.Join(folder, name))
+		}
+
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
-	}
-	all := make(map[string][]byte, len(names))
-	for _, name := range names {
-		all[name] = read(t, filepath.Join(folder, name))
 	}
 
 	return all
