@@ -9,6 +9,7 @@ require (
 	github.com/nova-events/idempotent-consumer v0.0.0
 	github.com/nova-events/idempotent-consumer/franzadapter v0.0.0
 	github.com/nova-events/idempotent-consumer/idemotel v0.0.0
+	github.com/nova-events/idempotent-consumer/idemsql v0.0.0
 	github.com/segmentio/kafka-go v0.4.51
 	github.com/twmb/franz-go v1.22.2
 	github.com/twmb/franz-go/pkg/kadm v1.18.0
@@ -47,4 +48,5 @@ replace (
 	github.com/nova-events/idempotent-consumer => ..
 	github.com/nova-events/idempotent-consumer/franzadapter => ../franzadapter
 	github.com/nova-events/idempotent-consumer/idemotel => ../idemotel
+	github.com/nova-events/idempotent-consumer/idemsql => ../idemsql
 )
