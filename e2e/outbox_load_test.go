@@ -150,7 +150,7 @@ func TestOutboxBacklog(t *testing.T) {
 			for last := published + n; published < last; published += each {
 				records := s.outgoing(published, each, keys)
 				for i := range records {
-					records[i].Value = fmt.Appendf(nil, "%0200d", published+i)
+					records[i].Value = fmt.Appendf(nil, "%0300d", published+i)
 				}
 				s.publish(t, records...)
 			}

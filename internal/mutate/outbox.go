@@ -38,6 +38,16 @@ var outboxes = []mutant{
 		checker: in("outbox", "TestRestored/switchover"), says: "waited in vain for an empty outbox",
 	},
 	{
+		id: "outbox-forgets", mechanism: "the cursor is forgotten after an error",
+		file: "outbox/turn.go", find: "		r.cursor = fromTheBeginning()\n", put: "",
+		checker: in("outbox", "TestRelayIsCut/before"), says: "waited in vain for an empty outbox",
+	},
+	{
+		id: "outbox-local", mechanism: "what a turn sets is set for its transaction",
+		file: "db/outbox.sql.go", find: "set_config('jit', 'off', true)", put: "set_config('jit', 'off', false)",
+		checker: in("outbox", "TestThroughPgBouncer/exec"), says: "a session is left with on on off 0",
+	},
+	{
 		id: "outbox-looks-back", mechanism: "the whole table is read again after a time",
 		file: "outbox/relay.go", find: "due := time.Since(r.cursor.started) > r.lookBack", put: "due := false",
 		checker: in("outbox", "TestRelayLooksBack"), says: "waited in vain for an empty outbox",
