@@ -38,8 +38,9 @@ type Record struct {
 	Headers []consume.RecordHeader
 
 	// EventID is by which consumers recognize the record if it comes again. Give it if it follows from
-	// what the record says, so that another publication of the same has the same id. Default: a UUID of version 7 of
-	// its own. See idem.ErrInvalidEventID for what it can be.
+	// what the record says, so that another publication of the same has the same id: a database that has lost its latest
+	// commits publishes again what Kafka has. Default: a UUID of version 7 of its own. See idem.ErrInvalidEventID for what
+	// it can be.
 	EventID string
 }
 
