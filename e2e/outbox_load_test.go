@@ -173,7 +173,7 @@ func TestOutboxBacklog(t *testing.T) {
 				for _, r := range b.Records {
 					size += len(r.Key) + len(r.Value)
 				}
-				largest.Store(max(largest.Load(), uint64(size))) //nolint:gosec // It is not negative.
+				largest.Store(max(largest.Load(), uint64(size)))
 				heap.Store(max(heap.Load(), heapObjects()))
 
 				return ctx

@@ -114,12 +114,12 @@ func TestThroughPgBouncer(t *testing.T) {
 			t.Logf("%d records came again", b.wantInOrder(t, 5*rounds))
 			for range 20 { // of any session
 				var settings string
-				err := service.pool.QueryRow(t.Context(), `SELECT pg_catalog.concat_ws(' ', pg_catalog.current_setting('enable_seqscan'),
+				err := service.pool.QueryRow(t.Context(), `SELECT pg_catalog.concat_ws(',', pg_catalog.current_setting('enable_seqscan'),
 					pg_catalog.current_setting('enable_sort'), pg_catalog.current_setting('jit'), pg_catalog.current_setting('idle_in_transaction_session_timeout'))`).Scan(&settings)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if settings != "on on on 0" {
+				if settings != "on,on,on,0" {
 					t.Fatalf("a session is left with %s", settings)
 				}
 			}

@@ -56,7 +56,7 @@ func dump(t *testing.T) (db *pgtest.DB, keep func(), restore func() *pgtest.DB) 
 	fitting(t, db)
 	file := t.TempDir() + "/dump"
 	run := func(program string, args ...string) {
-		if output, err := exec.CommandContext(t.Context(), program, args...).CombinedOutput(); err != nil {
+		if output, err := exec.CommandContext(t.Context(), program, args...).CombinedOutput(); err != nil { //nolint:gosec // Programs of PostgreSQL.
 			t.Fatalf("%s: %v\n%s", program, err, output)
 		}
 	}

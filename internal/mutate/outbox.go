@@ -45,7 +45,7 @@ var outboxes = []mutant{
 	{
 		id: "outbox-local", mechanism: "what a turn sets is set for its transaction",
 		file: "db/outbox.sql.go", find: "set_config('jit', 'off', true)", put: "set_config('jit', 'off', false)",
-		checker: in("outbox", "TestThroughPgBouncer/exec"), says: "a session is left with on on off 0",
+		checker: in("outbox", "TestThroughPgBouncer/exec"), says: "a session is left with on,on,off,0",
 	},
 	{
 		id: "outbox-looks-back", mechanism: "the whole table is read again after a time",
