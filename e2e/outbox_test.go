@@ -83,7 +83,13 @@ func (s *bench) inOutbox(t *testing.T, condition string) (n int) {
 
 func (s *bench) awaitNoneInOutbox(t *testing.T, condition string) {
 	t.Helper()
-	until(t, "no row with "+condition+" in the outbox", func() bool { return s.inOutbox(t, condition) == 0 })
+	until(t, "no row with "+condition+" in the outbox", func() (some bool) {
+		if err := s.pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM idem.outbox WHERE `+condition+`)`).Scan(&some); err != nil {
+			t.Fatal(err)
+		}
+
+		return !some
+	})
 }
 
 // relayed are the records of all partitions.

@@ -182,3 +182,29 @@ func TestQuietOutbox(t *testing.T) {
 	b.awaitEmpty(t)
 	want(t, b.log.values(), "1", "2")
 }
+
+// A turn reads what it sends, however many records wait behind that. No statement of a relay scans the table.
+func TestRelayScansNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const backlog = 20_000
+	b.exec(t, `INSERT INTO idem.outbox (event_id, topic, value) SELECT n, 'orders', 'v' FROM generate_series(1, $1::int) n`, backlog)
+	relay := &bundle{db: b.db, log: b.log, pool: b.db.Pool(t)}
+	stop := relay.start(t, nil)
+	b.await(t, backlog)
+	stop()
+	relay.pool.Close() // The server counts what its session has done.
+	var deleted, scanned int
+	until(t, "the statistics", func() bool {
+		const statistics = `SELECT pg_catalog.pg_stat_get_tuples_deleted('idem.outbox'::pg_catalog.regclass), pg_catalog.pg_stat_get_tuples_returned('idem.outbox'::pg_catalog.regclass)`
+		err := b.pool.QueryRow(t.Context(), statistics).Scan(&deleted, &scanned)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		return deleted == backlog
+	})
+	if scanned > 0 {
+		t.Errorf("to relay %d records %d rows were scanned", backlog, scanned)
+	}
+}
