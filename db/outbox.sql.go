@@ -178,7 +178,7 @@ func (q *Queries) OutboxInsert(ctx context.Context, db DBTX, arg OutboxInsertPar
 }
 
 const outboxLook = `-- name: OutboxLook :one
-WITH decided AS (SELECT id, key_hash, state FROM idem.outbox WHERE state OPERATOR(pg_catalog.=) ANY(ARRAY['retry', 'discard'])), discarded AS (DELETE FROM idem.outbox WHERE id OPERATOR(pg_catalog.=) ANY (SELECT id FROM decided WHERE state OPERATOR(pg_catalog.=) 'discard')), released AS (UPDATE idem.outbox SET state = NULL, error = NULL WHERE state OPERATOR(pg_catalog.=) 'retry' OR (state OPERATOR(pg_catalog.=) 'parked' AND key_hash OPERATOR(pg_catalog.=) ANY (SELECT key_hash FROM decided)) RETURNING id) SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text AS snapshot, CAST(extract ('epoch' FROM pg_catalog.pg_postmaster_start_time()) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS server, EXISTS (SELECT FROM released) AS released, EXISTS (SELECT FROM idem.outbox h WHERE h.state IS NOT NULL) AS held
+WITH decided AS (SELECT id, key_hash, state FROM idem.outbox WHERE state OPERATOR(pg_catalog.=) ANY(ARRAY['retry', 'discard'])), discarded AS (DELETE FROM idem.outbox WHERE id OPERATOR(pg_catalog.=) ANY (SELECT id FROM decided WHERE state OPERATOR(pg_catalog.=) 'discard')), released AS (UPDATE idem.outbox SET state = NULL, error = NULL WHERE EXISTS (SELECT FROM decided) AND (state OPERATOR(pg_catalog.=) 'retry' OR (state OPERATOR(pg_catalog.=) 'parked' AND key_hash OPERATOR(pg_catalog.=) ANY (SELECT key_hash FROM decided))) RETURNING id) SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text AS snapshot, CAST(extract ('epoch' FROM pg_catalog.pg_postmaster_start_time()) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS server, EXISTS (SELECT FROM released) AS released, EXISTS (SELECT FROM idem.outbox h WHERE h.state IS NOT NULL) AS held
 `
 
 type OutboxLookRow struct {
@@ -190,7 +190,7 @@ type OutboxLookRow struct {
 
 // Does what somebody has decided about failed records: deletes or releases them, and releases what is parked
 // behind them. It is parked under the same hash, be it since the decision. Held says whether there are failed or parked
-// records, or were before. Each look-up is by the index of records with a state: this runs with each turn, whatever waits.
+// records, or were before. Without a decision nothing is read, and with one the records that have a state.
 func (q *Queries) OutboxLook(ctx context.Context, db DBTX) (OutboxLookRow, error) {
 	row := db.QueryRow(ctx, outboxLook)
 	var i OutboxLookRow

@@ -24,14 +24,14 @@ SELECT pg_current_snapshot()::text AS snapshot, (extract(epoch FROM pg_postmaste
 -- name: OutboxLook :one
 -- Does what somebody has decided about failed records: deletes or releases them, and releases what is parked
 -- behind them. It is parked under the same hash, be it since the decision. Held says whether there are failed or parked
--- records, or were before. Each look-up is by the index of records with a state: this runs with each turn, whatever waits.
+-- records, or were before. Without a decision nothing is read, and with one the records that have a state.
 WITH decided AS (
     SELECT id, key_hash, state FROM idem.outbox WHERE state IN ('retry', 'discard')
 ), discarded AS (
     DELETE FROM idem.outbox WHERE id IN (SELECT id FROM decided WHERE state = 'discard')
 ), released AS (
     UPDATE idem.outbox SET state = NULL, error = NULL
-    WHERE state = 'retry' OR state = 'parked' AND key_hash IN (SELECT key_hash FROM decided)
+    WHERE EXISTS (SELECT FROM decided) AND (state = 'retry' OR state = 'parked' AND key_hash IN (SELECT key_hash FROM decided))
     RETURNING id
 )
 SELECT pg_current_snapshot()::text AS snapshot, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS server,

@@ -38,8 +38,11 @@ CREATE TABLE idem.outbox (
 -- The records of a transaction that was under way when the relay last looked.
 CREATE INDEX outbox_of_transaction ON idem.outbox (xid, id);
 
--- What holds back the records of a key, and what somebody has decided.
+-- What holds back the records of a key.
 CREATE INDEX outbox_held ON idem.outbox (key_hash, id) WHERE state IS NOT NULL;
+
+-- The decisions alone, however many records are held. Each turn of a relay looks here.
+CREATE INDEX outbox_decided ON idem.outbox (id) WHERE state IN ('retry', 'discard');
 
 COMMENT ON TABLE  idem.outbox IS 'Records on their way to Kafka, written by the transactions that they tell of. The relay deletes what Kafka has acknowledged.';
 COMMENT ON COLUMN idem.outbox.xid IS 'The transaction that wrote it. Means nothing in another database cluster.';

@@ -24,7 +24,7 @@ var outboxes = []mutant{
 	},
 	{
 		id: "outbox-look-by-index", mechanism: "a turn looks for decisions without reading what waits",
-		file: "db/outbox.sql.go", find: "error = NULL WHERE state OPERATOR(pg_catalog.=) 'retry' OR", put: "error = NULL WHERE id OPERATOR(pg_catalog.=) ANY (SELECT id FROM decided WHERE state OPERATOR(pg_catalog.=) 'retry') OR",
+		file: "db/outbox.sql.go", find: "error = NULL WHERE EXISTS (SELECT FROM decided) AND (state OPERATOR(pg_catalog.=) 'retry' OR", put: "error = NULL WHERE (id OPERATOR(pg_catalog.=) ANY (SELECT id FROM decided WHERE state OPERATOR(pg_catalog.=) 'retry') OR",
 		checker: in("outbox", "TestCostOfReading"), says: "(a look: true) touched",
 	},
 	{
