@@ -13,7 +13,7 @@ import (
 )
 
 const leaseAcquire = `-- name: LeaseAcquire :exec
-INSERT INTO idem.leases AS l (consumer_id, key, event_id, fingerprint, token, until, needs_decision) SELECT $1::bigint, $2::pg_catalog.text::pg_catalog.uuid, $3::pg_catalog.text, $4::bigint, $5::pg_catalog.text::pg_catalog.uuid, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) $6::interval, NOT $7::boolean WHERE NOT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.=) $1::bigint AND e.key OPERATOR(pg_catalog.=) $2::pg_catalog.text::pg_catalog.uuid) ON CONFLICT (consumer_id, key) DO UPDATE SET token = excluded.token, state = 'running', until = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) $6::interval, attempts = l.attempts OPERATOR(pg_catalog.+) 1, unknown = l.unknown OPERATOR(pg_catalog.+) CASE WHEN l.state OPERATOR(pg_catalog.=) 'running' THEN 1 ELSE 0 END, fingerprint = COALESCE(l.fingerprint, excluded.fingerprint), needs_decision = excluded.needs_decision WHERE l.until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp() AND (l.state OPERATOR(pg_catalog.=) 'released' OR $7::boolean)
+INSERT INTO idem.leases AS l (consumer_id, key, event_id, fingerprint, token, until, needs_decision) SELECT $1::bigint, $2::pg_catalog.text::pg_catalog.uuid, $3::pg_catalog.text, $4::bigint, $5::pg_catalog.text::pg_catalog.uuid, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) $6::interval, NOT $7::boolean WHERE NOT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.=) $1::bigint AND e.key OPERATOR(pg_catalog.=) $2::pg_catalog.text::pg_catalog.uuid) ON CONFLICT (consumer_id, key) DO UPDATE SET token = excluded.token, state = 'running', until = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) $6::interval, attempts = l.attempts OPERATOR(pg_catalog.+) 1, unknown = l.unknown OPERATOR(pg_catalog.+) CASE WHEN l.state OPERATOR(pg_catalog.=) 'running' THEN 1 ELSE 0 END, fingerprint = COALESCE(l.fingerprint, excluded.fingerprint), needs_decision = excluded.needs_decision WHERE l.until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp() AND (l.state OPERATOR(pg_catalog.=) 'released' OR $7::boolean) AND COALESCE(l.fingerprint OPERATOR(pg_catalog.=) excluded.fingerprint, true)
 `
 
 type LeaseAcquireParams struct {
@@ -26,9 +26,9 @@ type LeaseAcquireParams struct {
 	TakesOver   bool
 }
 
-// Begins an attempt of an event that is free. Whether that succeeded LeaseLook tells, behind it in the same
-// transaction (READ COMMITTED): its snapshot is younger than the wait for a transaction that processes the
-// event.
+// Begins an attempt of an event that is free, unless the event came with another fingerprint. Whether that succeeded
+// LeaseLook tells, behind it in the same transaction (READ COMMITTED): its snapshot is younger than the wait for a
+// transaction that processes the event.
 func (q *Queries) LeaseAcquire(ctx context.Context, db DBTX, arg LeaseAcquireParams) error {
 	_, err := db.Exec(ctx, leaseAcquire,
 		arg.ConsumerID,
@@ -109,7 +109,7 @@ func (q *Queries) LeaseDeleteExpired(ctx context.Context, db DBTX, most int32) (
 }
 
 const leaseEnd = `-- name: LeaseEnd :execrows
-UPDATE idem.leases SET token = NULL, state = $1::pg_catalog.text, until = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) $2::interval, error = $3::pg_catalog.text, unknown = $4::int, needs_decision = $5::boolean WHERE consumer_id OPERATOR(pg_catalog.=) $6 AND key OPERATOR(pg_catalog.=) $7::pg_catalog.text::pg_catalog.uuid AND token OPERATOR(pg_catalog.=) $8::pg_catalog.text::pg_catalog.uuid
+UPDATE idem.leases l SET token = NULL, state = $1::pg_catalog.text, until = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) $2::interval, error = $3::pg_catalog.text, unknown = $4::int, needs_decision = $5::boolean, fingerprint = CASE WHEN $1::pg_catalog.text OPERATOR(pg_catalog.<>) 'released' OR $4::int OPERATOR(pg_catalog.>) 0 OR EXISTS (SELECT FROM idem.results s WHERE s.consumer_id OPERATOR(pg_catalog.=) l.consumer_id AND s.key OPERATOR(pg_catalog.=) l.key AND s.step OPERATOR(pg_catalog.<>) '') THEN l.fingerprint END WHERE l.consumer_id OPERATOR(pg_catalog.=) $6 AND l.key OPERATOR(pg_catalog.=) $7::pg_catalog.text::pg_catalog.uuid AND l.token OPERATOR(pg_catalog.=) $8::pg_catalog.text::pg_catalog.uuid
 `
 
 type LeaseEndParams struct {
@@ -123,7 +123,8 @@ type LeaseEndParams struct {
 	Token         string
 }
 
-// Ends an attempt that does not complete the event. Another one may begin after the pause.
+// Ends an attempt that does not complete the event. Another one may begin after the pause. If nothing happened in any
+// attempt, it may come with another payload.
 func (q *Queries) LeaseEnd(ctx context.Context, db DBTX, arg LeaseEndParams) (int64, error) {
 	result, err := db.Exec(ctx, leaseEnd,
 		arg.State,
@@ -234,7 +235,7 @@ func (q *Queries) LeaseList(ctx context.Context, db DBTX, arg LeaseListParams) (
 }
 
 const leaseLook = `-- name: LeaseLook :one
-SELECT e.key IS NOT NULL::boolean AS claimed, COALESCE(e.fingerprint, l.fingerprint, 0)::bigint AS fingerprint, COALESCE(CAST(extract ('epoch' FROM GREATEST(LEAST(COALESCE(e.processed_at, l.first_at), '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint), 0)::bigint AS first_micros, COALESCE(r.content_type, '')::pg_catalog.text AS content_type, COALESCE(r.body, '')::pg_catalog.bytea AS body, l.key IS NOT NULL::boolean AS leased, COALESCE(l.token OPERATOR(pg_catalog.=) $1::pg_catalog.text::pg_catalog.uuid, false)::boolean AS mine, COALESCE(l.state, '')::pg_catalog.text AS state, COALESCE(l.attempts, 0)::int AS attempts, COALESCE(l.unknown, 0)::int AS unknown, COALESCE(l.needs_decision, false)::boolean AS needs_decision, COALESCE(l.error, '')::pg_catalog.text AS error, COALESCE(CAST(extract ('epoch' FROM l.until) OPERATOR(pg_catalog.*) 1000000 AS bigint), 0)::bigint AS until_micros, COALESCE(CAST(extract ('epoch' FROM l.until OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000 AS bigint), 0)::bigint AS left_micros FROM (SELECT $2::bigint AS consumer_id, $3::pg_catalog.text::pg_catalog.uuid AS key) q LEFT JOIN idem.processed_events e ON e.consumer_id OPERATOR(pg_catalog.=) q.consumer_id AND e.key OPERATOR(pg_catalog.=) q.key LEFT JOIN idem.results r ON r.consumer_id OPERATOR(pg_catalog.=) q.consumer_id AND r.key OPERATOR(pg_catalog.=) q.key AND r.step OPERATOR(pg_catalog.=) '' LEFT JOIN idem.leases l ON l.consumer_id OPERATOR(pg_catalog.=) q.consumer_id AND l.key OPERATOR(pg_catalog.=) q.key
+WITH dropped AS (DELETE FROM idem.leases d WHERE d.consumer_id OPERATOR(pg_catalog.=) $2::bigint AND d.key OPERATOR(pg_catalog.=) $3::pg_catalog.text::pg_catalog.uuid AND d.token OPERATOR(pg_catalog.=) $1::pg_catalog.text::pg_catalog.uuid AND EXISTS (SELECT FROM idem.processed_events p WHERE p.consumer_id OPERATOR(pg_catalog.=) d.consumer_id AND p.key OPERATOR(pg_catalog.=) d.key)) SELECT e.key IS NOT NULL::boolean AS claimed, COALESCE(e.fingerprint, l.fingerprint, 0)::bigint AS fingerprint, COALESCE(CAST(extract ('epoch' FROM GREATEST(LEAST(COALESCE(e.processed_at, l.first_at), '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint), 0)::bigint AS first_micros, COALESCE(r.content_type, '')::pg_catalog.text AS content_type, COALESCE(r.body, '')::pg_catalog.bytea AS body, l.key IS NOT NULL::boolean AS leased, COALESCE(l.token OPERATOR(pg_catalog.=) $1::pg_catalog.text::pg_catalog.uuid, false)::boolean AS mine, COALESCE(l.state, '')::pg_catalog.text AS state, COALESCE(l.attempts, 0)::int AS attempts, COALESCE(l.unknown, 0)::int AS unknown, COALESCE(l.needs_decision, false)::boolean AS needs_decision, COALESCE(l.error, '')::pg_catalog.text AS error, COALESCE(CAST(extract ('epoch' FROM l.until) OPERATOR(pg_catalog.*) 1000000 AS bigint), 0)::bigint AS until_micros, COALESCE(CAST(extract ('epoch' FROM l.until OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000 AS bigint), 0)::bigint AS left_micros FROM (SELECT $2::bigint AS consumer_id, $3::pg_catalog.text::pg_catalog.uuid AS key) q LEFT JOIN idem.processed_events e ON e.consumer_id OPERATOR(pg_catalog.=) q.consumer_id AND e.key OPERATOR(pg_catalog.=) q.key LEFT JOIN idem.results r ON r.consumer_id OPERATOR(pg_catalog.=) q.consumer_id AND r.key OPERATOR(pg_catalog.=) q.key AND r.step OPERATOR(pg_catalog.=) '' LEFT JOIN idem.leases l ON l.consumer_id OPERATOR(pg_catalog.=) q.consumer_id AND l.key OPERATOR(pg_catalog.=) q.key
 `
 
 type LeaseLookParams struct {
@@ -261,7 +262,7 @@ type LeaseLookRow struct {
 }
 
 // What is known of an event: its claim with its result, else its lease. Times are microseconds, since 1970 or
-// until then.
+// until then. A lease that was acquired behind the claim is dropped.
 func (q *Queries) LeaseLook(ctx context.Context, db DBTX, arg LeaseLookParams) (LeaseLookRow, error) {
 	row := db.QueryRow(ctx, leaseLook, arg.Token, arg.ConsumerID, arg.Key)
 	var i LeaseLookRow
@@ -356,23 +357,30 @@ func (q *Queries) LeaseUndecided(ctx context.Context, db DBTX) ([]LeaseUndecided
 }
 
 const stepGet = `-- name: StepGet :many
-SELECT content_type, body FROM idem.results WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) $2::pg_catalog.text::pg_catalog.uuid AND step OPERATOR(pg_catalog.=) $3
+SELECT s.key IS NOT NULL::boolean AS stored, COALESCE(s.content_type, '')::pg_catalog.text AS content_type, COALESCE(s.body, '')::pg_catalog.bytea AS body FROM idem.leases l LEFT JOIN idem.results s ON s.consumer_id OPERATOR(pg_catalog.=) l.consumer_id AND s.key OPERATOR(pg_catalog.=) l.key AND s.step OPERATOR(pg_catalog.=) $1::pg_catalog.text WHERE l.consumer_id OPERATOR(pg_catalog.=) $2 AND l.key OPERATOR(pg_catalog.=) $3::pg_catalog.text::pg_catalog.uuid AND l.token OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid
 `
 
 type StepGetParams struct {
+	Step       string
 	ConsumerID int64
 	Key        string
-	Step       string
+	Token      string
 }
 
 type StepGetRow struct {
+	Stored      bool
 	ContentType string
 	Body        []byte
 }
 
-// The result of a step, if an attempt has stored one.
+// The result of a step, if an attempt has stored one. No row: the lease is lost.
 func (q *Queries) StepGet(ctx context.Context, db DBTX, arg StepGetParams) ([]StepGetRow, error) {
-	rows, err := db.Query(ctx, stepGet, arg.ConsumerID, arg.Key, arg.Step)
+	rows, err := db.Query(ctx, stepGet,
+		arg.Step,
+		arg.ConsumerID,
+		arg.Key,
+		arg.Token,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -380,7 +388,7 @@ func (q *Queries) StepGet(ctx context.Context, db DBTX, arg StepGetParams) ([]St
 	var items []StepGetRow
 	for rows.Next() {
 		var i StepGetRow
-		if err := rows.Scan(&i.ContentType, &i.Body); err != nil {
+		if err := rows.Scan(&i.Stored, &i.ContentType, &i.Body); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

@@ -1,51 +1,14 @@
 package idem_test
 
 import (
-	"context"
-	"net"
 	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 )
-
-// tripConn counts how often the client speaks after it has listened.
-type tripConn struct {
-	net.Conn
-
-	trips    *atomic.Int64
-	speaking atomic.Bool
-}
-
-func (c *tripConn) Write(p []byte) (int, error) {
-	if !c.speaking.Swap(true) {
-		c.trips.Add(1)
-	}
-
-	return c.Conn.Write(p)
-}
-
-func (c *tripConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	c.speaking.Store(false)
-
-	return n, err
-}
-
-func countTrips(trips *atomic.Int64) pgtest.PoolOption {
-	return func(config *pgxpool.Config) {
-		dial := config.ConnConfig.DialFunc
-		config.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := dial(ctx, network, addr)
-
-			return &tripConn{Conn: conn, trips: trips}, err
-		}
-	}
-}
 
 // The network is most of what the guard costs: BEGIN and the claim are one round trip.
 func TestRoundTrips(t *testing.T) {
@@ -55,7 +18,7 @@ func TestRoundTrips(t *testing.T) {
 			t.Parallel()
 			var trips atomic.Int64
 			b := setup(t)
-			pool := b.db.Pool(t, pgtest.MaxConns(1), pgtest.ExecMode(mode), countTrips(&trips))
+			pool := b.db.Pool(t, pgtest.MaxConns(1), pgtest.ExecMode(mode), pgtest.CountTrips(&trips))
 			guard := newGuard(t, pool, idem.Config{Consumer: "orders"})
 			// The first event registers the consumer and fills the caches.
 			outcome, err := guard.ProcessIfNew(t.Context(), "first", effect("first"))
@@ -96,7 +59,7 @@ func TestRoundTripsOfExecIfNew(t *testing.T) {
 			t.Parallel()
 			var trips atomic.Int64
 			b := setup(t)
-			pool := b.db.Pool(t, pgtest.MaxConns(1), pgtest.ExecMode(mode), countTrips(&trips))
+			pool := b.db.Pool(t, pgtest.MaxConns(1), pgtest.ExecMode(mode), pgtest.CountTrips(&trips))
 			guard := newGuard(t, pool, idem.Config{Consumer: "orders"})
 			if err := guard.Register(t.Context()); err != nil {
 				t.Fatal(err)
@@ -138,7 +101,7 @@ func TestRoundTripsOfMarkProcessed(t *testing.T) {
 			t.Parallel()
 			var trips atomic.Int64
 			b := setup(t)
-			pool := b.db.Pool(t, pgtest.MaxConns(1), pgtest.ExecMode(mode), countTrips(&trips))
+			pool := b.db.Pool(t, pgtest.MaxConns(1), pgtest.ExecMode(mode), pgtest.CountTrips(&trips))
 			guard := newGuard(t, pool, idem.Config{Consumer: "orders"})
 			if err := guard.Register(t.Context()); err != nil {
 				t.Fatal(err)

@@ -71,8 +71,8 @@ type Verdict uint8
 const (
 	// Store completes the request: each repetition gets this response.
 	Store Verdict = iota
-	// Release says that the handler has done nothing: a repetition runs it again. What Attempt.InTx has added is
-	// not written.
+	// Release says that the handler has done nothing: a repetition runs it again, and the request may be corrected.
+	// What Attempt.InTx has added is not written.
 	Release
 	// Unknown says that nobody knows whether the handler took effect: lease.Config.Unknown decides about the next
 	// one.

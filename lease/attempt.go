@@ -40,8 +40,9 @@ type Attempt struct {
 	leases *Leases
 	held   *held
 
-	mu     sync.Mutex
-	writes []idem.Handler
+	mu      sync.Mutex
+	writes  []idem.Handler
+	running map[string]bool // steps
 }
 
 // Key returns an idempotency key for the other system, which recognizes a repeated request by it. It is the same in
@@ -83,8 +84,9 @@ func (a *Attempt) write(ctx context.Context, tx pgx.Tx) error {
 // event a name of its own, of 1 to 255 bytes, and pass the function's ctx. Between fn's effect and the storing of its
 // result there may be a crash, as everywhere: use Attempt.Key in fn.
 //
-// An error of fn is returned as it is, and nothing is stored. If the result cannot be stored, the error is a
-// *LostError, or IsUnknown reports true. Return it.
+// An error of fn is returned as it is, and nothing is stored. If the lease is lost before, fn does not run, and the error
+// is a *LostError. If the result cannot be stored, it is a *LostError, or IsUnknown reports true. Return it. While a step
+// is running, another one of its name is refused with idem.ErrInvalidConfig.
 func (a *Attempt) Step(ctx context.Context, name string, fn func(ctx context.Context) (Result, error)) (result Result, err error) {
 	switch {
 	case fn == nil:
@@ -92,6 +94,10 @@ func (a *Attempt) Step(ctx context.Context, name string, fn func(ctx context.Con
 	case name == "" || len(name) > maxStepBytes || !utf8.ValidString(name) || strings.ContainsRune(name, 0):
 		return Result{}, fmt.Errorf("%w: the step's name %.40q is not 1 to %d bytes of UTF-8 without NUL", idem.ErrInvalidConfig, name, maxStepBytes)
 	}
+	if !a.enter(name) {
+		return Result{}, fmt.Errorf("%w: the step %q is running", idem.ErrInvalidConfig, name)
+	}
+	defer a.leave(name)
 	ctx, end := begin(ctx, a.leases.config.Hooks.Step, Op{Consumer: a.leases.guard.Consumer(), EventID: a.EventID, Attempt: a.Number, Step: name})
 	stored := false
 	err = errNoReturn
@@ -106,22 +112,44 @@ func (a *Attempt) Step(ctx context.Context, name string, fn func(ctx context.Con
 	return result, a.store(ctx, name, result)
 }
 
-// stored looks for the result of a step.
+// enter reports whether a step of that name may run.
+func (a *Attempt) enter(name string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.running[name] {
+		return false
+	}
+	if a.running == nil {
+		a.running = map[string]bool{}
+	}
+	a.running[name] = true
+
+	return true
+}
+
+func (a *Attempt) leave(name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.running, name)
+}
+
+// stored looks for the result of a step, as long as the lease is the caller's.
 func (a *Attempt) stored(ctx context.Context, name string) (result Result, found bool, err error) {
 	l := a.leases
-	err = l.tables.Do(ctx, func(conn *pgxpool.Conn) error {
-		rows, err := l.queries.StepGet(ctx, l.tables.On(conn), db.StepGetParams{ConsumerID: l.tables.Consumer, Key: a.held.key, Step: name})
-		for _, row := range rows {
-			result, found = Result{ContentType: row.ContentType, Body: row.Body}, true
-		}
+	var rows []db.StepGetRow
+	err = l.tables.Do(ctx, func(conn *pgxpool.Conn) (err error) {
+		rows, err = l.queries.StepGet(ctx, l.tables.On(conn), db.StepGetParams{ConsumerID: l.tables.Consumer, Key: a.held.key, Token: a.held.token, Step: name})
 
 		return err
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return Result{}, false, fmt.Errorf("lease: look for the result of step %q: %w", name, err)
+	case len(rows) == 0:
+		return Result{}, false, &LostError{EventID: a.EventID, Reason: errTaken}
+	default:
+		return Result{ContentType: rows[0].ContentType, Body: rows[0].Body}, rows[0].Stored, nil
 	}
-
-	return result, found, nil
 }
 
 // store stores the result of a step. The end of ctx is no reason to stop at once: the effect has happened.

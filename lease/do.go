@@ -49,9 +49,9 @@ type Done struct {
 	RetryAfter time.Duration
 }
 
-// Func is an effect outside the transaction. Its error says that nothing happened, or that it is safe to try again:
-// otherwise wrap it with Unknown. If its ctx has ended, its error counts as unknown in any case, and so do a panic
-// and runtime.Goexit. Its ctx ends with a *LostError as its cause (context.Cause) if the lease is lost.
+// Func is an effect outside the transaction. Its error says that nothing happened, or that it is safe to try again, also
+// with another payload (WithFingerprint): otherwise wrap it with Unknown. If its ctx has ended, its error counts as
+// unknown in any case, and so do a panic and runtime.Goexit. Its ctx ends with a *LostError as its cause (context.Cause) if the lease is lost.
 type Func func(ctx context.Context, a *Attempt) (Result, error)
 
 // Option changes one call.
@@ -63,8 +63,8 @@ type options struct {
 }
 
 // WithFingerprint stores the fingerprint of the event's payload with the lease and the claim. If the event came
-// before with another one, in progress or completed, the error is an *idem.CollisionError, with both and when that
-// was.
+// before with another one, and is in progress, completed, or may have taken effect, the error is an
+// *idem.CollisionError, with both and when that was.
 func WithFingerprint(f idem.Fingerprint) Option { return func(o *options) { o.fingerprint = f } }
 
 // Wait waits while the event is in progress, up to limit or the end of ctx, instead of returning InProgress at once.

@@ -269,34 +269,67 @@ func TestAsk(t *testing.T) {
 	}
 }
 
-// The payload of an event must not change, neither while it is in progress nor later.
+// The payload of an event must not change, neither while it is in progress, nor after an attempt that may have taken
+// effect, nor when the event is completed.
 func TestFingerprint(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	leases := newLeases(t, b.guard, lease.Config{Backoff: lease.NoBackoff})
+	leases := newLeases(t, b.guard, lease.Config{Backoff: lease.NoBackoff, Unknown: lease.Rerun()})
 	one, other := idem.FingerprintOf([]byte("one")), idem.FingerprintOf([]byte("other"))
-	refused := func(when string) {
-		t.Helper()
-		done, err := leases.Do(t.Context(), "e", mustNotRun(t), lease.WithFingerprint(other))
-		var collision *idem.CollisionError
-		if done.Outcome != 0 || !errors.As(err, &collision) || collision.Fingerprint != other || collision.Processed != one || time.Since(collision.ProcessedAt).Abs() > time.Hour {
-			t.Errorf("%s: %v, %v", when, done, err)
+	for id, effect := range map[string]lease.Func{
+		"unknown": func(context.Context, *lease.Attempt) (lease.Result, error) {
+			return lease.Result{}, lease.Unknown(errBoom)
+		},
+		"step": func(ctx context.Context, a *lease.Attempt) (lease.Result, error) {
+			_, err := a.Step(ctx, "charge", func(context.Context) (lease.Result, error) { return text("charged"), nil })
+
+			return lease.Result{}, errors.Join(errBoom, err)
+		},
+	} {
+		refused := func(when string) {
+			t.Helper()
+			done, err := leases.Do(t.Context(), id, mustNotRun(t), lease.WithFingerprint(other))
+			var collision *idem.CollisionError
+			if done.Outcome != 0 || !errors.As(err, &collision) || collision.Fingerprint != other || collision.Processed != one || time.Since(collision.ProcessedAt).Abs() > time.Hour {
+				t.Errorf("%s, %s: %v, %v", id, when, done, err)
+			}
+		}
+		_, err := leases.Do(t.Context(), id, func(ctx context.Context, a *lease.Attempt) (lease.Result, error) {
+			refused("in progress")
+
+			return effect(ctx, a)
+		}, lease.WithFingerprint(one))
+		if !errors.Is(err, errBoom) {
+			t.Fatal(err)
+		}
+		refused("it failed")
+		if done, err := leases.Do(t.Context(), id, fails); !errors.Is(err, errBoom) {
+			t.Fatalf("a later attempt: %v, %v", done, err)
+		}
+		refused("it failed again, and nothing happened")
+		done, err := leases.Do(t.Context(), id, returns("charged")) // The first fingerprint stays.
+		wants(t, "without", done, err, lease.Processed, "charged")
+		refused("completed")
+		done, err = leases.Do(t.Context(), id, mustNotRun(t), lease.WithFingerprint(one))
+		wants(t, "same again", done, err, lease.AlreadyProcessed, "charged")
+		done, err = leases.Do(t.Context(), id, mustNotRun(t))
+		wants(t, "without", done, err, lease.AlreadyProcessed, "charged")
+	}
+}
+
+// If nothing happened in any attempt, the event can come with another payload.
+func TestFingerprintOfNothing(t *testing.T) {
+	t.Parallel()
+	leases := newLeases(t, setup(t).guard, lease.Config{Backoff: lease.NoBackoff})
+	for i := range 3 {
+		_, err := leases.Do(t.Context(), "e", fails, lease.WithFingerprint(idem.Fingerprint(1+i)))
+		if !errors.Is(err, errBoom) {
+			t.Fatal(err)
 		}
 	}
-	_, err := leases.Do(t.Context(), "e", func(context.Context, *lease.Attempt) (lease.Result, error) {
-		refused("in progress")
-
-		return lease.Result{}, errBoom
-	}, lease.WithFingerprint(one))
-	if !errors.Is(err, errBoom) {
-		t.Fatal(err)
+	done, err := leases.Do(t.Context(), "e", returns("charged"), lease.WithFingerprint(7))
+	wants(t, "corrected", done, err, lease.Processed, "charged")
+	if _, err := leases.Do(t.Context(), "e", mustNotRun(t), lease.WithFingerprint(8)); !errors.As(err, new(*idem.CollisionError)) {
+		t.Errorf("got %v", err)
 	}
-	refused("released")
-	done, err := leases.Do(t.Context(), "e", returns("charged")) // The first fingerprint stays.
-	wants(t, "without", done, err, lease.Processed, "charged")
-	refused("completed")
-	done, err = leases.Do(t.Context(), "e", mustNotRun(t), lease.WithFingerprint(one))
-	wants(t, "same again", done, err, lease.AlreadyProcessed, "charged")
-	done, err = leases.Do(t.Context(), "e", mustNotRun(t))
-	wants(t, "without", done, err, lease.AlreadyProcessed, "charged")
 }

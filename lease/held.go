@@ -40,8 +40,9 @@ func (h *held) extended(sent time.Time, duration time.Duration) {
 	h.renewed, h.until = sent, sent.Add(duration)
 }
 
-// errRollBack ends a transaction that is to leave nothing behind.
-var errRollBack = errors.New("roll back")
+// grace is how long an acquisition goes on when its context has ended. Without an answer nobody would know whether there
+// is a lease to end.
+const grace = time.Second
 
 // acquire begins an attempt of an event. Without an error either that is held, or Done says why not.
 func (l *Leases) acquire(ctx context.Context, eventID string, fingerprint idem.Fingerprint) (h *held, done Done, err error) {
@@ -61,31 +62,22 @@ func (l *Leases) acquire(ctx context.Context, eventID string, fingerprint idem.F
 
 	var refusal error
 	err = l.tables.Do(ctx, func(conn *pgxpool.Conn) error {
+		ctx, cancel := backoff.Outlive(ctx, grace)
+		defer cancel()
 		if h.until.IsZero() { // If the answer to the first try is lost, the next one finds its token.
 			h.extended(time.Now(), l.config.Duration)
 		}
-		err := pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-			conn := l.tables.On(tx)
-			seen, err := l.tryAcquire(ctx, conn, h)
-			if err != nil {
-				return err
-			}
-			done, refusal = l.judge(h, seen)
-			switch {
-			case errors.As(refusal, new(*UndecidedError)):
-				return l.queries.LeaseNeedsDecision(ctx, conn, db.LeaseNeedsDecisionParams{ConsumerID: l.tables.Consumer, Key: h.key})
-			case refusal != nil || done.Outcome != 0:
-				return errRollBack
-			}
-			h.attempts, h.unknown, h.fingerprint = int(seen.Attempts), int(seen.Unknown), idem.Fingerprint(seen.Fingerprint)
-
-			return nil
-		})
-		if errors.Is(err, errRollBack) {
-			return nil
+		seen, err := l.tryAcquire(ctx, l.tables.On(&exchange{conn: conn}), h)
+		if err != nil {
+			return err
 		}
+		done, refusal = l.judge(h, seen)
+		if errors.As(refusal, new(*UndecidedError)) {
+			return l.queries.LeaseNeedsDecision(ctx, l.tables.On(conn), db.LeaseNeedsDecisionParams{ConsumerID: l.tables.Consumer, Key: h.key})
+		}
+		h.attempts, h.unknown, h.fingerprint = int(seen.Attempts), int(seen.Unknown), idem.Fingerprint(seen.Fingerprint)
 
-		return err
+		return nil
 	})
 	switch {
 	case err != nil:
@@ -97,7 +89,8 @@ func (l *Leases) acquire(ctx context.Context, eventID string, fingerprint idem.F
 	}
 }
 
-// tryAcquire acquires the lease if it is free, and tells what there is then.
+// tryAcquire acquires the lease if it is free, and tells what there is then. It writes nothing else, so nothing has to
+// be taken back.
 func (l *Leases) tryAcquire(ctx context.Context, conn db.DBTX, h *held) (db.LeaseLookRow, error) {
 	params := db.LeaseAcquireParams{
 		ConsumerID: l.tables.Consumer, Key: h.key, Token: h.token, Duration: l.config.Duration, TakesOver: l.config.Unknown.mayRerun,

@@ -3,6 +3,7 @@ package lease_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -81,7 +82,7 @@ func TestZombie(t *testing.T) {
 				if !errors.As(context.Cause(ctx), &lost) || lost.EventID != "e" {
 					t.Errorf("the cause is %v", context.Cause(ctx))
 				}
-				if _, err := a.Step(context.WithoutCancel(ctx), "late", func(context.Context) (lease.Result, error) { return text("late"), nil }); !errors.As(err, &lost) {
+				if _, err := a.Step(context.WithoutCancel(ctx), "late", mustNotStep(t)); !errors.As(err, &lost) {
 					t.Errorf("a step: %v", err)
 				}
 				if obeys {
@@ -101,6 +102,80 @@ func TestZombie(t *testing.T) {
 				t.Errorf("%d writes and results, want one each", n)
 			}
 		})
+	}
+}
+
+// A step whose lease is lost while its function runs is not stored.
+func TestStepOfALostLease(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	leases := newLeases(t, b.guard, short)
+	_, err := leases.Do(t.Context(), "e", func(ctx context.Context, a *lease.Attempt) (lease.Result, error) {
+		_, err := a.Step(ctx, "late", func(context.Context) (lease.Result, error) {
+			b.exec(t, `UPDATE idem.leases SET token = gen_random_uuid()`)
+
+			return text("late"), nil
+		})
+		if !errors.As(err, new(*lease.LostError)) {
+			t.Errorf("a step: %v", err)
+		}
+
+		return text("charged"), err
+	})
+	if !errors.As(err, new(*lease.LostError)) {
+		t.Errorf("got %v", err)
+	}
+	if n := b.count(t, `SELECT count(*) FROM idem.results`); n != 0 {
+		t.Errorf("%d results", n)
+	}
+}
+
+// An attempt is over when its function has returned: its steps do not run any more.
+func TestAttemptThatIsKept(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	leases := newLeases(t, b.guard, lease.Config{Backoff: lease.NoBackoff, Unknown: lease.Rerun()})
+	for name, effect := range map[string]error{"completed": nil, "released": errBoom, "unknown": lease.Unknown(errBoom)} {
+		var kept *lease.Attempt
+		_, _ = leases.Do(t.Context(), name, func(_ context.Context, a *lease.Attempt) (lease.Result, error) {
+			kept = a
+
+			return text("charged"), effect
+		})
+		if _, err := kept.Step(t.Context(), "late", mustNotStep(t)); !errors.As(err, new(*lease.LostError)) {
+			t.Errorf("%s: %v", name, err)
+		}
+		kept.InTx(order(name))
+		_, _ = leases.Do(t.Context(), name, returns("charged"))
+	}
+	if n := b.count(t, `SELECT count(*) FROM public.orders`); n != 0 {
+		t.Errorf("%d late writes", n)
+	}
+}
+
+// The end of a context leaves no lease behind whose attempt has not begun: somebody would have to decide about it.
+func TestContextThatEndsBefore(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	proxy := pgtest.NewProxy(t, b.db)
+	leases := newLeases(t, newGuard(t, b.db.Pool(t, pgtest.Via(proxy.Addr()))), lease.Config{Logger: quiet})
+	done, err := leases.Do(t.Context(), "warm-up", returns("charged"))
+	wants(t, "warm-up", done, err, lease.Processed, "charged")
+	for at := range 4 { // BEGIN, the acquisition, the look, and COMMIT
+		id := fmt.Sprint("e", at)
+		ctx, cancel := context.WithCancel(t.Context())
+		proxy.CutNextStatement(pgtest.DropBeforeCommit, func(string) bool { // Nothing is cut.
+			if at--; at < 0 {
+				cancel()
+			}
+
+			return false
+		})
+		if _, err := leases.Do(ctx, id, mustNotRun(t)); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", id, err)
+		}
+		done, err := leases.Do(t.Context(), id, returns("charged"))
+		wants(t, id, done, err, lease.Processed, "charged")
 	}
 }
 

@@ -101,6 +101,9 @@ func returns(body string) lease.Func {
 	return func(context.Context, *lease.Attempt) (lease.Result, error) { return text(body), nil }
 }
 
+// fails is a function that did nothing.
+func fails(context.Context, *lease.Attempt) (lease.Result, error) { return lease.Result{}, errBoom }
+
 // mustNotRun is a function that fails the test.
 func mustNotRun(t *testing.T) lease.Func {
 	t.Helper()
@@ -110,6 +113,13 @@ func mustNotRun(t *testing.T) lease.Func {
 
 		return lease.Result{}, nil
 	}
+}
+
+// mustNotStep is mustNotRun for a step.
+func mustNotStep(t *testing.T) func(context.Context) (lease.Result, error) {
+	t.Helper()
+
+	return func(ctx context.Context) (lease.Result, error) { return mustNotRun(t)(ctx, nil) }
 }
 
 // order is a caller's own write.

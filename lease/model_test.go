@@ -56,6 +56,7 @@ type model struct {
 	t        *testing.T
 	policy   lease.Policy
 	zombies  bool // functions go on when their context has ended
+	steps    bool // the effect is a step
 	operator *ops.Client
 	events   []string
 }
@@ -67,16 +68,23 @@ const modelEvents = 40
 // leases, as triggers have written it, is checked afterwards.
 func TestModel(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct {
-		policy  lease.Policy
-		zombies bool
-	}{
-		"rerun":          {policy: lease.Rerun(), zombies: true},
-		"needs decision": {policy: lease.NeedsDecision()},
+	for name, policy := range map[string]func(m *model) lease.Policy{
+		"rerun": func(m *model) lease.Policy {
+			m.zombies = true
+
+			return lease.Rerun()
+		},
+		"needs decision": func(*model) lease.Policy { return lease.NeedsDecision() },
+		"ask": func(m *model) lease.Policy {
+			m.steps = true
+
+			return lease.Ask(m.look)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := &model{bundle: setup(t), provider: newProvider(), t: t, policy: c.policy, zombies: c.zombies}
+			m := &model{bundle: setup(t), provider: newProvider(), t: t}
+			m.policy = policy(m)
 			m.audit()
 			var err error
 			if m.operator, err = ops.New(m.pool, ops.Config{}); err != nil {
@@ -105,7 +113,12 @@ func TestModel(t *testing.T) {
 func (m *model) audit() {
 	m.exec(m.t, `CREATE TABLE public.history (
 		n bigint GENERATED ALWAYS AS IDENTITY, at timestamptz NOT NULL DEFAULT clock_timestamp(), event_id text NOT NULL,
+		transaction text NOT NULL DEFAULT pg_catalog.pg_current_xact_id()::pg_catalog.text,
 		old_token uuid, old_until timestamptz, old_attempts integer, new_token uuid, new_attempts integer, deleted boolean NOT NULL)`)
+	m.exec(m.t, `CREATE TABLE public.claims (key uuid NOT NULL, transaction text NOT NULL DEFAULT pg_catalog.pg_current_xact_id()::pg_catalog.text)`)
+	m.exec(m.t, `CREATE FUNCTION public.write_claim() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN INSERT INTO public.claims (key) VALUES (NEW.key); RETURN NULL; END $$`)
+	m.exec(m.t, `CREATE TRIGGER claims AFTER INSERT ON idem.processed_events FOR EACH ROW EXECUTE FUNCTION public.write_claim()`)
 	m.exec(m.t, `CREATE FUNCTION public.write_history() RETURNS trigger LANGUAGE plpgsql AS $$
 		BEGIN
 			INSERT INTO public.history (event_id, old_token, old_until, old_attempts, new_token, new_attempts, deleted)
@@ -148,6 +161,15 @@ func (m *model) decide(ctx context.Context) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+}
+
+// look is how Ask looks at the provider.
+func (m *model) look(_ context.Context, a *lease.Attempt) (lease.Answer, error) {
+	if m.requestsOf(a.EventID) > 0 {
+		return lease.TookEffect(text(fmt.Sprintf("attempt %d", a.Number))), nil
+	}
+
+	return lease.NoEffect(), nil
 }
 
 // work processes all events, each until it is completed. All begin with the same ones, and so meet.
@@ -223,7 +245,9 @@ func (m *model) effect(ctx context.Context, random *rand.Rand, proxy *pgtest.Pro
 	if !m.zombies && ctx.Err() != nil {
 		return lease.Result{}, ctx.Err()
 	}
-	m.pay(a.EventID, a.Key("charge"))
+	if err := m.charge(ctx, a); err != nil {
+		return lease.Result{}, err
+	}
 	if random.IntN(8) == 0 {
 		crash()
 	}
@@ -232,12 +256,28 @@ func (m *model) effect(ctx context.Context, random *rand.Rand, proxy *pgtest.Pro
 	return text(fmt.Sprintf("attempt %d", a.Number)), nil
 }
 
+func (m *model) charge(ctx context.Context, a *lease.Attempt) error {
+	pay := func(context.Context) (lease.Result, error) {
+		m.pay(a.EventID, a.Key("charge"))
+
+		return lease.Result{}, nil
+	}
+	if m.steps {
+		_, err := a.Step(ctx, "charge", pay)
+
+		return err
+	}
+	_, err := pay(ctx)
+
+	return err
+}
+
 // check reads the history and judges it.
 func (m *model) check() {
 	m.t.Helper()
 	rows, err := m.pool.Query(m.t.Context(), `SELECT h.event_id, h.at, h.old_token::text, h.old_until, coalesce(h.old_attempts, 0) AS old_attempts,
-		h.new_token::text, coalesce(h.new_attempts, 0) AS new_attempts, h.deleted, convert_from(r.body, 'UTF8') AS result
-		FROM public.history h JOIN idem.results r ON r.key = idem.event_key(h.event_id) ORDER BY h.n`)
+		h.new_token::text, coalesce(h.new_attempts, 0) AS new_attempts, h.deleted, h.transaction = c.transaction AS claims, convert_from(r.body, 'UTF8') AS result
+		FROM public.history h JOIN idem.results r ON r.key = idem.event_key(h.event_id) AND r.step = '' LEFT JOIN public.claims c ON c.key = r.key ORDER BY h.n`)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -285,6 +325,7 @@ type change struct {
 	NewToken    *string    `db:"new_token"`
 	NewAttempts int        `db:"new_attempts"`
 	Deleted     bool       `db:"deleted"`
+	Claims      bool       `db:"claims"` // in the transaction that has claimed the event
 	Result      string     `db:"result"`
 }
 
@@ -297,7 +338,7 @@ func (c change) judge() (wrong []string) {
 	if taken && c.OldToken != nil && c.OldUntil.After(c.At) {
 		wrong = append(wrong, fmt.Sprintf("two live tokens: taken at %v, live until %v", c.At, c.OldUntil))
 	}
-	if want := fmt.Sprintf("attempt %d", c.OldAttempts); c.Deleted && c.Result != want {
+	if want := fmt.Sprintf("attempt %d", c.OldAttempts); c.Deleted && c.Claims && c.Result != want {
 		wrong = append(wrong, fmt.Sprintf("completed with the result of %s by the lease of %s", c.Result, want))
 	}
 

@@ -67,6 +67,9 @@ func TestNoDoubleChargeWithKeys(t *testing.T) {
 		twice += p.requests[id] - 1
 	}
 	if twice == 0 {
+	if n := b.count(t, `SELECT count(*) FROM idem.leases`); n != 0 {
+		t.Errorf("%d leases are left", n)
+	}
 		t.Error("no crash left an effect behind")
 	}
 	t.Logf("%d requests were repeated, and recognized by their keys", twice)

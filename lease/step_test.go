@@ -58,6 +58,27 @@ func TestSteps(t *testing.T) {
 	}
 }
 
+// Two steps of one name do not run at the same time: both would take effect.
+func TestStepsAtOnce(t *testing.T) {
+	t.Parallel()
+	leases := newLeases(t, setup(t).guard, lease.Config{})
+	done, err := leases.Do(t.Context(), "e", func(ctx context.Context, a *lease.Attempt) (lease.Result, error) {
+		return a.Step(ctx, "charge", func(ctx context.Context) (lease.Result, error) {
+			_, err := a.Step(ctx, "charge", func(context.Context) (lease.Result, error) {
+				t.Error("the function ran")
+
+				return lease.Result{}, nil
+			})
+			if !errors.Is(err, idem.ErrInvalidConfig) {
+				t.Errorf("got %v", err)
+			}
+
+			return a.Step(ctx, "other", func(context.Context) (lease.Result, error) { return text("charged"), nil })
+		})
+	})
+	wants(t, "charge", done, err, lease.Processed, "charged")
+}
+
 // A step that has happened and cannot be stored makes its attempt unknown; one that was refused makes nothing.
 func TestStepsThatCannotBe(t *testing.T) {
 	t.Parallel()

@@ -1,7 +1,7 @@
 -- name: LeaseAcquire :exec
--- Begins an attempt of an event that is free. Whether that succeeded LeaseLook tells, behind it in the same
--- transaction (READ COMMITTED): its snapshot is younger than the wait for a transaction that processes the
--- event.
+-- Begins an attempt of an event that is free, unless the event came with another fingerprint. Whether that succeeded
+-- LeaseLook tells, behind it in the same transaction (READ COMMITTED): its snapshot is younger than the wait for a
+-- transaction that processes the event.
 INSERT INTO idem.leases AS l (consumer_id, key, event_id, fingerprint, token, until, needs_decision)
 SELECT @consumer_id::bigint, CAST(@key::text AS uuid), sqlc.narg(event_id)::text, sqlc.narg(fingerprint)::bigint, CAST(@token::text AS uuid),
        clock_timestamp() + @duration::interval, NOT @takes_over::boolean
@@ -11,11 +11,16 @@ ON CONFLICT (consumer_id, key) DO UPDATE SET
     attempts = l.attempts + 1, unknown = l.unknown + CASE WHEN l.state = 'running' THEN 1 ELSE 0 END,
     fingerprint = coalesce(l.fingerprint, excluded.fingerprint),
     needs_decision = excluded.needs_decision
-WHERE l.until <= clock_timestamp() AND (l.state = 'released' OR @takes_over::boolean);
+WHERE l.until <= clock_timestamp() AND (l.state = 'released' OR @takes_over::boolean)
+  AND coalesce(l.fingerprint = excluded.fingerprint, true);
 
 -- name: LeaseLook :one
 -- What is known of an event: its claim with its result, else its lease. Times are microseconds, since 1970 or
--- until then.
+-- until then. A lease that was acquired behind the claim is dropped.
+WITH dropped AS (
+    DELETE FROM idem.leases d WHERE d.consumer_id = @consumer_id::bigint AND d.key = CAST(@key::text AS uuid) AND d.token = CAST(@token::text AS uuid)
+      AND EXISTS (SELECT FROM idem.processed_events p WHERE p.consumer_id = d.consumer_id AND p.key = d.key)
+)
 SELECT (e.key IS NOT NULL)::boolean AS claimed, coalesce(e.fingerprint, l.fingerprint, 0)::bigint AS fingerprint,
        coalesce((extract(epoch FROM greatest(least(coalesce(e.processed_at, l.first_at), timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00')) * 1000000)::bigint, 0)::bigint AS first_micros,
        coalesce(r.content_type, '')::text AS content_type, coalesce(r.body, '')::bytea AS body,
@@ -39,10 +44,13 @@ UPDATE idem.leases SET until = clock_timestamp() + @duration::interval
 WHERE consumer_id = @consumer_id AND key = CAST(@key::text AS uuid) AND token = CAST(@token::text AS uuid);
 
 -- name: LeaseEnd :execrows
--- Ends an attempt that does not complete the event. Another one may begin after the pause.
-UPDATE idem.leases SET token = NULL, state = @state::text, until = clock_timestamp() + @pause::interval, error = @error::text,
-    unknown = @unknown::integer, needs_decision = @needs_decision::boolean
-WHERE consumer_id = @consumer_id AND key = CAST(@key::text AS uuid) AND token = CAST(@token::text AS uuid);
+-- Ends an attempt that does not complete the event. Another one may begin after the pause. If nothing happened in any
+-- attempt, it may come with another payload.
+UPDATE idem.leases AS l SET token = NULL, state = @state::text, until = clock_timestamp() + @pause::interval, error = @error::text,
+    unknown = @unknown::integer, needs_decision = @needs_decision::boolean,
+    fingerprint = CASE WHEN @state::text <> 'released' OR @unknown::integer > 0
+        OR EXISTS (SELECT FROM idem.results s WHERE s.consumer_id = l.consumer_id AND s.key = l.key AND s.step <> '') THEN l.fingerprint END
+WHERE l.consumer_id = @consumer_id AND l.key = CAST(@key::text AS uuid) AND l.token = CAST(@token::text AS uuid);
 
 -- name: LeaseComplete :execrows
 -- Ends an attempt in the transaction that claims its event, and stores the result. No row: the lease is lost.
@@ -58,9 +66,10 @@ SELECT m.consumer_id, m.key, '', @content_type::text, @body::bytea FROM mine m
 ON CONFLICT (consumer_id, key, step) DO UPDATE SET content_type = excluded.content_type, body = excluded.body, stored_at = excluded.stored_at;
 
 -- name: StepGet :many
--- The result of a step, if an attempt has stored one.
-SELECT content_type, body FROM idem.results
-WHERE consumer_id = @consumer_id AND key = CAST(@key::text AS uuid) AND step = @step;
+-- The result of a step, if an attempt has stored one. No row: the lease is lost.
+SELECT (s.key IS NOT NULL)::boolean AS stored, coalesce(s.content_type, '')::text AS content_type, coalesce(s.body, '')::bytea AS body
+FROM idem.leases l LEFT JOIN idem.results s ON s.consumer_id = l.consumer_id AND s.key = l.key AND s.step = @step::text
+WHERE l.consumer_id = @consumer_id AND l.key = CAST(@key::text AS uuid) AND l.token = CAST(@token::text AS uuid);
 
 -- name: StepStore :one
 -- Stores the result of a step, if the lease is still the caller's.

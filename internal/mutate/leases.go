@@ -20,7 +20,37 @@ var leases = []mutant{
 	{
 		id: "lease-step-by-its-token", mechanism: "a step is stored only by the token of its lease",
 		file: "lease/attempt.go", find: "case !mine:", put: "case !mine && l == nil:",
-		checker: in("lease", "TestZombie"), says: "a step: <nil>",
+		checker: in("lease", "TestStepOfALostLease"), says: "a step: <nil>",
+	},
+	{
+		id: "lease-step-asks-first", mechanism: "a step of a lost lease does not run",
+		file: "lease/attempt.go", find: "case len(rows) == 0:", put: "case len(rows) == 0 && l != nil:\n\t\treturn Result{}, false, nil\n\tcase len(rows) == 0:",
+		checker: in("lease", "TestZombie|TestAttemptThatIsKept"), says: "the function ran",
+	},
+	{
+		id: "lease-step-alone", mechanism: "two steps of one name do not run at the same time",
+		file: "lease/attempt.go", find: "if !a.enter(name) {", put: "if !a.enter(name) && name == \"\" {",
+		checker: in("lease", "TestStepsAtOnce"), says: "the function ran",
+	},
+	{
+		id: "lease-fingerprint-kept", mechanism: "the payload of an event of which something is stored must not change",
+		file: "db/leases.sql.go", find: "OPERATOR(pg_catalog.<>) '') THEN l.fingerprint END", put: "OPERATOR(pg_catalog.<>) '' AND false) THEN l.fingerprint END",
+		checker: in("lease", "TestFingerprint$"), says: "step, it failed: ",
+	},
+	{
+		id: "lease-fingerprint-first", mechanism: "an event with another payload is not begun",
+		file: "db/leases.sql.go", find: "AND COALESCE(l.fingerprint OPERATOR(pg_catalog.=) excluded.fingerprint, true)", put: "",
+		checker: in("lease", "TestFingerprint$"), says: "a later attempt: ",
+	},
+	{
+		id: "lease-not-begun", mechanism: "an acquisition whose context ends is awaited, and released",
+		file: "lease/held.go", find: "backoff.Outlive(ctx, grace)", put: "context.WithTimeout(ctx, grace)",
+		checker: in("lease", "TestContextThatEndsBefore"), says: ": got in progress",
+	},
+	{
+		id: "lease-dropped", mechanism: "a lease that was acquired behind a completion is deleted",
+		file: "db/leases.sql.go", find: "p.key OPERATOR(pg_catalog.=) d.key)", put: "p.key OPERATOR(pg_catalog.=) d.key AND false)",
+		checker: in("lease", "TestAcquisitionBehindACompletion"), says: "1 leases are left",
 	},
 	{
 		id: "lease-counted-first", mechanism: "an attempt is counted before its function runs",
