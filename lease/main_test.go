@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -14,7 +15,13 @@ import (
 	"github.com/nova-events/idempotent-consumer/lease"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+// TestMain is also the main function of the workers, which run this program again.
+func TestMain(m *testing.M) {
+	if os.Getenv(envWorker) != "" {
+		os.Exit(work(os.Stdin))
+	}
+	pgtest.Main(m)
+}
 
 var errBoom = errors.New("boom")
 

@@ -13,6 +13,16 @@ var leases = []mutant{
 		checker: in("lease", "TestInProgress"), says: "meanwhile: got none",
 	},
 	{
+		id: "lease-decided-first", mechanism: "what may have taken effect is not run again without a decision",
+		file: "db/leases.sql.go", find: "(l.state OPERATOR(pg_catalog.=) 'released' OR $7::boolean)", put: "(true OR $7::boolean)",
+		checker: in("lease", "TestCrashes/needs_decision"), says: "charged 2 times",
+	},
+	{
+		id: "lease-same-key", mechanism: "each attempt has the same key for the other system",
+		file: "lease/attempt.go", find: "url.PathEscape(a.EventID) +", put: "fmt.Sprint(a.Number) + url.PathEscape(a.EventID) +",
+		checker: in("lease", "TestCrashes/rerun"), says: "charged 2 times",
+	},
+	{
 		id: "lease-looked-at-anew", mechanism: "an acquisition that has waited for a completion sees it",
 		file: "lease/held.go", find: "case seen.Claimed:", put: "case seen.Claimed && !seen.Mine:",
 		checker: in("lease", "TestAcquisitionBehindACompletion"), says: "the function ran",
