@@ -32,7 +32,7 @@ type Config struct {
 	Verdict func(status int) Verdict
 
 	// FingerprintHeaders are the headers in which a repeated request may not differ, besides method, path, query
-	// and body. Default: Content-Type.
+	// and body. Host is one. Default: Content-Type.
 	FingerprintHeaders []string
 
 	// ReplayHeaders are the headers that are stored with a response. Set-Cookie, those of authentication, and

@@ -102,6 +102,11 @@ func (m *middleware) serve(w http.ResponseWriter, r *http.Request, key string) {
 
 // once runs the handler, or answers with what is known of the request.
 func (m *middleware) once(w http.ResponseWriter, r *http.Request, eventID string, body []byte) {
+	if attempt, within := AttemptFrom(r.Context()); within && attempt.EventID == eventID { // Another middleware has begun it.
+		m.next.ServeHTTP(w, withBody(r.Context(), r, body))
+
+		return
+	}
 	log := m.config.Logger.With("event_id", eventID)
 	ctx, cancel := outliving(r.Context())
 	defer cancel()
@@ -114,9 +119,7 @@ func (m *middleware) once(w http.ResponseWriter, r *http.Request, eventID string
 	done, err := m.leases.Do(ctx, eventID, func(ctx context.Context, a *lease.Attempt) (lease.Result, error) {
 		waiting.Stop()
 		answer = newResponse(w, m.leases.MaxResultBytes())
-		request := r.WithContext(context.WithValue(ctx, attemptKey{}, a))
-		request.Body, request.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-		m.next.ServeHTTP(answer, request)
+		m.next.ServeHTTP(answer, withBody(context.WithValue(ctx, attemptKey{}, a), r, body))
 		answer.WriteHeader(http.StatusOK) // Unless it has written another.
 
 		return m.judge(answer)
@@ -128,10 +131,18 @@ func (m *middleware) once(w http.ResponseWriter, r *http.Request, eventID string
 	case fits:
 		found.write(w)
 	case answer != nil:
-		answer.send()
+		answer.end()
 	case !replay(w, done.Result, m.config.ReplayHeaders):
 		responseNotStored().write(w)
 	}
+}
+
+// withBody returns the request with a body that was read.
+func withBody(ctx context.Context, r *http.Request, body []byte) *http.Request {
+	r = r.WithContext(ctx)
+	r.Body, r.ContentLength, r.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
+
+	return r
 }
 
 var errPatience = errors.New("idemhttp: PostgreSQL does not answer")
@@ -198,7 +209,11 @@ func (m *middleware) fingerprint(r *http.Request, body []byte) idem.Fingerprint 
 		b = appendPart(b, part)
 	}
 	for _, name := range m.config.FingerprintHeaders {
-		b = appendPart(b, strings.Join(r.Header[name], "\x00"))
+		values := r.Header[name]
+		if name == "Host" { // net/http has taken it out.
+			values = []string{r.Host}
+		}
+		b = appendPart(b, strings.Join(values, "\x00"))
 	}
 
 	return idem.FingerprintOf(appendPart(b, body))

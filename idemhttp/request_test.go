@@ -86,6 +86,16 @@ func TestScope(t *testing.T) {
 	}
 }
 
+// Of two middlewares around a handler one does the work.
+func TestTwice(t *testing.T) {
+	t.Parallel()
+	once := newOnce(t, pgtest.NewDB(t).Pool(t), lease.Config{}, idemhttp.Config{})
+	server := once(once(&counter{}))
+	for range 2 {
+		wants(t, "twice", answer(server, request("k", "a")), http.StatusCreated, "effect 1 of a, <nil>")
+	}
+}
+
 // Config.Key decides which requests need a key.
 func TestKeyRules(t *testing.T) {
 	t.Parallel()

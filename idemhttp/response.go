@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"slices"
+	"strings"
 
 	"github.com/nova-events/idempotent-consumer/lease"
 )
@@ -22,7 +23,7 @@ type response struct {
 	to  http.ResponseWriter
 	max int // of the body
 
-	header   http.Header // that the handler sees
+	header   http.Header // that the handler sees; trailers may come after the response
 	status   int         // 0: not begun
 	sent     http.Header // header, when the response began
 	body     bytes.Buffer
@@ -53,7 +54,7 @@ func (r *response) Write(p []byte) (int, error) {
 	case !r.passedOn && r.body.Len()+len(p) > r.max:
 		// Without its length the client can tell whether it has all of it: the end comes when the request is completed.
 		r.sent.Del("Content-Length")
-		r.send()
+		r.begin()
 		r.passedOn = true
 	}
 	if r.passedOn {
@@ -63,16 +64,20 @@ func (r *response) Write(p []byte) (int, error) {
 	return r.body.Write(p)
 }
 
-// send sends the client what there is.
-func (r *response) send() {
-	if r.passedOn {
-		return
-	}
-	r.WriteHeader(http.StatusOK)
+// begin sends the client what there is.
+func (r *response) begin() {
 	clear(r.to.Header())
 	maps.Copy(r.to.Header(), r.sent)
 	r.to.WriteHeader(r.status)
 	_, _ = r.to.Write(r.body.Bytes()) // If it fails the client has gone.
+}
+
+// end sends the client the rest.
+func (r *response) end() {
+	if !r.passedOn {
+		r.begin()
+	}
+	maps.Copy(r.to.Header(), r.header) // Of these, trailers alone are sent.
 }
 
 // result is what is stored: the response with the headers of the list. It is empty if it is too large.
@@ -85,6 +90,7 @@ func (r *response) result(headers []string, maxBytes int) lease.Result {
 		Body: io.NopCloser(bytes.NewReader(r.body.Bytes())), ContentLength: int64(r.body.Len()),
 	}
 	copyHeaders(stored.Header, r.sent, headers)
+	maps.DeleteFunc(stored.Header, func(_ string, values []string) bool { return slices.ContainsFunc(values, isNoHeader) })
 	var message bytes.Buffer
 	_ = stored.Write(&message) // Nothing of it can fail.
 	if message.Len() > maxBytes {
@@ -92,6 +98,12 @@ func (r *response) result(headers []string, maxBytes int) lease.Result {
 	}
 
 	return lease.Result{ContentType: messageType, Body: message.Bytes()}
+}
+
+// isNoHeader reports whether a message with a header of this value could not be read again. (A line break is written as a
+// space.)
+func isNoHeader(value string) bool {
+	return strings.ContainsFunc(value, func(c rune) bool { return c < ' ' && !strings.ContainsRune("\t\r\n", c) || c == 0x7f })
 }
 
 // replay answers with a stored result. It reports false if there is no response in it.

@@ -33,6 +33,21 @@ var requests = []mutant{
 		checker: in("idemhttp", "TestConformance/a_replayed_response_sets_no_cookie"), says: `the replayed response sets the cookie "session=secret"`,
 	},
 	{
+		id: "http-no-headers", mechanism: "a response is stored so that it can be read again",
+		file: "idemhttp/response.go", find: "slices.ContainsFunc(values, isNoHeader)", put: "false && slices.ContainsFunc(values, isNoHeader)",
+		checker: in("idemhttp", "TestHeadersThatAreNone"), says: "replayed: got 409",
+	},
+	{
+		id: "http-trailers", mechanism: "trailers of a response reach its client",
+		file: "idemhttp/response.go", find: "maps.Copy(r.to.Header(), r.header)", put: "_ = r.header",
+		checker: in("idemhttp", "TestTrailers"), says: `with the trailers " "`,
+	},
+	{
+		id: "http-host", mechanism: "the host can tell requests apart",
+		file: "idemhttp/middleware.go", find: `if name == "Host" {`, put: `if name == "" {`,
+		checker: in("idemhttp", "TestFingerprintOfTheHost"), says: "other host: got 201",
+	},
+	{
 		id: "http-secret-headers", mechanism: "no list can have cookies and authentication",
 		file: "idemhttp/config.go", find: "if slices.Contains(neverReplayed, name) {", put: "if false && slices.Contains(neverReplayed, name) {",
 		checker: in("idemhttp", "TestInvalidConfig"), says: `got <nil>, want "has `,
@@ -49,8 +64,8 @@ var requests = []mutant{
 	},
 	{
 		id: "http-not-completed", mechanism: "a response counts only if the request is completed",
-		file: "idemhttp/middleware.go", find: "	case fits:\n		found.write(w)\n	case answer != nil:\n		answer.send()\n",
-		put:     "	case answer != nil:\n		answer.send()\n	case fits:\n		found.write(w)\n",
+		file: "idemhttp/middleware.go", find: "	case fits:\n		found.write(w)\n	case answer != nil:\n		answer.end()\n",
+		put:     "	case answer != nil:\n		answer.end()\n	case fits:\n		found.write(w)\n",
 		checker: in("idemhttp", "TestNotCompleted"), says: "got 201",
 	},
 	{
