@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
@@ -19,7 +20,13 @@ import (
 	"github.com/nova-events/idempotent-consumer/lease"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+// TestMain is also the main function of the servers, which run this program again.
+func TestMain(m *testing.M) {
+	if os.Getenv(envServer) != "" {
+		os.Exit(serve(os.Stdin, os.Stdout))
+	}
+	pgtest.Main(m)
+}
 
 // byAuthorization takes the Authorization header for the tenant.
 func byAuthorization(r *http.Request) (string, error) { return r.Header.Get("Authorization"), nil }
