@@ -356,6 +356,48 @@ func (q *Queries) LeaseUndecided(ctx context.Context, db DBTX) ([]LeaseUndecided
 	return items, nil
 }
 
+const resultSizes = `-- name: ResultSizes :many
+SELECT step, content_type, pg_catalog.octet_length(body)::bigint AS bytes, CAST(extract ('epoch' FROM stored_at) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS stored_micros FROM idem.results WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) $2 ORDER BY stored_at, step
+`
+
+type ResultSizesParams struct {
+	ConsumerID int64
+	Key        uuid.UUID
+}
+
+type ResultSizesRow struct {
+	Step         string
+	ContentType  string
+	Bytes        int64
+	StoredMicros int64
+}
+
+// What is stored of the steps of an event, and of the event itself (step ”).
+func (q *Queries) ResultSizes(ctx context.Context, db DBTX, arg ResultSizesParams) ([]ResultSizesRow, error) {
+	rows, err := db.Query(ctx, resultSizes, arg.ConsumerID, arg.Key)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ResultSizesRow
+	for rows.Next() {
+		var i ResultSizesRow
+		if err := rows.Scan(
+			&i.Step,
+			&i.ContentType,
+			&i.Bytes,
+			&i.StoredMicros,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const stepGet = `-- name: StepGet :many
 SELECT s.key IS NOT NULL::boolean AS stored, COALESCE(s.content_type, '')::pg_catalog.text AS content_type, COALESCE(s.body, '')::pg_catalog.bytea AS body FROM idem.leases l LEFT JOIN idem.results s ON s.consumer_id OPERATOR(pg_catalog.=) l.consumer_id AND s.key OPERATOR(pg_catalog.=) l.key AND s.step OPERATOR(pg_catalog.=) $1::pg_catalog.text WHERE l.consumer_id OPERATOR(pg_catalog.=) $2 AND l.key OPERATOR(pg_catalog.=) $3::pg_catalog.text::pg_catalog.uuid AND l.token OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid
 `

@@ -213,6 +213,59 @@ func (q *Queries) OutboxNumber(ctx context.Context, db DBTX) error {
 	return err
 }
 
+const outboxOfEvent = `-- name: OutboxOfEvent :many
+SELECT o.id, CAST(extract ('epoch' FROM o.created_at) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS created_micros, o.event_id, o.topic, COALESCE(o.state, 'waiting')::pg_catalog.text AS state, COALESCE(o.error, '')::pg_catalog.text AS error, o.key, COALESCE(pg_catalog.octet_length(o.value), 0)::bigint AS value_bytes, (SELECT pg_catalog.count(*) FROM idem.outbox p WHERE p.key_hash OPERATOR(pg_catalog.=) o.key_hash AND p.state OPERATOR(pg_catalog.=) 'parked' AND o.state OPERATOR(pg_catalog.<>) 'parked') AS parked FROM idem.outbox o WHERE o.event_id OPERATOR(pg_catalog.=) $1 ORDER BY o.id LIMIT $2::int
+`
+
+type OutboxOfEventParams struct {
+	EventID string
+	MaxRows int32
+}
+
+type OutboxOfEventRow struct {
+	ID            int64
+	CreatedMicros int64
+	EventID       string
+	Topic         string
+	State         string
+	Error         string
+	Key           []byte
+	ValueBytes    int64
+	Parked        int64
+}
+
+// The records of an event, as those of OutboxHeld and those that wait for the relay. It reads the whole table, which holds only what
+// is on its way.
+func (q *Queries) OutboxOfEvent(ctx context.Context, db DBTX, arg OutboxOfEventParams) ([]OutboxOfEventRow, error) {
+	rows, err := db.Query(ctx, outboxOfEvent, arg.EventID, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []OutboxOfEventRow
+	for rows.Next() {
+		var i OutboxOfEventRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.CreatedMicros,
+			&i.EventID,
+			&i.Topic,
+			&i.State,
+			&i.Error,
+			&i.Key,
+			&i.ValueBytes,
+			&i.Parked,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const outboxPark = `-- name: OutboxPark :exec
 UPDATE idem.outbox SET state = 'parked' WHERE id OPERATOR(pg_catalog.=) ANY($1::bigint[])
 `

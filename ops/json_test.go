@@ -52,7 +52,7 @@ func TestResultsKeepTheirJSON(t *testing.T) {
 		`{"consumer":"","event_id":"","key":"00000000-0000-0000-0000-000000000000","claim_id":"00000000-0000-0000-0000-000000000000",` +
 			`"processed_at":T,"expires_at":T,"fingerprint":null,"metadata":null}`: ops.Event{},
 		`{"event_id":"","key":"00000000-0000-0000-0000-000000000000","told_at":T,"entries":[{"at":T,"consumer":"","kind":"","text":"","dead_letter":null}],` +
-			`"events":null,"dead_letters":null}`: ops.Story{Entries: make([]ops.Entry, 1)},
+			`"events":null,"dead_letters":null,"leases":null,"results":null,"outbox":null}`: ops.Story{Entries: make([]ops.Entry, 1)},
 		`{"id":"00000000-0000-0000-0000-000000000000","consumer":"","topic":"","partition":0,"offset":0,"record_time":null,"state":"","attempts":0,` +
 			`"failed_at":null,"resolved_at":null,"event_id":null,"error":"","awaits":null,"claim_id":null,"key_text":null,"key_base64":null,` +
 			`"headers":[{"key_text":null,"key_base64":null,"value_text":null,"value_base64":null}],"value_text":null,"value_base64":null}`: ops.DeadLetterRecord{Headers: make([]ops.DeadLetterHeader, 1)},

@@ -17,14 +17,17 @@ const (
 	OutboxParked  OutboxState = "parked"  // it waits behind a failed one of its topic and key
 	OutboxRetry   OutboxState = "retry"   // it will be sent again, by the next turn of a relay
 	OutboxDiscard OutboxState = "discard" // it will be deleted
+
+	// OutboxWaiting is that of a record in a Story that has no trouble: a relay takes it to Kafka.
+	OutboxWaiting OutboxState = "waiting"
 )
 
-// OutboxStates are all states.
+// OutboxStates are all states but OutboxWaiting.
 func OutboxStates() []OutboxState {
 	return []OutboxState{OutboxFailed, OutboxParked, OutboxRetry, OutboxDiscard}
 }
 
-// OutboxRecord is a record of the outbox that Kafka refuses, or that waits behind one. In JSON, a key that is UTF-8 is
+// OutboxRecord is a record of the outbox: in lists one that Kafka refuses, or that waits behind one. In JSON, a key that is UTF-8 is
 // key_text, another one key_base64.
 type OutboxRecord struct {
 	ID          int64       `json:"id"`
@@ -76,14 +79,20 @@ func (c *Client) OutboxRecords(ctx context.Context, f OutboxFilter) ([]OutboxRec
 	}
 	list := make([]OutboxRecord, len(rows))
 	for i, row := range rows {
-		list[i] = OutboxRecord{
-			ID: row.ID, Topic: row.Topic, EventID: row.EventID, State: OutboxState(row.State), Error: row.Error, PublishedAt: utc(row.CreatedMicros),
-			Key: row.Key, ValueBytes: row.ValueBytes, Parked: row.Parked,
-		}
-		list[i].KeyText, list[i].KeyBase64 = textOrBase64(row.Key)
+		list[i] = newOutboxRecord(row)
 	}
 
 	return list, nil
+}
+
+func newOutboxRecord(row db.OutboxHeldRow) OutboxRecord {
+	r := OutboxRecord{
+		ID: row.ID, Topic: row.Topic, EventID: row.EventID, State: OutboxState(row.State), Error: row.Error, PublishedAt: utc(row.CreatedMicros),
+		Key: row.Key, ValueBytes: row.ValueBytes, Parked: row.Parked,
+	}
+	r.KeyText, r.KeyBase64 = textOrBase64(row.Key)
+
+	return r
 }
 
 // OutboxResult is what became of records of the outbox.

@@ -24,13 +24,17 @@ type Story struct {
 	// Entries are what happened, what is the case now, and what is to come, in the order of time. There is always one.
 	Entries []Entry `json:"entries"`
 
-	// Events and DeadLetters are what the entries are made of, by consumer.
-	Events      []Event      `json:"events"`
-	DeadLetters []DeadLetter `json:"dead_letters"`
+	// These are what the entries are made of, by consumer. The outbox has none: its records are those that were published
+	// with the event's id.
+	Events      []Event        `json:"events"`
+	DeadLetters []DeadLetter   `json:"dead_letters"`
+	Leases      []Lease        `json:"leases"`
+	Results     []StoredResult `json:"results"`
+	Outbox      []OutboxRecord `json:"outbox"`
 }
 
 // Known reports whether anything of the event is stored.
-func (s Story) Known() bool { return len(s.Events)+len(s.DeadLetters) > 0 }
+func (s Story) Known() bool { return len(s.Events)+len(s.DeadLetters)+len(s.Leases)+len(s.Outbox) > 0 }
 
 // Entry is a sentence of a Story.
 type Entry struct {
@@ -60,17 +64,24 @@ const (
 	EntryDiscarded  EntryKind = "discarded"  // somebody has given a dead letter up
 	EntrySuperseded EntryKind = "superseded" // a dead letter was not needed any more
 	EntryExpired    EntryKind = "expired"    // a record that was asked for is no longer in Kafka
-	EntryWaiting    EntryKind = "waiting"    // what a dead letter waits for now
+	EntryAttempted  EntryKind = "attempted"  // the first attempt at an effect outside the transaction
+	EntryStep       EntryKind = "step"       // a step of that took effect
+	EntryResult     EntryKind = "result"     // the result of the effect was stored
+	EntryDecided    EntryKind = "decided"    // somebody has decided about the effect
+	EntryRunning    EntryKind = "running"    // an attempt at the effect is running now
+	EntryPublished  EntryKind = "published"  // a record with the event's id was published to the outbox
+	EntryWaiting    EntryKind = "waiting"    // what a dead letter, an effect or a record of the outbox waits for now
 	EntryCheckpoint EntryKind = "checkpoint" // where the checkpoint of the record's partition is now
 	EntryForgotten  EntryKind = "forgotten"  // when the event will be forgotten
 	EntryUnknown    EntryKind = "unknown"    // nothing is stored, and what that can mean
 	EntryMore       EntryKind = "more"       // of the event's dead letters not all are told
 )
 
-// maxTold is how many dead letters of an event are told. A producer that gives many records one id makes as many.
+// maxTold is how many dead letters of an event are told, and how many records of the outbox. A producer that gives many records one id
+// makes as many.
 const maxTold = 200
 
-// Explain tells what became of an event: for one consumer, or where the name is empty for all that know it.
+// Explain tells what became of an event: for one consumer, or where the name is empty for all that know it; and what the outbox has of it.
 // It reads one snapshot of the tables; a transaction that is processing the event right now does not show.
 // An event of which nothing is stored is no error (Story.Known). Errors wrap ErrInvalid or ErrUnknownConsumer.
 func (c *Client) Explain(ctx context.Context, consumer, eventID string) (Story, error) {
@@ -79,7 +90,9 @@ func (c *Client) Explain(ctx context.Context, consumer, eventID string) (Story, 
 	}
 	var s Story
 	err := c.retry(ctx, func() error {
-		s = Story{EventID: eventID, Key: idem.Key(eventID), Events: []Event{}, DeadLetters: []DeadLetter{}}
+		s = Story{
+			EventID: eventID, Key: idem.Key(eventID), Events: []Event{}, DeadLetters: []DeadLetter{}, Leases: []Lease{}, Results: []StoredResult{}, Outbox: []OutboxRecord{},
+		}
 		options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 
 		return pgx.BeginTxFunc(ctx, c.pool, options, func(tx pgx.Tx) error {
@@ -107,6 +120,9 @@ func (c *Client) explain(ctx context.Context, consumer string, s *Story) error {
 		if err := c.tell(ctx, one, s); err != nil {
 			return err
 		}
+	}
+	if err := c.tellOutbox(ctx, s); err != nil {
+		return err
 	}
 	if !s.Known() {
 		if err := c.refuseKey(ctx, consumers, s.EventID); err != nil {
@@ -162,7 +178,7 @@ func (c *Client) tell(ctx context.Context, consumer Consumer, s *Story) error {
 		t.checkpoint(place, next)
 	}
 
-	return nil
+	return c.tellEffect(ctx, consumer, &t)
 }
 
 // toldLetter is a dead letter with what else a story tells of it.

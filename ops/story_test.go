@@ -188,7 +188,7 @@ func TestStoryOfNothing(t *testing.T) {
 	for _, consumer := range []string{"", "orders"} {
 		s := b.explain(t, consumer, "4711")
 		tells(t, s, [2]string{"unknown", idem.Key("4711").String()})
-		if s.Known() || s.Events == nil || s.DeadLetters == nil {
+		if s.Known() || s.Events == nil || s.DeadLetters == nil || s.Leases == nil || s.Results == nil || s.Outbox == nil {
 			t.Errorf("%+v", s)
 		}
 	}

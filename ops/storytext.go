@@ -55,6 +55,9 @@ func (t *teller) claim(e Event, letters []toldLetter) {
 	} else {
 		t.addf(e.ProcessedAt, EntryProcessed, nil, "Processed %s.", text)
 	}
+	if d := e.operatorsDecision(); d != nil {
+		t.decided(*d, "that the effect had happened")
+	}
 	verb := "The next cleanup forgets the event id"
 	if e.ExpiresAt.Before(t.story.ToldAt) {
 		verb = "Since then the event id is overdue: the next cleanup forgets it"

@@ -137,6 +137,12 @@ SELECT step, content_type, body, (extract(epoch FROM stored_at) * 1000000)::bigi
 WHERE consumer_id = @consumer_id AND key = @key AND step <> ''
 ORDER BY stored_at, step;
 
+-- name: ResultSizes :many
+-- What is stored of the steps of an event, and of the event itself (step '').
+SELECT step, content_type, octet_length(body)::bigint AS bytes, (extract(epoch FROM stored_at) * 1000000)::bigint AS stored_micros FROM idem.results
+WHERE consumer_id = @consumer_id AND key = @key
+ORDER BY stored_at, step;
+
 -- name: LeaseDecide :execrows
 -- Ends a lease in the transaction that claims its event, for an operator who knows that it took effect. No row: there
 -- is none, or an attempt is running.

@@ -111,6 +111,17 @@ WHERE o.state IS NOT NULL AND o.state = ANY(@states::text[])
 ORDER BY o.id
 LIMIT sqlc.narg(max_rows)::integer;
 
+-- name: OutboxOfEvent :many
+-- The records of an event, as those of OutboxHeld and those that wait for the relay. It reads the whole table, which holds only what
+-- is on its way.
+SELECT o.id, (extract(epoch FROM o.created_at) * 1000000)::bigint AS created_micros, o.event_id, o.topic, coalesce(o.state, 'waiting')::text AS state,
+       coalesce(o.error, '')::text AS error, o.key, coalesce(octet_length(o.value), 0)::bigint AS value_bytes,
+       (SELECT count(*) FROM idem.outbox p WHERE p.key_hash = o.key_hash AND p.state = 'parked' AND o.state <> 'parked') AS parked
+FROM idem.outbox o
+WHERE o.event_id = @event_id
+ORDER BY o.id
+LIMIT @max_rows::integer;
+
 -- name: OutboxDecide :many
 -- The relay does it.
 UPDATE idem.outbox SET state = @decision::text WHERE id = ANY(@ids::bigint[]) AND state = 'failed' RETURNING id;

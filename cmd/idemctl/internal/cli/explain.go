@@ -15,9 +15,10 @@ func newExplain(a *app) *cobra.Command {
 		Short: "Tell what became of an event, in the order of time",
 		Long: `Tells all that is stored of an event: when it was processed and by which call, how its record
 failed, what became of its dead letters and of requests to process it again, where the checkpoint
-of its partition is, and when the event will be forgotten. For one consumer, or without --consumer
-for all that know the event. Times are UTC, by the clock of the database unless the text says
-otherwise.
+of its partition is, and when the event will be forgotten; attempts at its effect outside the
+transaction, their steps and results, and what an operator decided; and the records with this
+event id in the outbox. For one consumer, or without --consumer for all that know the event. Times
+are UTC, by the clock of the database unless the text says otherwise.
 
 The exit status is 3 if nothing is stored; the text then says what that can mean.`,
 		Example: `  idemctl explain 4711
