@@ -48,10 +48,10 @@ type User struct {
 	// Name is shown, and logged with each change.
 	Name string
 
-	// Change allows to replay and discard dead letters and to change consumers.
+	// Change allows to replay and discard dead letters, to decide about leases and records of the outbox, and to change consumers.
 	Change bool
 
-	// Payloads allows to see the keys, header values and values of records.
+	// Payloads allows to see the keys, header values and values of records, and the results of steps.
 	Payloads bool
 }
 

@@ -105,7 +105,7 @@ func (c *console) resume(w http.ResponseWriter, r *http.Request) error {
 // changeConsumer makes a change to the consumer of a form, and shows it.
 func (c *console) changeConsumer(w http.ResponseWriter, r *http.Request, what string, change []any, do func(ctx context.Context, name string) error) error {
 	name := r.PostForm.Get("name")
-	err := c.logged(r, what, append([]any{"consumer", name}, change...), func() ([]any, error) { return nil, do(r.Context(), name) })
+	err := c.logged(r, what, append([]any{consumerField, name}, change...), func() ([]any, error) { return nil, do(r.Context(), name) })
 	if err != nil {
 		return err
 	}

@@ -1,5 +1,5 @@
 // Package console is a web page over the guard's tables: what consumers do right now, how far their partitions are,
-// what became of an event, dead letters and what to do about them, and the checks of the doctor. "idemctl console"
+// what became of an event, dead letters, leases and the outbox and what to do about them, and the checks of the doctor. "idemctl console"
 // serves it; a service can mount it in its own server, behind its own login.
 //
 //	handler, err := console.Handler(console.Config{Client: client, Authorize: authorize, Logger: log})
@@ -11,13 +11,14 @@
 // # Who may do what
 //
 // Config.Authorize decides for each request. Without User.Change nothing is changed, and without User.Payloads the
-// keys, header values and values of records are not shown. Event ids and the texts of errors always are: they may hold
+// keys, header values and values of records, and the results of steps, are not shown. Event ids and the texts of errors always are: they may hold
 // personal data, too.
 //
 // # Changes
 //
 // What changes dead letters shows first what it would do, and does that when it is confirmed, or nothing if other dead
-// letters would be changed by then. Each change is logged, by whom and with what result.
+// letters would be changed by then. A decision about records of the outbox is confirmed for each of them, and made for those about which
+// nobody else has decided. Each change is logged, by whom and with what result.
 //
 // # Safety
 //

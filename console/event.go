@@ -26,7 +26,7 @@ func (d eventData) Phase(e ops.Entry) string {
 }
 
 func (c *console) event(w http.ResponseWriter, r *http.Request) error {
-	d := eventData{ID: r.Form.Get("id"), Consumer: r.Form.Get("consumer")}
+	d := eventData{ID: r.Form.Get("id"), Consumer: r.Form.Get(consumerField)}
 	var err error
 	if d.Consumers, err = c.Client.Consumers(r.Context()); err != nil {
 		return err

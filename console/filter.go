@@ -10,6 +10,9 @@ import (
 	"github.com/nova-events/idempotent-consumer/ops"
 )
 
+// consumerField is a consumer in forms and in the log.
+const consumerField = "consumer"
+
 // filter is what the fields of a form choose among the dead letters. Empty fields choose all, but for the state:
 // without one, those that are unresolved are meant.
 type filter struct {
@@ -26,7 +29,7 @@ func newFilter(form url.Values) filter {
 // Fields are those that are not empty, by their names in a form.
 func (f filter) Fields() map[string]string {
 	fields := map[string]string{
-		"consumer": f.Consumer, "topic": f.Topic, "state": f.State, "event": f.EventID, "error": f.Error, "shape": f.Shape, "since": f.Since, "until": f.Until,
+		consumerField: f.Consumer, "topic": f.Topic, "state": f.State, "event": f.EventID, "error": f.Error, "shape": f.Shape, "since": f.Since, "until": f.Until,
 	}
 	maps.DeleteFunc(fields, func(_, value string) bool { return value == "" })
 

@@ -192,7 +192,7 @@ var hiddenField = regexp.MustCompile(`<input type="hidden" name="([a-z]+)" value
 func (a answer) form() url.Values {
 	form := url.Values{}
 	for _, match := range hiddenField.FindAllStringSubmatch(a.body, -1) {
-		form.Set(match[1], strings.NewReplacer("&#43;", "+", "&amp;", "&", "&#34;", `"`, "&lt;", "<", "&gt;", ">", "&#39;", "'").Replace(match[2]))
+		form.Add(match[1], strings.NewReplacer("&#43;", "+", "&amp;", "&", "&#34;", `"`, "&lt;", "<", "&gt;", ">", "&#39;", "'").Replace(match[2]))
 	}
 
 	return form

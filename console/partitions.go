@@ -16,11 +16,11 @@ type partitionsData struct {
 
 // Live is where the page is told what moves.
 func (d partitionsData) Live() string {
-	return "live?" + url.Values{"view": {"partitions"}, "consumer": {d.Consumer}, "topic": {d.Topic}}.Encode()
+	return "live?" + url.Values{"view": {"partitions"}, consumerField: {d.Consumer}, "topic": {d.Topic}}.Encode()
 }
 
 func partitionsOf(s *snapshot, r *http.Request) partitionsData {
-	d := partitionsData{Consumer: r.Form.Get("consumer"), Topic: r.Form.Get("topic"), Consumers: s.Consumers, Now: s}
+	d := partitionsData{Consumer: r.Form.Get(consumerField), Topic: r.Form.Get("topic"), Consumers: s.Consumers, Now: s}
 	d.Partitions = slices.DeleteFunc(slices.Clone(s.Partitions), func(p partitionNow) bool {
 		return d.Consumer != "" && p.Consumer != d.Consumer || d.Topic != "" && p.Topic != d.Topic
 	})

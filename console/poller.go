@@ -22,6 +22,8 @@ type snapshot struct {
 	KafkaError string // why lag is not known
 	Consumers  []consumerNow
 	Partitions []partitionNow
+	Outbox     ops.OutboxStatus
+	Undecided  int64 // leases that wait for a decision
 }
 
 // Total adds the consumers up.
@@ -115,9 +117,16 @@ func (p *poller) read(ctx context.Context) *snapshot {
 		letters     []ops.DeadLetterCount
 	)
 	if consumers, s.Err = p.client.Consumers(ctx); s.Err == nil {
-		if checkpoints, s.Err = p.client.Checkpoints(ctx, "", ""); s.Err == nil {
-			letters, s.Err = p.client.DeadLetterCounts(ctx)
-		}
+		checkpoints, s.Err = p.client.Checkpoints(ctx, "", "")
+	}
+	if s.Err == nil {
+		letters, s.Err = p.client.DeadLetterCounts(ctx)
+	}
+	if s.Err == nil {
+		s.Outbox, s.Err = p.client.OutboxStatus(ctx)
+	}
+	if s.Err == nil {
+		s.Undecided, s.Err = p.client.UndecidedLeases(ctx)
 	}
 	if s.Err != nil {
 		return s

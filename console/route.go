@@ -58,6 +58,18 @@ func (c *console) pages() map[string]page {
 		"POST /deadletters-replay":  {show: c.changeDeadLetters(replay), changes: true},
 		"GET /deadletters-discard":  {show: c.planDeadLetters(discard), changes: true},
 		"POST /deadletters-discard": {show: c.changeDeadLetters(discard), changes: true},
+		"GET /leases":               {show: c.leases},
+		"GET /lease":                {show: c.lease},
+		"GET /lease-took-effect":    {show: c.planDecision(true), changes: true},
+		"POST /lease-took-effect":   {show: c.completeLease, changes: true},
+		"GET /lease-rerun":          {show: c.planDecision(false), changes: true},
+		"POST /lease-rerun":         {show: c.rerunLease, changes: true},
+		"GET /outbox":               {show: c.outbox},
+		"GET /outboxrecord":         {show: c.outboxRecord},
+		"GET /outbox-retry":         {show: c.planOutbox(retryRecords), changes: true},
+		"POST /outbox-retry":        {show: c.changeOutbox(retryRecords), changes: true},
+		"GET /outbox-discard":       {show: c.planOutbox(discardRecords), changes: true},
+		"POST /outbox-discard":      {show: c.changeOutbox(discardRecords), changes: true},
 		"GET /event":                {show: c.event},
 		"GET /doctor":               {show: c.diagnose},
 	}
@@ -103,9 +115,9 @@ func (c *console) explain(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, ops.ErrInvalid), errors.As(err, &form):
 		c.fail(w, r, http.StatusUnprocessableEntity, sentence(err))
-	case errors.Is(err, ops.ErrUnknownConsumer), errors.Is(err, ops.ErrUnknownDeadLetter), errors.Is(err, ops.ErrUnknownEvent):
+	case errors.Is(err, ops.ErrUnknownConsumer), errors.Is(err, ops.ErrUnknownDeadLetter), errors.Is(err, ops.ErrUnknownLease), errors.Is(err, ops.ErrUnknownEvent):
 		c.fail(w, r, http.StatusNotFound, sentence(err))
-	case errors.Is(err, idem.ErrConsumerClosed):
+	case errors.Is(err, idem.ErrConsumerClosed), errors.Is(err, ops.ErrLeaseRuns):
 		c.fail(w, r, http.StatusConflict, sentence(err))
 	case errors.As(err, &refused) && refused.SQLState() == "42501":
 		c.Logger.WarnContext(r.Context(), "console: PostgreSQL denied a statement", "path", r.URL.Path, "error", err)
@@ -121,7 +133,7 @@ func (c *console) explain(w http.ResponseWriter, r *http.Request, err error) {
 
 // neededRights is what to grant where the role of the console's connection lacks a right.
 const neededRights = "Grant the role of the console's connection what \"idemctl migrate print --grants ROLE\" prints; to pause and resume, besides, " +
-	"UPDATE (paused_at, paused_by, pause_reason) ON idem.consumers. A retention is changed by the role that owns the tables."
+	"UPDATE (paused_at, paused_by, pause_reason) ON idem.consumers; to have a leased event run again UPDATE (decided_at, decided_by, decision_reason) ON idem.leases. A retention is changed by the role that owns the tables."
 
 // sentence is an error's text as a page shows it.
 func sentence(err error) string {

@@ -132,15 +132,21 @@ func TestWhoMayDoWhat(t *testing.T) {
 	b.get(t, "/deadletters", reader).want(t, http.StatusOK, "refused", "rita", "read only").lacks(t, "Replay…", "Discard…")
 	b.get(t, "/consumer?name=orders", reader).want(t, http.StatusOK).lacks(t, "Change the retention")
 	b.get(t, "/consumer?name=orders", header("X-User", "olga")).want(t, http.StatusOK, "Change the retention", "may change")
-	for _, path := range []string{"/deadletters-replay", "/deadletters-discard", "/retention?name=orders&amount=1&unit=days", "/pause", "/resume"} {
+	b.publish(t, "mails", "failed")
+	b.undecided(t)
+	for _, path := range []string{
+		"/deadletters-replay", "/deadletters-discard", "/retention?name=orders&amount=1&unit=days", "/pause", "/resume",
+		"/outbox-retry?id=1", "/outbox-discard?id=1", "/lease-took-effect?consumer=orders&id=order+1", "/lease-rerun?consumer=orders&id=order+1",
+	} {
 		if path != "/pause" && path != "/resume" {
 			b.get(t, path, reader).want(t, http.StatusForbidden)
 		}
-		b.post(t, path, url.Values{"name": {"orders"}, "amount": {"1"}, "unit": {"days"}}, reader).want(t, http.StatusForbidden)
+		b.post(t, path, url.Values{"name": {"orders"}, "amount": {"1"}, "unit": {"days"}, "id": {"1", "order 1"}}, reader).want(t, http.StatusForbidden)
 	}
-	if got := b.states(t); got != "open" {
+	if got := b.states(t) + " " + b.published(t); got != "open failed" {
 		t.Error(got)
 	}
+	b.get(t, leased, reader).want(t, http.StatusOK, "undecided")
 }
 
 func TestSizesAreBounded(t *testing.T) {

@@ -20,6 +20,7 @@ const (
 func (c *console) stream(w http.ResponseWriter, r *http.Request) error {
 	fragment, ok := map[string]func(*snapshot, *http.Request) any{
 		"overview":   func(s *snapshot, _ *http.Request) any { return s },
+		"outbox":     func(s *snapshot, _ *http.Request) any { return s },
 		"partitions": func(s *snapshot, r *http.Request) any { return partitionsOf(s, r) },
 	}[r.Form.Get("view")]
 	if !ok {

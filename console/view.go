@@ -63,9 +63,15 @@ var functions = template.FuncMap{
 	"count":    count,
 	"capital":  func(text string) string { return strings.ToUpper(text[:1]) + text[1:] },
 	"visible":  visible,
+	"waiting":  waiting,
 	"explain":  explainState,
 	"nav":      func() []tab { return tabs },
 	"letters":  func(caption string, list []ops.DeadLetter) lettersData { return lettersData{caption, list} },
+	"records":  func(caption string, list []ops.OutboxRecord) recordsData { return recordsData{caption, list} },
+
+	"explainRecord": explainRecord,
+	"explainLease":  explainLease,
+	"untilMeans":    untilMeans,
 }
 
 // tab is an entry of the navigation.
@@ -81,6 +87,8 @@ var tabs = []tab{
 	{"Consumers", "consumers", []string{"consumers", "consumer", "retention"}},
 	{"Partitions", "partitions", []string{"partitions"}},
 	{"Dead letters", "deadletters", []string{"deadletters", "deadletter", "plan", "changed"}},
+	{"Leases", "leases", []string{"leases", "lease", "leasedecision"}},
+	{"Outbox", "outbox", []string{"outbox", "outboxrecord", "outboxplan", "outboxchanged"}},
 	{"Event", "event", []string{"event"}},
 	{"Doctor", "doctor", []string{"doctor"}},
 }
@@ -89,6 +97,12 @@ var tabs = []tab{
 type lettersData struct {
 	Caption string
 	List    []ops.DeadLetter
+}
+
+// recordsData is a table of records of the outbox.
+type recordsData struct {
+	Caption string
+	List    []ops.OutboxRecord
 }
 
 func explainState(state idem.DeadLetterState) string {
@@ -110,6 +124,57 @@ func explainState(state idem.DeadLetterState) string {
 	default:
 		return ""
 	}
+}
+
+func explainRecord(state ops.OutboxState) string {
+	switch state {
+	case ops.OutboxFailed:
+		return "Kafka refuses it: waits for somebody to decide."
+	case ops.OutboxParked:
+		return "waits behind a failed record of its topic and key, and follows by itself."
+	case ops.OutboxRetry:
+		return "will be sent again, by the next turn of a relay."
+	case ops.OutboxDiscard:
+		return "will be deleted, by the next turn of a relay."
+	default:
+		return ""
+	}
+}
+
+func explainLease(state ops.LeaseState) string {
+	switch state {
+	case ops.LeaseRunning:
+		return "An attempt is running. Nobody can decide meanwhile."
+	case ops.LeaseReleased:
+		return "No attempt is running. The next delivery runs it again."
+	case ops.LeaseUnknown:
+		return "Nobody knows whether the last attempt took effect. The service finds out, or runs it again, with the next delivery."
+	case ops.LeaseUndecided:
+		return "Nobody knows whether the last attempt took effect: waits for somebody to decide."
+	default:
+		return ""
+	}
+}
+
+// untilMeans says what Lease.Until is.
+func untilMeans(state ops.LeaseState) string {
+	switch state {
+	case ops.LeaseRunning:
+		return "Ends, unless it is extended"
+	case ops.LeaseReleased:
+		return "Next attempt from"
+	default:
+		return "Unknown since"
+	}
+}
+
+// waiting writes how many records of the outbox wait.
+func waiting(n int64) string {
+	if n == ops.OutboxCountLimit {
+		return number(n) + " or more"
+	}
+
+	return number(n)
 }
 
 func number(n any) string {

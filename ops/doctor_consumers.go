@@ -195,7 +195,7 @@ func (d *doctor) findCheckpoints(ctx context.Context) error {
 
 // findOutbox finds records of the outbox that nobody relays, or that Kafka refuses.
 func (d *doctor) findOutbox(ctx context.Context) error {
-	s, err := d.outboxStatus(ctx)
+	s, err := d.OutboxStatus(ctx)
 	if err != nil {
 		return err
 	}

@@ -121,6 +121,16 @@ func (c *Client) leases(ctx context.Context, p db.LeaseListParams, states []Leas
 	return list, nil
 }
 
+// UndecidedLeases counts the leases about which an operator has to decide. Status tells them, too, but reads much more.
+func (c *Client) UndecidedLeases(ctx context.Context) (n int64, err error) {
+	rows, err := c.queries.LeaseUndecided(ctx, c.conn)
+	for _, row := range rows {
+		n += row.Leases
+	}
+
+	return n, c.failed(ctx, "count the leases", err)
+}
+
 // LeaseDetails is a lease with the steps that have taken effect.
 type LeaseDetails struct {
 	Lease

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -19,6 +21,9 @@ type DecisionRequest struct {
 	By     string // added to the database's role and this host, which are known
 	Reason string
 }
+
+// longestContentType is what leases store, in bytes.
+const longestContentType = 255
 
 // LeaseResult is what an effect returned, as the service's function would have returned it.
 type LeaseResult struct {
@@ -39,6 +44,9 @@ type LeaseDecided struct {
 // Who decided, and why, is stored as metadata of the claim. The errors are ErrUnknownLease, and ErrLeaseRuns while an
 // attempt is running.
 func (c *Client) CompleteLease(ctx context.Context, consumer, eventID string, result LeaseResult, request DecisionRequest) (LeaseDecided, error) {
+	if kind := result.ContentType; len(kind) > longestContentType || !utf8.ValidString(kind) || strings.ContainsRune(kind, 0) {
+		return LeaseDecided{}, invalid("the content type is not UTF-8 of at most %d bytes without NUL", longestContentType)
+	}
 	lease, by, err := c.deciding(ctx, consumer, eventID, request)
 	if err != nil {
 		return LeaseDecided{}, err

@@ -3,7 +3,9 @@ package ops
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/nova-events/idempotent-consumer/db"
 )
@@ -67,9 +69,10 @@ func (c *Client) OutboxRecords(ctx context.Context, f OutboxFilter) ([]OutboxRec
 		}
 		p.States = append(p.States, string(state))
 	}
-	if f.Topic != "" {
-		p.Topic = &f.Topic
+	if !utf8.ValidString(f.Topic) || strings.ContainsRune(f.Topic, 0) {
+		return nil, invalid("the topic of the filter is not UTF-8 without NUL bytes")
 	}
+	p.Topic = unlessEmpty(f.Topic)
 	if f.Limit > 0 {
 		p.MaxRows = &f.Limit
 	}
@@ -144,10 +147,11 @@ type OutboxStatus struct {
 // OutboxCountLimit is how many waiting records of the outbox are counted at most.
 const OutboxCountLimit = 100_000
 
-func (c *Client) outboxStatus(ctx context.Context) (OutboxStatus, error) {
+// OutboxStatus counts what the outbox holds. Status tells it, too, but reads much more.
+func (c *Client) OutboxStatus(ctx context.Context) (OutboxStatus, error) {
 	row, err := c.queries.OutboxCounts(ctx, c.conn, OutboxCountLimit)
 
-	return OutboxStatus{Waiting: row.Waiting, Oldest: unless(0, row.OldestMicros), Failed: row.Failed, Parked: row.Parked}, err
+	return OutboxStatus{Waiting: row.Waiting, Oldest: unless(0, row.OldestMicros), Failed: row.Failed, Parked: row.Parked}, c.failed(ctx, "look at the outbox", err)
 }
 
 // late is for how long the first record has waited for a relay, 0 if one can still come in time.

@@ -88,9 +88,9 @@ func (c *Client) status(ctx context.Context, exact bool) (Status, error) {
 	if err != nil {
 		return Status{}, c.failed(ctx, "count the dead letters", err)
 	}
-	outbox, err := c.outboxStatus(ctx)
+	outbox, err := c.OutboxStatus(ctx)
 	if err != nil {
-		return Status{}, c.failed(ctx, "look at the outbox", err)
+		return Status{}, err
 	}
 	leases, err := c.queries.LeaseUndecided(ctx, c.conn)
 	if err != nil {

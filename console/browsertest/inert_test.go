@@ -26,11 +26,17 @@ func TestStoredTextIsInert(t *testing.T) {
 		s.exec(t, `INSERT INTO idem.dead_letters (consumer_id, id, key, topic_id, topic, record_partition, record_offset, attempts, error, event_id, record_key, record_value, header_keys, header_values)
 			VALUES (idem.consumer_id($1), $2, idem.event_key($1), idem.event_key('t'), $1, 0, $3, 1, $1, $1, convert_to($1, 'UTF8'), convert_to($1, 'UTF8'), ARRAY[convert_to($1, 'UTF8')], ARRAY[convert_to($1, 'UTF8')])`,
 			text, uuid.NewSHA1(uuid.Nil, []byte(text)), i)
+		s.exec(t, `INSERT INTO idem.leases (consumer_id, key, event_id, state, needs_decision, until, error, decided_at, decided_by, decision_reason)
+			VALUES (idem.consumer_id($1), idem.event_key($1 || '!'), $1 || '!', 'unknown', true, now(), $1, now(), $1, $1)`, text)
+		s.exec(t, `INSERT INTO idem.results (consumer_id, key, step, content_type, body) VALUES (idem.consumer_id($1), idem.event_key($1 || '!'), $1, $1, convert_to($1, 'UTF8')), (idem.consumer_id($1), idem.event_key($1), '', $1, '')`, text)
+		s.exec(t, `INSERT INTO idem.outbox (event_id, topic, key, state, error) VALUES ($1, $1, convert_to($1, 'UTF8'), 'failed', $1)`, text)
 	}
 	b := newTab(t)
 	for i, text := range attacks {
-		pages := addresses(text, s.one(t, fmt.Sprintf(`SELECT id::text FROM idem.dead_letters WHERE record_offset = %d`, i)))
-		for _, address := range append(pages, "event?id="+url.QueryEscape(text), "event?consumer="+url.QueryEscape(text)+"&id="+url.QueryEscape(text)) {
+		pages := addresses(text, text+"!", s.one(t, fmt.Sprintf(`SELECT id::text FROM idem.dead_letters WHERE record_offset = %d`, i)))
+		escaped := url.QueryEscape(text)
+		pages = append(pages, "event?id="+escaped, "event?consumer="+escaped+"&id="+escaped, fmt.Sprint("outboxrecord?id=", i+1), "outbox?topic="+escaped)
+		for _, address := range pages {
 			b.open(s.url + address)
 			b.wantInert(address)
 		}

@@ -74,7 +74,7 @@ func (s *site) one(t *testing.T, sql string) (text string) {
 	return text
 }
 
-// fill stores a consumer with two partitions and five dead letters.
+// fill stores a consumer with two partitions and five dead letters, four leases, and five records in the outbox.
 func (s *site) fill(t *testing.T) {
 	t.Helper()
 	s.exec(t, `INSERT INTO idem.consumers (id, name, retention) VALUES (idem.consumer_id('orders'), 'orders', '7 days')`)
@@ -82,6 +82,11 @@ func (s *site) fill(t *testing.T) {
 	s.exec(t, `INSERT INTO idem.dead_letters (consumer_id, id, key, topic_id, topic, record_partition, record_offset, attempts, error, event_id, record_key, record_value)
 		SELECT idem.consumer_id('orders'), gen_random_uuid(), idem.event_key('event-' || n), idem.event_key('t'), 'orders', 0, n, 3, 'order ' || n || ': no stock', 'event-' || n, 'key', '{"n": 1}'
 		FROM generate_series(1, 5) n`)
+	s.exec(t, `INSERT INTO idem.leases (consumer_id, key, event_id, state, needs_decision, token, until, error)
+		SELECT idem.consumer_id('orders'), idem.event_key('event-' || n), 'event-' || n, (ARRAY['unknown', 'running', 'released', 'unknown'])[n], n = 1, CASE n WHEN 2 THEN gen_random_uuid() END, now() + CASE n WHEN 2 THEN '1 hour' ELSE '-1 hour' END::interval, 'no answer'
+		FROM generate_series(1, 4) n`)
+	s.exec(t, `INSERT INTO idem.results (consumer_id, key, step, content_type, body) VALUES (idem.consumer_id('orders'), idem.event_key('event-1'), 'charge', 'application/json', '{"charge": "ch_1"}')`)
+	s.exec(t, `INSERT INTO idem.outbox (event_id, topic, key_hash, key, value, state, error) SELECT 'event-' || n, 'mails', 7, 'key', 'value', (ARRAY['failed', 'parked', 'retry', 'discard'])[n], 'too large' FROM generate_series(1, 5) n`)
 }
 
 // tab is a tab of a browser that remembers what went wrong in it.

@@ -13,12 +13,14 @@ import (
 )
 
 // addresses are those of all pages. The id is that of a dead letter.
-func addresses(consumer, id string) []string {
+func addresses(consumer, leased, id string) []string {
 	name := url.QueryEscape(consumer)
+	lease := "?" + url.Values{"consumer": {consumer}, "id": {leased}}.Encode()
 
 	return []string{
 		"", "consumers", "consumer?name=" + name, "retention?amount=1&unit=days&name=" + name, "partitions", "partitions?consumer=" + name, "deadletters", "deadletters?state=all&consumer=" + name,
-		"deadletter?id=" + id, "deadletters-replay", "deadletters-discard", "event", "event?id=event-1", "event?id=nosuch", "doctor", "nosuch",
+		"deadletter?id=" + id, "deadletters-replay", "deadletters-discard", "leases", "lease" + lease, "lease-took-effect" + lease, "lease-rerun" + lease,
+		"outbox", "outboxrecord?id=1", "outbox-retry", "outbox-discard", "event", "event?id=event-1", "event?id=nosuch", "doctor", "nosuch",
 	}
 }
 
@@ -66,7 +68,7 @@ func TestEveryPage(t *testing.T) {
 	s.exec(t, `INSERT INTO idem.consumers (id, name, retention) SELECT idem.consumer_id(n), n, '7 days' FROM repeat('x', 255) n`)
 	s.exec(t, `INSERT INTO idem.checkpoints (consumer_id, topic, partition, next_offset) SELECT id, repeat('y', 249), 0, 5 FROM idem.consumers WHERE name <> 'orders'`)
 	b := newTab(t)
-	for _, address := range addresses("orders", s.one(t, anyID)) {
+	for _, address := range addresses("orders", "event-1", s.one(t, anyID)) {
 		for _, scheme := range []string{"light", "dark"} {
 			b.scheme(scheme)
 			b.open(s.url + address)
