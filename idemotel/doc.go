@@ -1,12 +1,12 @@
-// Package idemotel makes OpenTelemetry metrics and traces of what a consumer and its guard do, through their
-// hooks.
+// Package idemotel makes OpenTelemetry metrics and traces of what a consumer and its guard do, effects outside the transaction and the
+// relay of an outbox, through their hooks.
 //
 //	telemetry, err := idemotel.New(idemotel.Config{Group: "payments"})
 //	guard, err := idem.New(pool, idem.Config{Consumer: "payments", Hooks: telemetry.GuardHooks(idem.Hooks{})})
 //	consumer, err := kafkaadapter.New(guard, kafkaConfig, consume.Config{Handle: handle, Hooks: telemetry.ConsumeHooks(consume.Hooks{})})
 //	_, err = telemetry.Observe(consumer)
 //
-// Without Kafka, GuardHooks is enough.
+// Without Kafka, GuardHooks is enough. LeaseHooks and OutboxHooks are those of package lease and package outbox.
 //
 // # Names
 //

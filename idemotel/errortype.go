@@ -6,6 +6,8 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/lease"
+	"github.com/nova-events/idempotent-consumer/outbox"
 )
 
 // kinds are errors that have a word of their own, the more special ones first.
@@ -17,6 +19,7 @@ var kinds = []struct {
 	{idem.ErrRewound, "rewound"},
 	{idem.ErrCheckpointGone, "checkpoint_gone"},
 	{idem.ErrOutcomeUnknown, "outcome_unknown"},
+	{outbox.ErrRefused, "refused"},
 	{consume.ErrHandlerTimeout, "handler_timeout"},
 	{consume.ErrHandlerExited, "handler_exited"},
 	{consume.ErrOffsetOutOfRange, "offset_out_of_range"},
@@ -25,12 +28,18 @@ var kinds = []struct {
 	{context.DeadlineExceeded, "timeout"},
 }
 
-// errorType returns error.type for an error: one of kinds, "panic", the SQLSTATE of PostgreSQL's answer,
+// errorType returns error.type for an error: one of kinds, "lease_lost", "undecided", "panic", the SQLSTATE of PostgreSQL's answer,
 // "transient" for what else is tried again, a lost connection for instance, "permanent" for a handler's consume.Permanent, or the conventions' "_OTHER".
 // It is empty without an error.
 func errorType(err error) string {
 	if err == nil {
 		return ""
+	}
+	switch { // These wrap why.
+	case errors.As(err, new(*lease.LostError)):
+		return "lease_lost"
+	case errors.As(err, new(*lease.UndecidedError)):
+		return undecided
 	}
 	for _, kind := range kinds {
 		if errors.Is(err, kind.is) {

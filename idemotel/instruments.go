@@ -17,6 +17,7 @@ var statementDurations = metric.WithExplicitBucketBoundaries(0.0005, 0.001, 0.00
 
 type instruments struct {
 	consumed  messagingconv.ClientConsumedMessages
+	sent      messagingconv.ClientSentMessages
 	operation messagingconv.ClientOperationDuration
 	process   messagingconv.ProcessDuration
 
@@ -28,6 +29,13 @@ type instruments struct {
 
 	cleanupPasses  metric.Int64Counter
 	cleanupDeleted metric.Int64Counter
+
+	// Of effects outside the transaction.
+	lookups, attempts metric.Int64Counter
+
+	// Of the outbox.
+	turns, relayed metric.Int64Counter
+	waited         metric.Float64Histogram
 }
 
 // happenings are the counters of consume.Event.
@@ -43,7 +51,7 @@ var happenings = map[consume.EventKind]struct{ name, unit, description string }{
 }
 
 func newInstruments(meter metric.Meter) (i instruments, err error) {
-	var failed [8]error
+	var failed [14]error
 	i.consumed, failed[0] = messagingconv.NewClientConsumedMessages(meter)
 	i.operation, failed[1] = messagingconv.NewClientOperationDuration(meter, durations)
 	i.process, failed[2] = messagingconv.NewProcessDuration(meter, durations)
@@ -55,6 +63,14 @@ func newInstruments(meter metric.Meter) (i instruments, err error) {
 		metric.WithDescription("Partitions that another owner had acquired before the group said so."))
 	i.cleanupPasses, failed[7] = meter.Int64Counter("idem.cleanup.passes", metric.WithUnit("{pass}"), metric.WithDescription("Passes of cleanup by how they ended."))
 	i.cleanupDeleted, err = meter.Int64Counter("idem.cleanup.deleted", metric.WithUnit("{event}"), metric.WithDescription("Events that were forgotten because their retention had passed."))
+	i.lookups, failed[8] = meter.Int64Counter("idem.lease.lookups", metric.WithUnit("{lookup}"),
+		metric.WithDescription("Looks at an event whose effect is outside the transaction, by what was known of it."))
+	i.attempts, failed[9] = meter.Int64Counter("idem.lease.attempts", metric.WithUnit("{attempt}"), metric.WithDescription("Attempts at such an effect by how they ended."))
+	i.sent, failed[10] = messagingconv.NewClientSentMessages(meter)
+	i.turns, failed[11] = meter.Int64Counter("idem.outbox.turns", metric.WithUnit("{turn}"), metric.WithDescription("Turns of the outbox's relay."))
+	i.relayed, failed[12] = meter.Int64Counter("idem.outbox.records", metric.WithUnit("{record}"), metric.WithDescription("Records of the outbox by what became of them in a turn."))
+	i.waited, failed[13] = meter.Float64Histogram("idem.outbox.wait", metric.WithUnit("s"), statementDurations,
+		metric.WithDescription("How long the first record of a turn had waited."))
 	err = errors.Join(append(failed[:], err)...)
 	i.happened = make(map[consume.EventKind]metric.Int64Counter, len(happenings))
 	for kind, h := range happenings {

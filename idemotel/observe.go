@@ -13,6 +13,8 @@ import (
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/health"
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/lease"
+	"github.com/nova-events/idempotent-consumer/outbox"
 )
 
 // gauges are made of a consumer's Health whenever metrics are collected.
@@ -61,9 +63,8 @@ func (t *Telemetry) ObserveDeadLetters(guard *idem.Guard) (metric.Registration, 
 		return nil, fmt.Errorf("idemotel: %w", err)
 	}
 	consumer := t.with(series{consumer: guard.Consumer()}).observe
-	registration, err := t.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		ctx, cancel := context.WithTimeout(ctx, scrape)
-		defer cancel()
+
+	return t.ask(func(ctx context.Context, o metric.Observer) error {
 		n, err := guard.UnresolvedDeadLetters(ctx)
 		if err == nil {
 			o.ObserveInt64(open, n, consumer...)
@@ -71,6 +72,64 @@ func (t *Telemetry) ObserveDeadLetters(guard *idem.Guard) (metric.Registration, 
 
 		return err
 	}, open)
+}
+
+// ObserveOutbox reports what the outbox holds, with any relay of it, running or not. Each collection of metrics asks PostgreSQL, as
+// ObserveDeadLetters does, and all instances of a service report the same.
+func (t *Telemetry) ObserveOutbox(relay *outbox.Relay) (metric.Registration, error) {
+	backlog, err := t.meter.Int64ObservableGauge("idem.outbox.backlog", metric.WithUnit("{record}"),
+		metric.WithDescription("Records in the outbox that wait for a relay (10000 at most), that Kafka refuses, or that are parked behind those."))
+	if err != nil {
+		return nil, fmt.Errorf("idemotel: %w", err)
+	}
+	lag, err := t.meter.Float64ObservableGauge("idem.outbox.lag", metric.WithUnit("s"),
+		metric.WithDescription("Time since the first record that waits for a relay was published. 0 without any."))
+	if err != nil {
+		return nil, fmt.Errorf("idemotel: %w", err)
+	}
+
+	return t.ask(func(ctx context.Context, o metric.Observer) error {
+		b, err := relay.Backlog(ctx)
+		if err != nil {
+			return err
+		}
+		o.ObserveFloat64(lag, b.Oldest.Seconds(), t.with(series{}).observe...)
+		for state, n := range map[string]int64{waits: b.Waiting, failed: b.Failed, parked: b.Parked} {
+			o.ObserveInt64(backlog, n, t.with(series{name: stateKey, value: state}).observe...)
+		}
+
+		return nil
+	}, backlog, lag)
+}
+
+// ObserveLeases reports how many events of the leases' consumer wait for an operator. Each collection of metrics asks PostgreSQL, as
+// ObserveDeadLetters does, and all instances of a service report the same.
+func (t *Telemetry) ObserveLeases(leases *lease.Leases) (metric.Registration, error) {
+	waiting, err := t.meter.Int64ObservableGauge("idem.leases.undecided", metric.WithUnit("{event}"),
+		metric.WithDescription("Events of the consumer whose effect may have happened or not, and that wait for an operator."))
+	if err != nil {
+		return nil, fmt.Errorf("idemotel: %w", err)
+	}
+	consumer := t.with(series{consumer: leases.Consumer()}).observe
+
+	return t.ask(func(ctx context.Context, o metric.Observer) error {
+		n, err := leases.Undecided(ctx)
+		if err == nil {
+			o.ObserveInt64(waiting, n, consumer...)
+		}
+
+		return err
+	}, waiting)
+}
+
+// ask asks PostgreSQL whenever metrics are collected.
+func (t *Telemetry) ask(observe metric.Callback, instruments ...metric.Observable) (metric.Registration, error) {
+	registration, err := t.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		ctx, cancel := context.WithTimeout(ctx, scrape)
+		defer cancel()
+
+		return observe(ctx, o)
+	}, instruments...)
 	if err != nil {
 		return nil, fmt.Errorf("idemotel: %w", err)
 	}

@@ -22,6 +22,8 @@ const (
 	processedKey  = attribute.Key("idem.events.processed")
 	duplicatesKey = attribute.Key("idem.events.duplicate")
 	firstKey      = attribute.Key("idem.offset.first")
+	unknownKey    = attribute.Key("idem.attempts.unknown")
+	storedKey     = attribute.Key("idem.step.stored")
 )
 
 // operation is messaging.operation.name. Those of the conventions have a type, too.
@@ -31,12 +33,14 @@ const (
 	poll    operation = "poll"
 	process operation = "process"
 	settle  operation = "commit"
+	send    operation = "send"
 	// storeDeadLetter is our own.
 	storeDeadLetter operation = "store_dead_letter"
 )
 
 var operationTypes = map[operation]attribute.KeyValue{
 	poll: semconv.MessagingOperationTypeReceive, process: semconv.MessagingOperationTypeProcess, settle: semconv.MessagingOperationTypeSettle,
+	send: semconv.MessagingOperationTypeSend,
 }
 
 // attributes are messaging.system and the operation's.

@@ -64,7 +64,9 @@ func (t *Telemetry) startProcess(ctx context.Context, begin consume.ProcessBegin
 	if begin.Messages.Count > 1 {
 		ctx, span := t.startRoot(ctx, op, first.Topic, options...)
 		if span.IsRecording() {
-			t.linkProducers(ctx, span, begin.Messages.All)
+			t.linkProducers(ctx, span, func(yield func([]consume.RecordHeader) bool) {
+				begin.Messages.All(func(m consume.Message) bool { return yield(m.Headers) })
+			})
 			span.SetAttributes(
 				semconv.MessagingDestinationPartitionID(strconv.Itoa(int(first.Partition))),
 				semconv.MessagingBatchMessageCount(begin.Messages.Count), firstKey.Int64(first.Offset),
@@ -74,7 +76,7 @@ func (t *Telemetry) startProcess(ctx context.Context, begin consume.ProcessBegin
 		return ctx, span
 	}
 
-	ctx = t.extract(ctx, first) // With the baggage, too.
+	ctx = t.extract(ctx, first.Headers) // With the baggage, too.
 	switch producer := trace.SpanContextFromContext(ctx); {
 	case t.config.ProducerParent:
 	case producer.IsValid():
@@ -106,19 +108,19 @@ func describeRecord(span trace.Span, m consume.Message) {
 }
 
 // extract returns a context with what the producer of a record has put into its headers, and without any other span.
-func (t *Telemetry) extract(ctx context.Context, m consume.Message) context.Context {
-	return t.config.Propagator.Extract(trace.ContextWithSpanContext(ctx, trace.SpanContext{}), consume.HeaderCarrier(m.Headers))
+func (t *Telemetry) extract(ctx context.Context, headers []consume.RecordHeader) context.Context {
+	return t.config.Propagator.Extract(trace.ContextWithSpanContext(ctx, trace.SpanContext{}), consume.HeaderCarrier(headers))
 }
 
-// linkProducers links a span to the first spans in which its records were sent, each once.
-func (t *Telemetry) linkProducers(ctx context.Context, span trace.Span, messages iter.Seq[consume.Message]) {
+// linkProducers links a span to the first spans in which its records were made, each once.
+func (t *Telemetry) linkProducers(ctx context.Context, span trace.Span, records iter.Seq[[]consume.RecordHeader]) {
 	type source struct {
 		trace trace.TraceID
 		span  trace.SpanID
 	}
 	linked := make(map[source]bool)
-	for m := range messages {
-		producer := trace.SpanContextFromContext(t.extract(ctx, m))
+	for headers := range records {
+		producer := trace.SpanContextFromContext(t.extract(ctx, headers))
 		from := source{producer.TraceID(), producer.SpanID()}
 		if !producer.IsValid() || linked[from] {
 			continue

@@ -45,6 +45,8 @@ type Telemetry struct {
 
 	mu   sync.RWMutex
 	sets map[series]*attributeSet
+
+	leased sync.Map // consumers whose counters have begun
 }
 
 // New returns a Telemetry. It fails if the MeterProvider refuses an instrument, because another one of the same name

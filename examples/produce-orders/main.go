@@ -33,7 +33,7 @@ func run(ctx context.Context) (err error) {
 		return errors.New(usage)
 	}
 	address := kafka.TCP(strings.Split(brokers, ",")...)
-	if err := createTopic(ctx, &kafka.Client{Addr: address}); err != nil {
+	if err := createTopics(ctx, &kafka.Client{Addr: address}); err != nil {
 		return err
 	}
 	writer := &kafka.Writer{
@@ -65,15 +65,18 @@ func order(eventID, customer, value string) kafka.Message {
 	}
 }
 
-func createTopic(ctx context.Context, client *kafka.Client) error {
-	response, err := client.CreateTopics(ctx, &kafka.CreateTopicsRequest{
-		Topics: []kafka.TopicConfig{{Topic: topic, NumPartitions: 3, ReplicationFactor: -1}},
-	})
-	if err == nil {
-		err = response.Errors[topic]
-	}
-	if err != nil && !errors.Is(err, kafka.TopicAlreadyExists) {
-		return fmt.Errorf("create the topic %s: %w", topic, err)
+// createTopics creates that of the orders, and the one to which the example telemetry produces.
+func createTopics(ctx context.Context, client *kafka.Client) error {
+	for _, name := range []string{topic, "receipts"} {
+		response, err := client.CreateTopics(ctx, &kafka.CreateTopicsRequest{
+			Topics: []kafka.TopicConfig{{Topic: name, NumPartitions: 3, ReplicationFactor: -1}},
+		})
+		if err == nil {
+			err = response.Errors[name]
+		}
+		if err != nil && !errors.Is(err, kafka.TopicAlreadyExists) {
+			return fmt.Errorf("create the topic %s: %w", name, err)
+		}
 	}
 
 	return nil

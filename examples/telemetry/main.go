@@ -1,5 +1,5 @@
 // Telemetry is a consumer with metrics for Prometheus, traces for OpenTelemetry, and probes for Kubernetes, all
-// from one small HTTP server: /metrics, /livez and /readyz.
+// from one small HTTP server: /metrics, /livez and /readyz. It has an effect outside the transaction and an outbox, to be watched, too.
 package main
 
 import (
@@ -30,6 +30,8 @@ import (
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/idemotel"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+	"github.com/nova-events/idempotent-consumer/lease"
+	"github.com/nova-events/idempotent-consumer/outbox"
 	"github.com/nova-events/idempotent-consumer/schema"
 	"github.com/nova-events/idempotent-consumer/schema/migrate"
 )
@@ -64,7 +66,12 @@ func run() error {
 	if err := migrate.Up(ctx, databaseURL, schema.DefaultName); err != nil {
 		return err
 	}
-	pool, err := pgxpool.New(ctx, databaseURL)
+	config, err := pgxpool.ParseConfig(databaseURL)
+	if err != nil {
+		return err
+	}
+	config.MaxConns = 16 // Beside the handlers' transactions leases, the relay and the metrics need connections.
+	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return err
 	}
@@ -79,13 +86,21 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	charges, err := idem.New(pool, idem.Config{Consumer: group + "-charges", Hooks: telemetry.GuardHooks(idem.Hooks{})})
+	if err != nil {
+		return err
+	}
+	leases, err := lease.New(charges, lease.Config{Hooks: telemetry.LeaseHooks(lease.Hooks{})})
+	if err != nil {
+		return err
+	}
 	consumer, err := kafkaadapter.New(guard, kafkaadapter.Config{
 		Brokers: strings.Split(brokers, ","),
 		Group:   group,
 		Topics:  []string{"orders"},
 	}, consume.Config{
 		EventID: consume.Header("idempotency_key"),
-		Handle:  handle,
+		Handle:  service{leases}.handle,
 		Hooks:   telemetry.ConsumeHooks(consume.Hooks{}),
 	})
 	if err != nil {
@@ -95,11 +110,26 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	// Gauges: what the consumer and its partitions are doing, and how many dead letters wait for somebody.
+	producer, err := kafkaadapter.NewProducer(kafkaadapter.ProducerConfig{Brokers: strings.Split(brokers, ",")})
+	if err != nil {
+		return err
+	}
+	defer producer.Close()
+	relay, err := outbox.NewRelay(pool, producer, outbox.Config{Hooks: telemetry.OutboxHooks(outbox.Hooks{})})
+	if err != nil {
+		return err
+	}
+	// Gauges: what the consumer and its partitions are doing, what waits for somebody, and what the outbox holds.
 	if _, err := telemetry.Observe(consumer); err != nil {
 		return err
 	}
 	if _, err := telemetry.ObserveDeadLetters(guard); err != nil {
+		return err
+	}
+	if _, err := telemetry.ObserveLeases(leases); err != nil {
+		return err
+	}
+	if _, err := telemetry.ObserveOutbox(relay); err != nil {
 		return err
 	}
 
@@ -112,6 +142,7 @@ func run() error {
 	// If one of them fails, the others end, too. The server answers until the consumer has left its group.
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() error { return cleaner.Run(ctx) })
+	work.Go(func() error { return relay.Run(ctx) })
 	work.Go(func() error {
 		defer func() { _ = server.Close() }()
 
@@ -156,13 +187,30 @@ type order struct {
 	Cents    int64  `json:"cents"`
 }
 
-// handle gets the context of the handler's span: an otelpgx tracer on the pool would put the INSERT below it.
-func handle(ctx context.Context, tx pgx.Tx, m consume.Message) error {
+type service struct{ leases *lease.Leases }
+
+// handle gets the context of the handler's span: an otelpgx tracer on the pool would put the INSERT below it, and the spans of the
+// effect are below it, too.
+func (s service) handle(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 	var o order
 	if err := json.Unmarshal(m.Value, &o); err != nil {
 		return consume.Permanent(fmt.Errorf("decode the order: %w", err))
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO public.watched_orders VALUES ($1, $2, $3)`, m.EventID, o.Customer, o.Cents)
+	receipt, done, err := lease.DoJSON(ctx, s.leases, m.EventID, charge, lease.Wait(time.Minute))
+	if err != nil {
+		return err
+	}
+	if done.Outcome == lease.InProgress {
+		return errors.New("another process charges for the order")
+	}
+	if _, err := tx.Exec(ctx, `INSERT INTO public.watched_orders VALUES ($1, $2, $3)`, m.EventID, o.Customer, o.Cents); err != nil {
+		return err
+	}
 
-	return err
+	return outbox.Publish(ctx, tx, outbox.Record{Topic: "receipts", Key: []byte(o.Customer), Value: []byte(receipt)})
+}
+
+// charge stands for a request to a system that is asked with a.Key("charge"), by which it recognizes a repetition.
+func charge(_ context.Context, a *lease.Attempt) (receipt string, err error) {
+	return "receipt of " + a.EventID, nil
 }

@@ -81,11 +81,11 @@ var rows = []struct {
 		{
 			title: "Claim, handler and COMMIT (99 %)", unit: "s", legend: "{{idem_operation}}",
 			description: "A claim waits for other transactions that claim the same events.",
-			query:       `histogram_quantile(0.99, sum by (le, idem_operation) (rate(idem_operation_duration_seconds_bucket{` + group + `}[$__rate_interval])))`,
+			query:       `histogram_quantile(0.99, sum by (le, idem_operation) (rate(idem_operation_duration_seconds_bucket{idem_operation!~"effect|step",` + group + `}[$__rate_interval])))`,
 		},
 		{
 			title: "Requests to Kafka (99 %)", unit: "s", legend: "{{messaging_operation_name}}",
-			description: "poll: those that brought records or failed.",
+			description: "poll: those that brought records or failed; send: those of an outbox's relay.",
 			query:       `histogram_quantile(0.99, sum by (le, messaging_operation_name) (rate(messaging_client_operation_duration_seconds_bucket{` + group + `}[$__rate_interval])))`,
 		},
 		{
@@ -118,6 +118,53 @@ var rows = []struct {
 		{
 			title: "Events forgotten by cleanup", unit: perSecond, legend: "forgotten",
 			query: `sum(rate(idem_cleanup_deleted_total{` + group + `}[$__rate_interval]))`,
+		},
+	}},
+	{"Effects outside the transaction", []panel{
+		{
+			title: "Attempts by how they ended", unit: perSecond, legend: "{{idem_outcome}}",
+			description: "returned: took effect; failed: did not; unknown: nobody knows; lost: the lease ended while it ran.",
+			query:       `sum by (idem_outcome) (rate(idem_lease_attempts_total{` + group + `}[$__rate_interval]))`,
+		},
+		{
+			title: "Calls by what was known of their event", unit: perSecond, legend: "{{idem_outcome}}",
+			query: `sum by (idem_outcome) (rate(idem_lease_lookups_total{` + group + `}[$__rate_interval]))`,
+		},
+		{
+			title: "An effect (half, 99 %)", unit: "s", legend: "{{quantile}}",
+			query: quantiles("idem_operation_duration_seconds", `idem_operation="effect",`+group),
+		},
+		{
+			title: "Events that wait for a decision", legend: "{{idem_consumer}}",
+			query: `max by (idem_consumer) (idem_leases_undecided{` + group + `})`,
+		},
+	}},
+	{"Outbox", []panel{
+		{
+			title: "Records by what became of them", unit: perSecond, legend: "{{idem_outcome}}",
+			description: "delivered: Kafka has them; failed: Kafka refuses them; parked: behind a failed one of their key; waiting: not taken now, and sent again.",
+			query:       `sum by (idem_outcome) (rate(idem_outbox_records_total{` + group + `}[$__rate_interval]))`,
+		},
+		{
+			title: "Records in the outbox", legend: "{{idem_state}}",
+			query: `max by (idem_state) (idem_outbox_backlog{` + group + `})`,
+		},
+		{
+			title: "Lag: how long the first record has waited", unit: "s", legend: "lag",
+			query: `max(idem_outbox_lag_seconds{` + group + `})`,
+		},
+		{
+			title: "Wait of the first record of a turn (half, 99 %)", unit: "s", legend: "{{quantile}}",
+			query: quantiles("idem_outbox_wait_seconds", group),
+		},
+		{
+			title: "Turns of relays", unit: perSecond, legend: "{{error_type}}",
+			description: "Those with a name failed, with that error.",
+			query:       `sum by (error_type) (rate(idem_outbox_turns_total{` + group + `}[$__rate_interval]))`,
+		},
+		{
+			title: "Records given to Kafka's producer", unit: perSecond, legend: "{{messaging_destination_name}} {{error_type}}",
+			query: `sum by (messaging_destination_name, error_type) (rate(messaging_client_sent_messages_total{` + group + `}[$__rate_interval]))`,
 		},
 	}},
 }
