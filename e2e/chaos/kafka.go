@@ -107,14 +107,17 @@ func committedOffsets(ctx context.Context, client *kgo.Client) (map[history.Part
 
 // readLog reads what readers of committed records find, from the beginning to the ends. A transaction that is open at an
 // end is aborted by the broker, and its marker read.
-func readLog(ctx context.Context, brokers []string, ends map[int32]int64) ([]history.Record, error) {
-	from, left := map[int32]kgo.Offset{}, map[int32]bool{}
-	for partition, end := range ends {
+func readLog(ctx context.Context, brokers []string, ends map[history.Partition]int64) ([]history.Record, error) {
+	from, left := map[string]map[int32]kgo.Offset{}, map[history.Partition]bool{}
+	for p, end := range ends {
 		if end > 0 {
-			from[partition], left[partition] = kgo.NewOffset().AtStart(), true
+			if from[p.Topic] == nil {
+				from[p.Topic] = map[int32]kgo.Offset{}
+			}
+			from[p.Topic][p.Partition], left[p] = kgo.NewOffset().AtStart(), true
 		}
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}),
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumePartitions(from),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords())
 	if err != nil {
 		return nil, err
@@ -129,8 +132,8 @@ func readLog(ctx context.Context, brokers []string, ends map[int32]int64) ([]his
 			return nil, fmt.Errorf("read the log: %w", err)
 		}
 		for r := range fetches.RecordsAll() {
-			if r.Offset >= ends[r.Partition]-1 {
-				delete(left, r.Partition)
+			if p := (history.Partition{Topic: r.Topic, Partition: r.Partition}); r.Offset >= ends[p]-1 {
+				delete(left, p)
 			}
 			if !r.Attrs.IsControl() {
 				log = append(log, recordOf(r))
@@ -142,29 +145,33 @@ func readLog(ctx context.Context, brokers []string, ends map[int32]int64) ([]his
 }
 
 // endsOf are the ends of the partitions' logs.
-func endsOf(ctx context.Context, client *kgo.Client, partitions int) (map[int32]int64, error) {
+func endsOf(ctx context.Context, client *kgo.Client, partitions []history.Partition) (map[history.Partition]int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	of := kmsg.NewListOffsetsRequestTopic()
-	of.Topic = topic
-	for number := range partitions {
-		p := kmsg.NewListOffsetsRequestTopicPartition()
-		p.Partition, p.Timestamp = int32(number), -1
-		of.Partitions = append(of.Partitions, p)
-	}
 	request := kmsg.NewPtrListOffsetsRequest()
-	request.ReplicaID, request.Topics = -1, append(request.Topics, of)
+	request.ReplicaID = -1
+	for _, of := range partitions {
+		p := kmsg.NewListOffsetsRequestTopicPartition()
+		p.Partition, p.Timestamp = of.Partition, -1
+		if last := len(request.Topics) - 1; last < 0 || request.Topics[last].Topic != of.Topic {
+			t := kmsg.NewListOffsetsRequestTopic()
+			t.Topic = of.Topic
+			request.Topics = append(request.Topics, t)
+		}
+		t := &request.Topics[len(request.Topics)-1]
+		t.Partitions = append(t.Partitions, p)
+	}
 	response, err := request.RequestWith(ctx, client)
 	if err != nil {
 		return nil, fmt.Errorf("find the ends of the log: %w", err)
 	}
-	ends := map[int32]int64{}
+	ends := map[history.Partition]int64{}
 	for _, of := range response.Topics {
 		for _, p := range of.Partitions {
 			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
 				return nil, err
 			}
-			ends[p.Partition] = p.Offset
+			ends[history.Partition{Topic: of.Topic, Partition: p.Partition}] = p.Offset
 		}
 	}
 

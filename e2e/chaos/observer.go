@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"maps"
 	"sync"
 	"time"
@@ -16,19 +16,21 @@ const observeEvery = 200 * time.Millisecond
 
 // observer looks at the partitions all the time.
 type observer struct {
-	stack *stack
+	stack      *stack
+	partitions func() []history.Partition
 
 	mu          sync.Mutex
 	seen        []history.Seen
 	checkpoints map[history.Partition]int64
 	committed   map[history.Partition]int64
+	ends        map[history.Partition]int64
 
 	moved      time.Time // when a checkpoint was last seen to move, or when there was nothing to do
 	standstill time.Duration
 }
 
-func newObserver(s *stack) *observer {
-	return &observer{stack: s, checkpoints: map[history.Partition]int64{}, committed: map[history.Partition]int64{}, moved: time.Now()}
+func newObserver(s *stack, partitions func() []history.Partition) *observer {
+	return &observer{stack: s, partitions: partitions, checkpoints: map[history.Partition]int64{}, committed: map[history.Partition]int64{}, moved: time.Now()}
 }
 
 // run looks until the context ends. PostgreSQL and Kafka may be away: each has a goroutine of its own.
@@ -47,6 +49,11 @@ func (o *observer) run(ctx context.Context) {
 			at := time.Now()
 			if committed, err := committedOffsets(ctx, o.stack.admin); err == nil {
 				o.note(at, nil, committed)
+			}
+			if ends, err := endsOf(ctx, o.stack.admin, o.partitions()); err == nil {
+				o.mu.Lock()
+				o.ends = ends
+				o.mu.Unlock()
 			}
 			wait(ctx, observeEvery)
 		}
@@ -99,12 +106,21 @@ func (o *observer) idle() {
 	o.moved = time.Now()
 }
 
+// lag is how far the checkpoints are behind the ends that were seen last. Markers of transactions count, too.
+func (o *observer) lag() int64 {
+	o.mu.Lock()
+	ends := o.ends
+	o.mu.Unlock()
+	lag, _ := o.behind(ends)
+
+	return lag
+}
+
 // behind returns how far the checkpoints, or the group's offsets, are behind the ends.
-func (o *observer) behind(ends map[int32]int64) (checkpoints, committed int64) {
+func (o *observer) behind(ends map[history.Partition]int64) (checkpoints, committed int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for number, end := range ends {
-		p := history.Partition{Topic: topic, Partition: number}
+	for p, end := range ends {
 		checkpoints += max(0, end-o.checkpoints[p])
 		committed += max(0, end-o.committed[p])
 	}
@@ -136,12 +152,12 @@ func (o *observer) awaitMove(ctx context.Context, more time.Duration) {
 	wait(ctx, more)
 }
 
-// await returns once all partitions up to a number have a checkpoint.
-func (o *observer) await(ctx context.Context, partitions int) error {
+// await returns once all partitions have a checkpoint.
+func (o *observer) await(ctx context.Context) error {
 	for range 600 {
 		all := true
-		for number := range partitions {
-			_, there := o.position(history.Partition{Topic: topic, Partition: int32(number)})
+		for _, p := range o.partitions() {
+			_, there := o.position(p)
 			all = all && there
 		}
 		if all {
@@ -153,7 +169,7 @@ func (o *observer) await(ctx context.Context, partitions int) error {
 		}
 	}
 
-	return fmt.Errorf("not each of the %d partitions has a checkpoint after two minutes", partitions)
+	return errors.New("not each partition has a checkpoint after two minutes")
 }
 
 // readTables reads what the database holds.

@@ -184,10 +184,3 @@ func (p *producer) history() []history.Sent {
 
 	return append([]history.Sent(nil), p.sent...)
 }
-
-func (p *producer) sentCount() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-
-	return len(p.sent)
-}

@@ -84,7 +84,7 @@ func (r *runner) live(ctx context.Context) (tables history.Tables, err error) {
 		return tables, err
 	}
 	r.partitions.Store(int32(r.plan.partitions)) //nolint:gosec // They are few.
-	r.observer = newObserver(&r.stack)
+	r.observer = newObserver(&r.stack, r.all)
 	r.fleet = &fleet{plan: r.plan, stack: &r.stack, folder: r.folder, sayf: r.sayf, protocol: r.plan.protocol, surprise: map[string]int{}}
 	r.nemesis = &nemesis{
 		plan: r.plan, stack: &r.stack, fleet: r.fleet, observer: r.observer, ops: client, partitions: &r.partitions,
@@ -105,7 +105,7 @@ func (r *runner) live(ctx context.Context) (tables history.Tables, err error) {
 	if err := r.fleet.fill(ctx); err != nil {
 		return tables, err
 	}
-	if err := r.observer.await(ctx, r.plan.partitions); err != nil {
+	if err := r.observer.await(ctx); err != nil {
 		return tables, err
 	}
 	r.sayf("everything runs")
@@ -144,16 +144,16 @@ func (r *runner) trouble(ctx context.Context) error {
 func (r *runner) drain(ctx context.Context) (err error) {
 	r.sayf("all is mended: %d faults", r.nemesis.count())
 	deadline := time.Now().Add(r.plan.patience)
-	ends, err := endsOf(ctx, r.stack.admin, int(r.partitions.Load()))
+	ends, err := endsOf(ctx, r.stack.admin, r.all())
 	if err != nil {
 		return err
 	}
 	if r.log, err = readLog(ctx, r.stack.brokers, ends); err != nil {
 		return err
 	}
-	ends = map[int32]int64{} // Behind the last record there may be markers of transactions.
+	ends = map[history.Partition]int64{} // Behind the last record there may be markers of transactions.
 	for _, record := range r.log {
-		ends[record.Partition.Partition] = max(ends[record.Partition.Partition], record.Offset+1)
+		ends[record.Partition] = max(ends[record.Partition], record.Offset+1)
 	}
 	for times := 0; times < 2; { // What was observed first may be from before a fault.
 		unresolved := r.replayAll(ctx)
@@ -194,20 +194,16 @@ func (r *runner) replayAll(ctx context.Context) (unresolved int) {
 func (r *runner) mustWait() bool {
 	const far = 3000
 
-	return r.lag() > far
+	return r.observer.lag() > far
 }
 
-func (r *runner) lag() int {
-	sent, next := 0, int64(0)
-	for _, p := range r.producers {
-		sent += p.sentCount()
-	}
+// all are the partitions that there are.
+func (r *runner) all() (all []history.Partition) {
 	for number := range r.partitions.Load() {
-		at, _ := r.observer.position(history.Partition{Topic: topic, Partition: number})
-		next += at
+		all = append(all, history.Partition{Topic: topic, Partition: number})
 	}
 
-	return sent - int(next)
+	return all
 }
 
 func (r *runner) progress(ctx context.Context) {
@@ -216,7 +212,7 @@ func (r *runner) progress(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		r.sayf("%d workers (%s), about %d records to do, %d faults", r.fleet.size(), r.fleet.currentProtocol(), r.lag(), r.nemesis.count())
+		r.sayf("%d workers (%s), about %d records to do, %d faults", r.fleet.size(), r.fleet.currentProtocol(), r.observer.lag(), r.nemesis.count())
 	}
 }
 

@@ -23,6 +23,7 @@ const (
 	Alarmed   Rule = "rewind told without a loss"
 	Early     Rule = "offset committed early"
 	Usurped   Rule = "former owner took effect"
+	Undecided Rule = "former owners not excluded"
 )
 
 // Violation is a promise that was broken.

@@ -25,7 +25,7 @@
 //     well, or the checkpoint was found behind it. What a new owner finds lost is not done with any more.
 //   - [Usurped]: once somebody has acquired a partition, nothing of its former owners takes effect. The history of each
 //     partition is that of a register: acquiring writes it, each transaction reads its own name in it. Porcupine looks
-//     for an order in which that is so.
+//     for an order in which that is so. [Undecided]: it has found one, or there is none, within a minute.
 //
 // Events that are lost in a failover are no exception: Kafka has the records, so they must take effect again. Therefore
 // the tables are those at the end, after all faults have been mended and all records been processed.

@@ -10,8 +10,8 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// ownershipTimeout bounds the search for an order of one partition. One that takes longer proves nothing.
-const ownershipTimeout = 10 * time.Second
+// ownershipTimeout bounds the search for an order of one partition.
+const ownershipTimeout = time.Minute
 
 // act is an operation on the register that says who owns a partition.
 type act struct {
@@ -48,17 +48,23 @@ func (c *checker) usurped() {
 		reigns[e.Reign][e.Offset] = true
 	}
 	for p, reigns := range effective {
-		history := c.ownership(p, reigns)
-		if porcupine.CheckOperationsTimeout(register, history, ownershipTimeout) == porcupine.Illegal {
-			first, last := c.run.Entries[0].At, c.run.Entries[len(c.run.Entries)-1].At
-			c.breakf(Usurped, c.storyOfReigns(p, first, last),
-				"%v: there is no order of its owners and their transactions in which each transaction is of the latest owner", p)
+		story := func() []string {
+			return c.storyOfReigns(p, c.run.Entries[0].At, c.run.Entries[len(c.run.Entries)-1].At)
+		}
+		switch porcupine.CheckOperationsTimeout(register, c.ownership(p, reigns), ownershipTimeout) {
+		case porcupine.Illegal:
+			c.breakf(Usurped, story(), "%v: there is no order of its owners and their transactions in which each transaction is of the latest owner", p)
+		case porcupine.Unknown:
+			c.breakf(Undecided, story(), "%v: no order of its owners and their transactions was found in %v, and none excluded", p, ownershipTimeout)
+		case porcupine.Ok:
 		}
 	}
 }
 
 // ownership makes the operations of a partition: an acquisition began when the worker was without the partition for
-// the last time, a transaction ended when the worker said so, or else at any time.
+// the last time, a transaction ended when the worker said so, or else at any time. Of the transactions of a reign two
+// say all: the one that ends first, before which the reign has begun, and the one that begins last, behind which the next
+// reign begins. An order of these is one of all.
 func (c *checker) ownership(p Partition, effective map[string]map[int64]bool) []porcupine.Operation {
 	type try struct {
 		worker string
@@ -87,7 +93,17 @@ func (c *checker) ownership(p Partition, effective map[string]map[int64]bool) []
 		}
 	}
 
-	return slices.AppendSeq(acquisitions, maps.Values(tries))
+	endsFirst, beginsLast := map[any]porcupine.Operation{}, map[any]porcupine.Operation{} // by reign
+	for _, o := range tries {
+		if first, there := endsFirst[o.Input]; !there || o.Return < first.Return {
+			endsFirst[o.Input] = o
+		}
+		if last, there := beginsLast[o.Input]; !there || o.Call > last.Call {
+			beginsLast[o.Input] = o
+		}
+	}
+
+	return slices.AppendSeq(slices.AppendSeq(acquisitions, maps.Values(endsFirst)), maps.Values(beginsLast))
 }
 
 func hasAny(set map[int64]bool, offsets []int64) bool {
