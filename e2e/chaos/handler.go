@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -13,36 +14,47 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/e2e/history"
+	"github.com/nova-events/idempotent-consumer/lease"
+	"github.com/nova-events/idempotent-consumer/outbox"
 )
 
 // The tables in which handlers write, and what they write for a record.
 const (
 	createTables = `
 		CREATE TABLE public.effects (seq bigint GENERATED ALWAYS AS IDENTITY, event_id text, topic text, "partition" int, "offset" bigint,
-			key text, reign text, letter text);
+			key text, reign text, letter text, run text, receipt text);
 		CREATE TABLE public.counted (n int);
 		CREATE TABLE public.stock (id int PRIMARY KEY, n int);
 		INSERT INTO public.stock SELECT id, 0 FROM generate_series(0, 7) AS id`
 
-	insertEffect = `INSERT INTO public.effects (event_id, topic, "partition", "offset", key, reign, letter) VALUES ($1, $2, $3, $4, $5, $6, $7)`
-	insertCount  = `INSERT INTO public.counted VALUES (1)`
-	updateStock  = `UPDATE public.stock SET n = n + 1 WHERE id = $1`
+	insertEffect = `INSERT INTO public.effects (event_id, topic, "partition", "offset", key, reign, letter, run, receipt)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
+	insertCount = `INSERT INTO public.counted VALUES (1)`
+	updateStock = `UPDATE public.stock SET n = n + 1 WHERE id = $1`
 )
 
-// poison is in the value of a record that fails until its dead letter is replayed.
-var poison = []byte(`"poison"`)
+// Values of records: one that fails until its dead letter is replayed, and one whose event has to be charged.
+var (
+	poison     = []byte(`"poison"`)
+	chargeable = []byte(`"chargeable"`)
+)
 
 var (
 	errPoison  = errors.New("the record is poison")
 	errAtTimes = errors.New("the handler fails at times")
+
+	errInProgress = errors.New("another attempt is charging")
 )
 
 // handlers are those of a worker, with its character.
 type handlers struct {
 	character
 
-	pool    *pgxpool.Pool
-	watcher *watcher
+	pool     *pgxpool.Pool
+	watcher  *watcher
+	leases   *lease.Leases
+	provider string
 
 	mu   sync.Mutex
 	kept []consume.Message // of a worker that keeps what it was given
@@ -104,45 +116,109 @@ func (h *handlers) keep(batch []consume.Message) {
 	h.kept = batch
 }
 
-func (h *handlers) queue(_ context.Context, statements *pgx.Batch, m consume.Message) error {
-	if err := fails(m); err != nil {
+func (h *handlers) queue(ctx context.Context, statements *pgx.Batch, m consume.Message) error {
+	e, err := h.effect(ctx, m)
+	if err != nil {
 		return err
 	}
-	reign := h.watcher.reign(partitionOfRecord(m.Record))
-	statements.Queue(insertEffect, arguments(reign, m)...)
+	statements.Queue(insertEffect, arguments(e)...)
 	statements.Queue(insertCount)
-	h.watcher.handled(reign, m)
+	h.watcher.handled(ctx, e)
 
-	return nil
+	return outbox.Queue(statements, tells(e)...) //nolint:contextcheck // It does no I/O.
 }
 
 // write writes the effect of a record.
 func (h *handlers) write(ctx context.Context, tx pgx.Tx, m consume.Message) error {
-	if err := fails(m); err != nil {
+	e, err := h.effect(ctx, m)
+	if err != nil {
 		return err
 	}
-	reign := h.watcher.reign(partitionOfRecord(m.Record))
-	if _, err := tx.Exec(ctx, insertEffect, arguments(reign, m)...); err != nil {
+	if _, err := tx.Exec(ctx, insertEffect, arguments(e)...); err != nil {
 		return err
 	}
 	if _, err := tx.Exec(ctx, insertCount); err != nil {
 		return err
 	}
-	h.watcher.handled(reign, m)
+	h.watcher.handled(ctx, e)
 
-	return nil
+	return outbox.Publish(ctx, tx, tells(e)...)
 }
 
-func arguments(reign string, m consume.Message) []any {
-	return []any{m.EventID, m.Topic, m.Partition, m.Offset, string(m.Key), reign, m.DeadLetter}
-}
+// effect is what is to be written for a record.
+func (h *handlers) effect(ctx context.Context, m consume.Message) (history.Effect, error) {
+	e := history.Effect{
+		Record: history.Record{Place: history.Place{Partition: partitionOfRecord(m.Record), Offset: m.Offset}, Event: m.EventID, Key: string(m.Key)},
+		Reign:  h.watcher.reign(partitionOfRecord(m.Record)), Letter: m.DeadLetter,
+	}
+	if m.Topic == outcomes {
+		return e, nil
+	}
+	if m.DeadLetter == "" && bytes.Equal(m.Value, poison) {
+		return e, consume.Permanent(errPoison)
+	}
+	e.Run = h.watcher.name()
+	if bytes.Equal(m.Value, chargeable) {
+		receipt, err := h.charge(ctx, m.EventID)
+		e.Receipt = receipt
 
-func fails(m consume.Message) error {
-	if m.DeadLetter == "" && bytes.Contains(m.Value, poison) {
-		return consume.Permanent(errPoison)
+		return e, err
 	}
 
-	return nil
+	return e, nil
+}
+
+func arguments(e history.Effect) []any {
+	return []any{e.Event, e.Topic, e.Partition.Partition, e.Offset, e.Key, e.Reign, e.Letter, e.Run, e.Receipt}
+}
+
+// tells are the records that tell of an effect, in another topic. Their id follows from the event, so that a record is
+// recognized whose transaction the database has lost and another one has done again.
+func tells(e history.Effect) []outbox.Record {
+	if e.Run == "" {
+		return nil
+	}
+	value, _ := json.Marshal(e) //nolint:errchkjson // It always can.
+
+	return []outbox.Record{{Topic: outcomes, Key: []byte(e.Key), Value: value, EventID: "outcome-of-" + e.Event}}
+}
+
+const (
+	leaseDuration = 2 * time.Second
+	chargeTimeout = 5 * time.Second
+)
+
+// charge has the provider charge for an event, and returns the receipt. What fails is tried again.
+func (h *handlers) charge(ctx context.Context, event string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, chargeTimeout)
+	defer cancel()
+	of := history.Entry{Event: event}
+	note := func(kind history.Kind) {
+		of.Kind = kind
+		h.watcher.write(of)
+	}
+	note(history.Sought)
+	receipt, done, err := lease.DoJSON(ctx, h.leases, event, func(ctx context.Context, a *lease.Attempt) (string, error) {
+		of.Try = int64(a.Number)
+		note(history.Charging)
+		receipt, err := ask(ctx, h.provider, history.Charge{Event: event, Attempt: of.Try, Key: a.Key("charge")})
+		if err != nil {
+			return "", lease.Unknown(err)
+		}
+		note(history.Charged)
+
+		return receipt, nil
+	}, lease.Wait(leaseDuration))
+	switch {
+	case err != nil:
+		return "", consume.Transient(err)
+	case done.Outcome == lease.InProgress:
+		return "", consume.Transient(errInProgress)
+	case done.Outcome == lease.Processed:
+		note(history.Settled)
+	}
+
+	return receipt, nil
 }
 
 // misbehave does what handlers should not do, in one of twenty calls.

@@ -17,16 +17,16 @@ const (
 	readTimeout    = 2 * time.Minute
 )
 
-func createTopic(ctx context.Context, client *kgo.Client, partitions int) error {
+func createTopic(ctx context.Context, client *kgo.Client, name string, partitions int) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	of := kmsg.NewCreateTopicsRequestTopic()
-	of.Topic, of.NumPartitions, of.ReplicationFactor = topic, int32(partitions), -1 //nolint:gosec // They are few.
+	of.Topic, of.NumPartitions, of.ReplicationFactor = name, int32(partitions), -1 //nolint:gosec // They are few.
 	request := kmsg.NewPtrCreateTopicsRequest()
 	request.Topics = append(request.Topics, of)
 	response, err := request.RequestWith(ctx, client)
 	if err != nil {
-		return fmt.Errorf("create the topic: %w", err)
+		return fmt.Errorf("create topic %s: %w", name, err)
 	}
 
 	return kerr.ErrorForCode(response.Topics[0].ErrorCode)
@@ -107,7 +107,7 @@ func committedOffsets(ctx context.Context, client *kgo.Client) (map[history.Part
 
 // readLog reads what readers of committed records find, from the beginning to the ends. A transaction that is open at an
 // end is aborted by the broker, and its marker read.
-func readLog(ctx context.Context, brokers []string, ends map[history.Partition]int64) ([]history.Record, error) {
+func readLog(ctx context.Context, brokers []string, ends map[history.Partition]int64) ([]*kgo.Record, error) {
 	from, left := map[string]map[int32]kgo.Offset{}, map[history.Partition]bool{}
 	for p, end := range ends {
 		if end > 0 {
@@ -125,7 +125,7 @@ func readLog(ctx context.Context, brokers []string, ends map[history.Partition]i
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	var log []history.Record
+	var log []*kgo.Record
 	for len(left) > 0 {
 		fetches := client.PollFetches(ctx)
 		if err := ctx.Err(); err != nil {
@@ -136,7 +136,7 @@ func readLog(ctx context.Context, brokers []string, ends map[history.Partition]i
 				delete(left, p)
 			}
 			if !r.Attrs.IsControl() {
-				log = append(log, recordOf(r))
+				log = append(log, r)
 			}
 		}
 	}

@@ -93,7 +93,9 @@ func (n *nemesis) lost(since time.Time, how string) {
 
 // partition chooses one.
 func (n *nemesis) partition(f fault) history.Partition {
-	return history.Partition{Topic: topic, Partition: int32(f.pick % uint64(n.partitions.Load()))} //nolint:gosec // They are few.
+	all := n.observer.partitions()
+
+	return all[f.pick%uint64(len(all))]
 }
 
 // errNothing says that there is nothing to strike.

@@ -174,12 +174,12 @@ func (o *observer) await(ctx context.Context) error {
 
 // readTables reads what the database holds.
 func readTables(ctx context.Context, s *stack) (t history.Tables, err error) {
-	rows, err := s.pool.Query(ctx, `SELECT event_id, topic, "partition", "offset", key, reign, coalesce(letter, '') FROM public.effects ORDER BY seq`)
+	rows, err := s.pool.Query(ctx, `SELECT event_id, topic, "partition", "offset", key, reign, letter, run, receipt FROM public.effects ORDER BY seq`)
 	if err != nil {
 		return t, err
 	}
 	var e history.Effect
-	_, err = pgx.ForEachRow(rows, []any{&e.Event, &e.Topic, &e.Partition.Partition, &e.Offset, &e.Key, &e.Reign, &e.Letter}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&e.Event, &e.Topic, &e.Partition.Partition, &e.Offset, &e.Key, &e.Reign, &e.Letter, &e.Run, &e.Receipt}, func() error {
 		t.Effects = append(t.Effects, e)
 
 		return nil

@@ -157,14 +157,17 @@ func (p *producer) next() []*kgo.Record {
 		}
 		p.count++
 		partition := p.random.Int32N(p.partitions.Load())
-		value := "{}"
-		if p.random.IntN(100) == 0 {
-			value = string(poison)
+		value := []byte("{}")
+		switch p.random.IntN(100) {
+		case 0:
+			value = poison
+		case 1, 2, 3, 4, 5:
+			value = chargeable
 		}
 		r := &kgo.Record{
 			Partition: partition,
 			Key:       fmt.Appendf(nil, "%s-%d-%d", p.name, partition, p.random.IntN(keysOf)),
-			Value:     []byte(value),
+			Value:     value,
 			Headers:   []kgo.RecordHeader{{Key: consume.DefaultEventIDHeader, Value: fmt.Appendf(nil, "%s-%d", p.name, p.count)}},
 		}
 		sent := *r

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -28,7 +30,8 @@ type runner struct {
 	producers  []*producer
 	nemesis    *nemesis
 	log        []history.Record // once nobody writes any more
-	stalled    string           // see history.Run
+	published  []history.Published
+	stalled    string // see history.Run
 }
 
 // result is the last line of a run.
@@ -44,6 +47,8 @@ type result struct {
 	Phantom    int            `json:"phantom"`
 	Reordered  int            `json:"reordered"`
 	Violations int            `json:"violations"`       // of all rules
+	Published  int            `json:"published"`        // what came through the outbox
+	Charges    int            `json:"charges"`          // requests to the provider
 	Resolved   int            `json:"unknown_resolved"` // COMMITs without an answer whose outcome was found out
 	Unknown    int            `json:"unknown"`          // those whose outcome was not: the next owner finds it in the tables
 	Losses     int            `json:"losses"`           // failovers and crashes in which commits could be lost
@@ -79,6 +84,9 @@ func (r *runner) live(ctx context.Context) (tables history.Tables, err error) {
 		return tables, err
 	}
 	r.sayf("PostgreSQL runs")
+	if r.stack.provider, err = startProvider(ctx); err != nil {
+		return tables, err
+	}
 	client, err := ops.New(r.stack.pool, ops.Config{})
 	if err != nil {
 		return tables, err
@@ -148,25 +156,33 @@ func (r *runner) drain(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if r.log, err = readLog(ctx, r.stack.brokers, ends); err != nil {
+	log, err := readLog(ctx, r.stack.brokers, ends)
+	if err != nil {
 		return err
 	}
 	ends = map[history.Partition]int64{} // Behind the last record there may be markers of transactions.
-	for _, record := range r.log {
-		ends[record.Partition] = max(ends[record.Partition], record.Offset+1)
+	for _, record := range log {
+		if record.Topic == topic {
+			r.log = append(r.log, recordOf(record))
+			p := r.log[len(r.log)-1].Partition
+			ends[p] = max(ends[p], record.Offset+1)
+		}
 	}
 	for times := 0; times < 2; { // What was observed first may be from before a fault.
-		unresolved := r.replayAll(ctx)
+		unresolved, unsent := r.replayAll(ctx)
+		if err := r.endOfOutcomes(ctx, ends); err != nil {
+			return err
+		}
 		checkpoints, committed := r.observer.behind(ends)
 		times++
-		if unresolved != 0 || checkpoints != 0 || committed != 0 {
+		if unresolved != 0 || unsent != 0 || checkpoints != 0 || committed != 0 {
 			times = 0
 		}
 		if times == 0 && time.Now().After(deadline) {
-			r.stalled = fmt.Sprintf("%v after everything was mended the checkpoints are %d records behind, the group's offsets %d, and %d dead letters are unresolved",
-				r.plan.patience, checkpoints, committed, unresolved)
+			r.stalled = fmt.Sprintf("%v after everything was mended the checkpoints are %d records behind, the group's offsets %d, %d dead letters are unresolved, and %d records in the outbox",
+				r.plan.patience, checkpoints, committed, unresolved, unsent)
 
-			return nil
+			break
 		}
 		wait(ctx, time.Second)
 		if err := ctx.Err(); err != nil {
@@ -174,20 +190,45 @@ func (r *runner) drain(ctx context.Context) (err error) {
 		}
 	}
 
-	return nil
+	return r.readOutcomes(ctx, ends)
 }
 
-// replayAll requests the replay of all dead letters, and tells how many are unresolved; -1 if that is not known.
-func (r *runner) replayAll(ctx context.Context) (unresolved int) {
+// replayAll requests the replay of all dead letters, and tells how many are unresolved, and how many records wait in the
+// outbox; -1 if that is not known.
+func (r *runner) replayAll(ctx context.Context) (unresolved, unsent int) {
 	err := r.nemesis.replayLetters(ctx, fault{})
 	if err == nil {
-		err = r.stack.pool.QueryRow(ctx, `SELECT count(*) FROM idem.dead_letters WHERE resolved_at IS NULL`).Scan(&unresolved)
+		err = r.stack.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM idem.dead_letters WHERE resolved_at IS NULL), (SELECT count(*) FROM idem.outbox)`).
+			Scan(&unresolved, &unsent)
 	}
 	if err != nil {
-		return -1
+		return -1, -1
 	}
 
-	return unresolved
+	return unresolved, unsent
+}
+
+// endOfOutcomes adds the ends of the topic that the handlers publish to, in which there are no transactions.
+func (r *runner) endOfOutcomes(ctx context.Context, ends map[history.Partition]int64) error {
+	of, err := endsOf(ctx, r.stack.admin, partitionsOf(outcomes, outcomePartitions))
+	maps.Copy(ends, of)
+
+	return err
+}
+
+func (r *runner) readOutcomes(ctx context.Context, ends map[history.Partition]int64) error {
+	maps.DeleteFunc(ends, func(p history.Partition, _ int64) bool { return p.Topic != outcomes })
+	log, err := readLog(ctx, r.stack.brokers, ends)
+	for _, record := range log {
+		p := history.Published{Record: recordOf(record)}
+		if err := json.Unmarshal(record.Value, &p.With); err != nil {
+			return fmt.Errorf("what was published at %v: %w", p.Place, err)
+		}
+		r.log = append(r.log, p.Record)
+		r.published = append(r.published, p)
+	}
+
+	return err
 }
 
 // mustWait tells producers to wait while workers are far behind.
@@ -198,8 +239,12 @@ func (r *runner) mustWait() bool {
 }
 
 // all are the partitions that there are.
-func (r *runner) all() (all []history.Partition) {
-	for number := range r.partitions.Load() {
+func (r *runner) all() []history.Partition {
+	return append(partitionsOf(topic, r.partitions.Load()), partitionsOf(outcomes, outcomePartitions)...)
+}
+
+func partitionsOf(topic string, count int32) (all []history.Partition) {
+	for number := range count {
 		all = append(all, history.Partition{Topic: topic, Partition: number})
 	}
 
@@ -224,7 +269,7 @@ func (r *runner) judge(tables history.Tables) (result, history.Verdict, error) {
 	}
 	run := history.Run{
 		Entries: entries, Seen: r.observer.seen, Losses: r.nemesis.losses, Resets: r.nemesis.resets, Log: r.log, Tables: tables,
-		Stalled: r.stalled,
+		Stalled: r.stalled, Published: r.published, Charges: r.stack.provider.history(),
 	}
 	for _, p := range r.producers {
 		run.Sent = append(run.Sent, p.history()...)
@@ -234,7 +279,7 @@ func (r *runner) judge(tables history.Tables) (result, history.Verdict, error) {
 	}
 	verdict := history.Check(run)
 	res := result{
-		Seconds: time.Since(r.began).Seconds(), Seed: r.plan.seed, Events: len(run.Log), Effects: len(tables.Effects),
+		Seconds: time.Since(r.began).Seconds(), Seed: r.plan.seed, Events: len(run.Log) - len(run.Published), Published: len(run.Published), Charges: len(run.Charges), Effects: len(tables.Effects),
 		Faults: r.nemesis.count(), ByKind: r.nemesis.caused,
 		Lost: verdict.Count(history.Lost), Doubled: verdict.Count(history.Doubled), Phantom: verdict.Count(history.Phantom),
 		Reordered: verdict.Count(history.Reordered), Violations: len(verdict),

@@ -36,6 +36,8 @@ type stack struct {
 	wire    *wire  // to the proxy
 	dsn     string // of the workers
 
+	provider *provider
+
 	pool  *pgxpool.Pool // ours, past all that but the failover
 	admin *kgo.Client
 }
@@ -73,7 +75,7 @@ func (s *stack) startKafka(ctx context.Context, p plan) (err error) {
 		return err
 	}
 
-	return createTopic(ctx, s.admin, p.partitions)
+	return errors.Join(createTopic(ctx, s.admin, topic, p.partitions), createTopic(ctx, s.admin, outcomes, outcomePartitions))
 }
 
 func (s *stack) startPostgres(ctx context.Context, p plan, sayf func(format string, args ...any)) (err error) {
@@ -145,6 +147,9 @@ func (s *stack) stop() error {
 		s.proxy.Close()
 	}
 	var errs []error
+	if s.provider != nil {
+		errs = append(errs, s.provider.stop())
+	}
 	if s.bouncer != nil {
 		errs = append(errs, s.bouncer.Stop())
 	}

@@ -18,7 +18,7 @@ type watcher struct {
 	writer *history.Writer
 
 	mu     sync.Mutex
-	count  int64 // of reigns and tries
+	count  int64 // of reigns, tries and runs
 	reigns map[history.Partition]string
 }
 
@@ -125,18 +125,28 @@ func (w *watcher) event(_ context.Context, e consume.Event) {
 	}
 }
 
-// handled notes that a handler has written the effect of a record.
-func (w *watcher) handled(reign string, m consume.Message) {
-	w.write(history.Entry{Partition: partitionOfRecord(m.Record), Kind: history.Handled, Reign: reign, Offsets: []int64{m.Offset}, Note: m.DeadLetter})
+// handled notes that a handler has written an effect.
+func (w *watcher) handled(ctx context.Context, e history.Effect) {
+	t, _ := ctx.Value(tryKey{}).(try)
+	w.write(history.Entry{Partition: e.Partition, Kind: history.Handled, Reign: e.Reign, Try: t.number, Offsets: []int64{e.Offset}, Run: e.Run, Note: e.Letter})
 }
 
-func (w *watcher) begin(p history.Partition) string {
+// name is another one each time: for a reign, or a run of the handler.
+func (w *watcher) name() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.count++
-	w.reigns[p] = fmt.Sprintf("%d.%d", os.Getpid(), w.count)
 
-	return w.reigns[p]
+	return fmt.Sprintf("%d.%d", os.Getpid(), w.count)
+}
+
+func (w *watcher) begin(p history.Partition) string {
+	reign := w.name()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reigns[p] = reign
+
+	return reign
 }
 
 func (w *watcher) reign(p history.Partition) string {

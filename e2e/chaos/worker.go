@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,6 +21,8 @@ import (
 	"github.com/nova-events/idempotent-consumer/franzadapter"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter"
+	"github.com/nova-events/idempotent-consumer/lease"
+	"github.com/nova-events/idempotent-consumer/outbox"
 )
 
 // envWorker makes this program a worker: a member of the group in a process of its own, which can be killed.
@@ -29,6 +32,9 @@ const (
 	consumerName = "chaos"
 	group        = "chaos"
 	topic        = "events"
+	outcomes     = "outcomes" // what the handlers of events publish
+
+	outcomePartitions = 3
 
 	sessionTimeout = 6 * time.Second // Kafka's shortest
 )
@@ -41,6 +47,8 @@ type job struct {
 	DSN     string   `json:"dsn"`
 	Brokers []string `json:"brokers"`
 	Folder  string   `json:"folder"` // of the histories
+
+	Provider string `json:"provider"` // its address
 }
 
 // work consumes until it gets SIGTERM, or its input ends because its parent has. It returns the exit status.
@@ -88,7 +96,11 @@ func serve(ctx context.Context, stop func(), input io.Reader) error {
 	if err != nil {
 		return err
 	}
-	h := &handlers{character: j.character, pool: pool, watcher: w}
+	leases, err := newLeases(pool, log)
+	if err != nil {
+		return err
+	}
+	h := &handlers{character: j.character, pool: pool, watcher: w, leases: leases, provider: j.Provider}
 	consumer, err := j.newConsumer(guard, h.config(consume.Config{ //nolint:contextcheck // New takes none.
 		Hooks: w.hooks(), CommitInterval: 200 * time.Millisecond, Logger: log,
 		Failure: consume.FailureConfig{
@@ -100,7 +112,53 @@ func serve(ctx context.Context, stop func(), input io.Reader) error {
 		return err
 	}
 
-	return consumer.Run(ctx)
+	relay, closeProducer, err := j.newRelay(pool, log)
+	if err != nil {
+		return err
+	}
+	defer closeProducer()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	relayed := make(chan error, 1)
+	go func() {
+		defer cancel()
+		relayed <- relay.Run(ctx)
+	}()
+	err = consumer.Run(ctx)
+	cancel()
+
+	return errors.Join(err, <-relayed)
+}
+
+// newLeases are of a consumer of their own: the handlers' transactions have claimed the events for theirs.
+func newLeases(pool *pgxpool.Pool, log *slog.Logger) (*lease.Leases, error) {
+	guard, err := idem.New(pool, idem.Config{Consumer: consumerName + "-charge", Logger: log})
+	if err != nil {
+		return nil, err
+	}
+
+	return lease.New(guard, lease.Config{Duration: leaseDuration, Backoff: lease.NoBackoff, Unknown: lease.Rerun(), Logger: log})
+}
+
+// newRelay takes the outbox to Kafka with the worker's adapter.
+func (j job) newRelay(pool *pgxpool.Pool, log *slog.Logger) (*outbox.Relay, func(), error) {
+	config := outbox.Config{ProduceTimeout: sendTimeout / 3, Logger: log}
+	if j.Adapter == kafkaGo {
+		producer, err := kafkaadapter.NewProducer(kafkaadapter.ProducerConfig{Brokers: j.Brokers, ClientID: j.Name, Logger: log})
+		if err != nil {
+			return nil, nil, err
+		}
+		relay, err := outbox.NewRelay(pool, producer, config)
+
+		return relay, producer.Close, err
+	}
+	producer, err := franzadapter.NewProducer(franzadapter.ProducerConfig{Brokers: j.Brokers, ClientID: j.Name, Logger: log})
+	if err != nil {
+		return nil, nil, err
+	}
+	relay, err := outbox.NewRelay(pool, producer, config)
+
+	return relay, producer.Close, err
 }
 
 // consumer is one of any adapter.
@@ -112,12 +170,12 @@ func (j job) newConsumer(guard *idem.Guard, config consume.Config) (consumer, er
 	const heartbeat, maxWait = 200 * time.Millisecond, 100 * time.Millisecond
 	if j.Adapter == kafkaGo {
 		return kafkaadapter.New(guard, kafkaadapter.Config{
-			Brokers: j.Brokers, ClientID: j.Name, Group: group, Topics: []string{topic},
+			Brokers: j.Brokers, ClientID: j.Name, Group: group, Topics: []string{topic, outcomes},
 			SessionTimeout: sessionTimeout, HeartbeatInterval: heartbeat, MaxWait: maxWait, MaxBytes: j.MaxBytes,
 		}, config)
 	}
 	source := franzadapter.Config{
-		Brokers: j.Brokers, ClientID: j.Name, Group: group, Topics: []string{topic},
+		Brokers: j.Brokers, ClientID: j.Name, Group: group, Topics: []string{topic, outcomes},
 		SessionTimeout: sessionTimeout, HeartbeatInterval: heartbeat, MaxWait: maxWait, MaxBytes: j.MaxBytes,
 		ServerSideBalancer: j.Adapter == franzServer,
 	}

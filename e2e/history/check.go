@@ -24,6 +24,12 @@ const (
 	Early     Rule = "offset committed early"
 	Usurped   Rule = "former owner took effect"
 	Undecided Rule = "former owners not excluded"
+
+	Renamed    Rule = "repeated under another id"
+	Uncounted  Rule = "effect without an attempt"
+	Overridden Rule = "completed without the token"
+	Resettled  Rule = "completed twice"
+	Recharged  Rule = "charged twice"
 )
 
 // Violation is a promise that was broken.
@@ -52,6 +58,8 @@ func Check(run Run) Verdict {
 	c := newChecker(run)
 	for _, rule := range []func(){
 		c.stalled, c.lost, c.doubled, c.phantom, c.torn, c.reordered, c.both, c.back, c.untold, c.alarmed, c.early, c.usurped,
+		c.unpublished, c.unfounded, c.overtaken, c.renamed,
+		c.uncounted, c.overridden, c.resettled, c.recharged,
 	} {
 		rule()
 	}

@@ -223,13 +223,7 @@ func TestBadRuns(t *testing.T) {
 			t.Parallel()
 			r := good()
 			test.spoil(&r)
-			verdict := history.Check(r)
-			if len(verdict) != 1 || verdict.Count(test.rule) != 1 {
-				t.Fatalf("%d violations: %+v; want one of %q", len(verdict), verdict, test.rule)
-			}
-			if v := verdict[0]; !strings.Contains(v.Says, test.says) || !strings.Contains(strings.Join(v.Story, "\n"), test.story) {
-				t.Errorf("%s\n%s", v.Says, strings.Join(v.Story, "\n"))
-			}
+			expectOne(t, r, test.rule, test.says, test.story)
 		})
 	}
 }

@@ -27,6 +27,24 @@
 //     partition is that of a register: acquiring writes it, each transaction reads its own name in it. Porcupine looks
 //     for an order in which that is so. [Undecided]: it has found one, or there is none, within a minute.
 //
+// A handler that publishes does so in the transaction of its effect, by the outbox:
+//
+//   - [Lost]: what was published with an effect comes to its topic.
+//   - [Phantom]: a record came through the outbox only if its transaction has committed. Where the database lost commits it
+//     may have come before.
+//   - [Reordered]: the events of a key come to the topic for the first time in the order of their offsets. Replays are
+//     excepted.
+//   - [Renamed]: an event that comes again has the same id.
+//
+// Some handlers have a provider charge for the event, under a lease with Rerun and the attempt's key. All rules but Recharged
+// are for the time in which the database lost no commits:
+//
+//   - [Uncounted]: each request has an attempt of its own, whose number was stored before.
+//   - [Overridden]: no attempt completes its event when a later one has begun before.
+//   - [Resettled]: no event is completed twice.
+//   - [Recharged]: an event is charged once, however often the provider was asked. Its effect has a receipt of the provider
+//     (else it is a Phantom).
+//
 // Events that are lost in a failover are no exception: Kafka has the records, so they must take effect again. Therefore
 // the tables are those at the end, after all faults have been mended and all records been processed.
 //

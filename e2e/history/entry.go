@@ -29,6 +29,11 @@ const (
 	Rewound    Kind = "rewound"     // the database went back: the checkpoint
 	Stored     Kind = "stored"      // as a dead letter
 	Skipped    Kind = "skipped"     // by an operator or a policy: where it goes on
+
+	Sought   Kind = "sought"    // the lease of Event, in whose search an attempt may begin. Here and below Try is its number
+	Charging Kind = "charging"  // an attempt has begun: it is about to ask the provider
+	Charged  Kind = "charged"   // the provider has answered: the attempt is about to be completed
+	Settled  Kind = "completed" // the event, by this attempt
 )
 
 // Entry is a line of a worker's history.
@@ -41,6 +46,8 @@ type Entry struct {
 	Reign   string    `json:"reign,omitempty"` // since the worker acquired the partition
 	Try     int64     `json:"try,omitempty"`   // of records that Began, and of how that ended; counted by the worker
 	Offsets []int64   `json:"offsets,omitempty"`
+	Event   string    `json:"event,omitempty"` // of a lease
+	Run     string    `json:"run,omitempty"`   // of the handler that wrote an effect
 	Note    string    `json:"note,omitempty"`
 }
 

@@ -23,8 +23,13 @@ func (c *checker) back() {
 	}
 }
 
+// lostWithin tells whether the database may have lost what it committed in a time.
+func (c *checker) lostWithin(from, to time.Time) bool {
+	return slices.ContainsFunc(c.run.Losses, func(l Loss) bool { return !l.From.After(to) && !l.To.Before(from) })
+}
+
 func (c *checker) mayGoBack(p Partition, from, to time.Time) bool {
-	return slices.ContainsFunc(c.run.Losses, func(l Loss) bool { return !l.From.After(to) && !l.To.Before(from) }) ||
+	return c.lostWithin(from, to) ||
 		slices.ContainsFunc(c.run.Resets, func(r Reset) bool { return r.Partition == p && !r.From.After(to) && !r.To.Before(from) })
 }
 

@@ -27,6 +27,9 @@ type Run struct {
 	Log     []Record `json:"log"`
 	Tables  Tables   `json:"tables"`
 	Stalled string   `json:"stalled"` // what was still to be done when time was up; empty: nothing
+
+	Published []Published `json:"published"` // what came through the outbox, in the order of its partitions. Log has it, too.
+	Charges   []Charge    `json:"charges"`
 }
 
 // Record is one that readers of committed records find.
@@ -71,6 +74,27 @@ type Effect struct {
 
 	Reign  string `json:"reign"`            // of the worker that wrote it
 	Letter string `json:"letter,omitempty"` // the dead letter that was replayed
+
+	// Run is the one of the handler in which it was written and published. Each has a name of its own. Empty: it was not
+	// published.
+	Run     string `json:"run,omitempty"`
+	Receipt string `json:"receipt,omitempty"` // of the provider, if the event was charged
+}
+
+// Published is a record that came through the outbox. It says which effect it was published with.
+type Published struct {
+	Record
+
+	With Effect `json:"with"`
+}
+
+// Charge is a request to the provider, who recognizes keys.
+type Charge struct {
+	At      time.Time `json:"at"`
+	Event   string    `json:"event"`
+	Attempt int64     `json:"attempt"`
+	Key     string    `json:"key"`
+	Receipt string    `json:"receipt"` // the same for the same key
 }
 
 // Letter is a dead letter.

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -35,13 +36,23 @@ func (c *checker) storyOf(event string) []string {
 		places[e.Place] = true
 	}
 	for _, e := range c.run.Entries {
-		if slices.ContainsFunc(e.Offsets, func(offset int64) bool { return places[Place{e.Partition, offset}] }) {
+		if e.Event == event || slices.ContainsFunc(e.Offsets, func(offset int64) bool { return places[Place{e.Partition, offset}] }) {
 			story = append(story, sentence{e.At, e.tells()})
+		}
+	}
+	for _, charge := range c.run.Charges {
+		if charge.Event == event {
+			story = append(story, sentence{charge.At, fmt.Sprintf("the provider was asked by attempt %d with key %s: receipt %s", charge.Attempt, charge.Key, charge.Receipt)})
 		}
 	}
 	told := c.inOrder(story)
 	for _, e := range c.effects[event] {
 		told = append(told, fmt.Sprintf("at the end: an effect of the record at %v, written in reign %s%s", e.Place, e.Reign, inBrackets(e.Letter)))
+	}
+	for _, p := range c.run.Published {
+		if p.With.Event == event {
+			told = append(told, fmt.Sprintf("at the end: a record through the outbox at %v, published as event %s in run %s", p.Place, p.Event, p.With.Run))
+		}
 	}
 	for _, l := range c.letters[event] {
 		told = append(told, fmt.Sprintf("at the end: a dead letter of the record at %v, which is %s", l.Place, l.State))
@@ -108,7 +119,11 @@ func (s Sent) tells() string {
 }
 
 func (e Entry) tells() string {
-	return fmt.Sprintf("%s %s %v at %s%s%s", e.Worker, e.Kind, e.Partition, ranges(e.Offsets), inBrackets(e.Reign), inBrackets(e.Note))
+	if e.Event != "" {
+		return fmt.Sprintf("%s %s event %s, attempt %d%s", e.Worker, e.Kind, e.Event, e.Try, inBrackets(e.Note))
+	}
+
+	return fmt.Sprintf("%s %s %v at %s%s%s", e.Worker, e.Kind, e.Partition, ranges(e.Offsets), inBrackets(e.Reign), inBrackets(cmp.Or(e.Note, e.Run)))
 }
 
 func inBrackets(text string) string {
