@@ -49,7 +49,7 @@ func (f *fleet) start(ctx context.Context) error {
 	}
 	f.started++
 	m := &member{ended: make(chan struct{}), job: job{
-		character: f.plan.character(f.started, f.protocol), Name: fmt.Sprintf("worker-%d", f.started),
+		character: f.plan.character(f.started, f.protocol), promise: f.plan.promise, Name: fmt.Sprintf("worker-%d", f.started),
 		DSN: f.stack.dsn, Brokers: f.stack.brokers, Folder: f.folder, Provider: f.stack.provider.url,
 	}}
 	log, err := os.Create(filepath.Join(f.folder, m.job.Name+".log"))

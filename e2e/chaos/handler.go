@@ -51,6 +51,7 @@ var (
 type handlers struct {
 	character
 
+	mode     consume.Mode
 	pool     *pgxpool.Pool
 	watcher  *watcher
 	leases   *lease.Leases
@@ -147,9 +148,9 @@ func (h *handlers) write(ctx context.Context, tx pgx.Tx, m consume.Message) erro
 
 // effect is what is to be written for a record.
 func (h *handlers) effect(ctx context.Context, m consume.Message) (history.Effect, error) {
+	at := history.Place{Partition: partitionOfRecord(m.Record), Offset: m.Offset}
 	e := history.Effect{
-		Record: history.Record{Place: history.Place{Partition: partitionOfRecord(m.Record), Offset: m.Offset}, Event: m.EventID, Key: string(m.Key)},
-		Reign:  h.watcher.reign(partitionOfRecord(m.Record)), Letter: m.DeadLetter,
+		Record: history.Record{Place: at, Event: eventOf(h.mode, m.EventID, at), Key: string(m.Key)}, Reign: h.watcher.reign(at.Partition), Letter: m.DeadLetter,
 	}
 	if m.Topic == outcomes {
 		return e, nil
@@ -159,7 +160,7 @@ func (h *handlers) effect(ctx context.Context, m consume.Message) (history.Effec
 	}
 	e.Run = h.watcher.name()
 	if bytes.Equal(m.Value, chargeable) {
-		receipt, err := h.charge(ctx, m.EventID)
+		receipt, err := h.charge(ctx, e.Event)
 		e.Receipt = receipt
 
 		return e, err

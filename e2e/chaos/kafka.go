@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/history"
 )
 
@@ -178,14 +179,23 @@ func endsOf(ctx context.Context, client *kgo.Client, partitions []history.Partit
 	return ends, nil
 }
 
-func recordOf(r *kgo.Record) history.Record {
+// eventOf names the event of a record. By checkpoint alone each record is an event of its own.
+func eventOf(mode consume.Mode, id string, at history.Place) string {
+	if mode == consume.ByCheckpoint {
+		return fmt.Sprint("record at ", at)
+	}
+
+	return id
+}
+
+func recordOf(mode consume.Mode, r *kgo.Record) history.Record {
 	record := history.Record{
 		Place: history.Place{Partition: history.Partition{Topic: r.Topic, Partition: r.Partition}, Offset: r.Offset},
 		Key:   string(r.Key),
 	}
 	for _, h := range r.Headers {
-		if h.Key == "idempotency_key" {
-			record.Event = string(h.Value)
+		if h.Key == consume.DefaultEventIDHeader {
+			record.Event = eventOf(mode, string(h.Value), record.Place)
 		}
 	}
 

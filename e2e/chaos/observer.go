@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/history"
 )
 
@@ -18,19 +19,20 @@ const observeEvery = 200 * time.Millisecond
 type observer struct {
 	stack      *stack
 	partitions func() []history.Partition
+	mode       consume.Mode
 
-	mu          sync.Mutex
-	seen        []history.Seen
-	checkpoints map[history.Partition]int64
-	committed   map[history.Partition]int64
-	ends        map[history.Partition]int64
+	mu        sync.Mutex
+	seen      []history.Seen
+	stands    map[history.Partition]int64 // checkpoints or, without any, the group's offsets
+	committed map[history.Partition]int64
+	ends      map[history.Partition]int64
 
-	moved      time.Time // when a checkpoint was last seen to move, or when there was nothing to do
+	moved      time.Time // when one that stands was last seen to move, or when there was nothing to do
 	standstill time.Duration
 }
 
-func newObserver(s *stack, partitions func() []history.Partition) *observer {
-	return &observer{stack: s, partitions: partitions, checkpoints: map[history.Partition]int64{}, committed: map[history.Partition]int64{}, moved: time.Now()}
+func newObserver(s *stack, mode consume.Mode, partitions func() []history.Partition) *observer {
+	return &observer{stack: s, mode: mode, partitions: partitions, stands: map[history.Partition]int64{}, committed: map[history.Partition]int64{}, moved: time.Now()}
 }
 
 // run looks until the context ends. PostgreSQL and Kafka may be away: each has a goroutine of its own.
@@ -89,10 +91,14 @@ func (o *observer) note(at time.Time, checkpoints, committed map[history.Partiti
 	for p, offset := range committed {
 		o.seen = append(o.seen, history.Seen{Partition: p, At: at, Checkpoint: -1, Committed: offset})
 	}
-	if checkpoints != nil && !maps.Equal(checkpoints, o.checkpoints) {
+	stands := checkpoints
+	if o.mode == consume.ByEventID {
+		stands = committed
+	}
+	if stands != nil && !maps.Equal(stands, o.stands) {
 		o.standstill = max(o.standstill, at.Sub(o.moved))
 		o.moved = at
-		o.checkpoints = checkpoints
+		o.stands = stands
 	}
 	if committed != nil {
 		o.committed = committed
@@ -121,20 +127,20 @@ func (o *observer) behind(ends map[history.Partition]int64) (checkpoints, commit
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for p, end := range ends {
-		checkpoints += max(0, end-o.checkpoints[p])
+		checkpoints += max(0, end-o.stands[p])
 		committed += max(0, end-o.committed[p])
 	}
 
 	return checkpoints, committed
 }
 
-// position is the checkpoint of a partition.
+// position is where a partition stands, and whether it is known to have had an owner. Without checkpoints nobody knows.
 func (o *observer) position(p history.Partition) (int64, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	next, there := o.checkpoints[p]
+	next, there := o.stands[p]
 
-	return next, there
+	return next, there || o.mode == consume.ByEventID
 }
 
 // awaitMove waits until a checkpoint has moved, but not for long, and then for some time more.
@@ -173,7 +179,7 @@ func (o *observer) await(ctx context.Context) error {
 }
 
 // readTables reads what the database holds.
-func readTables(ctx context.Context, s *stack) (t history.Tables, err error) {
+func readTables(ctx context.Context, s *stack, mode consume.Mode) (t history.Tables, err error) {
 	rows, err := s.pool.Query(ctx, `SELECT event_id, topic, "partition", "offset", key, reign, letter, run, receipt FROM public.effects ORDER BY seq`)
 	if err != nil {
 		return t, err
@@ -193,6 +199,7 @@ func readTables(ctx context.Context, s *stack) (t history.Tables, err error) {
 	}
 	var l history.Letter
 	_, err = pgx.ForEachRow(rows, []any{&l.Event, &l.Topic, &l.Partition.Partition, &l.Offset, &l.State}, func() error {
+		l.Event = eventOf(mode, l.Event, l.Place)
 		t.Letters = append(t.Letters, l)
 
 		return nil

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/consume"
 )
 
 // plan is all that the seed decides.
@@ -21,6 +23,7 @@ type plan struct {
 	partitions int
 	workers    int
 	protocol   string
+	promise    promise
 	faults     []fault // by the time at which they come
 }
 
@@ -58,7 +61,47 @@ const (
 	batches         = "batches"
 )
 
-var forms = []string{ownTransactions, shared, lanes, queue, batches}
+// forms are those that can keep a promise.
+func (p promise) forms() []string {
+	switch {
+	case p.Mode == consume.ByEventID:
+		return []string{ownTransactions, lanes}
+	case p.Mode == consume.ByCheckpoint || p.Parks:
+		return []string{ownTransactions, shared, queue, batches}
+	default:
+		return []string{ownTransactions, shared, lanes, queue, batches}
+	}
+}
+
+// promise is what all workers of a run have to promise alike.
+type promise struct {
+	Mode  consume.Mode `json:"mode"`
+	Parks bool         `json:"parks"` // records behind a dead letter of their key
+}
+
+func (p promise) String() string {
+	text := map[consume.Mode]string{
+		consume.ByEventIDAndCheckpoint: "by event id and checkpoint", consume.ByEventID: "by event id", consume.ByCheckpoint: "by checkpoint",
+	}[p.Mode]
+	if p.Parks {
+		text += ", keys parked"
+	}
+
+	return text
+}
+
+// asks tells whether a fault asks for no more than was promised. By event id alone nobody notices that the database has
+// lost commits, and by checkpoint alone a record that an operator wants again takes effect again.
+func (p promise) asks(kind string) bool {
+	switch kind {
+	case failover, forget, lockCheckpoints:
+		return p.Mode != consume.ByEventID
+	case resetBack:
+		return p.Mode == consume.ByEventIDAndCheckpoint
+	default:
+		return true
+	}
+}
 
 // Manners of handlers: what they do at times.
 const (
@@ -78,6 +121,7 @@ const (
 var (
 	manners      = []string{behaves, panics, fallible, transient, swallows, slow, waits, deadlocks}
 	batchManners = append([]string{sorts, filters, keeps}, manners...)
+	modes        = []consume.Mode{consume.ByEventIDAndCheckpoint, consume.ByEventIDAndCheckpoint, consume.ByEventID, consume.ByCheckpoint}
 	isolations   = []pgx.TxIsoLevel{"", "", pgx.RepeatableRead, pgx.Serializable}
 )
 
@@ -134,6 +178,10 @@ func newPlan(s settings) (plan, error) {
 	p := plan{
 		settings: s, pgBouncer: r.IntN(2) == 0, forgetful: r.IntN(2) == 0,
 		partitions: 3 + r.IntN(4), workers: 3 + r.IntN(2), protocol: one(r, protocols),
+		promise: promise{Mode: one(r, modes), Parks: r.IntN(4) == 0},
+	}
+	if p.promise.Mode == consume.ByEventID {
+		p.forgetful, p.promise.Parks = false, false
 	}
 	for name, domain := range domains {
 		r := s.from(name)
@@ -143,7 +191,7 @@ func newPlan(s settings) (plan, error) {
 				break
 			}
 			f := fault{at: at, kind: one(r, domain.names), domain: name, pick: r.Uint64()}
-			if only.MatchString(f.kind) && (f.kind != forget || p.forgetful) && (f.kind != killBouncer || p.pgBouncer) {
+			if only.MatchString(f.kind) && p.promise.asks(f.kind) && (f.kind != forget || p.forgetful) && (f.kind != killBouncer || p.pgBouncer) {
 				p.faults = append(p.faults, f)
 			}
 		}
@@ -157,7 +205,7 @@ func newPlan(s settings) (plan, error) {
 func (p plan) character(n int, protocol string) character {
 	r := p.from(fmt.Sprint("worker ", n))
 	c := character{
-		Adapter: one(r, adapters[protocol]), Form: one(r, forms), Manner: one(r, manners),
+		Adapter: one(r, adapters[protocol]), Form: one(r, p.promise.forms()), Manner: one(r, manners),
 		Isolation: string(one(r, isolations)), Connections: int32(6 + r.IntN(6)), MaxBytes: one(r, []int{1, 4 << 10, 1 << 20}), //nolint:gosec // It is small.
 	}
 	if c.Form == batches {
@@ -169,8 +217,8 @@ func (p plan) character(n int, protocol string) character {
 
 // String is what the run is made of.
 func (p plan) String() string {
-	return fmt.Sprintf("seed %d: %d partitions, %d workers in a group that is %s, PgBouncer %v, synchronous_commit %v, %d faults in %v",
-		p.seed, p.partitions, p.workers, p.protocol, p.pgBouncer, !p.forgetful, len(p.faults), p.duration)
+	return fmt.Sprintf("seed %d: %d partitions, %d workers in a group that is %s, %v, PgBouncer %v, synchronous_commit %v, %d faults in %v",
+		p.seed, p.partitions, p.workers, p.protocol, p.promise, p.pgBouncer, !p.forgetful, len(p.faults), p.duration)
 }
 
 // schedule is a line for each fault.

@@ -25,6 +25,7 @@ const (
 type producer struct {
 	name          string
 	transactional bool
+	mode          consume.Mode
 	options       []kgo.Opt
 	random        *rand.Rand
 	partitions    *atomic.Int32
@@ -49,7 +50,7 @@ func newProducers(p plan, brokers []string, partitions *atomic.Int32, held func(
 		{name: "transactional", options: with(kgo.TransactionalID("chaos"), kgo.TransactionTimeout(sendTimeout)), transactional: true},
 	}
 	for _, made := range made {
-		made.random, made.partitions, made.held = p.from(made.name), partitions, held
+		made.random, made.mode, made.partitions, made.held = p.from(made.name), p.promise.Mode, partitions, held
 	}
 
 	return made
@@ -135,7 +136,7 @@ func (p *producer) send(ctx context.Context, client *kgo.Client) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, result := range results {
-		s := history.Sent{Record: recordOf(result.Record), At: at, Producer: p.name, Fate: fate}
+		s := history.Sent{Record: recordOf(p.mode, result.Record), At: at, Producer: p.name, Fate: fate}
 		if result.Err != nil && fate == history.Acknowledged {
 			s.Fate = history.Unsure
 		}

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/history"
 	"github.com/nova-events/idempotent-consumer/ops"
 )
@@ -92,7 +93,7 @@ func (r *runner) live(ctx context.Context) (tables history.Tables, err error) {
 		return tables, err
 	}
 	r.partitions.Store(int32(r.plan.partitions)) //nolint:gosec // They are few.
-	r.observer = newObserver(&r.stack, r.all)
+	r.observer = newObserver(&r.stack, r.plan.promise.Mode, r.all)
 	r.fleet = &fleet{plan: r.plan, stack: &r.stack, folder: r.folder, sayf: r.sayf, protocol: r.plan.protocol, surprise: map[string]int{}}
 	r.nemesis = &nemesis{
 		plan: r.plan, stack: &r.stack, fleet: r.fleet, observer: r.observer, ops: client, partitions: &r.partitions,
@@ -125,7 +126,7 @@ func (r *runner) live(ctx context.Context) (tables history.Tables, err error) {
 	}
 	r.fleet.stop(ctx)
 
-	return readTables(ctx, &r.stack)
+	return readTables(ctx, &r.stack, r.plan.promise.Mode)
 }
 
 // trouble has producers produce and the nemesis break things, for as long as the plan says. Then it mends all.
@@ -163,7 +164,7 @@ func (r *runner) drain(ctx context.Context) (err error) {
 	ends = map[history.Partition]int64{} // Behind the last record there may be markers of transactions.
 	for _, record := range log {
 		if record.Topic == topic {
-			r.log = append(r.log, recordOf(record))
+			r.log = append(r.log, recordOf(r.plan.promise.Mode, record))
 			p := r.log[len(r.log)-1].Partition
 			ends[p] = max(ends[p], record.Offset+1)
 		}
@@ -220,11 +221,11 @@ func (r *runner) readOutcomes(ctx context.Context, ends map[history.Partition]in
 	maps.DeleteFunc(ends, func(p history.Partition, _ int64) bool { return p.Topic != outcomes })
 	log, err := readLog(ctx, r.stack.brokers, ends)
 	for _, record := range log {
-		p := history.Published{Record: recordOf(record)}
+		p := history.Published{Record: recordOf(consume.ByEventID, record)} // An id is an id here.
 		if err := json.Unmarshal(record.Value, &p.With); err != nil {
 			return fmt.Errorf("what was published at %v: %w", p.Place, err)
 		}
-		r.log = append(r.log, p.Record)
+		r.log = append(r.log, recordOf(r.plan.promise.Mode, record))
 		r.published = append(r.published, p)
 	}
 
@@ -269,7 +270,7 @@ func (r *runner) judge(tables history.Tables) (result, history.Verdict, error) {
 	}
 	run := history.Run{
 		Entries: entries, Seen: r.observer.seen, Losses: r.nemesis.losses, Resets: r.nemesis.resets, Log: r.log, Tables: tables,
-		Stalled: r.stalled, Published: r.published, Charges: r.stack.provider.history(),
+		Unfenced: r.plan.promise.Mode == consume.ByEventID, Parked: r.plan.promise.Parks, Stalled: r.stalled, Published: r.published, Charges: r.stack.provider.history(),
 	}
 	for _, p := range r.producers {
 		run.Sent = append(run.Sent, p.history()...)

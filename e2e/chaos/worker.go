@@ -42,6 +42,7 @@ const (
 // job is all that a worker needs to know. It comes through its input.
 type job struct {
 	character
+	promise
 
 	Name    string   `json:"name"`
 	DSN     string   `json:"dsn"`
@@ -100,12 +101,12 @@ func serve(ctx context.Context, stop func(), input io.Reader) error {
 	if err != nil {
 		return err
 	}
-	h := &handlers{character: j.character, pool: pool, watcher: w, leases: leases, provider: j.Provider}
+	h := &handlers{character: j.character, mode: j.Mode, pool: pool, watcher: w, leases: leases, provider: j.Provider}
 	consumer, err := j.newConsumer(guard, h.config(consume.Config{ //nolint:contextcheck // New takes none.
-		Hooks: w.hooks(), CommitInterval: 200 * time.Millisecond, Logger: log,
+		Mode: j.Mode, Hooks: w.hooks(), CommitInterval: 200 * time.Millisecond, Logger: log,
 		Failure: consume.FailureConfig{
 			Retry:          consume.RetryPolicy{FirstPause: 20 * time.Millisecond, LongestPause: time.Second},
-			ReplayInterval: 500 * time.Millisecond,
+			ReplayInterval: 500 * time.Millisecond, ParkKeys: j.Parks,
 		},
 	}))
 	if err != nil {

@@ -101,6 +101,7 @@ func TestGoodRuns(t *testing.T) {
 			r.Losses = append(r.Losses, history.Loss{From: at(9.15), To: at(9.18), How: "failover"})
 			r.Seen = append(r.Seen, history.Seen{Partition: first, At: at(9.19), Checkpoint: 2, Committed: -1})
 		},
+		"a former owner where nobody is fenced": func(r *history.Run) { usurp(r); r.Unfenced = true },
 		"killed behind its COMMIT": func(r *history.Run) {
 			r.Entries = r.Entries[:len(r.Entries)-2]
 		},
@@ -171,6 +172,14 @@ func TestBadRuns(t *testing.T) {
 				e[2], e[3] = e[3], e[2]
 			}, "key k: event e2 at orders/0@2 took effect after event e5 at orders/0@5", "b2",
 		},
+		"a replay where keys are parked": {
+			history.Reordered, func(r *history.Run) {
+				r.Parked = true
+				replayed := effect(r.Log[0], "b2")
+				replayed.Letter = "a letter"
+				r.Tables.Effects = append(r.Tables.Effects[1:], replayed)
+			}, "key k: event e0 at orders/0@0 took effect after event e5 at orders/0@5", "written in reign b2 (a letter)",
+		},
 		"stored and applied": {
 			history.Both, func(r *history.Run) {
 				r.Tables.Letters = []history.Letter{{Place: r.Log[0].Place, Event: "e0", State: "open"}}
@@ -209,14 +218,7 @@ func TestBadRuns(t *testing.T) {
 			"b committed offset 5 of orders/0, and event e2 at 2 before it was not done with", "",
 		},
 		"a former owner": {
-			history.Usurped, func(r *history.Run) {
-				r.Entries[6].At = at(10.2) // It thaws when b has processed all of the second reign.
-				r.Entries[12].Kind, r.Entries[12].At = history.Committed, at(10.3)
-				r.Tables.Effects[2].Reign = "b2"
-				r.Log = append(r.Log, record(7, "e7", "m"))
-				r.Entries[6].Offsets, r.Entries[12].Offsets = []int64{7}, []int64{7}
-				r.Tables.Effects, r.Tables.Counted = append(r.Tables.Effects, effect(r.Log[5], "a1")), 5
-			}, "orders/0: there is no order of its owners and their transactions", "b acquired orders/0 at 2 (b2)",
+			history.Usurped, usurp, "orders/0: there is no order of its owners and their transactions", "b acquired orders/0 at 2 (b2)",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -226,6 +228,16 @@ func TestBadRuns(t *testing.T) {
 			expectOne(t, r, test.rule, test.says, test.story)
 		})
 	}
+}
+
+// usurp has a thaw when b has processed all of its second reign, and take effect.
+func usurp(r *history.Run) {
+	r.Entries[6].At = at(10.2)
+	r.Entries[12].Kind, r.Entries[12].At = history.Committed, at(10.3)
+	r.Tables.Effects[2].Reign = "b2"
+	r.Log = append(r.Log, record(7, "e7", "m"))
+	r.Entries[6].Offsets, r.Entries[12].Offsets = []int64{7}, []int64{7}
+	r.Tables.Effects, r.Tables.Counted = append(r.Tables.Effects, effect(r.Log[5], "a1")), 5
 }
 
 func TestHistoriesOutliveAKill(t *testing.T) {

@@ -14,7 +14,8 @@
 //   - [Phantom]: an effect is of a record of the logs, at the place of that record. So no record of an aborted
 //     transaction has one.
 //   - [Torn]: what a transaction writes besides the effect stands in the tables exactly as often.
-//   - [Reordered]: the effects of a key have the order of their offsets. Replays of dead letters are excepted.
+//   - [Reordered]: the effects of a key have the order of their offsets. Replays of dead letters are excepted, unless records
+//     of their keys are parked.
 //   - [Both]: no event has an effect and a dead letter that waits or was discarded.
 //   - [Back]: a checkpoint goes back only where the database lost commits or an operator reset it.
 //   - [Untold]: where the database lost commits and a checkpoint came to stand before an offset that the group had
@@ -25,7 +26,7 @@
 //     well, or the checkpoint was found behind it. What a new owner finds lost is not done with any more.
 //   - [Usurped]: once somebody has acquired a partition, nothing of its former owners takes effect. The history of each
 //     partition is that of a register: acquiring writes it, each transaction reads its own name in it. Porcupine looks
-//     for an order in which that is so. [Undecided]: it has found one, or there is none, within a minute.
+//     for an order in which that is so. Without checkpoints it is not promised. [Undecided]: it has found one, or there is none, within a minute.
 //
 // A handler that publishes does so in the transaction of its effect, by the outbox:
 //

@@ -60,7 +60,7 @@ func (c *checker) reordered() {
 	}
 	last := map[keyOf]Effect{}
 	for _, e := range c.run.Tables.Effects {
-		if e.Letter != "" {
+		if e.Letter != "" && !c.run.Parked {
 			continue
 		}
 		key := keyOf{e.Partition, e.Key}

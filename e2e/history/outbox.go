@@ -79,7 +79,7 @@ func (c *checker) overtaken() {
 			continue
 		}
 		came[e.Event] = true
-		if e.Letter != "" {
+		if e.Letter != "" && !c.run.Parked {
 			continue
 		}
 		key := keyOf{e.Partition, e.Key}

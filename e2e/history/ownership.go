@@ -35,6 +35,9 @@ var register = porcupine.Model{
 
 // usurped looks at the reigns of which there is an effect at the end. What the database has lost was never owned.
 func (c *checker) usurped() {
+	if c.run.Unfenced {
+		return
+	}
 	effective := map[Partition]map[string]map[int64]bool{} // by reign: the offsets
 	for _, e := range c.run.Tables.Effects {
 		reigns := effective[e.Partition]

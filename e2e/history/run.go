@@ -28,6 +28,9 @@ type Run struct {
 	Tables  Tables   `json:"tables"`
 	Stalled string   `json:"stalled"` // what was still to be done when time was up; empty: nothing
 
+	Unfenced bool `json:"unfenced"` // there are no checkpoints: former owners may take effect
+	Parked   bool `json:"parked"`   // records wait behind the dead letters of their keys: replays keep the order, too
+
 	Published []Published `json:"published"` // what came through the outbox, in the order of its partitions. Log has it, too.
 	Charges   []Charge    `json:"charges"`
 }
