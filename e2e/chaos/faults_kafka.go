@@ -16,6 +16,9 @@ const (
 	kafkaLatency  = "slow network to a broker"
 	kafkaStall    = "one-sided network to a broker"
 	addPartition  = "another partition"
+	recreate      = "topic deleted and created again"
+	limitClients  = "quotas of the brokers"
+	haunt         = "zombie of a transactional producer"
 )
 
 const mostPartitions = 8
@@ -31,6 +34,39 @@ func (n *nemesis) killBroker(ctx context.Context, f fault) error {
 
 func (n *nemesis) restartBroker(ctx context.Context, f fault) error {
 	return n.stack.kafka.Restart(context.WithoutCancel(ctx), brokerOf(f))
+}
+
+// limitClients has the brokers throttle each client, us too.
+func (n *nemesis) limitClients(ctx context.Context, f fault) error {
+	if err := setQuotas(ctx, n.stack.admin, float64(f.between(500, 20_000))); err != nil {
+		return err
+	}
+	wait(ctx, f.between(500*time.Millisecond, 4*time.Second))
+
+	return n.lift(ctx)
+}
+
+// lift tries until it has: quotas must not outlive the run.
+func (n *nemesis) lift(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*requestTimeout)
+	defer cancel()
+	for {
+		if err = setQuotas(ctx, n.stack.admin, unlimited); err == nil || ctx.Err() != nil {
+			return err
+		}
+		wait(ctx, observeEvery)
+	}
+}
+
+func (n *nemesis) haunt(ctx context.Context, _ fault) error {
+	select {
+	case n.haunted <- struct{}{}:
+		return nil
+	case <-time.After(sendTimeout):
+		return errNothing
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (n *nemesis) moveLeaders(ctx context.Context, f fault) error {

@@ -13,6 +13,7 @@ const (
 	restart  = "immediate restart of PostgreSQL"
 	failover = "failover without the last commits"
 	forget   = "crash without the last commits"
+	fullDisk = "full disk"
 
 	killBouncer     = "kill -9 of PgBouncer"
 	terminate       = "pg_terminate_backend"
@@ -84,6 +85,28 @@ func (n *nemesis) forget(ctx context.Context, f fault) error {
 	n.observer.awaitMove(ctx, f.between(0, time.Second))
 
 	return primary.LoseWAL(ctx)
+}
+
+// fillDisk leaves PostgreSQL no room. Its servers end, or crash and recover, or only fail statements.
+func (n *nemesis) fillDisk(ctx context.Context, f fault) error {
+	if n.stack.disk == nil {
+		return errNothing
+	}
+	n.topology.Lock()
+	defer n.topology.Unlock()
+	if n.plan.forgetful {
+		defer n.lost(n.mayLoseSince(), fullDisk)
+	}
+	err := n.stack.disk.fill(ctx, f.between(100*time.Millisecond, 3*time.Second))
+	ctx = context.WithoutCancel(ctx)
+	err = errors.Join(err, n.stack.pair.Standby.Restart(ctx))
+	for began := time.Now(); time.Since(began) < unwritten; wait(ctx, observeEvery) {
+		if n.exec(ctx, `SELECT`) == nil {
+			return err
+		}
+	}
+
+	return errors.Join(err, n.stack.pair.Primary.Restart(ctx)) // It has not come back by itself.
 }
 
 // terminate ends some of the sessions of workers.

@@ -173,15 +173,20 @@ func arguments(e history.Effect) []any {
 	return []any{e.Event, e.Topic, e.Partition.Partition, e.Offset, e.Key, e.Reign, e.Letter, e.Run, e.Receipt}
 }
 
+// effectHeader has what a record tells of. The value is the same whenever the event is done again: else it would be a collision.
+const effectHeader = "effect"
+
 // tells are the records that tell of an effect, in another topic. Their id follows from the event, so that a record is
 // recognized whose transaction the database has lost and another one has done again.
 func tells(e history.Effect) []outbox.Record {
 	if e.Run == "" {
 		return nil
 	}
-	value, _ := json.Marshal(e) //nolint:errchkjson // It always can.
+	text, _ := json.Marshal(e) //nolint:errchkjson // It always can.
 
-	return []outbox.Record{{Topic: outcomes, Key: []byte(e.Key), Value: value, EventID: "outcome-of-" + e.Event}}
+	return []outbox.Record{{
+		Topic: outcomes, Key: []byte(e.Key), EventID: "outcome-of-" + e.Event, Headers: []consume.RecordHeader{{Key: effectHeader, Value: text}},
+	}}
 }
 
 const (

@@ -81,6 +81,32 @@ func moveLeadersOf(ctx context.Context, client *kgo.Client, partitions int, turn
 	return nil
 }
 
+// unlimited takes quotas away.
+const unlimited = 0
+
+// setQuotas bounds the bytes that each client may send, and fetch, in a second.
+func setQuotas(ctx context.Context, client *kgo.Client, bytes float64) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	each := kmsg.NewAlterClientQuotasRequestEntryEntity()
+	each.Type = "client-id"
+	entry := kmsg.NewAlterClientQuotasRequestEntry()
+	entry.Entity = append(entry.Entity, each)
+	for _, key := range []string{"producer_byte_rate", "consumer_byte_rate"} {
+		op := kmsg.NewAlterClientQuotasRequestEntryOp()
+		op.Key, op.Value, op.Remove = key, bytes, bytes == unlimited
+		entry.Ops = append(entry.Ops, op)
+	}
+	request := kmsg.NewPtrAlterClientQuotasRequest()
+	request.Entries = append(request.Entries, entry)
+	response, err := request.RequestWith(ctx, client)
+	if err != nil {
+		return fmt.Errorf("set quotas: %w", err)
+	}
+
+	return kerr.ErrorForCode(response.Entries[0].ErrorCode)
+}
+
 // committedOffsets are those of the group.
 func committedOffsets(ctx context.Context, client *kgo.Client) (map[history.Partition]int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)

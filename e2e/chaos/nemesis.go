@@ -19,6 +19,8 @@ type nemesis struct {
 	observer   *observer
 	ops        *ops.Client
 	partitions *atomic.Int32
+	lives      *lives
+	haunted    chan struct{} // by a producer of the same transactional id
 	sayf       func(format string, args ...any)
 
 	// topology is held while commits can be lost, and while a partition is new: the checkpoint of a new partition
@@ -41,8 +43,8 @@ var causes = map[string]func(n *nemesis, ctx context.Context, f fault) error{
 	pgLatency: (*nemesis).pgWeather, pgStall: (*nemesis).pgWeather,
 	killBroker: (*nemesis).killBroker, restartBroker: (*nemesis).restartBroker, moveLeaders: (*nemesis).moveLeaders,
 	cutBroker: (*nemesis).brokerWeather, kafkaLatency: (*nemesis).brokerWeather, kafkaStall: (*nemesis).brokerWeather,
-	addPartition: (*nemesis).addPartition,
-	pauseGroup:   (*nemesis).pauseGroup, resetBack: (*nemesis).resetBack, replayLetters: (*nemesis).replayLetters, cleanUp: (*nemesis).cleanUp,
+	addPartition: (*nemesis).addPartition, limitClients: (*nemesis).limitClients, haunt: (*nemesis).haunt, recreate: (*nemesis).recreate, fullDisk: (*nemesis).fillDisk,
+	pauseGroup: (*nemesis).pauseGroup, resetBack: (*nemesis).resetBack, replayLetters: (*nemesis).replayLetters, cleanUp: (*nemesis).cleanUp,
 }
 
 // run causes all faults at their times. Faults of one domain wait for each other.

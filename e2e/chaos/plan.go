@@ -98,6 +98,8 @@ func (p promise) asks(kind string) bool {
 		return p.Mode != consume.ByEventID
 	case resetBack:
 		return p.Mode == consume.ByEventIDAndCheckpoint
+	case recreate: // Its records are in the same places again.
+		return p.Mode != consume.ByCheckpoint
 	default:
 		return true
 	}
@@ -121,7 +123,7 @@ const (
 var (
 	manners      = []string{behaves, panics, fallible, transient, swallows, slow, waits, deadlocks}
 	batchManners = append([]string{sorts, filters, keeps}, manners...)
-	modes        = []consume.Mode{consume.ByEventIDAndCheckpoint, consume.ByEventIDAndCheckpoint, consume.ByEventID, consume.ByCheckpoint}
+	modes        = []consume.Mode{consume.ByCheckpoint, consume.ByEventID, consume.ByEventIDAndCheckpoint, consume.ByEventIDAndCheckpoint}
 	isolations   = []pgx.TxIsoLevel{"", "", pgx.RepeatableRead, pgx.Serializable}
 )
 
@@ -148,12 +150,13 @@ type kinds struct {
 var domains = map[string]kinds{
 	"workers":  {3 * time.Second, []string{kill, kill, kill, kill, dismiss, dismiss, join, join, change, convert}},
 	"freezer":  {6 * time.Second, []string{freeze}},
-	"database": {5 * time.Second, []string{restart, failover, failover, forget}},
+	"database": {5 * time.Second, []string{restart, failover, failover, forget, fullDisk}},
 	"commits":  {300 * time.Millisecond, []string{cutBefore, cutBehind, cutAt}},
 	"sessions": {800 * time.Millisecond, []string{terminate, cutAll, lockCheckpoints, lockStock}},
 	"network":  {2 * time.Second, []string{refuse, pgLatency, pgStall, killBouncer}},
-	"kafka":    {5 * time.Second, []string{killBroker, restartBroker, moveLeaders, addPartition}},
-	"brokers":  {3 * time.Second, []string{cutBroker, kafkaLatency, kafkaStall}},
+	"kafka":    {5 * time.Second, []string{killBroker, restartBroker, moveLeaders, addPartition, recreate}},
+	"brokers":  {3 * time.Second, []string{cutBroker, kafkaLatency, kafkaStall, limitClients}},
+	"producer": {5 * time.Second, []string{haunt}},
 	"operator": {2 * time.Second, []string{pauseGroup, resetBack, replayLetters, cleanUp}},
 }
 

@@ -29,6 +29,7 @@ type producer struct {
 	options       []kgo.Opt
 	random        *rand.Rand
 	partitions    *atomic.Int32
+	haunted       <-chan struct{}
 	held          func() bool // while it is true nothing is sent
 
 	mu    sync.Mutex
@@ -38,7 +39,7 @@ type producer struct {
 }
 
 // newProducers makes one of each kind.
-func newProducers(p plan, brokers []string, partitions *atomic.Int32, held func() bool) []*producer {
+func newProducers(p plan, brokers []string, partitions *atomic.Int32, haunted <-chan struct{}, held func() bool) []*producer {
 	options := []kgo.Opt{
 		kgo.SeedBrokers(brokers...), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.RecordDeliveryTimeout(sendTimeout),
@@ -50,7 +51,7 @@ func newProducers(p plan, brokers []string, partitions *atomic.Int32, held func(
 		{name: "transactional", options: with(kgo.TransactionalID("chaos"), kgo.TransactionTimeout(sendTimeout)), transactional: true},
 	}
 	for _, made := range made {
-		made.random, made.mode, made.partitions, made.held = p.from(made.name), p.promise.Mode, partitions, held
+		made.random, made.mode, made.partitions, made.haunted, made.held = p.from(made.name), p.promise.Mode, partitions, haunted, held
 	}
 
 	return made
@@ -123,15 +124,9 @@ func (p *producer) send(ctx context.Context, client *kgo.Client) error {
 	err := results.FirstErr()
 	fate := history.Acknowledged
 	if p.transactional {
-		end := kgo.TryCommit
-		if err != nil || p.random.IntN(4) == 0 {
-			end = kgo.TryAbort
-			fate = history.Aborted
-		}
-		if endErr := client.EndTransaction(ctx, end); endErr != nil {
-			fate = history.Unsure
-			err = errors.Join(err, endErr)
-		}
+		var endErr error
+		fate, endErr = p.end(ctx, client, err == nil)
+		err = errors.Join(err, endErr)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -145,6 +140,45 @@ func (p *producer) send(ctx context.Context, client *kgo.Client) error {
 
 	return err
 }
+
+// end commits a transaction, or aborts it, or leaves it to a zombie.
+func (p *producer) end(ctx context.Context, client *kgo.Client, good bool) (history.Fate, error) {
+	select {
+	case <-p.haunted:
+		return p.takeOver(ctx, client)
+	default:
+	}
+	end, fate := kgo.TryCommit, history.Acknowledged
+	if !good || p.random.IntN(4) == 0 {
+		end, fate = kgo.TryAbort, history.Aborted
+	}
+	if err := client.EndTransaction(ctx, end); err != nil {
+		return history.Unsure, err
+	}
+
+	return fate, nil
+}
+
+// takeOver has another client of the same id end the open transaction, before its zombie commits. It returns an error,
+// because the zombie is of no use any more.
+func (p *producer) takeOver(ctx context.Context, zombie *kgo.Client) (history.Fate, error) {
+	other, err := kgo.NewClient(p.options...)
+	if err != nil {
+		return history.Unsure, err
+	}
+	defer other.Close()
+	if err := other.BeginTransaction(); err != nil {
+		return history.Unsure, err
+	}
+	if _, _, err := other.ProducerID(ctx); err != nil {
+		return history.Unsure, err
+	}
+
+	return history.Aborted, errors.Join(errZombie, zombie.EndTransaction(ctx, kgo.TryCommit))
+}
+
+// errZombie says that a client is of no use any more. If its commit took effect, the checker finds it.
+var errZombie = errors.New("another client has its id")
 
 // next are the next records: new events, some of them poison, and at times one that was sent before.
 func (p *producer) next() []*kgo.Record {

@@ -25,6 +25,8 @@ type runner struct {
 	began  time.Time
 
 	partitions atomic.Int32
+	haunted    chan struct{}
+	lives      lives
 	stack      stack
 	observer   *observer
 	fleet      *fleet
@@ -80,6 +82,9 @@ func (r *runner) live(ctx context.Context) (tables history.Tables, err error) {
 	if err := r.stack.startKafka(ctx, r.plan); err != nil {
 		return tables, err
 	}
+	if err := r.lives.begin(ctx, &r.stack); err != nil {
+		return tables, err
+	}
 	r.sayf("Apache Kafka runs")
 	if err := r.stack.startPostgres(ctx, r.plan, r.sayf); err != nil {
 		return tables, err
@@ -92,14 +97,15 @@ func (r *runner) live(ctx context.Context) (tables history.Tables, err error) {
 	if err != nil {
 		return tables, err
 	}
+	r.haunted = make(chan struct{})
 	r.partitions.Store(int32(r.plan.partitions)) //nolint:gosec // They are few.
 	r.observer = newObserver(&r.stack, r.plan.promise.Mode, r.all)
 	r.fleet = &fleet{plan: r.plan, stack: &r.stack, folder: r.folder, sayf: r.sayf, protocol: r.plan.protocol, surprise: map[string]int{}}
 	r.nemesis = &nemesis{
-		plan: r.plan, stack: &r.stack, fleet: r.fleet, observer: r.observer, ops: client, partitions: &r.partitions,
+		plan: r.plan, stack: &r.stack, fleet: r.fleet, observer: r.observer, ops: client, partitions: &r.partitions, haunted: r.haunted, lives: &r.lives,
 		sayf: r.sayf, caused: map[string]int{},
 	}
-	r.producers = newProducers(r.plan, r.stack.brokers, &r.partitions, r.mustWait)
+	r.producers = newProducers(r.plan, r.stack.brokers, &r.partitions, r.haunted, r.mustWait)
 
 	observing, stopObserving := context.WithCancel(ctx)
 	var background sync.WaitGroup
@@ -143,7 +149,7 @@ func (r *runner) trouble(ctx context.Context) error {
 	r.nemesis.run(ctx, began)
 	wait(ctx, time.Until(began.Add(r.plan.duration)))
 	stopProducing()
-	err := errors.Join(r.stack.mend(ctx), r.nemesis.resume(ctx), r.fleet.fill(ctx))
+	err := errors.Join(r.stack.mend(ctx), r.nemesis.resume(ctx), r.nemesis.lift(ctx), r.fleet.fill(ctx))
 	running.Wait()
 
 	return errors.Join(errors.Join(errs...), err, ctx.Err())
@@ -153,7 +159,7 @@ func (r *runner) trouble(ctx context.Context) error {
 func (r *runner) drain(ctx context.Context) (err error) {
 	r.sayf("all is mended: %d faults", r.nemesis.count())
 	deadline := time.Now().Add(r.plan.patience)
-	ends, err := endsOf(ctx, r.stack.admin, r.all())
+	ends, err := endsOf(ctx, r.stack.admin, append(r.all(), partitionsOf(fleeting, fleetingPartitions)...))
 	if err != nil {
 		return err
 	}
@@ -162,26 +168,32 @@ func (r *runner) drain(ctx context.Context) (err error) {
 		return err
 	}
 	ends = map[history.Partition]int64{} // Behind the last record there may be markers of transactions.
+	var last []string                    // events of the fleeting topic, whose checkpoints may be of another life
 	for _, record := range log {
-		if record.Topic == topic {
-			r.log = append(r.log, recordOf(r.plan.promise.Mode, record))
-			p := r.log[len(r.log)-1].Partition
-			ends[p] = max(ends[p], record.Offset+1)
+		of := recordOf(r.plan.promise.Mode, record)
+		switch of.Topic {
+		case outcomes: // There will be more.
+			continue
+		case fleeting:
+			last = append(last, of.Event)
+		default:
+			ends[of.Partition] = max(ends[of.Partition], of.Offset+1)
 		}
+		r.log = append(r.log, of)
 	}
 	for times := 0; times < 2; { // What was observed first may be from before a fault.
-		unresolved, unsent := r.replayAll(ctx)
+		unresolved, unsent, undone := r.replayAll(ctx, last)
 		if err := r.endOfOutcomes(ctx, ends); err != nil {
 			return err
 		}
 		checkpoints, committed := r.observer.behind(ends)
 		times++
-		if unresolved != 0 || unsent != 0 || checkpoints != 0 || committed != 0 {
+		if unresolved != 0 || unsent != 0 || undone != 0 || checkpoints != 0 || committed != 0 {
 			times = 0
 		}
 		if times == 0 && time.Now().After(deadline) {
-			r.stalled = fmt.Sprintf("%v after everything was mended the checkpoints are %d records behind, the group's offsets %d, %d dead letters are unresolved, and %d records in the outbox",
-				r.plan.patience, checkpoints, committed, unresolved, unsent)
+			r.stalled = fmt.Sprintf("%v after everything was mended the checkpoints are %d records behind, the group's offsets %d, %d dead letters are unresolved, %d records in the outbox, and %d of the fleeting topic not processed",
+				r.plan.patience, checkpoints, committed, unresolved, unsent, undone)
 
 			break
 		}
@@ -194,19 +206,20 @@ func (r *runner) drain(ctx context.Context) (err error) {
 	return r.readOutcomes(ctx, ends)
 }
 
-// replayAll requests the replay of all dead letters, and tells how many are unresolved, and how many records wait in the
-// outbox; -1 if that is not known.
-func (r *runner) replayAll(ctx context.Context) (unresolved, unsent int) {
+// replayAll requests the replay of all dead letters, and tells how many are unresolved, how many records wait in the
+// outbox, and how many of some events have no effect; -1 if that is not known.
+func (r *runner) replayAll(ctx context.Context, events []string) (unresolved, unsent, undone int) {
 	err := r.nemesis.replayLetters(ctx, fault{})
 	if err == nil {
-		err = r.stack.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM idem.dead_letters WHERE resolved_at IS NULL), (SELECT count(*) FROM idem.outbox)`).
-			Scan(&unresolved, &unsent)
+		err = r.stack.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM idem.dead_letters WHERE resolved_at IS NULL), (SELECT count(*) FROM idem.outbox),
+			(SELECT count(*) FROM unnest($1::text[]) AS event WHERE event NOT IN (SELECT event_id FROM public.effects))`, events).
+			Scan(&unresolved, &unsent, &undone)
 	}
 	if err != nil {
-		return -1, -1
+		return -1, -1, -1
 	}
 
-	return unresolved, unsent
+	return unresolved, unsent, undone
 }
 
 // endOfOutcomes adds the ends of the topic that the handlers publish to, in which there are no transactions.
@@ -222,8 +235,13 @@ func (r *runner) readOutcomes(ctx context.Context, ends map[history.Partition]in
 	log, err := readLog(ctx, r.stack.brokers, ends)
 	for _, record := range log {
 		p := history.Published{Record: recordOf(consume.ByEventID, record)} // An id is an id here.
-		if err := json.Unmarshal(record.Value, &p.With); err != nil {
-			return fmt.Errorf("what was published at %v: %w", p.Place, err)
+		for _, h := range record.Headers {
+			if h.Key != effectHeader {
+				continue
+			}
+			if err := json.Unmarshal(h.Value, &p.With); err != nil {
+				return fmt.Errorf("what was published at %v: %w", p.Place, err)
+			}
 		}
 		r.log = append(r.log, recordOf(r.plan.promise.Mode, record))
 		r.published = append(r.published, p)
@@ -270,7 +288,7 @@ func (r *runner) judge(tables history.Tables) (result, history.Verdict, error) {
 	}
 	run := history.Run{
 		Entries: entries, Seen: r.observer.seen, Losses: r.nemesis.losses, Resets: r.nemesis.resets, Log: r.log, Tables: tables,
-		Unfenced: r.plan.promise.Mode == consume.ByEventID, Parked: r.plan.promise.Parks, Stalled: r.stalled, Published: r.published, Charges: r.stack.provider.history(),
+		Unfenced: r.plan.promise.Mode == consume.ByEventID, Parked: r.plan.promise.Parks, Gone: r.lives.sent, Stalled: r.stalled, Published: r.published, Charges: r.stack.provider.history(),
 	}
 	for _, p := range r.producers {
 		run.Sent = append(run.Sent, p.history()...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"sync"
@@ -28,6 +29,7 @@ type stack struct {
 	brokers []string // as the clients know them
 	wires   map[string]*wire
 
+	disk    *disk // of PostgreSQL, or nil
 	config  pgserver.Config
 	pair    *pgserver.Pair
 	bouncer *pgtest.PgBouncer // or nil
@@ -79,8 +81,14 @@ func (s *stack) startKafka(ctx context.Context, p plan) (err error) {
 }
 
 func (s *stack) startPostgres(ctx context.Context, p plan, sayf func(format string, args ...any)) (err error) {
+	s.config.Settings = map[string]string{"max_wal_size": "160MB"} // The disk is small.
 	if p.forgetful {
-		s.config.Settings = pgserver.Forgetful()
+		maps.Copy(s.config.Settings, pgserver.Forgetful())
+	}
+	if s.disk, err = mountDisk(ctx); err == nil {
+		s.config.Folder = s.disk.folder
+	} else {
+		sayf("without a disk that can be full: %v", err)
 	}
 	if s.pair, err = pgserver.StartPair(ctx, s.config); err != nil {
 		return err
@@ -155,6 +163,9 @@ func (s *stack) stop() error {
 	}
 	if s.pair != nil {
 		errs = append(errs, s.pair.Stop())
+	}
+	if s.disk != nil {
+		errs = append(errs, s.disk.unmount())
 	}
 	if s.kafka != nil {
 		errs = append(errs, s.kafka.Stop())

@@ -103,7 +103,7 @@ func serve(ctx context.Context, stop func(), input io.Reader) error {
 	}
 	h := &handlers{character: j.character, mode: j.Mode, pool: pool, watcher: w, leases: leases, provider: j.Provider}
 	consumer, err := j.newConsumer(guard, h.config(consume.Config{ //nolint:contextcheck // New takes none.
-		Mode: j.Mode, Hooks: w.hooks(), CommitInterval: 200 * time.Millisecond, Logger: log,
+		Mode: j.Mode, OnOutOfRange: consume.SkipToEarliest, Hooks: w.hooks(), CommitInterval: 200 * time.Millisecond, Logger: log,
 		Failure: consume.FailureConfig{
 			Retry:          consume.RetryPolicy{FirstPause: 20 * time.Millisecond, LongestPause: time.Second},
 			ReplayInterval: 500 * time.Millisecond, ParkKeys: j.Parks,
@@ -171,12 +171,12 @@ func (j job) newConsumer(guard *idem.Guard, config consume.Config) (consumer, er
 	const heartbeat, maxWait = 200 * time.Millisecond, 100 * time.Millisecond
 	if j.Adapter == kafkaGo {
 		return kafkaadapter.New(guard, kafkaadapter.Config{
-			Brokers: j.Brokers, ClientID: j.Name, Group: group, Topics: []string{topic, outcomes},
+			Brokers: j.Brokers, ClientID: j.Name, Group: group, Topics: []string{topic, outcomes, fleeting},
 			SessionTimeout: sessionTimeout, HeartbeatInterval: heartbeat, MaxWait: maxWait, MaxBytes: j.MaxBytes,
 		}, config)
 	}
 	source := franzadapter.Config{
-		Brokers: j.Brokers, ClientID: j.Name, Group: group, Topics: []string{topic, outcomes},
+		Brokers: j.Brokers, ClientID: j.Name, Group: group, Topics: []string{topic, outcomes, fleeting},
 		SessionTimeout: sessionTimeout, HeartbeatInterval: heartbeat, MaxWait: maxWait, MaxBytes: j.MaxBytes,
 		ServerSideBalancer: j.Adapter == franzServer,
 	}

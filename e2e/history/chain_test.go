@@ -70,6 +70,9 @@ func TestGoodChain(t *testing.T) {
 		"an attempt that the database has lost": func(r *history.Run) {
 			r.Entries = append(r.Entries, leased(8, history.Sought, "c", 0), leased(8.1, history.Charging, "c", 1), leased(8.2, history.Charged, "c", 1), leased(8.3, history.Settled, "c", 1))
 		},
+		"two attempts that the database has lost": func(r *history.Run) {
+			r.Entries = append(r.Entries, leased(8, history.Sought, "c", 0), leased(8.1, history.Charging, "c", 4))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -69,16 +69,24 @@ func Check(run Run) Verdict {
 
 // checker has a run in the orders in which the rules need it.
 type checker struct {
-	run     Run // with the entries sorted by time
-	records map[Place]Record
-	events  []string // of the log, each once
-	effects map[string][]Effect
-	letters map[string][]Letter
-	verdict Verdict
+	run      Run // with the entries sorted by time
+	records  map[Place]Record
+	events   []string // of the log, each once
+	effects  map[string][]Effect
+	letters  map[string][]Letter
+	gone     map[string]string // keys by event
+	fleeting map[string]bool   // topics that were deleted
+	verdict  Verdict
 }
 
 func newChecker(run Run) *checker {
-	c := &checker{run: run, records: map[Place]Record{}, effects: map[string][]Effect{}, letters: map[string][]Letter{}}
+	c := &checker{
+		run: run, records: map[Place]Record{}, effects: map[string][]Effect{}, letters: map[string][]Letter{},
+		gone: map[string]string{}, fleeting: map[string]bool{},
+	}
+	for _, r := range run.Gone {
+		c.gone[r.Event], c.fleeting[r.Topic] = r.Key, true
+	}
 	c.run.Entries = slices.SortedStableFunc(slices.Values(run.Entries), func(a, b Entry) int { return a.At.Compare(b.At) })
 	c.run.Seen = slices.SortedStableFunc(slices.Values(run.Seen), func(a, b Seen) int { return a.At.Compare(b.At) })
 	c.run.Log = slices.SortedFunc(slices.Values(run.Log), func(a, b Record) int { return comparePlaces(a.Place, b.Place) })

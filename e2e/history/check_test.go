@@ -101,6 +101,13 @@ func TestGoodRuns(t *testing.T) {
 			r.Losses = append(r.Losses, history.Loss{From: at(9.15), To: at(9.18), How: "failover"})
 			r.Seen = append(r.Seen, history.Seen{Partition: first, At: at(9.19), Checkpoint: 2, Committed: -1})
 		},
+		"a topic that was created again": func(r *history.Run) {
+			r.Gone = []history.Record{record(0, "e9", "k"), record(1, "e8", "k")}
+			r.Tables.Effects, r.Tables.Counted = append([]history.Effect{effect(r.Gone[0], "a0")}, r.Tables.Effects...), 5
+			r.Entries[5].Offsets = []int64{3}
+			r.Losses = nil
+			r.Entries[14].Kind = history.GaveUp
+		},
 		"a former owner where nobody is fenced": func(r *history.Run) { usurp(r); r.Unfenced = true },
 		"killed behind its COMMIT": func(r *history.Run) {
 			r.Entries = r.Entries[:len(r.Entries)-2]
@@ -157,6 +164,13 @@ func TestBadRuns(t *testing.T) {
 				r.Tables.Effects, r.Tables.Counted = append(r.Tables.Effects, effect(record(3, "e3", "m"), "b2")), 5
 			}, "event e3 took effect as the record at orders/0@3, which no reader of committed records finds",
 			"p sent event e3 with key k to orders/0: aborted",
+		},
+		"an event that never was in a topic that was created again": {
+			history.Phantom, func(r *history.Run) {
+				r.Gone = []history.Record{record(0, "e9", "k")}
+				r.Tables.Effects, r.Tables.Counted = append([]history.Effect{effect(record(8, "e8", "k"), "a0")}, r.Tables.Effects...), 5
+				r.Tables.Effects[0].Key = "x"
+			}, "event e8 took effect as the record at orders/0@8, which no reader of committed records finds", "",
 		},
 		"another event at that place": {
 			history.Phantom, func(r *history.Run) { r.Tables.Effects[3].Key = "x" },

@@ -46,6 +46,9 @@
 //   - [Recharged]: an event is charged once, however often the provider was asked. Its effect has a receipt of the provider
 //     (else it is a Phantom).
 //
+// Of a topic that was deleted and created again, nobody knows where its records stood: it is excepted from Back, Untold and
+// Early. Lost is about the records that are left.
+//
 // Events that are lost in a failover are no exception: Kafka has the records, so they must take effect again. Therefore
 // the tables are those at the end, after all faults have been mended and all records been processed.
 //

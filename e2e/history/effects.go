@@ -38,6 +38,7 @@ func (c *checker) doubled() {
 func (c *checker) phantom() {
 	for _, e := range c.run.Tables.Effects {
 		switch r, there := c.records[e.Place]; {
+		case c.fleeting[e.Topic] && c.gone[e.Event] == e.Key:
 		case !there:
 			c.breakf(Phantom, c.storyOf(e.Event), "event %s took effect as the record at %v, which no reader of committed records finds", e.Event, e.Place)
 		case r.Event != e.Event || r.Key != e.Key:

@@ -67,8 +67,10 @@ func (c *checker) uncounted() {
 func (c *checker) overridden() {
 	for event, of := range c.attempts() {
 		for _, a := range of {
-			later := slices.IndexFunc(of, func(b *attempt) bool { return b.number > a.number && b.charging.Before(a.charged) })
-			if later >= 0 && !a.settled.IsZero() && !c.lostWithin(a.sought, a.settled) {
+			later := slices.IndexFunc(of, func(b *attempt) bool {
+				return b.number > a.number && b.charging.Before(a.charged) && !c.lostWithin(b.sought, a.settled) && !c.lostWithin(a.sought, a.settled)
+			})
+			if later >= 0 && !a.settled.IsZero() {
 				c.breakf(Overridden, c.storyOf(event), "event %s: attempt %d of %s completed it, although attempt %d of %s had begun before",
 					event, a.number, a.worker, of[later].number, of[later].worker)
 			}

@@ -11,7 +11,7 @@ import (
 func (c *checker) back() {
 	last := map[Partition]Seen{}
 	for _, s := range c.run.Seen {
-		if s.Checkpoint < 0 {
+		if s.Checkpoint < 0 || c.fleeting[s.Topic] {
 			continue
 		}
 		before, there := last[s.Partition]
@@ -50,7 +50,7 @@ func (c *checker) untold() {
 			told := slices.ContainsFunc(c.run.Entries, func(e Entry) bool { // Else for an earlier loss: the group's offset is another since.
 				return e.Kind == Rewound && e.Partition == p && !e.At.Before(group.At)
 			})
-			if known && group.Committed > now.Checkpoint && !reset && !told {
+			if known && !c.fleeting[p.Topic] && group.Committed > now.Checkpoint && !reset && !told {
 				c.breakf(Untold, c.storyOfPartition(p, loss.From, loss.To.Add(time.Minute)),
 					"%s: the checkpoint of %v then stood at %d, where the group had committed %d, and nobody said so", loss.How, p, now.Checkpoint, group.Committed)
 			}
@@ -90,7 +90,7 @@ func (c *checker) early() {
 				p.done[offset] = true
 			}
 		case OffsetTold:
-			if r := p.firstUndone(); r != nil && r.Offset < e.Offsets[0] {
+			if r := p.firstUndone(); !c.fleeting[e.Topic] && r != nil && r.Offset < e.Offsets[0] {
 				c.breakf(Early, append(c.storyOf(r.Event), c.storyOfPartition(e.Partition, e.At.Add(-time.Second), e.At)...),
 					"%s committed offset %d of %v, and event %s at %d before it was not done with", e.Worker, e.Offsets[0], e.Partition, r.Event, r.Offset)
 			}

@@ -28,6 +28,8 @@ type Run struct {
 	Tables  Tables   `json:"tables"`
 	Stalled string   `json:"stalled"` // what was still to be done when time was up; empty: nothing
 
+	Gone []Record `json:"gone"` // what was in logs that were deleted, whatever their places. Log has what is in those that are left.
+
 	Unfenced bool `json:"unfenced"` // there are no checkpoints: former owners may take effect
 	Parked   bool `json:"parked"`   // records wait behind the dead letters of their keys: replays keep the order, too
 

@@ -4,6 +4,7 @@
 package pgserver
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -37,6 +38,10 @@ type Config struct {
 	// Settings are further server settings, such as "wal_level": "logical". They override
 	// the ones made here.
 	Settings map[string]string
+
+	// Folder is where the server's own folder is created, which everybody must be able to do. Default: in memory unless the
+	// server is durable, else that for temporary files.
+	Folder string
 
 	// Progress receives messages while PostgreSQL is downloaded. Default os.Stderr.
 	Progress io.Writer
@@ -94,7 +99,7 @@ func prepare(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	home, err := daemon.NewHome(parentFolder(cfg.Durable), "idem-postgresql-")
+	home, err := daemon.NewHome(cmp.Or(cfg.Folder, parentFolder(cfg.Durable)), "idem-postgresql-")
 	if err != nil {
 		return nil, err
 	}

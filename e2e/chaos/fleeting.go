@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/e2e/history"
+)
+
+const (
+	fleeting           = "fleeting" // a topic that is deleted and created again
+	fleetingPartitions = 2
+	fleetingRecords    = 30
+)
+
+// lives are those of the fleeting topic. Each has records of its own.
+type lives struct {
+	count int
+	sent  []history.Record // in all of them; places mean nothing, because each life has the same
+}
+
+// begin creates the topic with its records.
+func (l *lives) begin(ctx context.Context, s *stack) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*requestTimeout)
+	defer cancel()
+	for {
+		err := createTopic(ctx, s.admin, fleeting, fleetingPartitions)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, kerr.TopicAlreadyExists) || ctx.Err() != nil { // It is being deleted.
+			return err
+		}
+		wait(ctx, observeEvery)
+	}
+	l.count++
+	records := make([]*kgo.Record, fleetingRecords)
+	for i := range records {
+		records[i] = &kgo.Record{
+			Topic: fleeting, Partition: int32(i % fleetingPartitions), Key: fmt.Appendf(nil, "fleeting-%d-%d", l.count, i%keysOf), Value: []byte("{}"),
+			Headers: []kgo.RecordHeader{{Key: consume.DefaultEventIDHeader, Value: fmt.Appendf(nil, "fleeting-%d-%d", l.count, i)}},
+		}
+		l.sent = append(l.sent, recordOf(consume.ByEventID, records[i]))
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.UnknownTopicRetries(-1), kgo.RecordDeliveryTimeout(sendTimeout)) // Not each broker knows it yet.
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+
+	return client.ProduceSync(ctx, records...).FirstErr()
+}
+
+// recreate deletes the topic, at times with records that nobody has processed, and lets it begin again.
+func (n *nemesis) recreate(ctx context.Context, f fault) error {
+	limited, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	request := kmsg.NewPtrDeleteTopicsRequest()
+	of := kmsg.NewDeleteTopicsRequestTopic()
+	of.Topic = new(fleeting)
+	request.Topics, request.TopicNames = append(request.Topics, of), []string{fleeting}
+	response, err := request.RequestWith(limited, n.stack.admin)
+	if err == nil {
+		err = kerr.ErrorForCode(response.Topics[0].ErrorCode)
+	}
+	if err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) { // The former attempt came this far.
+		return fmt.Errorf("delete the topic: %w", err)
+	}
+	wait(ctx, f.between(0, time.Second))
+
+	return n.lives.begin(context.WithoutCancel(ctx), n.stack)
+}
