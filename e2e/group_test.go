@@ -264,7 +264,34 @@ func TestGroupOfTheNewProtocolIsShared(t *testing.T) {
 	t.Parallel()
 	b := broker.ApacheKafka(t)
 	s := setup(t, b, 2)
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs...), kgo.ConsumerGroup(s.group), kgo.ConsumeTopics(s.topic),
+	leave := s.joinByKIP848(t)
+	var h heard
+	m := s.start(t, h.config)
+	until(t, "one partition", func() bool { return h.logged("partitions=1") })
+	leave()
+	until(t, "both partitions", func() bool { return h.logged("partitions=2") })
+	b.Write(t, s.topic, events(0, 20, 2)...)
+	s.awaitEffects(t, 20)
+	m.leave(t)
+}
+
+// A member of KIP-848 that joins a group of the classic protocol makes one of its own of it, and nobody has to be stopped.
+func TestGroupIsUpgradedToTheNewProtocol(t *testing.T) {
+	t.Parallel()
+	b := broker.ApacheKafka(t)
+	s := setup(t, b, 2)
+	var h heard
+	m := s.start(t, h.config)
+	until(t, "both partitions", func() bool { return h.logged("partitions=2") })
+	s.joinByKIP848(t)
+	until(t, "one partition", func() bool { return h.logged("partitions=1") })
+	m.leave(t)
+}
+
+// joinByKIP848 joins with another client until the test ends or leave is called.
+func (s *bench) joinByKIP848(t *testing.T) (leave func()) {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.broker.Addrs...), kgo.ConsumerGroup(s.group), kgo.ConsumeTopics(s.topic),
 		kgo.ServerSideBalancer(), kgo.DisableAutoCommit())
 	if err != nil {
 		t.Fatal(err)
@@ -276,20 +303,13 @@ func TestGroupOfTheNewProtocolIsShared(t *testing.T) {
 			client.PollFetches(polling)
 		}
 	})
-	t.Cleanup(func() { stop(); others.Wait(); client.Close() })
+	leave = func() { stop(); others.Wait(); client.Close() }
+	t.Cleanup(leave)
 	until(t, "the other member to have joined", func() bool {
 		_, generation := client.GroupMetadata()
 
 		return generation > 0
 	})
-	var h heard
-	m := s.start(t, h.config)
-	until(t, "one partition", func() bool { return h.logged("partitions=1") })
-	stop()
-	others.Wait()
-	client.Close()
-	until(t, "both partitions", func() bool { return h.logged("partitions=2") })
-	b.Write(t, s.topic, events(0, 20, 2)...)
-	s.awaitEffects(t, 20)
-	m.leave(t)
+
+	return leave
 }

@@ -202,10 +202,16 @@ func (g *Generation) deal(ctx context.Context, members []groupMember) ([]memberA
 	}
 }
 
+// dealt adds the digest to the assignment of a static leader alone, who may get that again. Kafka upgrades no group to
+// KIP-848 in which an assignment has data of its own.
 func (g *Generation) dealt(members []groupMember, partitions map[string][]TopicPartitions) []memberAssignment {
 	all := make([]memberAssignment, len(members))
 	for i, m := range members {
-		all[i] = memberAssignment{m.id, Assignment{partitions[m.id], g.digest}.encode()}
+		assignment := Assignment{Partitions: partitions[m.id]}
+		if m.instance != "" && m.instance == g.member.config.InstanceID {
+			assignment.UserData = g.digest
+		}
+		all[i] = memberAssignment{m.id, assignment.encode()}
 	}
 
 	return all
