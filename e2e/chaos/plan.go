@@ -154,8 +154,9 @@ var domains = map[string]kinds{
 	"commits":  {300 * time.Millisecond, []string{cutBefore, cutBehind, cutAt}},
 	"sessions": {800 * time.Millisecond, []string{terminate, cutAll, lockCheckpoints, lockStock}},
 	"network":  {2 * time.Second, []string{refuse, pgLatency, pgStall, killBouncer}},
-	"kafka":    {5 * time.Second, []string{killBroker, restartBroker, moveLeaders, addPartition, recreate}},
+	"kafka":    {5 * time.Second, []string{killBroker, restartBroker, moveLeaders}},
 	"brokers":  {3 * time.Second, []string{cutBroker, kafkaLatency, kafkaStall, limitClients}},
+	"topics":   {8 * time.Second, []string{addPartition, recreate, recreate}},
 	"producer": {5 * time.Second, []string{haunt}},
 	"operator": {2 * time.Second, []string{pauseGroup, resetBack, replayLetters, cleanUp}},
 }
