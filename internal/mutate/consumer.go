@@ -67,12 +67,12 @@ var positions = []mutant{
 	},
 	{
 		id: "leader-epoch", mechanism: "the leader epoch of the checkpoint is compared (KIP-320)",
-		file: "internal/engine/outofrange.go", find: "if w.owner.LeaderEpoch() < 0 {", put: "if w.owner.LeaderEpoch() < 1<<30 {",
+		file: "internal/engine/outofrange.go", find: "if epoch < 0 {", put: "if epoch < 1<<30 {",
 		checker: e2e("TestTruncatedLog"), says: "Run does not return",
 	},
 	{
 		id: "leader-epoch-of-kafka", mechanism: "the same, after an unclean election of Apache Kafka",
-		file: "internal/engine/outofrange.go", find: "if w.owner.LeaderEpoch() < 0 {", put: "if w.owner.LeaderEpoch() < 1<<30 {",
+		file: "internal/engine/outofrange.go", find: "if epoch < 0 {", put: "if epoch < 1<<30 {",
 		checker: e2e("TestUncleanElectionTruncatesTheLog"), says: "Run does not return",
 	},
 	{

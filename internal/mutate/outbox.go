@@ -39,7 +39,7 @@ var outboxes = []mutant{
 	},
 	{
 		id: "outbox-forgets", mechanism: "the cursor is forgotten after an error",
-		file: "outbox/turn.go", find: "		r.cursor = fromTheBeginning()\n", put: "",
+		file: "outbox/relay.go", find: "		r.cursor = fromTheBeginning()\n", put: "",
 		checker: in("outbox", "TestRelayIsCut/before"), says: "waited in vain for an empty outbox",
 	},
 	{
