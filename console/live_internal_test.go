@@ -14,7 +14,7 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 
 func newTestLive(t *testing.T) (*live, func(sql string)) {
 	t.Helper()
-	pool := pgtest.NewDB(t).Pool(t)
+	pool := pgtest.NewDB(t).OwnerPool(t)
 	client, err := ops.New(pool, ops.Config{})
 	if err != nil {
 		t.Fatal(err)

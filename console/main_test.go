@@ -23,7 +23,8 @@ import (
 
 var partition = idem.Partition{Topic: "orders", Number: 3}
 
-// bundle is a database of a test's own with the consumer orders, and a console that listens on a loopback address.
+// bundle is a database of a test's own with the consumer orders, and a console of the role that owns the tables, which
+// listens on a loopback address.
 type bundle struct {
 	pool   *pgxpool.Pool
 	guard  *idem.Guard
@@ -34,9 +35,9 @@ type bundle struct {
 // operator may do everything.
 var operator = console.User{Name: "olga", Change: true, Payloads: true}
 
-func setup(t *testing.T, change ...func(*console.Config)) *bundle {
+func setup(t testing.TB, change ...func(*console.Config)) *bundle {
 	t.Helper()
-	b := &bundle{pool: pgtest.NewDB(t).Pool(t), log: &logged{}}
+	b := &bundle{pool: pgtest.NewDB(t).OwnerPool(t), log: &logged{}}
 	client, err := ops.New(b.pool, ops.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +83,7 @@ func (l *logged) String() string {
 }
 
 // store stores open dead letters, one for each error.
-func (b *bundle) store(t *testing.T, errors ...string) {
+func (b *bundle) store(t testing.TB, errors ...string) {
 	t.Helper()
 	for i, text := range errors {
 		_, err := b.guard.Unfenced(partition).StoreDeadLetter(t.Context(), idem.DeadLetter{

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,7 +58,7 @@ func (s *bench) letters(t *testing.T) []string {
 // operator returns what operators use beside the consumer.
 func (s *bench) operator(t *testing.T) *ops.Client {
 	t.Helper()
-	client, err := ops.New(s.pool, ops.Config{})
+	client, err := ops.New(cmp.Or(s.owner, s.pool), ops.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func testChurnOfProcesses(t *testing.T, distinct int, verify func(s *bench, t *t
 	started := 0
 	start := func() *worker {
 		j := jobOf(started)
-		j.DSN = db.DSN
+		j.DSN = db.Service
 		started++
 
 		return s.startJob(t, j)

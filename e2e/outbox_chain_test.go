@@ -137,7 +137,7 @@ func TestOutboxChain(t *testing.T) {
 		s.broker.Produce(t, s.topic, inChain(0, n, partitions, keys), inBatches)
 		end := startLedger(t, s.broker, middle, s.pool)
 		began := time.Now()
-		j := job{DSN: db.DSN, Middle: middle}
+		j := job{DSN: db.Service, Middle: middle}
 		workers := []*worker{s.startJob(t, j), s.startJob(t, j)}
 		random, restarts := rand.New(rand.NewPCG(1, 2)), 0
 		replace := func(victims []*worker) {

@@ -195,7 +195,7 @@ func TestOutboxRefusedRecord(t *testing.T) {
 		if failed, parked := s.inOutbox(t, "state = 'failed'"), s.inOutbox(t, "state = 'parked'"); failed != 1 || parked != 9 {
 			t.Fatalf("%d are failed and %d parked, want 1 and 9", failed, parked)
 		}
-		if _, err := s.pool.Exec(t.Context(), `UPDATE idem.outbox SET state = 'retry', value = $1 WHERE state = 'failed'`, poison.Value); err != nil {
+		if _, err := s.owner.Exec(t.Context(), `UPDATE idem.outbox SET state = 'retry', value = $1 WHERE state = 'failed'`, poison.Value); err != nil {
 			t.Fatal(err)
 		}
 		s.awaitNoneInOutbox(t, "true")

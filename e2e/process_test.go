@@ -65,7 +65,7 @@ func TestRecordThatKillsProcesses(t *testing.T) {
 func testRecordThatKillsProcesses(t *testing.T, j job, known int) {
 	t.Helper()
 	db := pgtest.NewDB(t)
-	j.DSN = db.DSN
+	j.DSN = db.Service
 	s := setupIn(t, broker.InProcess(t), 1, db.Pool(t))
 	guard, err := idem.New(s.pool, idem.Config{Consumer: "test"})
 	if err != nil {
@@ -162,7 +162,7 @@ func TestBatchThatKillsProcessesThatDecodeIt(t *testing.T) {
 				t.Parallel()
 				db := pgtest.NewDB(t)
 				j := j
-				j.DSN, j.DeadlyCodec = db.DSN, true
+				j.DSN, j.DeadlyCodec = db.Service, true
 				s := setupIn(t, broker.InProcess(t), 1, db.Pool(t))
 				records := events(0, 20, 1)
 				records[before+2].Value = []byte(exits)
@@ -203,7 +203,7 @@ func TestFrozenProcessIsFenced(t *testing.T) {
 				records := events(0, 20, 1)
 				records[7].Value = []byte(freezes)
 				b.Write(t, s.topic, records...)
-				frozen := s.startJob(t, job{DSN: db.DSN, Lanes: lanes})
+				frozen := s.startJob(t, job{DSN: db.Service, Lanes: lanes})
 				until(t, "the process to freeze", func() bool { return stopped(t, frozen.command.Process.Pid) })
 
 				other := s.start(t, func(c *settings) { c.Lanes.Count = lanes })

@@ -227,7 +227,7 @@ func TestCheckpointsAreGone(t *testing.T) {
 	m := s.start(t, nil)
 	s.awaitCommitted(t, 10)
 	m.leave(t)
-	if _, err := s.pool.Exec(t.Context(), `DELETE FROM idem.checkpoints`); err != nil {
+	if _, err := s.owner.Exec(t.Context(), `DELETE FROM idem.checkpoints`); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // The first refusal leaves nothing behind that the second would take for a beginning.

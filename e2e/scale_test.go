@@ -36,7 +36,7 @@ func TestManyTopics(t *testing.T) { //nolint:paralleltest // It measures.
 
 	wire.Reset()
 	began := time.Now()
-	w := s.startMeasured(t, program, job{DSN: db.DSN, Pattern: "^" + prefix, Patient: true})
+	w := s.startMeasured(t, program, job{DSN: db.Service, Pattern: "^" + prefix, Patient: true})
 	s.awaitLines(t, topics)
 	took := time.Since(began)
 	t.Logf("the records of %d topics took effect after %v", topics, took)
@@ -97,7 +97,7 @@ func TestManyPartitions(t *testing.T) { //nolint:paralleltest // It measures.
 
 	wire.Reset()
 	began := time.Now()
-	w := s.startMeasured(t, program, job{DSN: db.DSN, Patient: true})
+	w := s.startMeasured(t, program, job{DSN: db.Service, Patient: true})
 	s.awaitLines(t, partitions)
 	t.Logf("the records of %d partitions took effect after %v", partitions, time.Since(began))
 	used := s.whileIdle(t, w)

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
 	"testing"
@@ -54,13 +55,18 @@ type bench struct {
 	broker *broker.Broker
 	topic  string
 	group  string
-	pool   *pgxpool.Pool
+	pool   *pgxpool.Pool // of a service's role
+	owner  *pgxpool.Pool // nil: pool is of the owner's role, or nobody asks for it
 }
 
 func setup(t testing.TB, b *broker.Broker, partitions int) *bench {
 	t.Helper()
 
-	return setupIn(t, b, partitions, pgtest.NewDB(t).Pool(t, pgtest.MaxConns(16)))
+	db := pgtest.NewDB(t)
+	s := setupIn(t, b, partitions, db.Pool(t, pgtest.MaxConns(16)))
+	s.owner = db.OwnerPool(t)
+
+	return s
 }
 
 func setupIn(t testing.TB, b *broker.Broker, partitions int, pool *pgxpool.Pool) *bench {
@@ -81,6 +87,7 @@ func setupVia(t testing.TB, b *broker.Broker, partitions int) (s, through *bench
 	db := pgtest.NewDB(t)
 	proxy = pgtest.NewProxy(t, db)
 	s = setupIn(t, b, partitions, db.Pool(t))
+	s.owner = db.OwnerPool(t)
 	view := *s
 	view.pool = db.Pool(t, pgtest.Via(proxy.Addr()))
 
@@ -142,7 +149,8 @@ type settings struct {
 	consumeConfig
 
 	guardHooks idem.Hooks
-	consumer   string // its name; "test" by default
+	guardLog   *slog.Logger // default slog.Default()
+	consumer   string       // its name; "test" by default
 }
 
 type (
@@ -163,7 +171,7 @@ func (s *bench) start(t testing.TB, change func(*settings)) *member {
 	if change != nil {
 		change(&c)
 	}
-	guard, err := idem.New(s.pool, idem.Config{Consumer: cmp.Or(c.consumer, "test"), Hooks: c.guardHooks})
+	guard, err := idem.New(s.pool, idem.Config{Consumer: cmp.Or(c.consumer, "test"), Hooks: c.guardHooks, Logger: c.guardLog})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -268,6 +268,7 @@ func TestCleanupRefusesWhatItCannotScan(t *testing.T) {
 			for statement := range strings.SplitSeq(sql, ";") {
 				b.exec(t, statement)
 			}
+			b.exec(t, "GRANT SELECT ON idem.processed_events TO "+b.pool.Config().ConnConfig.User)
 			report, err := guard.CleanupOldEvents(t.Context())
 			if !errors.Is(err, idem.ErrCannotCleanUp) || report.Complete {
 				t.Errorf("%+v, %v", report, err)

@@ -36,7 +36,7 @@ func setupRole(t *testing.T, grants func(role string) string) (service, owner *b
 	owner.exec(t, "CREATE ROLE "+quoted)
 	t.Cleanup(func() {
 		for _, sql := range []string{"DROP OWNED BY ", "DROP ROLE "} {
-			if _, err := owner.pool.Exec(context.Background(), sql+quoted); err != nil {
+			if _, err := owner.owner.Exec(context.Background(), sql+quoted); err != nil {
 				t.Error(err)
 			}
 		}
@@ -45,7 +45,7 @@ func setupRole(t *testing.T, grants func(role string) string) (service, owner *b
 		owner.exec(t, sql)
 	}
 	owner.exec(t, "GRANT SELECT, INSERT ON public.effects TO "+quoted)
-	service = &bundle{db: owner.db, pool: owner.db.Pool(t, asRole(role))}
+	service = &bundle{db: owner.db, pool: owner.db.OwnerPool(t, asRole(role)), owner: owner.owner}
 	service.guard = newGuard(t, service.pool, idem.Config{Consumer: "orders"})
 
 	return service, owner
@@ -102,6 +102,14 @@ func TestGrantsAreNoMoreThanNeeded(t *testing.T) {
 		"UPDATE idem.consumers SET name = 'x'",
 		"SELECT * FROM idem.idem_migrations",
 		"SELECT * FROM idem.events",
+		"DELETE FROM idem.checkpoints",
+		"DELETE FROM idem.cleanup",
+		"UPDATE idem.dead_letters SET topic = 'x'",
+		"UPDATE idem.leases SET event_id = 'x'",
+		"UPDATE idem.results SET step = 'x'",
+		"UPDATE idem.outbox SET value = NULL",
+		"SELECT pg_catalog.nextval('idem.outbox_id_seq')",
+		"SELECT pg_catalog.setval('idem.outbox_id_seq', 1)",
 	} {
 		_, err := b.pool.Exec(t.Context(), sql)
 		var pgErr *pgconn.PgError

@@ -223,17 +223,17 @@ func TestHandlerThatSetsItsRole(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			tenant := b.db.Name + "_tenant"
-			b.exec(t, "CREATE ROLE "+tenant)
+			b.exec(t, "CREATE ROLE "+tenant+" ROLE "+b.pool.Config().ConnConfig.User)
 			b.exec(t, "GRANT INSERT ON public.effects TO "+tenant)
 			b.exec(t, `CREATE TABLE public.deferred (role text)`)
 			b.exec(t, `GRANT INSERT ON public.deferred TO `+tenant)
 			b.exec(t, `CREATE FUNCTION public.note_role() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.deferred VALUES (current_user); RETURN NULL; END $$`)
 			b.exec(t, `CREATE CONSTRAINT TRIGGER note_role AFTER INSERT ON public.effects DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.note_role()`)
 			t.Cleanup(func() {
-				if _, err := b.pool.Exec(context.Background(), "DROP OWNED BY "+tenant); err != nil {
+				if _, err := b.owner.Exec(context.Background(), "DROP OWNED BY "+tenant); err != nil {
 					t.Error(err)
 				}
-				if _, err := b.pool.Exec(context.Background(), "DROP ROLE "+tenant); err != nil {
+				if _, err := b.owner.Exec(context.Background(), "DROP ROLE "+tenant); err != nil {
 					t.Error(err)
 				}
 			})

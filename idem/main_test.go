@@ -22,19 +22,26 @@ var errBoom = errors.New("boom")
 // into which handlers write. It has no unique index: an event that takes effect twice shows.
 type bundle struct {
 	db     *pgtest.DB
-	pool   *pgxpool.Pool
+	pool   *pgxpool.Pool // of a service's role
+	owner  *pgxpool.Pool
 	guard  *idem.Guard
 	schema string // of the guard's tables; empty: the usual one
 }
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
-	db := pgtest.NewDB(t)
-	b := &bundle{db: db, pool: db.Pool(t)}
+	b := newBundle(t, pgtest.NewDB(t))
 	b.exec(t, `CREATE TABLE public.effects (event_id text NOT NULL)`)
 	b.guard = newGuard(t, b.pool, idem.Config{Consumer: "orders"})
 
 	return b
+}
+
+// newBundle has no guard yet.
+func newBundle(t *testing.T, db *pgtest.DB) *bundle {
+	t.Helper()
+
+	return &bundle{db: db, pool: db.Pool(t), owner: db.OwnerPool(t)}
 }
 
 func newGuard(t *testing.T, pool *pgxpool.Pool, config idem.Config) *idem.Guard {
@@ -49,7 +56,7 @@ func newGuard(t *testing.T, pool *pgxpool.Pool, config idem.Config) *idem.Guard 
 
 func (b *bundle) exec(t *testing.T, sql string, args ...any) {
 	t.Helper()
-	if _, err := b.pool.Exec(t.Context(), sql, args...); err != nil {
+	if _, err := b.owner.Exec(t.Context(), sql, args...); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -127,7 +134,7 @@ func (b *bundle) waitForLock(t *testing.T) {
 func (b *bundle) waitUntil(t *testing.T, condition string, args ...any) {
 	t.Helper()
 	for holds := false; !holds; {
-		if err := b.pool.QueryRow(t.Context(), "SELECT "+condition, args...).Scan(&holds); err != nil {
+		if err := b.owner.QueryRow(t.Context(), "SELECT "+condition, args...).Scan(&holds); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -81,7 +81,7 @@ func TestGuardInAllModes(t *testing.T) {
 func newSchema(t *testing.T, name string) *pgtest.DB {
 	t.Helper()
 	db := pgtest.NewEmptyDB(t)
-	b := &bundle{db: db, pool: db.Pool(t, pgtest.ExecMode(pgx.QueryExecModeSimpleProtocol))}
+	b := &bundle{owner: db.OwnerPool(t, pgtest.ExecMode(pgx.QueryExecModeSimpleProtocol))}
 	scripts, err := migrate.Scripts(name)
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +98,8 @@ func newSchema(t *testing.T, name string) *pgtest.DB {
 // suite tries everything that a guard does, once.
 func suite(t *testing.T, db *pgtest.DB, schemaName string, options ...pgtest.PoolOption) {
 	t.Helper()
-	b := &bundle{db: db, pool: db.Pool(t), schema: schemaName}
+	b := newBundle(t, db)
+	b.schema = schemaName
 	pool := db.Pool(t, append(options, pgtest.Hostile(), styles("iso_8601", "German"))...)
 	b.guard = newGuard(t, pool, idem.Config{Consumer: t.Name(), Schema: schemaName, Retention: 36 * time.Hour})
 	prefix := t.Name() + " " // The effects are one table for all runs.

@@ -109,9 +109,6 @@ func TestDeadlockOfTwoHandlersIsRetried(t *testing.T) {
 				if err := effect(id)(ctx, tx); err != nil {
 					return err
 				}
-				if _, err := tx.Exec(ctx, `SET LOCAL deadlock_timeout = '10ms'`); err != nil {
-					return err
-				}
 				if _, err := tx.Exec(ctx, lock, i); err != nil {
 					return err
 				}
@@ -156,7 +153,7 @@ func TestServerCrash(t *testing.T) {
 	if err := migrate.Up(ctx, db.DSN, schema.DefaultName); err != nil {
 		t.Fatal(err)
 	}
-	b := &bundle{db: db, pool: db.Pool(t)}
+	b := newBundle(t, db)
 	b.exec(t, `CREATE TABLE public.effects (event_id text NOT NULL)`)
 	b.guard = newGuard(t, b.pool, idem.Config{Consumer: "orders", Retry: idem.RetryPolicy{MaxAttempts: idem.Unlimited, MaxBackoff: 100 * time.Millisecond}})
 

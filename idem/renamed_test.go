@@ -21,14 +21,8 @@ func TestOwnerOfARenamedConsumerIsRefused(t *testing.T) {
 	if _, err := owner.Process(t.Context(), idem.Event{ByCheckpoint: true, Offset: 0}, effect("before")); err != nil {
 		t.Fatal(err)
 	}
-	exec := func(sql string) {
-		t.Helper()
-		if _, err := b.pool.Exec(t.Context(), sql); err != nil {
-			t.Fatal(err)
-		}
-	}
-	exec(`UPDATE idem.consumers SET closed = 'renamed to new'`)
-	exec(`UPDATE idem.checkpoints SET consumer_id = idem.consumer_id('new')`)
+	b.exec(t, `UPDATE idem.consumers SET closed = 'renamed to new'`)
+	b.exec(t, `UPDATE idem.checkpoints SET consumer_id = idem.consumer_id('new')`)
 
 	if _, err := owner.Process(t.Context(), idem.Event{ByCheckpoint: true, Offset: 1}, effect("after")); !errors.Is(err, idem.ErrCheckpointGone) || !strings.Contains(err.Error(), "renamed or deleted") {
 		t.Errorf("process: %v", err)

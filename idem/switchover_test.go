@@ -35,10 +35,10 @@ func TestSwitchoverByLogicalReplication(t *testing.T) {
 			t.Parallel()
 			s := pgtest.NewSwitchover(t)
 			const effects = `CREATE TABLE public.effects (event_id text NOT NULL)`
-			before := &bundle{db: s.Old, pool: s.Old.Pool(t)}
+			before := newBundle(t, s.Old)
 			before.exec(t, effects)
 			before.guard = newGuard(t, before.pool, idem.Config{Consumer: "orders"})
-			after := &bundle{db: s.New, pool: s.New.Pool(t)}
+			after := newBundle(t, s.New)
 			if err := migrate.Up(t.Context(), s.New.DSN, schema.DefaultName); err != nil {
 				t.Fatal(err)
 			}

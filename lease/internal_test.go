@@ -15,12 +15,12 @@ import (
 func TestUntilIsNeverLaterThanTheDatabases(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewDB(t)
-	pool := db.Pool(t)
+	pool, owner := db.Pool(t), db.OwnerPool(t)
 	for _, sql := range []string{
 		`CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_catalog.pg_sleep(0.05); RETURN NULL; END $$`,
 		`CREATE TRIGGER slow AFTER INSERT OR UPDATE ON idem.leases FOR EACH ROW EXECUTE FUNCTION public.slow()`,
 	} {
-		if _, err := pool.Exec(t.Context(), sql); err != nil {
+		if _, err := owner.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}
 	}

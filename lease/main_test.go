@@ -32,14 +32,15 @@ var quiet = slog.New(slog.DiscardHandler)
 // a consumer.
 type bundle struct {
 	db    *pgtest.DB
-	pool  *pgxpool.Pool
+	pool  *pgxpool.Pool // of a service's role
+	owner *pgxpool.Pool
 	guard *idem.Guard
 }
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
 	db := pgtest.NewDB(t)
-	b := &bundle{db: db, pool: db.Pool(t)}
+	b := &bundle{db: db, pool: db.Pool(t), owner: db.OwnerPool(t)}
 	b.exec(t, `CREATE TABLE public.orders (event_id text NOT NULL)`)
 	b.guard = newGuard(t, b.pool)
 
@@ -68,7 +69,7 @@ func newLeases(t *testing.T, guard *idem.Guard, config lease.Config) *lease.Leas
 
 func (b *bundle) exec(t *testing.T, sql string, args ...any) {
 	t.Helper()
-	if _, err := b.pool.Exec(t.Context(), sql, args...); err != nil {
+	if _, err := b.owner.Exec(t.Context(), sql, args...); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -77,7 +78,7 @@ func (b *bundle) exec(t *testing.T, sql string, args ...any) {
 func (b *bundle) count(t *testing.T, sql string, args ...any) int {
 	t.Helper()
 	var n int
-	if err := b.pool.QueryRow(t.Context(), sql, args...).Scan(&n); err != nil {
+	if err := b.owner.QueryRow(t.Context(), sql, args...).Scan(&n); err != nil {
 		t.Fatal(err)
 	}
 

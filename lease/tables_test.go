@@ -13,7 +13,6 @@ import (
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 	"github.com/nova-events/idempotent-consumer/lease"
-	"github.com/nova-events/idempotent-consumer/schema"
 	"github.com/nova-events/idempotent-consumer/schema/migrate"
 )
 
@@ -83,7 +82,7 @@ func TestInAnotherSchema(t *testing.T) {
 	if err := migrate.Up(t.Context(), b.db.DSN, "other"); err != nil {
 		t.Fatal(err)
 	}
-	guard, err := idem.New(b.pool, idem.Config{Consumer: "payments", Schema: "other"})
+	guard, err := idem.New(b.owner, idem.Config{Consumer: "payments", Schema: "other"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,39 +99,12 @@ func TestDefaultIsolation(t *testing.T) {
 	suite(t, newGuard(t, serializable))
 }
 
-// The rights that schema.Grants gives are enough, and the error of a role without them says what it lacks.
+// The error of a role without the rights that schema.Grants gives, which all tests here have, says what it lacks.
 func TestRights(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	role := b.db.Name + "_service"
-	quoted := pgx.Identifier{role}.Sanitize()
-	b.exec(t, "CREATE ROLE "+quoted)
-	t.Cleanup(func() {
-		for _, sql := range []string{"DROP OWNED BY ", "DROP ROLE "} {
-			if _, err := b.pool.Exec(context.Background(), sql+quoted); err != nil {
-				t.Error(err)
-			}
-		}
-	})
-	grants, err := schema.Grants(schema.DefaultName, role)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for sql := range strings.SplitSeq(grants, ";\n") {
-		b.exec(t, sql)
-	}
-	service := b.db.Pool(t, func(config *pgxpool.Config) {
-		config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-			_, err := conn.Exec(ctx, "SET ROLE "+quoted)
-
-			return err
-		}
-	})
-	guard := newGuard(t, service)
-	suite(t, guard)
-
-	b.exec(t, "REVOKE ALL ON idem.leases FROM "+quoted)
-	done, err := newLeases(t, guard, lease.Config{}).Do(t.Context(), "e", mustNotRun(t))
+	b.exec(t, "REVOKE ALL ON idem.leases FROM "+b.pool.Config().ConnConfig.User)
+	done, err := newLeases(t, b.guard, lease.Config{}).Do(t.Context(), "e", mustNotRun(t))
 	var pgErr *pgconn.PgError
 	if done.Outcome != 0 || !errors.As(err, &pgErr) || pgErr.Code != "42501" || !strings.Contains(err.Error(), `acquire event "e"`) || !strings.Contains(err.Error(), "leases") {
 		t.Errorf("got %v, %v", done, err)

@@ -53,6 +53,7 @@ func (b *bundle) heal(t *testing.T, id, text string, opts ops.DoctorOptions) {
 func TestDiagnoseFindsWhatIsOpenForLong(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.client = b.ownerClient(t) // The transactions of other roles are hidden from a service's.
 	short := ops.DoctorOptions{LongTransaction: time.Microsecond}
 	holder, err := pgx.Connect(t.Context(), b.db.DSN)
 	if err != nil {
@@ -70,7 +71,7 @@ func TestDiagnoseFindsWhatIsOpenForLong(t *testing.T) {
 	}
 	b.heal(t, "long-transaction", "forgotten of postgres: in a transaction for ", short)
 
-	conn, err := b.pool.Acquire(t.Context())
+	conn, err := b.owner.Acquire(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

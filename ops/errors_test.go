@@ -15,6 +15,7 @@ import (
 func TestErrorsTellTheirKindsAndTheNextStep(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.client = b.ownerClient(t)
 	b.exec(t, `INSERT INTO idem.checkpoints (consumer_id, topic, partition, next_offset) SELECT id, 'orders', 3, 20 FROM idem.consumers`)
 	b.exec(t, `INSERT INTO idem.consumers (id, name, retention, closed) VALUES (idem.consumer_id('going'), 'going', '1 day', 'renamed to gone'), (idem.consumer_id('old'), 'old', '1 day', NULL)`)
 	if _, err := b.guard.MarkProcessed(t.Context(), "bare"); err != nil {

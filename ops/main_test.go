@@ -17,10 +17,11 @@ import (
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // bundle is a database of a test's own, with a client and the guard of a service, whose consumer is
-// orders.
+// orders. The rights of a service are enough for both, but for what ownerClient is for.
 type bundle struct {
 	db     *pgtest.DB
-	pool   *pgxpool.Pool
+	pool   *pgxpool.Pool // of a service's role
+	owner  *pgxpool.Pool
 	client *ops.Client
 	guard  *idem.Guard
 }
@@ -30,7 +31,7 @@ var partition = idem.Partition{Topic: "orders", Number: 3}
 func setup(t *testing.T) *bundle {
 	t.Helper()
 	db := pgtest.NewDB(t)
-	b := &bundle{db: db, pool: db.Pool(t)}
+	b := &bundle{db: db, pool: db.Pool(t), owner: db.OwnerPool(t)}
 	b.client = newClient(t, b.pool)
 	guard, err := idem.New(b.pool, idem.Config{Consumer: "orders"})
 	if err == nil {
@@ -54,9 +55,16 @@ func newClient(t *testing.T, pool *pgxpool.Pool) *ops.Client {
 	return client
 }
 
+// ownerClient is for what only the owner of the tables may do.
+func (b *bundle) ownerClient(t *testing.T) *ops.Client {
+	t.Helper()
+
+	return newClient(t, b.owner)
+}
+
 func (b *bundle) exec(t *testing.T, sql string) {
 	t.Helper()
-	if _, err := b.pool.Exec(t.Context(), sql); err != nil {
+	if _, err := b.owner.Exec(t.Context(), sql); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -64,7 +72,7 @@ func (b *bundle) exec(t *testing.T, sql string) {
 // one returns the text that a query selects.
 func (b *bundle) one(t *testing.T, sql string) (text string) {
 	t.Helper()
-	if err := b.pool.QueryRow(t.Context(), sql).Scan(&text); err != nil {
+	if err := b.owner.QueryRow(t.Context(), sql).Scan(&text); err != nil {
 		t.Fatal(err)
 	}
 

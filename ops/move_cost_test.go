@@ -38,7 +38,7 @@ func TestStepReadsItsOwnRows(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	var sent steps
-	client := newClient(t, b.db.Pool(t, func(config *pgxpool.Config) { config.ConnConfig.Tracer = &sent }))
+	client := newClient(t, b.db.OwnerPool(t, func(config *pgxpool.Config) { config.ConnConfig.Tracer = &sent }))
 	if _, err := client.RenameConsumer(t.Context(), "orders", "bills", ops.ChangeOptions{Watch: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestStepReadsItsOwnRows(t *testing.T) {
 // planOf runs a statement in a transaction that is rolled back, and returns how the server has run it.
 func (b *bundle) planOf(t *testing.T, statement pgx.TraceQueryStartData) string {
 	t.Helper()
-	tx, err := b.pool.Begin(t.Context())
+	tx, err := b.owner.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

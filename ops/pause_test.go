@@ -10,6 +10,7 @@ import (
 func TestPause(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.client = b.ownerClient(t)
 	role := b.one(t, `SELECT session_user::text`)
 	first, err := b.client.Pause(t.Context(), "orders", ops.PauseRequest{By: "alice", Reason: "deploy"})
 	if err != nil || !first.Changed || first.Pause == nil || first.Pause.At.IsZero() || first.Pause.Reason != "deploy" ||

@@ -27,7 +27,7 @@ func TestEveryPoolWillDo(t *testing.T) {
 			b.exec(t, `INSERT INTO idem.checkpoints (consumer_id, topic, partition, next_offset, acquired_at) SELECT id, 'orders', 3, 20, '20000-01-01' FROM idem.consumers`)
 			b.exec(t, `INSERT INTO idem.processed_events (processed_at, consumer_id, key, claim_id, event_id, metadata)
 				SELECT now() - interval '1 day', id, idem.event_key('e'), gen_random_uuid(), 'e', '{"topic": "orders", "partition": 3, "offset": 7}' FROM idem.consumers`)
-			all(t, newClient(t, b.db.Pool(t, pgtest.MaxConns(2), pgtest.Hostile(), pgtest.ExecMode(mode), styles)))
+			all(t, newClient(t, b.db.OwnerPool(t, pgtest.MaxConns(2), pgtest.Hostile(), pgtest.ExecMode(mode), styles)))
 			if got := b.states(t); got != "replay,discarded,discarded,replay" {
 				t.Errorf("states: %s", got)
 			}

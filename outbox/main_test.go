@@ -30,16 +30,17 @@ var patience = func() time.Duration {
 
 // bundle is what most tests need: a database and a topic in memory. The tests with Kafka are in e2e.
 type bundle struct {
-	db   *pgtest.DB
-	pool *pgxpool.Pool
-	log  *topicLog
+	db    *pgtest.DB
+	pool  *pgxpool.Pool // of a service's role
+	owner *pgxpool.Pool
+	log   *topicLog
 }
 
 func setup(t testing.TB) *bundle {
 	t.Helper()
 	db := pgtest.NewDB(t)
 
-	return &bundle{db: db, pool: db.Pool(t, pgtest.MaxConns(16)), log: &topicLog{}}
+	return &bundle{db: db, pool: db.Pool(t, pgtest.MaxConns(16)), owner: db.OwnerPool(t), log: &topicLog{}}
 }
 
 // topicLog is a Producer that keeps what it gets, as a topic of one partition does.
@@ -231,7 +232,7 @@ func (b *bundle) count(t testing.TB, condition string) (n int) {
 
 func (b *bundle) exec(t testing.TB, sql string, args ...any) {
 	t.Helper()
-	if _, err := b.pool.Exec(t.Context(), sql, args...); err != nil {
+	if _, err := b.owner.Exec(t.Context(), sql, args...); err != nil {
 		t.Fatal(err)
 	}
 }

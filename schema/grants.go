@@ -34,6 +34,8 @@ GRANT DELETE ON idem.dead_letters TO role;
 -- Leases. Forget and cleanup delete results, whether there are leases or not.
 GRANT SELECT, INSERT, DELETE ON idem.leases TO role;
 GRANT UPDATE (until, fingerprint, token, attempts, unknown, needs_decision, state, error) ON idem.leases TO role;
+-- An operator's decision on one.
+GRANT UPDATE (decided_at, decided_by, decision_reason) ON idem.leases TO role;
 GRANT SELECT, INSERT, DELETE ON idem.results TO role;
 GRANT UPDATE (stored_at, content_type, body) ON idem.results TO role;
 -- The outbox: to publish.

@@ -36,6 +36,19 @@ const (
 	// prefix begins the names of all databases. The id of their cluster follows.
 	prefix = "idem_test_"
 
+	// service makes the role of services, which may have tables of its own.
+	service = `CREATE ROLE %[1]s LOGIN PASSWORD '%[2]s';
+GRANT USAGE, CREATE ON SCHEMA public TO %[1]s;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO %[1]s;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON SEQUENCES TO %[1]s;
+`
+
+	// leftovers are the databases and the roles of test processes, and how to drop them, in an order that works.
+	leftovers = `SELECT name, drop FROM (
+	SELECT 1, datname::text, format('DROP DATABASE IF EXISTS %I WITH (FORCE)', datname) FROM pg_database
+	UNION ALL SELECT 2, rolname::text, format('DROP ROLE IF EXISTS %I', rolname) FROM pg_roles
+) AS o (turn, name, drop) WHERE starts_with(name, $1) ORDER BY turn`
+
 	// lockSpace is the first half of the advisory locks' keys, "test".
 	lockSpace = 0x74657374
 )
@@ -54,6 +67,8 @@ type cluster struct {
 	dsn    string           // of the database from which others are created and dropped
 	server *pgserver.Server // nil if it is not ours
 	admin  *pgxpool.Pool
+
+	password string // of the role of services
 
 	// alive holds the advisory lock on id for as long as this process lives. Whoever gets
 	// the lock of another cluster knows that its process is gone, and what to clean up.
@@ -88,7 +103,7 @@ func closeCluster() error {
 
 // newCluster connects to the server at dsn, or starts one if dsn is empty.
 func newCluster(ctx context.Context, dsn string) (*cluster, error) {
-	c := &cluster{dsn: dsn}
+	c := &cluster{dsn: dsn, password: rand.Text()}
 	c.empty, c.template = sync.OnceValues(c.createEmpty), sync.OnceValues(c.createTemplate)
 	c.plain = sync.OnceValues(c.createPlain)
 	if dsn == "" {
@@ -136,19 +151,22 @@ func lockKey(id [4]byte) int32 {
 	return int32(binary.BigEndian.Uint32(id[:])) //nolint:gosec // Any 32 bits are a key.
 }
 
-// sweep drops the databases of test processes that were killed.
+// leftover is a database or a role of a test process.
+type leftover struct{ Name, Drop string }
+
+// sweep drops what test processes that were killed have left.
 func (c *cluster) sweep(ctx context.Context) error {
-	names, err := c.databaseNames(ctx, prefix)
+	found, err := c.leftovers(ctx, prefix)
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
+	for _, left := range found {
 		var id [4]byte
-		text, _, _ := strings.Cut(strings.TrimPrefix(name, prefix), "_")
+		text, _, _ := strings.Cut(strings.TrimPrefix(left.Name, prefix), "_")
 		if n, err := hex.Decode(id[:], []byte(text)); err != nil || n != len(id) || text == c.id {
 			continue
 		}
-		if err := c.dropIfAbandoned(ctx, name, lockKey(id)); err != nil {
+		if err := c.dropIfAbandoned(ctx, left, lockKey(id)); err != nil {
 			return err
 		}
 	}
@@ -156,9 +174,9 @@ func (c *cluster) sweep(ctx context.Context) error {
 	return nil
 }
 
-// dropIfAbandoned drops the database if its cluster's lock is free. The lock is tried in a
-// session of its own, because a session gets a lock again that it has already.
-func (c *cluster) dropIfAbandoned(ctx context.Context, name string, key int32) error {
+// dropIfAbandoned drops it if its cluster's lock is free. The lock is tried in a session of its own, because a
+// session gets a lock again that it has already.
+func (c *cluster) dropIfAbandoned(ctx context.Context, left leftover, key int32) error {
 	conn, err := c.admin.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
@@ -172,7 +190,7 @@ func (c *cluster) dropIfAbandoned(ctx context.Context, name string, key int32) e
 	if !abandoned {
 		return nil
 	}
-	dropErr := c.drop(ctx, name)
+	dropErr := c.exec(ctx, left.Drop)
 	if _, err := conn.Exec(ctx, "SELECT pg_advisory_unlock($1, $2)", lockSpace, key); err != nil {
 		return errors.Join(dropErr, fmt.Errorf("unlock: %w", err))
 	}
@@ -180,17 +198,17 @@ func (c *cluster) dropIfAbandoned(ctx context.Context, name string, key int32) e
 	return dropErr
 }
 
-func (c *cluster) databaseNames(ctx context.Context, prefix string) ([]string, error) {
-	rows, err := c.admin.Query(ctx, "SELECT datname::text FROM pg_database WHERE starts_with(datname::text, $1)", prefix)
+func (c *cluster) leftovers(ctx context.Context, prefix string) ([]leftover, error) {
+	rows, err := c.admin.Query(ctx, leftovers, prefix)
 	if err != nil {
-		return nil, fmt.Errorf("list the test databases: %w", err)
+		return nil, fmt.Errorf("list what test processes have left: %w", err)
 	}
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[leftover])
 	if err != nil {
-		return nil, fmt.Errorf("list the test databases: %w", err)
+		return nil, fmt.Errorf("list what test processes have left: %w", err)
 	}
 
-	return names, nil
+	return found, nil
 }
 
 // createEmpty creates the database of which all others are copies.
@@ -220,7 +238,39 @@ func (c *cluster) createTemplate() (string, error) {
 		return "", err
 	}
 
-	return c.createMigrated(empty)
+	name, err := c.createMigrated(empty)
+	if err != nil {
+		return "", err
+	}
+
+	return name, c.createRole(name)
+}
+
+// role is the name of the role of services.
+func (c *cluster) role() string { return prefix + c.id }
+
+// createRole creates the role of services, with its rights in a database and so in the copies of that.
+func (c *cluster) createRole(database string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), adminTimeout)
+	defer cancel()
+	dsn, err := withDatabase(c.dsn, database)
+	if err != nil {
+		return err
+	}
+	grants, err := schema.Grants(schema.DefaultName, c.role())
+	if err != nil {
+		return err
+	}
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	defer conn.Close(ctx) //nolint:errcheck // Nothing is pending on it.
+	if _, err := conn.PgConn().Exec(ctx, fmt.Sprintf(service, c.role(), c.password)+grants).ReadAll(); err != nil {
+		return fmt.Errorf("create the role of services: %w", err)
+	}
+
+	return nil
 }
 
 // createPlain creates the database of which those of services are copies.
@@ -262,15 +312,18 @@ func (c *cluster) create(ctx context.Context, template string) (string, error) {
 }
 
 func (c *cluster) drop(ctx context.Context, name string) error {
-	sql := "DROP DATABASE IF EXISTS " + pgx.Identifier{name}.Sanitize() + " WITH (FORCE)"
+	return c.exec(ctx, "DROP DATABASE IF EXISTS "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)")
+}
+
+func (c *cluster) exec(ctx context.Context, sql string) error {
 	if _, err := c.admin.Exec(ctx, sql); err != nil {
-		return fmt.Errorf("drop test database %s: %w", name, err)
+		return fmt.Errorf("%s: %w", sql, err)
 	}
 
 	return nil
 }
 
-// close drops what is left of this process's databases and stops the server if it is ours.
+// close drops what is left of this process's databases, and its role, and stops the server if it is ours.
 func (c *cluster) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), adminTimeout)
 	defer cancel()
@@ -293,10 +346,10 @@ func (c *cluster) close() error {
 }
 
 func (c *cluster) dropAll(ctx context.Context) error {
-	names, err := c.databaseNames(ctx, prefix+c.id+"_")
+	found, err := c.leftovers(ctx, prefix+c.id)
 	errs := []error{err}
-	for _, name := range names {
-		errs = append(errs, c.drop(ctx, name))
+	for _, left := range found {
+		errs = append(errs, c.exec(ctx, left.Drop))
 	}
 
 	return errors.Join(errs...)

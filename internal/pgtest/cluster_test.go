@@ -2,6 +2,7 @@ package pgtest
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -17,14 +18,15 @@ func open(t *testing.T) *cluster {
 	return c
 }
 
-func (c *cluster) has(t *testing.T, database string) bool {
+// has reports whether a database or a role is there.
+func (c *cluster) has(t *testing.T, name string) bool {
 	t.Helper()
-	names, err := c.databaseNames(t.Context(), database)
+	found, err := c.leftovers(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	return len(names) > 0
+	return slices.ContainsFunc(found, func(left leftover) bool { return left.Name == name })
 }
 
 func TestClustersClean(t *testing.T) {
@@ -50,8 +52,8 @@ func TestClustersClean(t *testing.T) {
 	if err := closed.close(); err != nil {
 		t.Error(err)
 	}
-	if admin.has(t, closedDB) {
-		t.Error("close left a database behind")
+	if admin.has(t, closedDB) || admin.has(t, closed.role()) {
+		t.Error("close left a database or its role behind")
 	}
 
 	// A killed process loses its connections and cleans nothing up.
@@ -59,17 +61,17 @@ func TestClustersClean(t *testing.T) {
 	if _, err := admin.admin.Exec(t.Context(), "SELECT pg_terminate_backend($1, 10000)", killed.alive.PgConn().PID()); err != nil {
 		t.Fatal(err)
 	}
-	if !admin.has(t, killedDB) {
+	if !admin.has(t, killedDB) || !admin.has(t, killed.role()) {
 		t.Fatal("nothing is left to sweep")
 	}
 	if err := open(t).close(); err != nil {
 		t.Error(err)
 	}
-	if admin.has(t, killedDB) {
-		t.Error("the database of a killed process is still there")
+	if admin.has(t, killedDB) || admin.has(t, killed.role()) {
+		t.Error("the database or the role of a killed process is still there")
 	}
-	if !admin.has(t, aliveDB) {
-		t.Error("the database of a live process is gone")
+	if !admin.has(t, aliveDB) || !admin.has(t, alive.role()) {
+		t.Error("the database or the role of a live process is gone")
 	}
 	if err := alive.close(); err != nil {
 		t.Error(err)

@@ -1,6 +1,7 @@
 package pgtest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -16,6 +17,10 @@ import (
 type DB struct {
 	Name string
 	DSN  string // connection URL of a superuser
+
+	// Service is the connection URL of a role with the rights that schema.Grants gives, and no others but to have
+	// tables in the schema public. Empty if the database was not made by NewDB.
+	Service string
 }
 
 // NewDB returns a fresh database with the migrated tables in the schema idem. Its schema public holds
@@ -28,7 +33,12 @@ func NewDB(t testing.TB) *DB {
 		t.Fatal(err)
 	}
 
-	return newDB(t, c, template)
+	db := newDB(t, c, template)
+	if db.Service, err = withUser(db.DSN, c.role(), c.password); err != nil {
+		t.Fatal(err)
+	}
+
+	return db
 }
 
 // NewServiceDB is NewDB as a service finds it: its schema public is empty.
@@ -117,11 +127,26 @@ func Hostile() PoolOption {
 	return func(cfg *pgxpool.Config) { cfg.ConnConfig.RuntimeParams["search_path"] = "public, pg_catalog" }
 }
 
-// Pool returns a pool of connections to the database. It is closed when the test ends. The
-// search_path is the schema public alone, so that SQL with unqualified names fails.
+// Pool returns a pool of connections to the database, of the role of a service where there is one, so that
+// nothing needs more rights unnoticed. It is closed when the test ends. The search_path is the schema public
+// alone, so that SQL with unqualified names fails.
 func (db *DB) Pool(t testing.TB, options ...PoolOption) *pgxpool.Pool {
 	t.Helper()
-	cfg, err := pgxpool.ParseConfig(db.DSN)
+
+	return newPool(t, cmp.Or(db.Service, db.DSN), options...)
+}
+
+// OwnerPool is Pool for the role that owns the tables, which prepares what a test needs and looks at what is none of
+// a service's business.
+func (db *DB) OwnerPool(t testing.TB, options ...PoolOption) *pgxpool.Pool {
+	t.Helper()
+
+	return newPool(t, db.DSN, options...)
+}
+
+func newPool(t testing.TB, dsn string, options ...PoolOption) *pgxpool.Pool {
+	t.Helper()
+	cfg, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,6 +179,20 @@ func (db *DB) Through(proxy *Proxy) (string, error) {
 	query.Del("port")
 	query.Set("sslmode", "disable")
 	parsed.RawQuery = query.Encode()
+
+	return parsed.String(), nil
+}
+
+// withUser returns the connection string for another user.
+func withUser(dsn, user, password string) (string, error) {
+	if !strings.Contains(dsn, "://") {
+		return dsn + " user=" + user + " password=" + password, nil // The last ones count.
+	}
+	parsed, err := url.Parse(dsn)
+	if err != nil {
+		return "", fmt.Errorf("%s is not a connection URL", envURL) // The cause may show a password.
+	}
+	parsed.User = url.UserPassword(user, password)
 
 	return parsed.String(), nil
 }

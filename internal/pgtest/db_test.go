@@ -3,7 +3,6 @@ package pgtest
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -144,11 +143,7 @@ func TestDatabaseIsDroppedWithConnectionsOpen(t *testing.T) { //nolint:tparallel
 		}
 		_ = conn // Left open: FORCE must close it.
 	})
-	names, err := mustOpen(t).databaseNames(t.Context(), name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if slices.Contains(names, name) {
+	if mustOpen(t).has(t, name) {
 		t.Errorf("database %s outlived its test", name)
 	}
 }

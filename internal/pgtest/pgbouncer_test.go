@@ -25,7 +25,7 @@ func TestPgBouncer(t *testing.T) {
 		modes = append(modes, pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe)
 	}
 	for _, mode := range modes {
-		pool := db.Pool(t, Via(bouncer.Addr), ExecMode(mode))
+		pool := db.OwnerPool(t, Via(bouncer.Addr), ExecMode(mode))
 		if n := count(t, pool, "SELECT pg_catalog.count(*) FROM idem.consumers WHERE name OPERATOR(pg_catalog.<>) $1", "a"); n != 0 {
 			t.Errorf("%v: %d rows in a fresh database", mode, n)
 		}
@@ -35,7 +35,7 @@ func TestPgBouncer(t *testing.T) {
 	}
 
 	// In transaction mode clients share the connections to the server.
-	first, second := db.Pool(t, Via(bouncer.Addr), ExecMode(pgx.QueryExecModeExec)), db.Pool(t, Via(bouncer.Addr), ExecMode(pgx.QueryExecModeExec))
+	first, second := db.OwnerPool(t, Via(bouncer.Addr), ExecMode(pgx.QueryExecModeExec)), db.Pool(t, Via(bouncer.Addr), ExecMode(pgx.QueryExecModeExec))
 	const pid = "SELECT pg_catalog.pg_backend_pid()"
 	if a, b := count(t, first, pid), count(t, second, pid); a != b {
 		t.Errorf("two clients have connections of their own (%d, %d)", a, b)

@@ -59,7 +59,7 @@ func TestDoctorFindsOutbox(t *testing.T) {
 	b := setup(t)
 	b.refused(t, "a")
 	b.must(t, "outbox-failed", ops.SeverityWarning, "1 failed, 1 parked")
-	if _, err := b.db.Pool(t).Exec(t.Context(), `UPDATE idem.outbox SET state = NULL, created_at = now() - interval '1 hour'`); err != nil {
+	if _, err := b.db.OwnerPool(t).Exec(t.Context(), `UPDATE idem.outbox SET state = NULL, created_at = now() - interval '1 hour'`); err != nil {
 		t.Fatal(err)
 	}
 	b.must(t, "outbox-lag", ops.SeverityWarning, "2 records or more, the first for 1h")
