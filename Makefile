@@ -5,6 +5,7 @@ MAKEFLAGS   += --no-print-directory
 
 BENCHTIME ?= 2s
 FUZZTIME  ?= 10s
+FUZZ      ?= .
 
 VERSION ?= $(shell git describe --tags --always --dirty)
 
@@ -123,13 +124,11 @@ bench-go: ## Run the Go benchmarks (BENCHTIME=2s each)
 	$(WITHPG) go test -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) ./...
 
 .PHONY: fuzz
-fuzz: ## Fuzz all targets (FUZZTIME=10s each)
-	@go test -list='^Fuzz' ./... \
-	| awk '/^Fuzz/ {targets[++n] = $$1} /^ok/ {for (i = 1; i <= n; i++) print $$2, targets[i]; n = 0}' \
-	| while read -r package target; do \
-		echo "$$package $$target"; \
-		$(WITHPG) go test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) "$$package" </dev/null; \
-	done
+fuzz: ## Fuzz all targets of all modules, two at a time with one worker each (FUZZTIME=10s each, FUZZ=regexp of their names)
+	@grep -rE '^func Fuzz' --include='*_test.go' . | sed -E 's#^(.*)/[^/]*:func (Fuzz[A-Za-z]+).*#\1 \2#' | grep -E '$(FUZZ)' | sort \
+	| $(WITHPG) xargs -P 2 -L 1 bash -c 'status=0; \
+		said=$$(go test -C $$0 -run="^$$" -fuzz="^$$1$$" -fuzztime=$(FUZZTIME) -parallel=1 . 2>&1) || status=1; \
+		echo "$$0 $$1"; if [ $$status = 0 ]; then tail -n 3; else cat; fi <<<"$$said"; exit $$status'
 
 .PHONY: build
 build: ## Build bin/idemctl

@@ -150,10 +150,9 @@ func (b *bundle) published(t testing.TB, records ...outbox.Record) {
 }
 
 // start starts a relay, which stops when the test ends. change may be nil.
-func (b *bundle) start(t testing.TB, change func(*outbox.Config)) (stop func()) {
+func (b *bundle) start(t testing.TB, change func(*outbox.Config)) {
 	t.Helper()
-
-	return b.startWith(t, change, (*outbox.Relay).NeverLookBack)
+	b.startWith(t, change, (*outbox.Relay).NeverLookBack)
 }
 
 // relay returns a relay that does not run yet.
