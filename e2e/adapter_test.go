@@ -5,15 +5,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/segmentio/kafka-go"
+	kafkasasl "github.com/segmentio/kafka-go/sasl"
 	kafkaplain "github.com/segmentio/kafka-go/sasl/plain"
+	kafkascram "github.com/segmentio/kafka-go/sasl/scram"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/franzadapter"
@@ -70,15 +75,20 @@ func newConsumer(guard *idem.Guard, source kafkaConfig, config consume.Config) (
 
 // newProducer makes the producer of a relay with the client of the adapter that the environment names.
 func newProducer(brokers []string) (producer outbox.Producer, closeIt func(), err error) { //nolint:ireturn // It is either.
+	return newSecureProducer(kafkaConfig{Brokers: brokers}, nil)
+}
+
+// newSecureProducer makes one that connects as a consumer does.
+func newSecureProducer(source kafkaConfig, logger *slog.Logger) (producer outbox.Producer, closeIt func(), err error) { //nolint:ireturn // It is either.
 	if onFranz() {
-		p, err := franzadapter.NewProducer(franzadapter.ProducerConfig{Brokers: brokers})
+		p, err := franzadapter.NewProducer(franzadapter.ProducerConfig{Brokers: source.Brokers, TLS: source.TLS, SASL: franzLogin(source.SASL), Logger: logger})
 		if err != nil {
 			return nil, nil, err
 		}
 
 		return p, p.Close, nil
 	}
-	p, err := kafkaadapter.NewProducer(kafkaadapter.ProducerConfig{Brokers: brokers})
+	p, err := kafkaadapter.NewProducer(kafkaadapter.ProducerConfig{Brokers: source.Brokers, TLS: source.TLS, SASL: source.SASL, Logger: logger})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -88,20 +98,41 @@ func newProducer(brokers []string) (producer outbox.Producer, closeIt func(), er
 
 func franzConfig(source kafkaConfig) franzadapter.Config {
 	config := franzadapter.Config{
-		Brokers: source.Brokers, ClientID: source.ClientID, TLS: source.TLS, Group: source.Group, InstanceID: source.InstanceID,
+		Brokers: source.Brokers, ClientID: source.ClientID, TLS: source.TLS, SASL: franzLogin(source.SASL), Group: source.Group, InstanceID: source.InstanceID,
 		Topics: source.Topics, TopicPattern: source.TopicPattern, TopicGrace: source.TopicGrace,
 		SessionTimeout: source.SessionTimeout, HeartbeatInterval: source.HeartbeatInterval, RebalanceTimeout: source.RebalanceTimeout,
 		MaxWait: source.MaxWait, MaxBytes: source.MaxBytes,
 	}
-	if login, ok := source.SASL.(kafkaplain.Mechanism); ok {
-		config.SASL = plain.Auth{User: login.Username, Pass: login.Password}.AsMechanism()
-	}
-
 	if deadlyDecompressor {
 		config.Options = append(config.Options, kgo.WithDecompressor(deadlyDecoder{kgo.DefaultDecompressor()}))
 	}
 
 	return config
+}
+
+// scramLogin is a login by SCRAM-SHA-512. Those of kafka-go do not tell whose they are.
+type scramLogin struct {
+	kafkasasl.Mechanism
+
+	user, password string
+}
+
+func newScramLogin(user, password string) (scramLogin, error) {
+	mechanism, err := kafkascram.Mechanism(kafkascram.SHA512, user, password)
+
+	return scramLogin{mechanism, user, password}, err
+}
+
+// franzLogin is a login of kafka-go for franz-go.
+func franzLogin(login kafkasasl.Mechanism) sasl.Mechanism { //nolint:ireturn // It is any of them.
+	switch login := login.(type) {
+	case kafkaplain.Mechanism:
+		return plain.Auth{User: login.Username, Pass: login.Password}.AsMechanism()
+	case scramLogin:
+		return scram.Auth{User: login.user, Pass: login.password}.AsSha512Mechanism()
+	default:
+		return nil
+	}
 }
 
 // deadlyDecompressor has consumers on franz-go decompress as deadlyCodec does.

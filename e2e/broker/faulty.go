@@ -81,6 +81,23 @@ func ownKafka(t testing.TB) *Faulty {
 	return newFaulty(t, cluster)
 }
 
+// Secure starts an Apache Kafka of one broker, which ends with the test, and returns where it listens for TLS and SCRAM,
+// too; see apachekafka.Config.
+func Secure(t testing.TB, keyStore []byte) (b *Broker, addrs []string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
+	defer cancel()
+	cluster, err := apachekafka.Start(ctx, apachekafka.Config{Settings: impatient, KeyStore: keyStore})
+	skipWithoutKafka(t, err)
+	t.Cleanup(func() {
+		if err := cluster.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+
+	return newBroker(t, cluster.Addrs(), kafkaMinSession), cluster.SecureAddrs()
+}
+
 func newFaulty(t testing.TB, cluster *apachekafka.Cluster) *Faulty {
 	t.Helper()
 

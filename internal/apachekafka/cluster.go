@@ -50,11 +50,15 @@ type Config struct {
 	// that of a proxy. Default addr itself.
 	Advertise func(addr string) string
 
+	// KeyStore is a private key and its certificate, in PEM. With it the brokers listen at SecureAddrs, too, for clients
+	// with TLS that authenticate themselves by SCRAM-SHA-512. Default: they do not.
+	KeyStore []byte
+
 	// Progress receives a message while Apache Kafka is downloaded. Default os.Stderr.
 	Progress io.Writer
 }
 
-// Cluster is a running Apache Kafka. It listens on 127.0.0.1 only, without encryption and
+// Cluster is a running Apache Kafka. It listens on 127.0.0.1 only, and at Addrs without encryption and
 // passwords. Its brokers are known by the ids that Kafka's metadata has: 1 and up.
 //
 // Its methods must not be called at the same time.
@@ -64,6 +68,7 @@ type Cluster struct {
 	jars      string // folder
 	overrides map[string]string
 	advertise func(addr string) string
+	keyStore  []byte
 	home      *daemon.Home
 	nodes     []*node
 }
@@ -101,13 +106,13 @@ func newCluster(ctx context.Context, cfg Config) (*Cluster, error) {
 	}
 	home.LastSignal = syscall.SIGKILL // At SIGQUIT Java reports on its threads and goes on.
 
-	c := &Cluster{id: newID(), java: java, jars: jars, overrides: cfg.Settings, advertise: cfg.Advertise, home: home}
+	c := &Cluster{id: newID(), java: java, jars: jars, overrides: cfg.Settings, advertise: cfg.Advertise, keyStore: cfg.KeyStore, home: home}
 	brokers := cmp.Or(cfg.Brokers, 1)
-	err = daemon.OnFreePorts(ctx, 2*brokers, func(ports []int) error {
+	err = daemon.OnFreePorts(ctx, 3*brokers, func(ports []int) error {
 		c.Kill() // Of another attempt some may have started.
 		c.nodes = nil
-		for pair := range slices.Chunk(ports, 2) {
-			c.nodes = append(c.nodes, &node{id: len(c.nodes) + 1, port: pair[0], controllerPort: pair[1]})
+		for three := range slices.Chunk(ports, 3) {
+			c.nodes = append(c.nodes, &node{id: len(c.nodes) + 1, port: three[0], controllerPort: three[1], securePort: three[2]})
 		}
 
 		return c.boot(ctx)
@@ -134,6 +139,9 @@ func newID() string {
 // boot prepares the data folders and launches the brokers.
 func (c *Cluster) boot(ctx context.Context) error {
 	if err := c.home.WriteFile("log4j2.properties", logging); err != nil {
+		return err
+	}
+	if err := c.home.WriteFile(keyStoreFile, c.keyStore); err != nil {
 		return err
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
@@ -188,6 +196,16 @@ func (c *Cluster) Addrs() []string {
 	var addrs []string
 	for _, node := range c.nodes {
 		addrs = append(addrs, node.addr())
+	}
+
+	return addrs
+}
+
+// SecureAddrs are those with TLS and SCRAM, if there is a Config.KeyStore.
+func (c *Cluster) SecureAddrs() []string {
+	var addrs []string
+	for _, node := range c.nodes {
+		addrs = append(addrs, node.secureAddr())
 	}
 
 	return addrs

@@ -24,12 +24,14 @@ type node struct {
 	id             int
 	port           int
 	controllerPort int
+	securePort     int
 	process        *daemon.Process // nil while it is stopped
 }
 
 func (n *node) name() string           { return "broker-" + strconv.Itoa(n.id) }
 func (n *node) addr() string           { return loopback(n.port) }
 func (n *node) controllerAddr() string { return loopback(n.controllerPort) }
+func (n *node) secureAddr() string     { return loopback(n.securePort) }
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 )
 
+const keyStoreFile = "keystore.pem"
+
 // settings are those of one broker, which is a controller, too.
 func (c *Cluster) settings(id int) map[string]string {
 	n := len(c.nodes)
@@ -47,6 +49,15 @@ func (c *Cluster) settings(id int) map[string]string {
 
 		// The default of 3 s is how long each new group would wait for more members.
 		"group.initial.rebalance.delay.ms": "0",
+	}
+	if len(c.keyStore) > 0 {
+		settings["listeners"] += ",SECURE://" + node.secureAddr()
+		settings["advertised.listeners"] += ",SECURE://" + node.secureAddr()
+		settings["listener.security.protocol.map"] = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL"
+		settings["listener.name.secure.ssl.keystore.type"] = "PEM"
+		settings["listener.name.secure.ssl.keystore.location"] = c.home.Path(keyStoreFile)
+		settings["listener.name.secure.sasl.enabled.mechanisms"] = "SCRAM-SHA-512"
+		settings["listener.name.secure.scram-sha-512.sasl.jaas.config"] = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 	}
 	maps.Copy(settings, c.overrides)
 
