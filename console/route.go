@@ -133,7 +133,7 @@ func (c *console) explain(w http.ResponseWriter, r *http.Request, err error) {
 
 // neededRights is what to grant where the role of the console's connection lacks a right.
 const neededRights = "Grant the role of the console's connection what \"idemctl migrate print --grants ROLE\" prints; to pause and resume, besides, " +
-	"UPDATE (paused_at, paused_by, pause_reason) ON idem.consumers; to have a leased event run again UPDATE (decided_at, decided_by, decision_reason) ON idem.leases. A retention is changed by the role that owns the tables."
+	"UPDATE (paused_at, paused_by, pause_reason) ON idem.consumers. A retention is changed by the role that owns the tables."
 
 // sentence is an error's text as a page shows it.
 func sentence(err error) string {

@@ -42,6 +42,8 @@ var (
 	charge   idem.Handler
 	client   *ops.Client
 	leases   *lease.Leases
+	charges  *idem.Guard
+	producer *kafkaadapter.Producer
 
 	brokers     []string
 	handle      consume.Handler
