@@ -92,7 +92,7 @@ func TestThroughPgBouncer(t *testing.T) {
 			if err != nil || mode == pgx.QueryExecModeCacheStatement && !bouncer.PreparedStatements {
 				t.Skipf("PgBouncer is missing or prepares no statements: %v", err)
 			}
-			service := &bundle{db: b.db, log: b.log, pool: b.db.Pool(t, pgtest.ExecMode(mode), pgtest.Via(bouncer.Addr))}
+			service := &bundle{db: b.db, log: b.log, pool: b.db.OwnerPool(t, pgtest.ExecMode(mode), pgtest.Via(bouncer.Addr))}
 			for range 2 {
 				service.start(t, nil)
 			}

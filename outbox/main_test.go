@@ -1,6 +1,7 @@
 package outbox_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -32,7 +33,7 @@ var patience = func() time.Duration {
 type bundle struct {
 	db    *pgtest.DB
 	pool  *pgxpool.Pool // of a service's role
-	owner *pgxpool.Pool
+	owner *pgxpool.Pool // nil where pool is the owner's
 	log   *topicLog
 }
 
@@ -150,9 +151,10 @@ func (b *bundle) published(t testing.TB, records ...outbox.Record) {
 }
 
 // start starts a relay, which stops when the test ends. change may be nil.
-func (b *bundle) start(t testing.TB, change func(*outbox.Config)) {
+func (b *bundle) start(t testing.TB, change func(*outbox.Config)) (stop func()) {
 	t.Helper()
-	b.startWith(t, change, (*outbox.Relay).NeverLookBack)
+
+	return b.startWith(t, change, (*outbox.Relay).NeverLookBack)
 }
 
 // relay returns a relay that does not run yet.
@@ -231,7 +233,7 @@ func (b *bundle) count(t testing.TB, condition string) (n int) {
 
 func (b *bundle) exec(t testing.TB, sql string, args ...any) {
 	t.Helper()
-	if _, err := b.owner.Exec(t.Context(), sql, args...); err != nil {
+	if _, err := cmp.Or(b.owner, b.pool).Exec(t.Context(), sql, args...); err != nil {
 		t.Fatal(err)
 	}
 }
