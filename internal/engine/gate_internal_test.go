@@ -15,7 +15,7 @@ import (
 func newPausable(hooks consume.Hooks) (*Engine, *worker) {
 	e := &Engine{config: consume.Config{Logger: slog.New(slog.DiscardHandler), Hooks: hooks}}
 
-	return e, &worker{engine: e, config: &e.config, log: e.config.Logger, condition: newCondition(), breaker: &breaker{}}
+	return e, &worker{engine: e, config: &e.config, log: e.config.Logger, condition: newCondition(), breaker: &breaker{}, owner: new(idem.Owner)}
 }
 
 // A record that the breaker held became a dead letter after an operator's pause as long as the breaker's patience.

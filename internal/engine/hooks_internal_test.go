@@ -70,7 +70,7 @@ func TestHookThatEndsTheFetcher(t *testing.T) {
 	config := hooked(t, consume.Hooks{Fetch: idem.Hook[consume.FetchBegin, consume.FetchEnd]{
 		Begin: func(context.Context, consume.FetchBegin) context.Context { runtime.Goexit(); return nil }, //nolint:nlreturn // It does not.
 	}})
-	f := newFetcher(&worker{config: config, condition: newCondition()}, 0)
+	f := newFetcher(&worker{owner: new(idem.Owner), config: config, condition: newCondition()}, 0)
 	go f.run(t.Context())
 	<-f.ended
 	if !errors.Is(f.err, consume.ErrHandlerExited) {
