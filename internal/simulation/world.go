@@ -9,6 +9,9 @@
 // Not simulated: the adapters (fetching, decoding, membership, how offsets are committed together), real networks,
 // memory, and what only PostgreSQL knows (isolation levels, plans, bloat). Those have tests with real servers.
 //
+// A seed decides what is made of a schedule, and when things happen. Where several happen at the same time, and which
+// key goes to which lane, chance decides: run a seed that has failed some times more.
+//
 // A schedule has a storm, with faults in a part of all exchanges and troubles (plan.go), and a calm, in which all
 // records must come to an end. What must hold is in invariants.go.
 package simulation
