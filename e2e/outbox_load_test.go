@@ -189,7 +189,7 @@ func TestOutboxBacklog(t *testing.T) {
 			t.Errorf("the producer was given %d bytes at once", largest.Load())
 		}
 		s.logOutbox(t, "relayed")
-		if _, err := s.pool.Exec(t.Context(), `VACUUM idem.outbox`); err != nil {
+		if _, err := s.owner.Exec(t.Context(), `VACUUM idem.outbox`); err != nil {
 			t.Fatal(err)
 		}
 		if size := s.logOutbox(t, "vacuumed"); size > 0 {
