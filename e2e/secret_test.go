@@ -44,14 +44,14 @@ type breach struct {
 
 // The passwords of both servers, and what is in the records, are in no log at any level, in no error, metric or trace, and in
 // nothing that idemctl prints: not while all is well, nor whatever fails.
-func TestSecretsAreToldNowhere(t *testing.T) {
+func TestSecretsAreToldNowhere(t *testing.T) { //nolint:tparallel // One relay at a time.
 	t.Parallel()
 	v := newVault(t, databaseSecret, kafkaSecret)
 	p := newPatient(t, v.bench)
 	other, stranger := certificate(t)
 	otherCA := writeCA(t, other)
 	port := strconv.Itoa(int(v.pool.Config().ConnConfig.Port))
-	for name, change := range map[string]func(b *breach){
+	for name, change := range map[string]func(b *breach){ //nolint:paralleltest // As above.
 		"all is well": func(*breach) {},
 		"password of PostgreSQL": func(b *breach) {
 			b.dsn, b.told = strings.Replace(b.dsn, databaseSecret, wrongSecret, 1), "password authentication failed"
@@ -66,7 +66,7 @@ func TestSecretsAreToldNowhere(t *testing.T) {
 		"statement of the handler": func(b *breach) { b.handle, b.told = insertNowhere, "SQLSTATE 42P01" },
 		"panic of the handler":     func(b *breach) { b.handle, b.told = panicking, "panic: at the handler" },
 	} {
-		t.Run(name, func(t *testing.T) { //nolint:paralleltest // One relay at a time.
+		t.Run(name, func(t *testing.T) {
 			b := breach{dsn: v.dsn, password: kafkaSecret, ca: v.ca, tls: v.tls, brokers: v.brokers, handle: record}
 			change(&b)
 			told := v.suffer(t, b)

@@ -79,11 +79,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, err
 	} else {
 		r, err = measure(ctx, s, stderr)
 	}
-	if err == nil && s.record != "" {
-		err = writeJSON(s.record, r)
+	if s.record != "" { // What was seen until something failed, too.
+		err = errors.Join(err, writeJSON(s.record, r))
 	}
-	if err == nil && s.chart != "" {
-		err = os.WriteFile(s.chart, []byte(r.chart()), 0o644) //nolint:gosec // It is for everybody to look at.
+	if s.chart != "" {
+		err = errors.Join(err, os.WriteFile(s.chart, []byte(r.chart()), 0o644)) //nolint:gosec // It is for everybody to look at.
 	}
 	if err != nil {
 		return 1, err

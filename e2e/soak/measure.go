@@ -222,6 +222,8 @@ func (o *observer) produce(ctx context.Context, client *kgo.Client, rate int) {
 
 // look samples the servers and shows progress.
 func (o *observer) look(ctx context.Context, pool *pgxpool.Pool, admin *kadm.Client) {
+	const mostUnseen = 3
+	unseen := 0 // looks in a row that failed
 	tick := time.NewTicker(o.settings.every)
 	defer tick.Stop()
 	for {
@@ -239,11 +241,14 @@ func (o *observer) look(ctx context.Context, pool *pgxpool.Pool, admin *kadm.Cli
 		if ctx.Err() != nil {
 			return
 		}
-		if err != nil {
-			o.fail(err)
+		if err != nil { // A topic that was just created may have no leader yet.
+			if unseen++; unseen == mostUnseen {
+				o.fail(fmt.Errorf("%d looks in a row: %w", unseen, err))
+			}
 
 			continue
 		}
+		unseen = 0
 		o.add(s)
 		_, _ = fmt.Fprintf(o.stderr, "\r%v of %v, %.0f records behind, tables %.0f MB  ", time.Since(o.began).Round(time.Second), o.settings.duration, s.Lag, s.Database/1e6)
 	}
