@@ -137,7 +137,7 @@ func TestRightsAreThoseOfGrants(t *testing.T) {
 			t.Errorf("%+v is there %d times", right, count[right])
 		}
 	}
-	const wholes, columns = 22, 40
+	const wholes, columns = 22, 43
 	if len(count) != wholes+columns {
 		t.Errorf("%d rights, want %d of the schema and whole tables, and %d of columns", len(count), wholes, columns)
 	}

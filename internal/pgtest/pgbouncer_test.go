@@ -35,7 +35,7 @@ func TestPgBouncer(t *testing.T) {
 	}
 
 	// In transaction mode clients share the connections to the server.
-	first, second := db.OwnerPool(t, Via(bouncer.Addr), ExecMode(pgx.QueryExecModeExec)), db.Pool(t, Via(bouncer.Addr), ExecMode(pgx.QueryExecModeExec))
+	first, second := db.OwnerPool(t, Via(bouncer.Addr), ExecMode(pgx.QueryExecModeExec)), db.OwnerPool(t, Via(bouncer.Addr), ExecMode(pgx.QueryExecModeExec))
 	const pid = "SELECT pg_catalog.pg_backend_pid()"
 	if a, b := count(t, first, pid), count(t, second, pid); a != b {
 		t.Errorf("two clients have connections of their own (%d, %d)", a, b)

@@ -3,6 +3,7 @@ package simulation
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/nova-events/idempotent-consumer/consume"
@@ -153,7 +154,7 @@ func (w *world) checkEffects() {
 // restless says what has not come to rest; "" is nothing.
 func (w *world) restless() string {
 	w.mu.Lock()
-	members := w.members
+	members := slices.Clone(w.members)
 	w.mu.Unlock()
 	n := 0
 	for _, p := range members {

@@ -186,7 +186,7 @@ func (w *world) shutDown() {
 	w.logf("shut down")
 	w.mu.Lock()
 	w.done = true
-	members := w.members
+	members := slices.Clone(w.members)
 	w.mu.Unlock()
 	for _, p := range members {
 		if p != nil {
