@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -47,14 +46,15 @@ func (g *Guard) Acquire(ctx context.Context, p Partition, opts AcquireOptions) (
 	if p.Topic == "" || p.Number < 0 || opts.Patience < 0 {
 		return nil, fmt.Errorf("%w: Acquire needs a topic, a partition and a patience that are not negative", ErrInvalidConfig)
 	}
-	token, err := uuid.NewRandom()
+	token, err := newToken()
 	if err != nil {
-		return nil, fmt.Errorf("idem: make an owner token: %w", err)
+		return nil, err
 	}
 	a := &acquisition{
 		options: opts, waiting: newWaiting(g, p, opts.Waiting), deadline: time.Now().Add(opts.Patience),
-		owner: &Owner{guard: g, partition: p, lockKey: g.lockKey(p), token: token.String()},
+		owner: &Owner{guard: g, partition: p, lockKey: g.lockKey(p)},
 	}
+	a.owner.token.Store(&token)
 	g.registered.Store(false) // A database that went back may have forgotten the consumer.
 	if err := a.run(ctx); err != nil {
 		return nil, fmt.Errorf("idem: acquire %v: %w", p, err)
@@ -133,7 +133,7 @@ func (a *acquisition) try(ctx context.Context) error {
 		}
 		row, err := g.queries.CheckpointAcquire(ctx, conn, db.CheckpointAcquireParams{
 			ConsumerID: g.consumer, Topic: o.partition.Topic, Partition: o.partition.Number,
-			TopicID: nullable(o.partition.TopicID), Owner: ownerName(), OwnerToken: o.token,
+			TopicID: nullable(o.partition.TopicID), Owner: ownerName(), OwnerToken: o.Token(),
 		})
 		if err == nil {
 			err = g.queries.CheckpointEndLanes(ctx, conn, db.CheckpointEndLanesParams{
@@ -144,7 +144,7 @@ func (a *acquisition) try(ctx context.Context) error {
 			return err
 		}
 		o.topicID, o.leaderEpoch, o.epoch, o.resetEpoch = row.TopicID, row.LeaderEpoch, row.Epoch, row.ResetEpoch
-		o.isNew = o.isNew && former[0].OwnerToken.UUID.String() == o.token // It has landed before, and only the answer was lost.
+		o.isNew = o.isNew && former[0].OwnerToken.UUID.String() == o.Token() // It has landed before, and only the answer was lost.
 		o.acquired.Store(row.AcquiredMicros)
 		o.at(row.NextOffset)
 
@@ -188,7 +188,7 @@ func (a *acquisition) begin(ctx context.Context, conn db.DBTX) error {
 	}
 	inserted, err := g.queries.CheckpointInsert(ctx, conn, db.CheckpointInsertParams{
 		ConsumerID: g.consumer, Topic: o.partition.Topic, Partition: o.partition.Number,
-		TopicID: nullable(o.partition.TopicID), NextOffset: *a.start, Owner: ownerName(), OwnerToken: o.token,
+		TopicID: nullable(o.partition.TopicID), NextOffset: *a.start, Owner: ownerName(), OwnerToken: o.Token(),
 	})
 	switch {
 	case err != nil:

@@ -25,7 +25,7 @@ func (g *Guard) Attention(ctx context.Context, owners []*Owner) ([]bool, error) 
 	for i, o := range owners {
 		left[i] = o.Next()
 		if o.fenced() && o.lane == 0 {
-			tokens = append(tokens, o.token)
+			tokens = append(tokens, o.Token())
 		}
 		if o.lane == 0 {
 			letters.Topics, letters.Partitions = append(letters.Topics, o.partition.Topic), append(letters.Partitions, o.partition.Number)

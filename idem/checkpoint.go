@@ -23,7 +23,7 @@ func (g *Guard) claimOwned(ctx context.Context, b *beginner, c call) (claimed, e
 	o.moves(c.next)
 	rows, err := g.queries.CheckpointClaim(ctx, conn, db.CheckpointClaimParams{
 		NextOffset: c.next, FirstOffset: c.offset, SeenOffset: o.Next(), LeaderEpoch: o.leaderEpoch,
-		ConsumerID: g.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, Lane: o.lane, OwnerToken: o.token,
+		ConsumerID: g.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, Lane: o.lane, OwnerToken: o.Token(),
 		ClaimID: c.claimID.String(), Keys: keyed.keys, EventIds: keyed.eventIDs, Metadata: keyed.metadata, Fingerprints: keyed.fingerprints,
 	})
 	switch {
@@ -52,7 +52,7 @@ func (g *Guard) claimOwned(ctx context.Context, b *beginner, c call) (claimed, e
 func (g *Guard) claimHeld(ctx context.Context, conn db.DBTX, c call) (claimed, error) {
 	o := c.owner
 	rows, err := g.queries.EventClaimOwned(ctx, conn, db.EventClaimOwnedParams{
-		ConsumerID: g.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.token,
+		ConsumerID: g.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.Token(),
 		Key: c.key.String(), ClaimID: c.claimID.String(), EventID: storedEventID(c.eventID), Metadata: c.metadata,
 		Fingerprint: int64(c.fingerprint),
 	})

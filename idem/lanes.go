@@ -30,14 +30,15 @@ func (o *Owner) Lanes(ctx context.Context, n int) ([]*Owner, error) {
 	err := o.update(ctx, func(conn db.DBTX) (int64, error) {
 		return o.guard.queries.CheckpointMakeLanes(ctx, conn, db.CheckpointMakeLanesParams{
 			NextOffset: o.Next(), Lanes: int32(n), //nolint:gosec // Checked above.
-			ConsumerID: o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.token,
+			ConsumerID: o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.Token(),
 		})
 	})
 	if err != nil {
 		return nil, err
 	}
 	for i := range lanes {
-		lanes[i] = &Owner{guard: o.guard, partition: o.partition, lockKey: o.lockKey, token: o.token, lane: int32(i + 1)}
+		lanes[i] = &Owner{guard: o.guard, partition: o.partition, lockKey: o.lockKey, lane: int32(i + 1)}
+		lanes[i].token.Store(o.token.Load())
 		lanes[i].acquired.Store(o.acquired.Load())
 		lanes[i].at(o.Next())
 	}

@@ -50,7 +50,7 @@ type Owner struct {
 	guard     *Guard
 	partition Partition
 	lockKey   int64
-	token     string // a UUID; empty in an unfenced owner
+	token     atomic.Pointer[string] // a UUID; nil in an unfenced owner
 
 	// acquired is the server's time, in microseconds since 1970, since when this owner sees each record of the
 	// partition once: of an unfenced one since its first transaction that met a duplicate. 0: it is not known.
@@ -77,8 +77,17 @@ type Owner struct {
 // id is an error.
 func (g *Guard) Unfenced(p Partition) *Owner { return &Owner{guard: g, partition: p} }
 
+func newToken() (string, error) {
+	token, err := uuid.NewRandom()
+	if err != nil {
+		return "", fmt.Errorf("idem: make an owner token: %w", err)
+	}
+
+	return token.String(), nil
+}
+
 // fenced reports whether the owner has a token and a checkpoint.
-func (o *Owner) fenced() bool { return o.token != "" }
+func (o *Owner) fenced() bool { return o.token.Load() != nil }
 
 func (o *Owner) check() error {
 	if o == nil {
@@ -104,9 +113,15 @@ func (o *Owner) Partition() Partition { return o.partition }
 // unfenced owner it is 0.
 func (o *Owner) Next() int64 { return o.seen.Load() }
 
-// Token returns the owner's token, which no other owner has, of any partition. For an unfenced
-// owner it is empty.
-func (o *Owner) Token() string { return o.token }
+// Token returns the owner's token, which no other owner has, of any partition. Reset makes another one. For an
+// unfenced owner it is empty.
+func (o *Owner) Token() string {
+	if token := o.token.Load(); token != nil {
+		return *token
+	}
+
+	return ""
+}
 
 // IsNew reports whether Acquire has created the checkpoint (AcquireOptions.Start).
 func (o *Owner) IsNew() bool { return o.isNew }
@@ -139,7 +154,7 @@ func (o *Owner) LeaderEpoch() int32 {
 }
 
 // SetLeaderEpoch sets the leader epoch in which the records that follow were written. It is stored the next
-// time that the checkpoint advances. -1 means unknown. It does nothing if the owner is unfenced.
+// time that the checkpoint advances, or with Reset. -1 means unknown. It does nothing if the owner is unfenced.
 func (o *Owner) SetLeaderEpoch(epoch int32) {
 	if o.fenced() && epoch != o.LeaderEpoch() {
 		o.leaderEpoch = &epoch
@@ -172,7 +187,7 @@ func (o *Owner) Advance(ctx context.Context, next int64) error {
 	g := o.guard
 	params := db.CheckpointAdvanceParams{
 		NextOffset: next, LeaderEpoch: o.leaderEpoch,
-		ConsumerID: g.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.token,
+		ConsumerID: g.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.Token(),
 		Lanes: []int32{}, LaneOffsets: []int64{}, // nil would be null.
 	}
 	for _, lane := range o.lanes {
@@ -228,7 +243,7 @@ func (g *Guard) readCheckpoint(ctx context.Context, conn db.DBTX, o *Owner) (int
 // row was read, or ahead of all that the owner has tried.
 func (o *Owner) judge(token uuid.NullUUID, next, left int64) error {
 	switch {
-	case !token.Valid || token.UUID.String() != o.token:
+	case !token.Valid || token.UUID.String() != o.Token():
 		return ErrFenced
 	case next < left && o.lane > 0:
 		return fmt.Errorf("%w: a lane of %v was at %d and is at %d", ErrRewound, o.partition, left, next)
@@ -266,8 +281,10 @@ func (o *Owner) gone() error {
 func (o *Owner) verify(ctx context.Context, conn db.DBTX) error {
 	known := append([]*Owner{o}, o.lanes...)
 	if o.lane > 0 {
-		known = []*Owner{{partition: o.partition, token: o.token}}
-		known[0].moves(math.MaxInt64) // Only whose it is.
+		whole := &Owner{partition: o.partition}
+		whole.token.Store(o.token.Load())
+		whole.moves(math.MaxInt64) // Only whose it is.
+		known = []*Owner{whole}
 	}
 	left := make([]int64, len(known)) // Before the rows are read: lanes go on meanwhile.
 	for i, owner := range known {
@@ -296,18 +313,24 @@ func (o *Owner) verify(ctx context.Context, conn db.DBTX) error {
 }
 
 // Reset sets the checkpoint to next, even backward: for a topic that was created anew, or for an offset
-// that an operator has chosen. Records from there on are processed, unless their event ids are known. Lanes
-// end (ErrFenced); call Lanes again. Reset does nothing if the owner is unfenced.
+// that an operator has chosen. Call SetLeaderEpoch before, with the epoch of the record before next, or -1.
+// Records from there on are processed, unless their event ids are known. Lanes end (ErrFenced); call Lanes
+// again. The owner has another token after it, so that it is a former owner (ErrFenced) if the database loses
+// the Reset. Reset does nothing if the owner is unfenced.
 func (o *Owner) Reset(ctx context.Context, next int64) error {
 	if err := o.check(); err != nil || !o.fenced() {
 		return err
 	}
+	token, err := newToken()
+	if err != nil {
+		return err
+	}
 	id := nullable(o.partition.TopicID)
 	var epoch int64
-	err := o.update(ctx, func(conn db.DBTX) (int64, error) {
+	err = o.update(ctx, func(conn db.DBTX) (int64, error) {
 		rows, err := o.guard.queries.CheckpointReset(ctx, conn, db.CheckpointResetParams{
-			NextOffset: next, TopicID: id,
-			ConsumerID: o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.token,
+			NextOffset: next, TopicID: id, LeaderEpoch: o.leaderEpoch, NextToken: token,
+			ConsumerID: o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.Token(),
 		})
 		if len(rows) == 1 {
 			epoch = rows[0]
@@ -316,8 +339,9 @@ func (o *Owner) Reset(ctx context.Context, next int64) error {
 		return int64(len(rows)), err
 	})
 	if err == nil {
+		o.token.Store(&token)
 		o.epoch, o.resetEpoch = epoch, epoch
-		o.topicID, o.leaderEpoch, o.lanes = id, nil, nil
+		o.topicID, o.lanes = id, nil
 		o.acquired.Store(math.MaxInt64) // It may see the records again.
 		o.at(next)
 	}
@@ -352,7 +376,7 @@ func (o *Owner) begin(ctx context.Context, offset int64, decoded bool) (int, boo
 	err := o.update(ctx, func(conn db.DBTX) (int64, error) {
 		rows, err := o.guard.queries.CheckpointStart(ctx, conn, db.CheckpointStartParams{
 			StartedOffset: &offset, Decoded: decoded,
-			ConsumerID: o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.token,
+			ConsumerID: o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.Token(),
 		})
 		if len(rows) == 1 {
 			row = rows[0]
@@ -374,7 +398,7 @@ func (o *Owner) End(ctx context.Context, offset int64) error {
 	return o.guard.onPool(ctx, func(conn db.DBTX) error {
 		return o.guard.queries.CheckpointTakeBackStart(ctx, conn, db.CheckpointTakeBackStartParams{
 			StartedOffset: &offset,
-			ConsumerID:    o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.token,
+			ConsumerID:    o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.Token(),
 		})
 	})
 }

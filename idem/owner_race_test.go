@@ -176,8 +176,10 @@ func TestResetEndsLanes(t *testing.T) {
 	if err := o.Reset(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
-	if outcome, err := lanes[0].Process(t.Context(), idem.Event{ID: "other", Offset: 3}, effect("other")); !errors.Is(err, idem.ErrFenced) {
-		t.Errorf("a lane from before: %v, %v; want ErrFenced", outcome, err)
+	for _, offset := range []int64{3, 9} { // before and behind where the lane was
+		if outcome, err := lanes[0].Process(t.Context(), idem.Event{ID: "other", Offset: offset}, effect("other")); !errors.Is(err, idem.ErrFenced) {
+			t.Errorf("a lane from before: %v, %v; want ErrFenced", outcome, err)
+		}
 	}
 	if err := o.Advance(t.Context(), 1); err != nil {
 		t.Error(err)
@@ -187,6 +189,47 @@ func TestResetEndsLanes(t *testing.T) {
 	}
 	outcome, err := lanes[0].Process(t.Context(), idem.Event{ID: "other", Offset: 3}, effect("other"))
 	want(t, "in a new lane", outcome, err, idem.Processed)
+}
+
+// The database loses a Reset: the checkpoint stands ahead of where its owner is, or where it has come since, and nothing of
+// that is the owner's doing.
+func TestDatabaseLosesAReset(t *testing.T) {
+	t.Parallel()
+	for name, since := range map[string]int{"at the next record": 0, "behind some": 5, "where it stood before": 50} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			o := acquire(t, b.guard)
+			if err := o.Advance(t.Context(), 100); err != nil {
+				t.Fatal(err)
+			}
+			former := o.Token()
+			if err := o.Reset(t.Context(), 50); err != nil || o.Token() == former {
+				t.Errorf("Reset: %v, with the token %s after %s", err, o.Token(), former)
+			}
+			process := func(first, n int) error {
+				records := make([]idem.Event, n)
+				for i := range records {
+					records[i] = idem.Event{ByCheckpoint: true, Offset: int64(first + i)}
+				}
+				_, err := o.ProcessBatch(t.Context(), records, func(context.Context, pgx.Tx, []idem.Event) error { return nil })
+
+				return err
+			}
+			if since > 0 {
+				if err := process(50, since); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.exec(t, `UPDATE idem.checkpoints SET next_offset = 100, owner_token = $1, epoch = epoch - 1, reset_epoch = 0`, former)
+			if err := o.Verify(t.Context()); !errors.Is(err, idem.ErrFenced) {
+				t.Errorf("Verify: %v, want ErrFenced", err)
+			}
+			if err := process(50+since, 80); !errors.Is(err, idem.ErrFenced) { // Beyond 100.
+				t.Errorf("the next records: %v, want ErrFenced", err)
+			}
+		})
+	}
 }
 
 // The database goes back to before a Reset: the checkpoint stands ahead of where its owner is, whose own

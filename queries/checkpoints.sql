@@ -133,16 +133,18 @@ WHERE p.consumer_id = @consumer_id::bigint AND p.topic = @topic::text AND p.part
 
 -- name: CheckpointReset :many
 -- Sets the checkpoint anywhere, also back, for a log that has become another one or for the place that
--- an operator chose. Its lanes end: they would take what comes again for processed. No row if the caller is not the owner.
+-- an operator chose. Its lanes end: they would take what comes again for processed. The owner goes on with another token, so
+-- that it knows when the database has lost this. No row if the caller is not the owner.
 WITH lanes AS (
     UPDATE idem.checkpoints l SET owner_token = NULL
     WHERE l.consumer_id = @consumer_id::bigint AND l.topic = @topic::text AND l.partition = @partition::integer AND l.lane > 0
       AND l.owner_token = CAST(@owner_token::text AS uuid)
 )
 UPDATE idem.checkpoints p
-SET next_offset = @next_offset, epoch = p.epoch + 1, reset_epoch = p.epoch + 1, topic_id = sqlc.narg(topic_id), leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0
+SET next_offset = @next_offset, epoch = p.epoch + 1, reset_epoch = p.epoch + 1, owner_token = CAST(@next_token::text AS uuid), topic_id = sqlc.narg(topic_id), leader_epoch = sqlc.narg(leader_epoch),
+    started_offset = NULL, started_by = NULL, starts = 0
 WHERE p.consumer_id = @consumer_id::bigint AND p.topic = @topic::text AND p.partition = @partition::integer AND p.lane = 0
-  AND p.owner_token = CAST(@owner_token::text AS uuid)
+  AND p.owner_token IN (CAST(@owner_token::text AS uuid), CAST(@next_token::text AS uuid))
 RETURNING p.epoch;
 
 -- name: CheckpointStart :many

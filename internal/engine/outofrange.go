@@ -42,7 +42,7 @@ func (w *worker) skip(revoked context.Context, away *outOfRangeError) (int64, er
 	case recreated:
 		reason = ErrOtherTopic.Error()
 	case away.offset < first && away.offset == w.start:
-		return first, w.moveTo(revoked, first, false) // The log has moved on since its beginning was asked for.
+		return first, w.moveTo(revoked, first, None, false) // The log has moved on since its beginning was asked for.
 	case away.offset < first:
 		reason = fmt.Sprintf("%d offsets have expired unread", first-away.offset)
 	case away.truncated != None:
@@ -75,12 +75,12 @@ func (w *worker) skip(revoked context.Context, away *outOfRangeError) (int64, er
 	}
 	w.log.ErrorContext(revoked, "consume: offset out of range, going on at another one", "offset", away.offset, "reason", reason, "to", to)
 
-	err = w.moveTo(revoked, to, recreated || w.owner.Next() > to)
+	epoch := int32(None)
 	if to == away.truncated {
-		w.owner.SetLeaderEpoch(away.epoch)
+		epoch = away.epoch
 	}
 
-	return to, err
+	return to, w.moveTo(revoked, to, epoch, recreated || w.owner.Next() > to)
 }
 
 // checkEpoch checks whether the log still has the records that were processed.
@@ -109,9 +109,10 @@ func (w *worker) checkLog(revoked context.Context, next int64, epoch int32) erro
 	return err
 }
 
-// moveTo stores where to go on. The checkpoint comes first, because it decides.
-func (w *worker) moveTo(revoked context.Context, to int64, reset bool) error {
-	w.owner.SetLeaderEpoch(None) // It is of the records before the former place.
+// moveTo stores where to go on, with the leader epoch of the record before that. The checkpoint comes first, because it
+// decides.
+func (w *worker) moveTo(revoked context.Context, to int64, epoch int32, reset bool) error {
+	w.owner.SetLeaderEpoch(epoch)
 	move := w.owner.Advance
 	if reset {
 		move = w.owner.Reset

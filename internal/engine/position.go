@@ -89,7 +89,7 @@ func (w *worker) reconcile(revoked context.Context, group Committed) (int64, err
 	case group.Offset > next:
 		w.log.WarnContext(revoked, "consume: the group was moved forward by others, an operator or another client that has processed the records: going on there", "checkpoint", next, "group", group.Offset)
 
-		return group.Offset, w.moveTo(revoked, group.Offset, false)
+		return group.Offset, w.moveTo(revoked, group.Offset, None, false)
 	default:
 		w.log.WarnContext(revoked, "consume: an operator has moved the group back, but the checkpoint decides; to process the records again run: "+
 			fmt.Sprintf("idemctl checkpoint reset --consumer %q --topic %q --partition %d --to %d", w.guard.Consumer(), w.partition.Topic, w.partition.Number, group.Offset),

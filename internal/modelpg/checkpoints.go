@@ -176,14 +176,15 @@ func checkpointAdvance(s *Server, t *tx, a args) (result, error) {
 }
 
 func checkpointReset(s *Server, t *tx, a args) (result, error) {
-	at := place{a.int(3), a.text(4), a.int(5), 0}
-	mine := func(_ place, c *checkpoint) bool { return same(c.token, a[5]) }
+	at := place{a.int(5), a.text(6), a.int(7), 0}
+	mine := func(_ place, c *checkpoint) bool { return same(c.token, a[7]) }
 	if _, err := update(s.checkpoints, t, s.lanesOf(t, at), mine, func(_ place, c *checkpoint) { c.token = nil }); err != nil {
 		return result{}, err
 	}
 	var rows [][]*string
-	_, err := update(s.checkpoints, t, []place{at}, mine, func(_ place, c *checkpoint) {
-		c.next, c.topicID, c.leaderEpoch, c.startedOffset, c.startedBy, c.starts = a.int(1), a[1], nil, nil, nil, 0
+	mineOrNext := func(_ place, c *checkpoint) bool { return same(c.token, a[7]) || same(c.token, a[1]) }
+	_, err := update(s.checkpoints, t, []place{at}, mineOrNext, func(_ place, c *checkpoint) {
+		c.next, c.token, c.topicID, c.leaderEpoch, c.startedOffset, c.startedBy, c.starts = a.int(1), a[1], a[2], a.maybeInt(4), nil, nil, 0
 		c.epoch++
 		c.resetEpoch = c.epoch
 		rows = append(rows, []*string{text(c.epoch)})

@@ -73,7 +73,7 @@ func maybe[T any](d *deck, v T) *T {
 
 // all are the statements, each with arguments drawn anew.
 func (d *deck) all() map[string]call {
-	partition, lane, token, epoch := d.Int32N(2), d.Int32N(3), d.of(tokens), maybe(d, d.Int32N(3))
+	partition, lane, token, nextToken, epoch := d.Int32N(2), d.Int32N(3), d.of(tokens), d.of(tokens), maybe(d, d.Int32N(3))
 	topicID := uuid.NullUUID{UUID: uuid.MustParse(tokens[0]), Valid: d.IntN(2) == 0}
 	key, claim, fingerprint := d.of(keys), d.of(keys), d.Int64N(3)
 	some := d.some(keys)
@@ -178,7 +178,7 @@ func (d *deck) all() map[string]call {
 		},
 		"CheckpointReset": func(ctx context.Context, c db.DBTX) (any, error) {
 			return queries.CheckpointReset(ctx, c, db.CheckpointResetParams{
-				NextOffset: next, TopicID: topicID, ConsumerID: d.consumer, Topic: topicName, Partition: partition, OwnerToken: token,
+				NextOffset: next, NextToken: nextToken, LeaderEpoch: epoch, TopicID: topicID, ConsumerID: d.consumer, Topic: topicName, Partition: partition, OwnerToken: token,
 			})
 		},
 		"CheckpointStart": func(ctx context.Context, c db.DBTX) (any, error) {

@@ -27,7 +27,7 @@ var positions = []mutant{
 	},
 	{
 		id: "group-ahead-obeyed", mechanism: "the group's offset ahead without a token is obeyed",
-		file: "internal/engine/position.go", find: "return group.Offset, w.moveTo(revoked, group.Offset, false)", put: "return next, nil",
+		file: "internal/engine/position.go", find: "return group.Offset, w.moveTo(revoked, group.Offset, None, false)", put: "return next, nil",
 		checker: e2e("TestOperatorMovesGroupOrCheckpoint"), says: "waited in vain for group forward: 30 effects",
 	},
 	{

@@ -257,17 +257,17 @@ var owners = []mutant{
 	},
 	{
 		id: "acquisition-answered-late", mechanism: "an acquisition whose answer was lost keeps what it found out",
-		file: "idem/acquire.go", find: "o.isNew = o.isNew && former[0].OwnerToken.UUID.String() == o.token", put: "o.isNew = false",
+		file: "idem/acquire.go", find: "o.isNew = o.isNew && former[0].OwnerToken.UUID.String() == o.Token()", put: "o.isNew = false",
 		checker: in("idem", "TestAcquireWithoutAnswer"), says: "new false, want true",
 	},
 	{
 		id: "reset-remembered", mechanism: "owners know for good that an operator has set the checkpoint",
-		file: "db/checkpoints.sql.go", find: "reset_epoch = p.epoch OPERATOR(pg_catalog.+) 1, owner_token = NULL", put: "owner_token = NULL",
+		file: "db/checkpoints.sql.go", find: "reset_epoch = p.epoch OPERATOR(pg_catalog.+) 1, owner_token = NULL, topic", put: "owner_token = NULL, topic",
 		checker: in("idem", "TestResetIsRemembered"), says: "behind an operator's reset: epoch 4 after 2, reset since false",
 	},
 	{
 		id: "own-reset-remembered", mechanism: "the same, of an owner's `Reset`",
-		file: "db/checkpoints.sql.go", find: "reset_epoch = p.epoch OPERATOR(pg_catalog.+) 1, topic_id", put: "topic_id",
+		file: "db/checkpoints.sql.go", find: "reset_epoch = p.epoch OPERATOR(pg_catalog.+) 1, owner_token = $2", put: "owner_token = $2",
 		checker: in("idem", "TestResetIsRemembered"), says: "behind Reset: epoch 7 after 5, reset since false",
 	},
 	{
@@ -316,9 +316,19 @@ var owners = []mutant{
 		checker: in("idem", "TestDatabaseGoesBackBehindAReset"), says: "already processed, <nil>; want ErrFenced",
 	},
 	{
+		id: "reset-has-its-token", mechanism: "an owner has another token behind `Reset`, and so notices that the database has lost it",
+		file: "idem/owner.go", find: "token, err := newToken()\n\tif err != nil {\n\t\treturn err\n\t}\n\tid :=", put: "token, err := o.Token(), error(nil)\n\tid :=",
+		checker: in("idem", "TestDatabaseLosesAReset"), says: "the next records: <nil>, want ErrFenced",
+	},
+	{
+		id: "reset-keeps-the-leader-epoch", mechanism: "`Reset` stores the leader epoch of the record before",
+		file: "idem/owner.go", find: "LeaderEpoch: o.leaderEpoch, NextToken: token,", put: "NextToken: token,",
+		checker: in("internal/simulation", "TestKnownSeeds"), says: "the record 1-0 was skipped",
+	},
+	{
 		id: "reset-ends-lanes", mechanism: "`Reset` ends the lanes",
-		file: "db/checkpoints.sql.go", find: "AND l.owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid) UPDATE", put: "AND false) UPDATE",
-		checker: in("idem", "TestResetEndsLanes"), says: "a lane from before: already processed, <nil>; want ErrFenced",
+		file: "db/checkpoints.sql.go", find: "AND l.owner_token OPERATOR(pg_catalog.=) $8::pg_catalog.text::pg_catalog.uuid) UPDATE", put: "AND false) UPDATE",
+		checker: in("idem", "TestResetEndsLanes"), says: "a lane from before: processed, <nil>; want ErrFenced",
 	},
 	{
 		id: "letter-of-several-records", mechanism: "a dead letter of several records stands at the place of the last one",

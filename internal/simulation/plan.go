@@ -67,8 +67,10 @@ func newPlan(s seed) plan {
 	p.faults = []int{0, 8, 40, 200}[d.below(4)]
 	possible := slices.Clone(kinds)
 	if p.tears = d.once(3); p.mode != consume.ByEventID {
-		loss := []string{"failover", "unclean"}[d.below(2)]
-		possible, p.tears = append(possible, loss, loss), p.tears && loss == "failover"
+		possible = append(possible, "failover", "failover")
+		if d.below(2) == 0 {
+			possible, p.tears = append(possible, "unclean", "unclean"), false
+		}
 	}
 	for range d.below(10) {
 		p.troubles = append(p.troubles, trouble{d.between(0, p.storm), possible[d.below(len(possible))], draw(d.below(1 << 62))}) //nolint:gosec // It is not negative.
