@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/segmentio/kafka-go"
 
 	"github.com/nova-events/idempotent-consumer/ops"
@@ -42,13 +44,16 @@ func newPatient(t *testing.T, s *bench) *patient {
 	return &patient{bench: s, idemctl: program, brokers: strings.Join(s.broker.Addrs, ",")}
 }
 
+// operators are of the owner's role, if there is one.
+func (p *patient) operators() *pgxpool.Pool { return cmp.Or(p.owner, p.pool) }
+
 // run runs idemctl and returns what it printed and its exit status.
 func (p *patient) run(t *testing.T, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), p.idemctl, args...)
 	var output, messages strings.Builder
 	command.Stdout, command.Stderr = &output, &messages
-	command.Env = append(command.Environ(), "IDEM_DATABASE_URL="+p.pool.Config().ConnConfig.ConnString(), "IDEM_BROKERS="+p.brokers)
+	command.Env = append(command.Environ(), "IDEM_DATABASE_URL="+p.operators().Config().ConnConfig.ConnString(), "IDEM_BROKERS="+p.brokers)
 	err := command.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -193,7 +198,7 @@ func (p *patient) setOffset(ctx context.Context, topic string, partition int, of
 
 func (p *patient) exec(t *testing.T, sql string, args ...any) {
 	t.Helper()
-	if _, err := p.pool.Exec(t.Context(), sql, args...); err != nil {
+	if _, err := p.operators().Exec(t.Context(), sql, args...); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -19,7 +19,6 @@ CREATE OR REPLACE FUNCTION idem.schema_version() RETURNS integer
 CREATE TABLE idem.checkpoints (
     next_offset    bigint      NOT NULL DEFAULT 0 CHECK (next_offset >= 0),
     epoch          bigint      NOT NULL DEFAULT 1,
-    reset_epoch    bigint      NOT NULL DEFAULT 0,
     consumer_id    bigint      NOT NULL,
     acquired_at    timestamptz NOT NULL DEFAULT now(),
     started_offset bigint,
@@ -40,8 +39,7 @@ COMMENT ON TABLE  idem.checkpoints IS 'How far each partition of a topic is proc
 COMMENT ON COLUMN idem.checkpoints.lane IS '0 for the partition, else a lane of its present owner.';
 COMMENT ON COLUMN idem.checkpoints.next_offset IS 'All records before this one have taken effect.';
 COMMENT ON COLUMN idem.checkpoints.owner_token IS 'Random, of the latest owner; transactions of others are refused. Null after an operator has set the checkpoint.';
-COMMENT ON COLUMN idem.checkpoints.epoch IS 'Grows with each owner and each time that the checkpoint is set. Stands in the offsets that the owner commits to Kafka.';
-COMMENT ON COLUMN idem.checkpoints.reset_epoch IS 'The epoch since the checkpoint was last set: offsets of earlier ones say nothing of lost commits.';
+COMMENT ON COLUMN idem.checkpoints.epoch IS 'How many owners there have been, for people.';
 COMMENT ON COLUMN idem.checkpoints.acquired_at IS 'When the latest owner acquired the partition.';
 COMMENT ON COLUMN idem.checkpoints.started_offset IS 'The record that an owner began with, to find records that kill processes.';
 COMMENT ON COLUMN idem.checkpoints.started_by IS 'The token of the owner that did so last.';

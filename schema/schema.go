@@ -30,7 +30,7 @@ const MinServerVersion = 140000
 
 // Version is the number of the latest migration. The SQL function schema_version tells that of a
 // database, whoever migrated it; a test holds each migration to setting it.
-const Version = 6
+const Version = 7
 
 // ErrInvalidName is returned when a schema name is not a plain lower-case identifier.
 var ErrInvalidName = errors.New("invalid schema name")
