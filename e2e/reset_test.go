@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"errors"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 // shorten has the broker say that the only partition ends before the records that it has.
@@ -89,5 +92,63 @@ func TestCheckpointThatIsSetBackStaysThere(t *testing.T) {
 				t.Errorf("the group is at %d, want 15", got)
 			}
 		})
+	}
+}
+
+// reset sets the checkpoints of the topic, as an operator does.
+func (s *bench) reset(t *testing.T, to int64) {
+	t.Helper()
+	client := s.operator(t)
+	plan, err := client.PlanReset(t.Context(), ops.CheckpointTarget{Consumer: "test", Topic: s.topic, NextOffset: to})
+	if err == nil {
+		_, err = client.ResetCheckpoints(t.Context(), plan)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The checkpoint is set back, and owners end before they have told Kafka: the database has lost nothing, and nobody
+// says so.
+func TestResetIsNoRewindThoughOwnersEnd(t *testing.T) {
+	t.Parallel()
+	s := setup(t, broker.InProcess(t), 1)
+	s.broker.Write(t, s.topic, events(0, 20, 1)...)
+	s.start(t, nil).leaveAt(t, s, 20)
+	guard, err := idem.New(s.pool, idem.Config{Consumer: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends := func() *idem.Owner {
+		o, err := guard.Acquire(t.Context(), idem.Partition{Topic: s.topic}, idem.AcquireOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		return o
+	}
+	for name, reset := range map[string]func(){
+		"an operator's": func() { s.reset(t, 10) },
+		"an owner's": func() {
+			if err := ends().Reset(t.Context(), 10); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		reset()
+		ends()
+		ends()
+		var h heard
+		m := s.start(t, func(c *settings) { c.OnDatabaseRewind = consume.FailOnRewind; h.config(c) })
+		until(t, "the checkpoint to come to the end of the log", func() bool { return s.checkpoint(t) == 20 })
+		s.awaitCommitted(t, 20)
+		m.leave(t)
+		if told := h.of(consume.EventRewound); len(told) != 0 || !h.logged("the checkpoint was set") {
+			t.Errorf("%s reset: it told of %+v and said\n%s", name, told, h.log.String())
+		}
+	}
+	s.goBack(t, 10) // The next one is none.
+	if err := s.start(t, func(c *settings) { c.OnDatabaseRewind = consume.FailOnRewind }).wait(t); !errors.Is(err, idem.ErrRewound) {
+		t.Errorf("Run returned %v", err)
 	}
 }

@@ -4,13 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nova-events/idempotent-consumer/internal/boundedlog"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 	"github.com/nova-events/idempotent-consumer/schema"
 )
 
@@ -70,7 +69,7 @@ func (c Config) validate() error {
 		return fmt.Errorf("%w: Consumer is empty; name the service", ErrInvalidConfig)
 	case len(c.Consumer) > maxConsumerBytes:
 		return fmt.Errorf("%w: Consumer has %d bytes, %d are allowed", ErrInvalidConfig, len(c.Consumer), maxConsumerBytes)
-	case !utf8.ValidString(c.Consumer) || strings.ContainsRune(c.Consumer, 0):
+	case !tables.IsText(c.Consumer):
 		return fmt.Errorf("%w: Consumer is not UTF-8 without NUL bytes", ErrInvalidConfig)
 	case c.Retention < 0:
 		return fmt.Errorf("%w: Retention is negative (%v)", ErrInvalidConfig, c.Retention)

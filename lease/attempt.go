@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -17,6 +15,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 const (
@@ -91,7 +90,7 @@ func (a *Attempt) Step(ctx context.Context, name string, fn func(ctx context.Con
 	switch {
 	case fn == nil:
 		return Result{}, errNoFunction
-	case name == "" || len(name) > maxStepBytes || !utf8.ValidString(name) || strings.ContainsRune(name, 0):
+	case name == "" || len(name) > maxStepBytes || !tables.IsText(name):
 		return Result{}, fmt.Errorf("%w: the step's name %.40q is not 1 to %d bytes of UTF-8 without NUL", idem.ErrInvalidConfig, name, maxStepBytes)
 	}
 	if !a.enter(name) {

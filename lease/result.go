@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
-	"unicode/utf8"
+
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // maxContentTypeBytes is how long a content type may be.
@@ -23,7 +23,7 @@ func (r Result) check(maxBytes int) error {
 	switch {
 	case len(r.Body) > maxBytes:
 		return fmt.Errorf("%w: %d bytes, %d are allowed", ErrResultTooLarge, len(r.Body), maxBytes)
-	case len(r.ContentType) > maxContentTypeBytes || !utf8.ValidString(r.ContentType) || strings.ContainsRune(r.ContentType, 0):
+	case len(r.ContentType) > maxContentTypeBytes || !tables.IsText(r.ContentType):
 		return fmt.Errorf("lease: the content type of the result is not UTF-8 of at most %d bytes without NUL", maxContentTypeBytes)
 	default:
 		return nil

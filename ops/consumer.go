@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // Consumer is a registered consumer.
@@ -82,7 +82,7 @@ func (c *Client) consumer(ctx context.Context, name string) (Consumer, error) {
 
 // lookUp reports whether there is a consumer of that name.
 func (c *Client) lookUp(ctx context.Context, conn db.DBTX, name string) (Consumer, bool, error) {
-	if !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
+	if !tables.IsText(name) {
 		return Consumer{}, false, nil // PostgreSQL has no such text.
 	}
 	row, err := c.queries.ConsumerByName(ctx, conn, name)

@@ -4,14 +4,13 @@ import (
 	"context"
 	"math"
 	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // DeadLetter is a dead letter without the record itself.
@@ -103,7 +102,7 @@ type DeadLetterFilter struct {
 // Errors wrap ErrInvalid.
 func (f DeadLetterFilter) Validate() error {
 	for _, text := range []struct{ field, value string }{{"consumer", f.Consumer}, {"topic", f.Topic}, {"event id", f.EventID}, {"error", f.Error}, {"error's shape", f.ErrorShape}} {
-		if !utf8.ValidString(text.value) || strings.ContainsRune(text.value, 0) {
+		if !tables.IsText(text.value) {
 			return invalid("the %s of the filter is not UTF-8 without NUL bytes", text.field)
 		}
 	}

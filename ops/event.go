@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -15,6 +13,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // Event is a processed event, as one consumer remembers it.
@@ -38,7 +37,7 @@ func CheckEventID(id string) error {
 		return invalid("it is empty")
 	case len(id) > idem.MaxEventIDBytes:
 		return invalid("it has %s bytes, %s are allowed", readable.Number(len(id)), readable.Number(idem.MaxEventIDBytes))
-	case !utf8.ValidString(id) || strings.ContainsRune(id, 0):
+	case !tables.IsText(id):
 		return invalid("it is not UTF-8 without NUL bytes")
 	default:
 		return nil

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -44,7 +42,7 @@ type LeaseDecided struct {
 // Who decided, and why, is stored as metadata of the claim. The errors are ErrUnknownLease, and ErrLeaseRuns while an
 // attempt is running.
 func (c *Client) CompleteLease(ctx context.Context, consumer, eventID string, result LeaseResult, request DecisionRequest) (LeaseDecided, error) {
-	if kind := result.ContentType; len(kind) > longestContentType || !utf8.ValidString(kind) || strings.ContainsRune(kind, 0) {
+	if kind := result.ContentType; len(kind) > longestContentType || !tables.IsText(kind) {
 		return LeaseDecided{}, invalid("the content type is not UTF-8 of at most %d bytes without NUL", longestContentType)
 	}
 	lease, by, err := c.deciding(ctx, consumer, eventID, request)

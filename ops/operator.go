@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"context"
 	"os"
-	"strings"
-	"unicode/utf8"
+
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // longestWords is how much is stored of who did something, and of why, in bytes.
@@ -17,7 +17,7 @@ func checkWords(by, reason string) error {
 		switch {
 		case len(given.text) > longestWords:
 			return invalid("%s has %d bytes; %d are possible", given.what, len(given.text), longestWords)
-		case !utf8.ValidString(given.text) || strings.ContainsRune(given.text, 0):
+		case !tables.IsText(given.text):
 			return invalid("%s is not UTF-8 without NUL bytes", given.what)
 		}
 	}

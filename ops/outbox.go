@@ -3,11 +3,10 @@ package ops
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // OutboxState is the state of a record of the outbox that Kafka refuses, or that waits behind one.
@@ -69,7 +68,7 @@ func (c *Client) OutboxRecords(ctx context.Context, f OutboxFilter) ([]OutboxRec
 		}
 		p.States = append(p.States, string(state))
 	}
-	if !utf8.ValidString(f.Topic) || strings.ContainsRune(f.Topic, 0) {
+	if !tables.IsText(f.Topic) {
 		return nil, invalid("the topic of the filter is not UTF-8 without NUL bytes")
 	}
 	p.Topic = unlessEmpty(f.Topic)

@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // MaxRecordBytes is how large key, value and headers of a record can be together: 16 MiB. Brokers accept
@@ -56,7 +56,7 @@ func (r *Record) validate() error {
 		return fmt.Errorf("%w: %q is no name of a topic", ErrInvalidRecord, r.Topic)
 	case size > MaxRecordBytes:
 		return fmt.Errorf("%w: it has %d bytes, %d are allowed; publish where the content is", ErrInvalidRecord, size, MaxRecordBytes)
-	case len(r.EventID) > idem.MaxEventIDBytes || !utf8.ValidString(r.EventID) || strings.ContainsRune(r.EventID, 0):
+	case len(r.EventID) > idem.MaxEventIDBytes || !tables.IsText(r.EventID):
 		return fmt.Errorf("%w: its event id is longer than %d bytes, not UTF-8, or contains a NUL byte", ErrInvalidRecord, idem.MaxEventIDBytes)
 	default:
 		return nil

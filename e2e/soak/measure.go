@@ -37,7 +37,6 @@ type sample struct {
 	Seconds  float64 `json:"seconds"` // since the beginning
 	Worker   *usage  `json:"worker,omitempty"`
 	Database float64 `json:"database,omitempty"` // bytes of what the guard's tables and their indexes take
-	Events   float64 `json:"events,omitempty"`   // remembered ones, roughly
 	Log      float64 `json:"log,omitempty"`      // records that Kafka has
 	Lag      float64 `json:"lag,omitempty"`      // records that the slower consumer has still to process
 }
@@ -126,6 +125,9 @@ func (o *observer) fail(err error) {
 	defer o.mu.Unlock()
 	o.err = errors.Join(o.err, err)
 }
+
+// errEnded says that a worker has ended before it was to.
+var errEnded = errors.New("a worker has ended")
 
 // worker runs a worker until ctx ends.
 func (o *observer) worker(ctx context.Context, j job) error {
@@ -233,8 +235,8 @@ func (o *observer) look(ctx context.Context, pool *pgxpool.Pool, admin *kadm.Cli
 		case <-tick.C:
 		}
 		var s sample
-		err := pool.QueryRow(ctx, `SELECT sum(pg_total_relation_size(c.oid)), sum(c.reltuples) FILTER (WHERE c.relname = 'processed_events')
-			FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'idem' AND c.relkind = 'r'`).Scan(&s.Database, &s.Events)
+		err := pool.QueryRow(ctx, `SELECT sum(pg_total_relation_size(c.oid))
+			FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'idem' AND c.relkind = 'r'`).Scan(&s.Database)
 		if err == nil {
 			s.Log, s.Lag, err = kafkaNumbers(ctx, admin)
 		}

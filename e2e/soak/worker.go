@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -47,14 +46,12 @@ const (
 // usage is what a worker says of itself, each as long as job.Every.
 type usage struct {
 	Adapter    string  `json:"adapter"`
-	Processed  int     `json:"processed"`  // records since the last one, with duplicates
-	Duplicates int     `json:"duplicates"` // among them
-	Resident   float64 `json:"resident"`   // bytes of memory
-	Heap       float64 `json:"heap"`       // bytes that are in use after a collection
+	Processed  int     `json:"processed"` // records since the last one, with duplicates
+	Resident   float64 `json:"resident"`  // bytes of memory
+	Heap       float64 `json:"heap"`      // bytes that are in use after a collection
 	Goroutines float64 `json:"goroutines"`
 	Sockets    float64 `json:"sockets"`
-	Median     float64 `json:"median"` // of the time from a record's production to its COMMIT, in seconds,
-	P99        float64 `json:"p99"`    // of the oldest record of each transaction
+	P99        float64 `json:"p99"` // of the time from the production of a transaction's first record to its COMMIT, in seconds
 }
 
 // work consumes until its input ends, and writes a usage in each line of its output. It returns the exit status.
@@ -147,16 +144,15 @@ func balance(ctx context.Context, tx pgx.Tx, records []consume.Message) error {
 type meter struct {
 	job job
 
-	mu                    sync.Mutex
-	processed, duplicates int
-	latencies             []time.Duration
+	mu        sync.Mutex
+	processed int
+	latencies []time.Duration
 }
 
 func (m *meter) end(_ context.Context, b consume.ProcessBegin, e consume.ProcessEnd) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.processed += e.Processed + e.Duplicates
-	m.duplicates += e.Duplicates
 	m.latencies = append(m.latencies, time.Since(b.Messages.First.Time))
 }
 
@@ -178,12 +174,12 @@ func (m *meter) report(ctx context.Context, output *json.Encoder) {
 func (m *meter) usage() usage {
 	m.mu.Lock()
 	latencies := m.latencies
-	u := usage{Adapter: m.job.Adapter, Processed: m.processed, Duplicates: m.duplicates}
-	m.processed, m.duplicates, m.latencies = 0, 0, nil
+	u := usage{Adapter: m.job.Adapter, Processed: m.processed}
+	m.processed, m.latencies = 0, nil
 	m.mu.Unlock()
 	slices.Sort(latencies)
 	if n := len(latencies); n > 0 {
-		u.Median, u.P99 = latencies[n/2].Seconds(), latencies[n*99/100].Seconds()
+		u.P99 = latencies[n*99/100].Seconds()
 	}
 	u.Goroutines, u.Sockets, u.Resident = float64(runtime.NumGoroutine()), sockets(), resident()
 	var stats runtime.MemStats
@@ -218,6 +214,3 @@ func resident() float64 {
 
 	return 0
 }
-
-// errEnded says that a worker has ended before it was to.
-var errEnded = errors.New("a worker has ended")

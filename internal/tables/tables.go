@@ -5,6 +5,7 @@ package tables
 import (
 	"context"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -28,6 +29,9 @@ type Tables struct {
 
 // maxTextBytes is how much of a text is stored.
 const maxTextBytes = 16 << 10
+
+// IsText reports whether PostgreSQL takes s for text: UTF-8 without NUL bytes.
+func IsText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
 // CleanText makes of s what PostgreSQL takes for text, and cuts it.
 func CleanText(s string) string {
