@@ -2,6 +2,7 @@ package history_test
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -94,12 +95,17 @@ func TestGoodRuns(t *testing.T) {
 			r.Tables.Letters = []history.Letter{{Place: r.Log[0].Place, Event: "e0", State: "replayed"}}
 		},
 		"an operator's reset": func(r *history.Run) {
-			r.Losses = nil
+			r.Losses, r.Entries[14].Kind = nil, history.GaveUp
 			r.Resets = []history.Reset{{Partition: first, From: at(8), To: at(8.6)}}
 		},
 		"a second loss while nobody sees the group's offset": func(r *history.Run) {
 			r.Losses = append(r.Losses, history.Loss{From: at(9.15), To: at(9.18), How: "failover"})
 			r.Seen = append(r.Seen, history.Seen{Partition: first, At: at(9.19), Checkpoint: 2, Committed: -1})
+		},
+		"a second loss before the group's offset follows the first": func(r *history.Run) {
+			r.Losses = append(r.Losses, history.Loss{From: at(9.06), To: at(9.08), How: "failover"})
+			r.Seen = slices.Insert(r.Seen, 3, history.Seen{Partition: first, At: at(9.05), Checkpoint: -1, Committed: 5},
+				history.Seen{Partition: first, At: at(9.09), Checkpoint: 2, Committed: -1})
 		},
 		"a topic that was created again": func(r *history.Run) {
 			r.Gone = []history.Record{record(0, "e9", "k"), record(1, "e8", "k")}
@@ -217,6 +223,12 @@ func TestBadRuns(t *testing.T) {
 		"a false alarm": {
 			history.Alarmed, func(r *history.Run) {
 				r.Losses, r.Seen = nil, nil
+			}, "b said that the database had lost commits of orders/0, which it had not", "b rewound orders/0 at 2 (b1)",
+		},
+		"a reset that is taken for a loss": {
+			history.Alarmed, func(r *history.Run) {
+				r.Losses = nil
+				r.Resets = []history.Reset{{Partition: first, From: at(8), To: at(8.6)}}
 			}, "b said that the database had lost commits of orders/0, which it had not", "b rewound orders/0 at 2 (b1)",
 		},
 		"before the transaction": {

@@ -20,8 +20,7 @@
 //   - [Back]: a checkpoint goes back only where the database lost commits or an operator reset it.
 //   - [Untold]: where the database lost commits and a checkpoint came to stand before an offset that the group had
 //     committed, a worker said so.
-//   - [Alarmed]: a worker says so only if the database lost commits. (Or if an operator reset the checkpoint before: if the
-//     owner that finds that is killed before it has told Kafka, the next one takes it for a loss.)
+//   - [Alarmed]: a worker says so only if the database lost commits. An operator's reset is no loss.
 //   - [Early]: an offset is committed to Kafka only when each record before it is done with: its transaction has ended
 //     well, or the checkpoint was found behind it. What a new owner finds lost is not done with any more.
 //   - [Usurped]: once somebody has acquired a partition, nothing of its former owners takes effect. The history of each

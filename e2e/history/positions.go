@@ -36,11 +36,12 @@ func (c *checker) mayGoBack(p Partition, from, to time.Time) bool {
 // untold leaves partitions alone that an operator has reset: their offsets stay ahead for a while.
 func (c *checker) untold() {
 	for _, loss := range c.run.Losses {
-		before, after := map[Partition]Seen{}, map[Partition]Seen{} // the latest offset of the group, the first checkpoint
+		before, after := map[Partition]Seen{}, map[Partition]Seen{} // the latest offset of the group, when it was new; the first checkpoint
 		for _, s := range c.run.Seen {
+			group, known := before[s.Partition]
 			if _, later := after[s.Partition]; s.At.After(loss.To) && !later && s.Checkpoint >= 0 {
 				after[s.Partition] = s
-			} else if !s.At.After(loss.To) && s.Committed >= 0 {
+			} else if !s.At.After(loss.To) && s.Committed >= 0 && (!known || s.Committed != group.Committed) {
 				before[s.Partition] = s
 			}
 		}
@@ -61,8 +62,7 @@ func (c *checker) untold() {
 func (c *checker) alarmed() {
 	for _, e := range c.run.Entries {
 		lost := slices.ContainsFunc(c.run.Losses, func(l Loss) bool { return !l.From.After(e.At) })
-		reset := slices.ContainsFunc(c.run.Resets, func(r Reset) bool { return r.Partition == e.Partition && !r.From.After(e.At) })
-		if e.Kind == Rewound && !lost && !reset {
+		if e.Kind == Rewound && !lost {
 			c.breakf(Alarmed, c.storyOfPartition(e.Partition, e.At.Add(-time.Minute), e.At),
 				"%s said that the database had lost commits of %v, which it had not: %s", e.Worker, e.Partition, e.Note)
 		}
