@@ -19,6 +19,7 @@ type fleet struct {
 	plan   plan
 	stack  *stack
 	folder string
+	binary string // of the workers
 	sayf   func(format string, args ...any)
 
 	mu       sync.Mutex
@@ -35,7 +36,7 @@ type fleet struct {
 type member struct {
 	job     job
 	command *exec.Cmd
-	input   io.Closer
+	input   io.WriteCloser
 	ended   chan struct{} // closed when it has
 	asked   bool          // to end, or killed
 }
@@ -56,12 +57,8 @@ func (f *fleet) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close() //nolint:errcheck // The worker has its own copy.
-	program, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	m.command = exec.Command(program)                                    //nolint:noctx // It is this one, which the fleet ends.
+	defer log.Close()                                                    //nolint:errcheck // The worker has its own copy.
+	m.command = exec.Command(f.binary)                                   //nolint:noctx // It is this one, which the fleet ends.
 	m.command.Env = append(os.Environ(), envWorker+"=1", "GOMAXPROCS=1") // They share the machine.
 	m.command.Stdout, m.command.Stderr = log, log
 	m.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // The terminal's ^C is for us.

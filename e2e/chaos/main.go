@@ -47,6 +47,7 @@ type settings struct {
 	only               string
 	judge              string
 	keep, schedule     bool
+	clocks             bool
 }
 
 func parse(args []string, stderr io.Writer) (settings, error) {
@@ -59,6 +60,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.StringVar(&s.only, "only", "", "only faults whose kind matches this `regexp`")
 	flags.BoolVar(&s.keep, "keep", false, "keep the histories of a run without violations, too")
 	flags.StringVar(&s.judge, "judge", "", "only judge again the run whose histories are in this `folder`")
+	flags.BoolVar(&s.clocks, "clocks", false, "step the workers' clocks, too, which takes a build with another package time")
 	flags.BoolVar(&s.schedule, "schedule", false, "only print which faults would come when")
 	err := flags.Parse(args)
 	if err == nil && flags.NArg() > 0 {

@@ -37,7 +37,7 @@ type nemesis struct {
 var causes = map[string]func(n *nemesis, ctx context.Context, f fault) error{
 	kill: (*nemesis).kill, freeze: (*nemesis).freeze, dismiss: (*nemesis).dismiss, join: (*nemesis).join,
 	change: (*nemesis).change, convert: (*nemesis).convert,
-	restart: (*nemesis).restart, failover: (*nemesis).failover, forget: (*nemesis).forget,
+	stepClock: (*nemesis).stepClock, restart: (*nemesis).restart, failover: (*nemesis).failover, forget: (*nemesis).forget,
 	terminate: (*nemesis).terminate, cutBefore: (*nemesis).cutCommit, cutBehind: (*nemesis).cutCommit, cutAt: (*nemesis).cutCommit,
 	cutAll: (*nemesis).cutAll, killBouncer: (*nemesis).killBouncer, refuse: (*nemesis).refuse, lockCheckpoints: (*nemesis).lock, lockStock: (*nemesis).lock,
 	pgLatency: (*nemesis).pgWeather, pgStall: (*nemesis).pgWeather,

@@ -158,6 +158,7 @@ var domains = map[string]kinds{
 	"brokers":  {3 * time.Second, []string{cutBroker, kafkaLatency, kafkaStall, limitClients}},
 	"topics":   {8 * time.Second, []string{addPartition, recreate, recreate}},
 	"producer": {5 * time.Second, []string{haunt}},
+	"clocks":   {2 * time.Second, []string{stepClock}},
 	"operator": {2 * time.Second, []string{pauseGroup, resetBack, replayLetters, cleanUp}},
 }
 
@@ -195,7 +196,7 @@ func newPlan(s settings) (plan, error) {
 				break
 			}
 			f := fault{at: at, kind: one(r, domain.names), domain: name, pick: r.Uint64()}
-			if only.MatchString(f.kind) && p.promise.asks(f.kind) && (f.kind != forget || p.forgetful) && (f.kind != killBouncer || p.pgBouncer) {
+			if only.MatchString(f.kind) && p.promise.asks(f.kind) && (f.kind != forget || p.forgetful) && (f.kind != killBouncer || p.pgBouncer) && (f.kind != stepClock || p.clocks) {
 				p.faults = append(p.faults, f)
 			}
 		}

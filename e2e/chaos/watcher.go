@@ -44,7 +44,7 @@ func (w *watcher) hooks() consume.Hooks {
 		Process: idem.Hook[consume.ProcessBegin, consume.ProcessEnd]{Begin: w.began, End: w.ended},
 		OffsetCommit: idem.Hook[consume.OffsetCommitBegin, consume.OffsetCommitEnd]{
 			Begin: func(ctx context.Context, _ consume.OffsetCommitBegin) context.Context {
-				return context.WithValue(ctx, sentKey{}, time.Now())
+				return context.WithValue(ctx, sentKey{}, w.writer.Now())
 			},
 			End: w.committed,
 		},

@@ -67,11 +67,12 @@ func work(input io.Reader) int {
 
 func serve(ctx context.Context, stop func(), input io.Reader) error {
 	var j job
-	if err := json.NewDecoder(input).Decode(&j); err != nil {
+	orders := json.NewDecoder(input)
+	if err := orders.Decode(&j); err != nil {
 		return err
 	}
 	go func() {
-		_, _ = io.Copy(io.Discard, input)
+		obey(orders)
 		stop()
 	}()
 	writer, err := history.NewWriter(j.Folder, j.Name)

@@ -53,6 +53,7 @@ type Entry struct {
 
 // Writer appends to a worker's history. Each line is written at once: what was written outlives a kill.
 type Writer struct {
+	began  time.Time
 	worker string
 
 	mu   sync.Mutex
@@ -66,7 +67,7 @@ func NewWriter(folder, worker string) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("begin a history: %w", err)
 	}
-	w := &Writer{worker: worker, file: file}
+	w := &Writer{worker: worker, file: file, began: time.Now()}
 
 	return w, w.Write(Entry{Kind: Started})
 }
@@ -77,7 +78,7 @@ func (w *Writer) Write(e Entry) error {
 	defer w.mu.Unlock()
 	e.Worker = w.worker
 	if e.At.IsZero() {
-		e.At = time.Now()
+		e.At = w.Now()
 	}
 	line, err := json.Marshal(e)
 	if err == nil {
@@ -89,6 +90,9 @@ func (w *Writer) Write(e Entry) error {
 
 	return nil
 }
+
+// Now is the time by a clock that nobody steps while the worker lives.
+func (w *Writer) Now() time.Time { return w.began.Add(time.Since(w.began)) }
 
 // Close ends it.
 func (w *Writer) Close() error { return w.file.Close() }
