@@ -14,6 +14,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/console"
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 	"github.com/nova-events/idempotent-consumer/ops"
 )
 
@@ -214,6 +215,27 @@ func TestPostgreSQLIsAway(t *testing.T) {
 	}
 }
 
+// Of a server that lets nobody in a page tells the server's words, and not the address or the user.
+func TestPostgreSQLLetsNobodyIn(t *testing.T) {
+	t.Parallel()
+	config := pgtest.NewDB(t).OwnerPool(t).Config()
+	config.ConnConfig.Database = "nosuch"
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	client, err := ops.New(pool, ops.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := setup(t, func(c *console.Config) { c.Client = client })
+	b.get(t, "/consumers").want(t, http.StatusInternalServerError, "database &#34;nosuch&#34; does not exist").lacks(t, config.ConnConfig.Host, "user=")
+	if !strings.Contains(b.log.String(), "user=") {
+		t.Error("the log does not say why:", b.log)
+	}
+}
+
 // A role that lacks a right is refused what it may not do, and told what to grant.
 func TestMissingRightsAreNamed(t *testing.T) {
 	t.Parallel()
@@ -243,7 +265,9 @@ func TestMissingRightsAreNamed(t *testing.T) {
 	reader := &bundle{server: httptest.NewServer(handler)}
 	t.Cleanup(reader.server.Close)
 	page := "/consumer?name=orders"
-	reader.get(t, page).want(t, http.StatusOK)
+	for _, path := range []string{page, "/", "/consumers", "/partitions", "/deadletters", "/event?id=e", "/leases", "/outbox"} {
+		reader.get(t, path).want(t, http.StatusOK).lacks(t, "ermission denied")
+	}
 	reader.post(t, "/pause", url.Values{"name": {"orders"}}).want(t, http.StatusForbidden, "ermission denied for table consumers", "UPDATE (paused_at, paused_by, pause_reason)")
 	b.get(t, page).want(t, http.StatusOK).lacks(t, "Paused")
 }

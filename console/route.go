@@ -110,7 +110,10 @@ func seeOther(w http.ResponseWriter, address string) {
 func (c *console) explain(w http.ResponseWriter, r *http.Request, err error) {
 	var (
 		form    formError
-		refused interface{ SQLState() string }
+		refused interface {
+			error
+			SQLState() string
+		}
 	)
 	switch {
 	case errors.Is(err, ops.ErrInvalid), errors.As(err, &form):
@@ -121,10 +124,10 @@ func (c *console) explain(w http.ResponseWriter, r *http.Request, err error) {
 		c.fail(w, r, http.StatusConflict, sentence(err))
 	case errors.As(err, &refused) && refused.SQLState() == "42501":
 		c.Logger.WarnContext(r.Context(), "console: PostgreSQL denied a statement", "path", r.URL.Path, "error", err)
-		c.fail(w, r, http.StatusForbidden, sentence(err)+" "+neededRights)
+		c.fail(w, r, http.StatusForbidden, sentence(refused)+" "+neededRights)
 	case errors.As(err, &refused):
 		c.Logger.ErrorContext(r.Context(), "console: PostgreSQL refused a statement", "path", r.URL.Path, "error", err)
-		c.fail(w, r, http.StatusInternalServerError, sentence(err))
+		c.fail(w, r, http.StatusInternalServerError, sentence(refused)) // What is around it may name the server's address.
 	default:
 		c.Logger.ErrorContext(r.Context(), "console: page failed", "path", r.URL.Path, "error", err)
 		c.fail(w, r, http.StatusServiceUnavailable, "PostgreSQL could not be asked. The log of the console says why.")

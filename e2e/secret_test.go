@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strconv"
@@ -13,11 +15,14 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/segmentio/kafka-go"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
+	"github.com/nova-events/idempotent-consumer/console"
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/ops"
 	"github.com/nova-events/idempotent-consumer/outbox"
 )
 
@@ -43,7 +48,7 @@ type breach struct {
 }
 
 // The passwords of both servers, and what is in the records, are in no log at any level, in no error, metric or trace, and in
-// nothing that idemctl prints: not while all is well, nor whatever fails.
+// nothing that idemctl prints or the console shows: not while all is well, nor whatever fails.
 func TestSecretsAreToldNowhere(t *testing.T) { //nolint:tparallel // One relay at a time.
 	t.Parallel()
 	v := newVault(t, databaseSecret, kafkaSecret)
@@ -79,6 +84,7 @@ func TestSecretsAreToldNowhere(t *testing.T) { //nolint:tparallel // One relay a
 				}
 				told = append(told, stdout, stderr)
 			}
+			told = append(told, pages(t, p.pool)...)
 			for line := range strings.Lines(strings.Join(told, "\n")) {
 				if strings.Contains(line, secret) {
 					t.Errorf("%q is told: %s", secret, line)
@@ -86,6 +92,29 @@ func TestSecretsAreToldNowhere(t *testing.T) { //nolint:tparallel // One relay a
 			}
 		})
 	}
+}
+
+// pages are those of the console, for somebody who may not see payloads.
+func pages(t *testing.T, pool *pgxpool.Pool) (bodies []string) {
+	t.Helper()
+	client, err := ops.New(pool, ops.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler, err := console.Handler(console.Config{Client: client, Authorize: console.Everybody(console.User{Name: "olga"}), Hosts: []string{"localhost"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/", "/consumers", "/partitions", "/deadletters", "/event", "/leases", "/outbox", "/doctor"} {
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost"+path, nil))
+		bodies = append(bodies, answer.Body.String())
+		if answer.Code == http.StatusMisdirectedRequest {
+			t.Errorf("%s: %s", path, answer.Body)
+		}
+	}
+
+	return bodies
 }
 
 func insertNowhere(ctx context.Context, tx pgx.Tx, m consume.Message) error {
