@@ -217,6 +217,44 @@ func TestRefusedRecordParksItsKey(t *testing.T) {
 	}
 }
 
+// A relay whose turn ends before all is sent that it has released is followed by another one, which has passed those records
+// when they were held. What is published meanwhile does not overtake them.
+func TestReleasedRecordsAreNotOvertaken(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.log.refuse = func(r outbox.Record) error {
+		if string(r.Value) == "0" {
+			return errTooLarge
+		}
+
+		return nil
+	}
+	for range 2 {
+		b.start(t, small)
+	}
+	b.published(t, numbered(0, 40, 1)...)
+	until(t, "parked records", func() bool { return b.count(t, `state = 'parked'`) == 39 })
+	for i := range 20 { // Both relays pass them.
+		b.published(t, record("other", "other "+strconv.Itoa(i)))
+		b.await(t, i+1)
+	}
+	var once sync.Once
+	b.log.set(func(l *topicLog) {
+		l.refuse, l.records = nil, nil
+		l.before = func() {
+			once.Do(func() { b.published(t, numbered(40, 1, 1)...) })
+			time.Sleep(60 * time.Millisecond) // A turn has two portions then, of four records.
+		}
+	})
+	b.exec(t, `UPDATE idem.outbox SET state = 'retry' WHERE state = 'failed'`)
+	b.awaitEmpty(t)
+	wanted := make([]string, 41)
+	for i := range wanted {
+		wanted[i] = strconv.Itoa(i)
+	}
+	want(t, b.log.values(), wanted...)
+}
+
 // A decision about a failed record also releases what is parked behind it after the decision, by a relay that did not
 // know of it yet.
 func TestDecisionWhileARecordIsParked(t *testing.T) {

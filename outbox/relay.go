@@ -44,6 +44,7 @@ type Relay struct {
 	lockKey  int64
 
 	cursor   cursor
+	held     bool  // there may be failed or parked records; at its beginning a turn has this of the one before
 	fit      int32 // how many records a portion is about to have
 	lookBack time.Duration
 	waiting  map[string]*waiting // topics that do not take records, or did not

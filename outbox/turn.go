@@ -28,7 +28,6 @@ type turn struct {
 	began    time.Time
 	drawn    int64 // the highest id that was given out before this transaction got its number
 	numbered bool  // it has one
-	held     bool  // there may be failed or parked records
 	more     bool  // there may be more to read
 	end      TurnEnd
 }
@@ -93,10 +92,10 @@ func (t *turn) take(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.began, t.drawn, t.held = time.Now(), taken.Drawn, look.Held
-	if t.isDue() || look.Released {
+	if t.isDue() || look.Released || t.held { // Another relay may have released since what this one has passed, and not sent it.
 		t.lookAgain()
 	}
+	t.began, t.drawn, t.held = time.Now(), taken.Drawn, look.Held
 	t.cursor.aim(look.Snapshot, look.Server)
 
 	return nil
@@ -187,6 +186,7 @@ func (t *turn) note(ctx context.Context, s sent) error {
 	if err != nil {
 		return fmt.Errorf("note what was sent: %w", err)
 	}
+	t.held = t.held || len(s.failed)+len(s.parked) > 0
 	t.numbered = t.numbered || len(s.delivered)+len(s.failed)+len(s.parked) > 0
 	t.end.Delivered, t.end.Failed, t.end.Parked = t.end.Delivered+len(s.delivered), t.end.Failed+len(s.failed), t.end.Parked+len(s.parked)
 
