@@ -3,16 +3,51 @@ package outbox_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/outbox"
 )
 
 // small makes portions of about four records.
 func small(c *outbox.Config) { c.MaxBytes = 1000 }
+
+// The producer is given no more at once than MaxBytes, whatever of a record is large, and however well it compresses.
+func TestPortionsAreBounded(t *testing.T) {
+	t.Parallel()
+	const large, maxBytes = 4000, 40_000
+	zeros := make([]byte, large)
+	for what, r := range map[string]outbox.Record{
+		"key": {Key: zeros}, "value": {Value: zeros}, "event id": {EventID: strings.Repeat("e", large)},
+		"header": {Headers: []consume.RecordHeader{{Key: "h", Value: zeros}}}, "header's key": {Headers: []consume.RecordHeader{{Key: string(zeros)}}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			r.Topic = "orders"
+			b.published(t, slices.Repeat([]outbox.Record{r}, 40)...)
+			most := 0
+			stop := b.start(t, func(c *outbox.Config) {
+				c.MaxBytes = maxBytes
+				c.Hooks.Produce.Begin = func(ctx context.Context, begin outbox.ProduceBegin) context.Context {
+					most = max(most, len(begin.Records))
+
+					return ctx
+				}
+			})
+			b.awaitEmpty(t)
+			stop()
+			if most*large > maxBytes {
+				t.Errorf("the producer was given %d records of %d bytes at once", most, large)
+			}
+		})
+	}
+}
 
 // A relay that stops while it is reading ahead has deleted what Kafka has, and sends nothing again when it goes on.
 func TestStopRepeatsNothing(t *testing.T) {

@@ -67,7 +67,8 @@ WITH begun AS (
         LIMIT @max_records::integer
     ) o
 ), next AS (
-    SELECT n.*, coalesce(octet_length(n.key), 0) + coalesce(octet_length(n.value), 0) + coalesce(pg_column_size(n.header_values), 0) + 200 AS size
+    SELECT n.*, coalesce(octet_length(n.key), 0) + coalesce(octet_length(n.value), 0) + octet_length(n.event_id)
+           + coalesce(octet_length(array_send(n.header_keys)) + octet_length(array_send(n.header_values)), 0) + 164 AS size
     FROM (SELECT * FROM begun UNION ALL SELECT * FROM late ORDER BY id LIMIT @max_records::integer) n
 ), counted AS (
     SELECT *, sum(size) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS bytes FROM next
