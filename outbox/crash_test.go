@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -212,6 +213,31 @@ func TestRefusedRecordParksItsKey(t *testing.T) {
 				want(t, b.log.values(), "1", "3", "5", "6", "4", "7")
 			} else {
 				want(t, b.log.values(), "1", "3", "5", "6", "2", "4", "7")
+			}
+		})
+	}
+}
+
+// A record is refused for a reason that is no text, or endless. What Kafka has of its turn is not sent again.
+func TestRefusedForAReasonThatIsNoText(t *testing.T) {
+	t.Parallel()
+	for what, reason := range map[string]string{"no UTF-8": "\xff", "NUL": "a\x00b", "long": strings.Repeat("x", 1<<20)} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.log.refuse = func(r outbox.Record) error {
+				if string(r.Value) == "1" {
+					return fmt.Errorf("%w: %s", outbox.ErrRefused, reason)
+				}
+
+				return nil
+			}
+			b.published(t, numbered(0, 3, 3)...)
+			b.start(t, nil)
+			until(t, "a failed record", func() bool { return b.log.len() > 2 || b.count(t, `state = 'failed'`) == 1 })
+			want(t, b.log.values(), "0", "2")
+			if n := b.count(t, `octet_length(error) > 20000`); n > 0 {
+				t.Error("the reason was stored whole")
 			}
 		})
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // delivery is the way of a turn's records to Kafka.
@@ -88,7 +89,7 @@ func (d *delivery) sendable(rows []db.OutboxReadRow) []db.OutboxReadRow {
 
 // fail gives a record up.
 func (d *delivery) fail(ctx context.Context, row *db.OutboxReadRow, err error) {
-	d.sent.failed, d.sent.reasons = append(d.sent.failed, row.ID), append(d.sent.reasons, err.Error())
+	d.sent.failed, d.sent.reasons = append(d.sent.failed, row.ID), append(d.sent.reasons, tables.CleanText(err.Error()))
 	if row.KeyHash != 0 {
 		d.held[row.KeyHash] = true
 	}
