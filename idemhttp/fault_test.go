@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/idemhttp"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 	"github.com/nova-events/idempotent-consumer/lease"
@@ -240,4 +242,18 @@ func TestPostgreSQLHangs(t *testing.T) {
 	}
 	taken.Release()
 	<-answered
+}
+
+// A collision in a write of the handler's is none of the request's: the handler has run, so nobody is told that nothing was done.
+func TestCollisionInTheHandlersWrite(t *testing.T) {
+	t.Parallel()
+	for problem, policy := range map[string]lease.Policy{idemhttp.ProblemUndecided: lease.NeedsDecision(), idemhttp.ProblemOutcomeUnknown: lease.Rerun()} {
+		server := newOnce(t, pgtest.NewDB(t).Pool(t), lease.Config{Unknown: policy}, idemhttp.Config{})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			inTx(t, r, &idem.CollisionError{EventID: "of the write"})
+			w.WriteHeader(http.StatusCreated)
+		}))
+		if a := answer(server, request("k", "")); !strings.Contains(a.Body.String(), problem) {
+			t.Errorf("got %d %s, want %s", a.Code, a.Body, problem)
+		}
+	}
 }

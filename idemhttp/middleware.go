@@ -177,7 +177,7 @@ func (m *middleware) problem(log *slog.Logger, done lease.Done, ran bool, err er
 		return inProgress(done.RetryAfter), true
 	case err == nil:
 		return problem{}, false
-	case errors.As(err, new(*idem.CollisionError)):
+	case !ran && errors.As(err, new(*idem.CollisionError)): // Else it is one of a write of Attempt.InTx.
 		return keyReused(), true
 	case errors.As(err, new(*lease.LostError)):
 		found = inProgress(0)
