@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/outbox"
@@ -27,15 +28,17 @@ func (p Publisher) Publish(ctx context.Context, tx *sql.Tx, records ...outbox.Re
 	if tx == nil {
 		return fmt.Errorf("%w: the transaction is nil", idem.ErrInvalidConfig)
 	}
-	var batch pgx.Batch
-	if err := (outbox.Publisher{Schema: p.Schema}).Queue(&batch, records...); err != nil { //nolint:contextcheck // It does no I/O.
-		return err //nolint:wrapcheck // It says all.
-	}
-	for _, statement := range batch.QueuedQueries {
-		if _, err := (querier{on: tx}).Exec(ctx, statement.SQL, statement.Arguments...); err != nil {
-			return fmt.Errorf("outbox: publish: %w", err)
-		}
-	}
 
-	return nil
+	return outbox.Publisher{Schema: p.Schema}.Publish(ctx, pgxTx{querier: querier{on: tx}}, records...) //nolint:wrapcheck // It says all.
+}
+
+// pgxTx is a *sql.Tx as package outbox publishes in it: it calls Exec, and nothing else.
+type pgxTx struct {
+	pgx.Tx
+
+	querier querier
+}
+
+func (tx pgxTx) Exec(ctx context.Context, query string, args ...any) (pgconn.CommandTag, error) {
+	return tx.querier.Exec(ctx, query, args...)
 }
