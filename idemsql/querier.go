@@ -1,10 +1,10 @@
 package idemsql
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -120,7 +120,7 @@ func (r row) Scan(into ...any) error {
 	}
 	defer r.Close()
 	if !r.Next() {
-		return errors.Join(r.Err(), pgx.ErrNoRows)
+		return cmp.Or(r.Err(), pgx.ErrNoRows)
 	}
 	if err := r.Rows.Scan(into...); err != nil {
 		return err

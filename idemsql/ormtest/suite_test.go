@@ -312,3 +312,28 @@ func TestMarkProcessed(t *testing.T) {
 		b.wantProcessed(t, "b", true)
 	})
 }
+
+// A row that cannot be read is not one that is not there, also with a driver that tells so only behind the beginning of the rows.
+func TestErrorOfARowIsNoMissingRow(t *testing.T) {
+	t.Parallel()
+	eachDriver(t, func(t *testing.T, b *bundle) {
+		tx, err := b.db.BeginTx(context.WithoutCancel(t.Context()), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		claim, err := b.guard.ClaimTx(t.Context(), tx, "a")
+		if err = errors.Join(err, tx.Commit()); err != nil {
+			t.Fatal(err)
+		}
+		b.exec(t, `ALTER TABLE idem.processed_events RENAME TO readable;
+			CREATE VIEW idem.processed_events AS
+			SELECT processed_at + 1 / (octet_length(event_id) - 1) * interval '1 s' AS processed_at, consumer_id, fingerprint, key, claim_id, event_id, metadata
+			FROM idem.readable`)
+		if processed, err := b.guard.IsProcessed(t.Context(), "a"); err == nil {
+			t.Errorf("IsProcessed says %v", processed)
+		}
+		if outcome, err := b.guard.Resolve(t.Context(), claim); err == nil || errors.Is(err, idem.ErrNotFound) {
+			t.Errorf("Resolve says %v, %v", outcome, err)
+		}
+	})
+}
