@@ -131,9 +131,10 @@ func replay(w http.ResponseWriter, result lease.Result, headers []string) bool {
 	return true
 }
 
+// copyHeaders copies the headers of the names, which are canonical; those that a handler writes need not be.
 func copyHeaders(to, from http.Header, names []string) {
-	for _, name := range names {
-		if values := from[textproto.CanonicalMIMEHeaderKey(name)]; len(values) > 0 {
+	for name, values := range from {
+		if name = textproto.CanonicalMIMEHeaderKey(name); len(values) > 0 && slices.Contains(names, name) {
 			to[name] = slices.Clone(values)
 		}
 	}

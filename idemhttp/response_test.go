@@ -20,8 +20,8 @@ func TestReplayHeaders(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.NewDB(t).Pool(t)
 	for want, config := range map[string]idemhttp.Config{
-		"Content-Type Location": {},
-		"X-Own":                 {ReplayHeaders: []string{"x-own"}},
+		"Content-Type Etag Location": {},
+		"X-Own":                      {ReplayHeaders: []string{"x-own"}},
 	} {
 		server := newOnce(t, pool, lease.Config{}, config)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/plain")
@@ -30,6 +30,7 @@ func TestReplayHeaders(t *testing.T) {
 			w.Header().Set("WWW-Authenticate", "secret")
 			w.Header().Set("Connection", "close")
 			w.Header().Set("X-Own", "1")
+			w.Header()["ETag"] = []string{"as the handler writes it"}
 			w.WriteHeader(http.StatusSeeOther)
 			w.Header().Set("ETag", "too late")
 		}))
