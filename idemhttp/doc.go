@@ -8,7 +8,8 @@
 //
 // # What is promised
 //
-//   - Of all requests with one key of one scope at most one has the handler at any time.
+//   - Of all requests with one key of one scope at most one has the handler at any time, as long as the handler obeys the
+//     end of its context.
 //   - Once a response is stored, within the consumer's retention, the handler does not run again for its key. Others get
 //     that response, with Idempotency-Replayed: true.
 //   - A key belongs to one scope, which Config.Scope has to name: no client can get the response of another.
