@@ -119,7 +119,9 @@ func (m *middleware) once(w http.ResponseWriter, r *http.Request, eventID string
 	done, err := m.leases.Do(ctx, eventID, func(ctx context.Context, a *lease.Attempt) (lease.Result, error) {
 		waiting.Stop()
 		answer = newResponse(w, m.leases.MaxResultBytes())
-		m.next.ServeHTTP(answer, withBody(context.WithValue(ctx, attemptKey{}, a), r, body))
+		request := withBody(context.WithValue(ctx, attemptKey{}, a), r, body)
+		defer removeFiles(request)
+		m.next.ServeHTTP(answer, request)
 		answer.WriteHeader(http.StatusOK) // Unless it has written another.
 
 		return m.judge(answer)
@@ -143,6 +145,13 @@ func withBody(ctx context.Context, r *http.Request, body []byte) *http.Request {
 	r.Body, r.ContentLength, r.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
 
 	return r
+}
+
+// removeFiles removes those of a form that the handler has parsed. net/http removes those of its own request alone.
+func removeFiles(r *http.Request) {
+	if r.MultipartForm != nil {
+		_ = r.MultipartForm.RemoveAll()
+	}
 }
 
 var errPatience = errors.New("idemhttp: PostgreSQL does not answer")

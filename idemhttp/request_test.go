@@ -1,10 +1,14 @@
 package idemhttp_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"mime/multipart"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -198,5 +202,49 @@ func TestWait(t *testing.T) {
 	time.AfterFunc(50*time.Millisecond, func() { close(end) })
 	if a, b := <-first, <-second; a != b || !strings.HasPrefix(a, "effect 1") {
 		t.Errorf("got %q and %q", a, b)
+	}
+}
+
+// Of a form that a handler has parsed no files are left behind.
+func TestFilesOfFormsAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	stored := 0
+	files := func() int {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Error(err)
+		}
+
+		return len(entries)
+	}
+	server := httptest.NewServer(newOnce(t, pgtest.NewDB(t).Pool(t), lease.Config{}, idemhttp.Config{})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := r.ParseMultipartForm(1); err != nil {
+			t.Error(err)
+		}
+		stored = files()
+	})))
+	defer server.Close()
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	file, err := form.CreateFormFile("file", "large")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = file.Write(make([]byte, 1000))
+	_ = form.Close()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, &body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = http.Header{"Content-Type": {form.FormDataContentType()}, "Authorization": {"ada"}, "Idempotency-Key": {"k"}}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	server.Close() // Behind it the request is finished.
+	if left := files(); stored != 1 || left != 0 {
+		t.Errorf("the form had %d files, %d are left", stored, left)
 	}
 }
