@@ -369,12 +369,12 @@ func (q *Queries) OutboxSnapshot(ctx context.Context, db DBTX) (OutboxSnapshotRo
 }
 
 const outboxTakeTurn = `-- name: OutboxTakeTurn :one
-SELECT COALESCE(pg_catalog.pg_sequence_last_value('idem.outbox_id_seq'::pg_catalog.regclass), 0)::bigint AS drawn, CAST((((pg_catalog.pg_advisory_xact_lock($1::bigint)::pg_catalog.text OPERATOR(pg_catalog.||) pg_catalog.set_config('idle_in_transaction_session_timeout', $2::pg_catalog.text, true)) OPERATOR(pg_catalog.||) pg_catalog.set_config('jit', 'off', true)) OPERATOR(pg_catalog.||) pg_catalog.set_config('enable_seqscan', 'off', true)) OPERATOR(pg_catalog.||) pg_catalog.set_config('enable_sort', 'off', true) AS pg_catalog.text) AS taken
+SELECT COALESCE(pg_catalog.pg_sequence_last_value('idem.outbox_id_seq'::pg_catalog.regclass), 0)::bigint AS drawn, CAST(((((pg_catalog.set_config('lock_timeout', $1::pg_catalog.text, true) OPERATOR(pg_catalog.||) pg_catalog.pg_advisory_xact_lock($2::bigint)::pg_catalog.text) OPERATOR(pg_catalog.||) pg_catalog.set_config('idle_in_transaction_session_timeout', $1::pg_catalog.text, true)) OPERATOR(pg_catalog.||) pg_catalog.set_config('jit', 'off', true)) OPERATOR(pg_catalog.||) pg_catalog.set_config('enable_seqscan', 'off', true)) OPERATOR(pg_catalog.||) pg_catalog.set_config('enable_sort', 'off', true) AS pg_catalog.text) AS taken
 `
 
 type OutboxTakeTurnParams struct {
-	LockKey      int64
 	Milliseconds string
+	LockKey      int64
 }
 
 type OutboxTakeTurnRow struct {
@@ -382,12 +382,13 @@ type OutboxTakeTurnRow struct {
 	Taken string
 }
 
-// Waits until no other relay is at work. The turn ends with the transaction, or once the relay has been idle in it
+// Waits until no other relay is at work, for as long as a turn can be idle at most (lock_timeout, which is set first): who waits longer asks
+// again, and so finds out if the server is gone. The turn ends with the transaction, or once the relay has been idle in it
 // for too long, frozen for instance. Drawn is the highest id that was given out. The planner is made to enter the table by its
 // indexes: what it knows of a table that fills and empties all the time is wrong most of the time, and the worst choice costs
 // much. (What is switched off counts as very expensive, which alone would start the compiler, jit.)
 func (q *Queries) OutboxTakeTurn(ctx context.Context, db DBTX, arg OutboxTakeTurnParams) (OutboxTakeTurnRow, error) {
-	row := db.QueryRow(ctx, outboxTakeTurn, arg.LockKey, arg.Milliseconds)
+	row := db.QueryRow(ctx, outboxTakeTurn, arg.Milliseconds, arg.LockKey)
 	var i OutboxTakeTurnRow
 	err := row.Scan(&i.Drawn, &i.Taken)
 	return i, err

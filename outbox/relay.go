@@ -25,6 +25,10 @@ const (
 	// grace is by how much longer than the producer may take a relay keeps its turn.
 	grace = 5 * time.Second
 
+	// silence is for how long a relay waits for the answer to a statement. A connection whose packets vanish gives none, and no error
+	// for a quarter of an hour.
+	silence = 30 * time.Second
+
 	// tellInterval is how often trouble that lasts is told.
 	tellInterval = time.Minute
 )
@@ -47,6 +51,7 @@ type Relay struct {
 	held     bool  // there may be failed or parked records; at its beginning a turn has this of the one before
 	fit      int32 // how many records a portion is about to have
 	lookBack time.Duration
+	silence  time.Duration
 	waiting  map[string]*waiting // topics that do not take records, or did not
 	database onceper.Trouble
 }
@@ -71,7 +76,7 @@ func NewRelay(pool *pgxpool.Pool, producer Producer, config Config) (*Relay, err
 	hash := sha256.Sum256([]byte("idem.outbox\x00" + config.Schema))
 
 	return &Relay{
-		pool: pool, producer: producer, config: config, cursor: fromTheBeginning(), fit: batchRecords, lookBack: lookBack, waiting: map[string]*waiting{},
+		pool: pool, producer: producer, config: config, cursor: fromTheBeginning(), fit: batchRecords, lookBack: lookBack, silence: silence, waiting: map[string]*waiting{},
 		lockKey: int64(binary.BigEndian.Uint64(hash[:8])), //nolint:gosec // All 64 bits are meant.
 	}, nil
 }
@@ -135,6 +140,8 @@ func (r *Relay) isQuiet(ctx context.Context) (bool, error) {
 	if r.isDue() {
 		return false, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, r.silence)
+	defer cancel()
 	now, err := queries.OutboxSnapshot(ctx, r.pool)
 	if err != nil {
 		return false, fmt.Errorf("outbox: relay: ask for the snapshot: %w", err)

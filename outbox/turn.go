@@ -2,12 +2,14 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
@@ -16,6 +18,9 @@ import (
 
 // turnLength is for how long a turn reads on. What was sent in it is sent again if its COMMIT fails.
 const turnLength = 100 * time.Millisecond
+
+// lockTimeout is the SQLSTATE lock_not_available.
+const lockTimeout = "55P03"
 
 // turn is one transaction of a relay. It waits for those of other relays, and takes records to Kafka in portions. While the
 // producer has one, PostgreSQL deletes the one before, which Kafka has acknowledged, and reads the next. The lock is the
@@ -46,26 +51,28 @@ func (r *Relay) takeTurn(ctx context.Context) (more bool, err error) {
 }
 
 func (t *turn) run(ctx context.Context) error {
-	tx, err := t.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+	beginning, cancel := context.WithTimeout(ctx, t.idle()+t.silence)
+	defer cancel()
+	tx, err := t.pool.BeginTx(beginning, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // After COMMIT it does nothing; else the error is known.
+	defer rollBack(ctx, tx)
 	t.conn = tables.Qualified{DBTX: tx, Schema: t.config.Schema}
-	if err := t.take(ctx); err != nil {
-		return fmt.Errorf("take the turn: %w", err)
+	if taken, err := t.take(beginning); err != nil || !taken {
+		return err
 	}
 	if err := t.portions(ctx); err != nil {
 		return err
 	}
+	ctx, cancel = t.patient(ctx)
+	defer cancel()
 	if !t.numbered && t.drawn > t.cursor.numbered+batchRecords { // Much is being written, and nothing is committed.
 		if err := queries.OutboxNumber(ctx, t.conn); err != nil {
 			return fmt.Errorf("get a number: %w", err)
 		}
 		t.numbered = true
 	}
-	ctx, cancel := outlive(ctx, grace)
-	defer cancel()
 	if err := tx.Commit(ctx); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
@@ -76,21 +83,44 @@ func (t *turn) run(ctx context.Context) error {
 	return nil
 }
 
-// outlive returns a context that lasts longer than ctx: what Kafka has and PostgreSQL does not know of is sent again.
-func outlive(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), d)
+// patient returns a context for statements. It ends when the server has been silent for too long, and lasts a little longer than ctx:
+// what Kafka has and PostgreSQL does not know of is sent again.
+func (r *Relay) patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	longer, stop := backoff.Outlive(ctx, grace)
+	ctx, cancel := context.WithTimeout(longer, r.silence)
+
+	return ctx, func() {
+		cancel()
+		stop()
+	}
 }
 
-// take waits for the turns of other relays, does what was decided about failed records, and sees up to where to read.
-func (t *turn) take(ctx context.Context) error {
-	idle := (t.config.ProduceTimeout + grace).Milliseconds()
-	taken, err := queries.OutboxTakeTurn(ctx, t.conn, db.OutboxTakeTurnParams{LockKey: t.lockKey, Milliseconds: strconv.FormatInt(idle, 10)})
-	if err != nil {
-		return err
+// rollBack does nothing after COMMIT. If it fails, the connection is closed.
+func rollBack(ctx context.Context, tx pgx.Tx) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	_ = tx.Rollback(ctx)
+}
+
+// idle is for how long a relay keeps its turn without a word to the server, and for how long others wait for it at once.
+func (r *Relay) idle() time.Duration { return r.config.ProduceTimeout + grace }
+
+// take waits for the turns of other relays, does what was decided about failed records, and sees up to where to read. It reports whether
+// the turn is this relay's: after a time without an answer the server is asked again.
+func (t *turn) take(ctx context.Context) (mine bool, err error) {
+	taken, err := queries.OutboxTakeTurn(ctx, t.conn, db.OutboxTakeTurnParams{
+		LockKey: t.lockKey, Milliseconds: strconv.FormatInt(t.idle().Milliseconds(), 10),
+	})
+	var pgErr *pgconn.PgError
+	switch {
+	case errors.As(err, &pgErr) && pgErr.Code == lockTimeout:
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("take the turn: %w", err)
 	}
 	look, err := queries.OutboxLook(ctx, t.conn)
 	if err != nil {
-		return err
+		return false, fmt.Errorf("look for decisions: %w", err)
 	}
 	if t.isDue() || look.Released || t.held { // Another relay may have released since what this one has passed, and not sent it.
 		t.lookAgain()
@@ -98,7 +128,7 @@ func (t *turn) take(ctx context.Context) error {
 	t.began, t.drawn, t.held = time.Now(), taken.Drawn, look.Held
 	t.cursor.aim(look.Snapshot, look.Server)
 
-	return nil
+	return true, nil
 }
 
 // portions takes one portion after the other to Kafka, until all is read or the turn is long enough.
@@ -137,7 +167,7 @@ func (t *turn) portion(ctx context.Context, d *delivery, rows []db.OutboxReadRow
 	defer ahead() //nolint:errcheck // If a hook panics, it ends before the transaction does.
 
 	// The end of ctx is no reason to stop: what is sent would be sent again.
-	producing, cancel := outlive(ctx, t.config.ProduceTimeout)
+	producing, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.config.ProduceTimeout)
 	defer cancel()
 	d.send(producing, rows)
 
@@ -146,7 +176,7 @@ func (t *turn) portion(ctx context.Context, d *delivery, rows []db.OutboxReadRow
 
 // read returns the next records. Without any, all has been read.
 func (t *turn) read(ctx context.Context) ([]db.OutboxReadRow, error) {
-	ctx, cancel := backoff.Outlive(ctx, grace)
+	ctx, cancel := t.patient(ctx)
 	defer cancel()
 	c := &t.cursor
 	rows, err := queries.OutboxRead(ctx, t.conn, db.OutboxReadParams{
@@ -171,7 +201,7 @@ func fit(records int, size int64, maxBytes int) int32 {
 
 // note writes down what became of records.
 func (t *turn) note(ctx context.Context, s sent) error {
-	ctx, cancel := outlive(ctx, grace)
+	ctx, cancel := t.patient(ctx)
 	defer cancel()
 	var err error
 	if len(s.delivered) > 0 {

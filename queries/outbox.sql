@@ -9,12 +9,13 @@ FROM (
 ) r;
 
 -- name: OutboxTakeTurn :one
--- Waits until no other relay is at work. The turn ends with the transaction, or once the relay has been idle in it
+-- Waits until no other relay is at work, for as long as a turn can be idle at most (lock_timeout, which is set first): who waits longer asks
+-- again, and so finds out if the server is gone. The turn ends with the transaction, or once the relay has been idle in it
 -- for too long, frozen for instance. Drawn is the highest id that was given out. The planner is made to enter the table by its
 -- indexes: what it knows of a table that fills and empties all the time is wrong most of the time, and the worst choice costs
 -- much. (What is switched off counts as very expensive, which alone would start the compiler, jit.)
 SELECT coalesce(pg_sequence_last_value('idem.outbox_id_seq'::regclass), 0)::bigint AS drawn,
-       (pg_advisory_xact_lock(@lock_key::bigint)::text || set_config('idle_in_transaction_session_timeout', @milliseconds::text, true)
+       (set_config('lock_timeout', @milliseconds::text, true) || pg_advisory_xact_lock(@lock_key::bigint)::text || set_config('idle_in_transaction_session_timeout', @milliseconds::text, true)
        || set_config('jit', 'off', true) || set_config('enable_seqscan', 'off', true) || set_config('enable_sort', 'off', true))::text AS taken;
 
 -- name: OutboxSnapshot :one

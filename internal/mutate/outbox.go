@@ -54,12 +54,12 @@ var outboxes = []mutant{
 	},
 	{
 		id: "outbox-turns", mechanism: "relays take turns",
-		file: "db/outbox.sql.go", find: "pg_catalog.pg_advisory_xact_lock($1::bigint)", put: "pg_catalog.pg_advisory_xact_lock_shared($1::bigint)",
+		file: "db/outbox.sql.go", find: "pg_catalog.pg_advisory_xact_lock($2::bigint)", put: "pg_catalog.pg_advisory_xact_lock_shared($2::bigint)",
 		checker: in("outbox", "TestRelaysTakeTurns"), says: "200 records came",
 	},
 	{
 		id: "outbox-frozen", mechanism: "a frozen relay loses its turn",
-		file: "outbox/turn.go", find: "idle := (t.config.ProduceTimeout + grace).Milliseconds()", put: "idle := int64(0)",
+		file: "outbox/turn.go", find: "return r.config.ProduceTimeout + grace", put: "return 0",
 		checker: in("outbox", "TestFrozenRelayIsReplaced"), says: "waited in vain for an empty outbox",
 	},
 	{
@@ -84,7 +84,7 @@ var outboxes = []mutant{
 	},
 	{
 		id: "outbox-stops-in-order", mechanism: "what Kafka has when a relay stops is deleted, whatever is read ahead",
-		file: "outbox/turn.go", find: "ctx, cancel := backoff.Outlive(ctx, grace)", put: "ctx, cancel := context.WithCancel(ctx); _ = backoff.Outlive",
+		file: "outbox/turn.go", find: "longer, stop := backoff.Outlive(ctx, grace)", put: "longer, stop := context.WithCancel(ctx); _ = backoff.Outlive",
 		checker: in("outbox", "TestStopRepeatsNothing"), says: "the log has",
 	},
 	{

@@ -24,8 +24,9 @@ type link struct {
 	asked, answered int
 	// awaited is the number of the answer after which the connection is cut; 0: none. While it is set,
 	// the client sees no answers, unless somebody is to be told before it does.
-	awaited int
-	tell    func()
+	awaited  int
+	tell     func()
+	swallows bool
 }
 
 func newLink(client, server net.Conn) *link {
@@ -69,10 +70,17 @@ func (l *link) forward(take func(sql string) *cut) (made *cut) {
 		}
 		if sql := known.executedBy(m); sql != "" && made == nil {
 			if made = take(sql); made != nil {
-				if made.mode == DropBeforeCommit {
+				switch made.mode {
+				case DropBeforeCommit:
 					return made
+				case Swallow:
+					close(made.done)
+					l.swallow(stream)
+
+					return nil
+				case DropAfterCommit, ForwardCommitThenCut:
+					l.await(made.answered)
 				}
-				l.await(made.answered)
 			}
 		}
 		if m.asks() {
@@ -85,6 +93,14 @@ func (l *link) forward(take func(sql string) *cut) (made *cut) {
 			return made
 		}
 	}
+}
+
+// swallow passes nothing on any more, until the client gives up.
+func (l *link) swallow(fromClient io.Reader) {
+	l.mu.Lock()
+	l.swallows = true
+	l.mu.Unlock()
+	_, _ = io.Copy(io.Discard, fromClient)
 }
 
 // forwardStartup passes on the first message, which has no type. It refuses encryption in
@@ -110,9 +126,14 @@ func (l *link) forwardStartup(stream *bufio.Reader) error {
 	}
 }
 
-// back passes on what the server sends.
+// back passes on what the server sends. Of a server that goes the client hears nothing if all is swallowed.
 func (l *link) back() {
-	defer l.cut()
+	defer func() {
+		if l.mu.Lock(); !l.swallows {
+			l.cut()
+		}
+		l.mu.Unlock()
+	}()
 	stream := bufio.NewReader(l.server)
 	for {
 		m, err := peekMessage(stream)
@@ -156,5 +177,5 @@ func (l *link) receive(m message) (withheld, last bool) {
 		l.answered++
 	}
 
-	return l.awaited != 0 && l.tell == nil, l.awaited != 0 && l.answered == l.awaited
+	return l.swallows || l.awaited != 0 && l.tell == nil, l.awaited != 0 && l.answered == l.awaited
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// CutMode says when a Proxy cuts the connection that sends a COMMIT.
+// CutMode says how a Proxy cuts the connection that sends a COMMIT.
 type CutMode int
 
 const (
@@ -25,6 +25,10 @@ const (
 
 	// ForwardCommitThenCut passes the COMMIT on and cuts at once: it lands or not.
 	ForwardCommitThenCut
+
+	// Swallow keeps the COMMIT and all that follows, in both directions, and leaves the connection open: the client
+	// hears nothing until it gives up, as in a network that loses packets.
+	Swallow
 )
 
 var commit = regexp.MustCompile(`(?i)(^|;)\s*commit(\s+(work|transaction))?\s*;?\s*$`)
