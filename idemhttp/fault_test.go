@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
@@ -219,6 +220,31 @@ func TestAttempt(t *testing.T) {
 	if err := pool.QueryRow(t.Context(), `SELECT count(*) FROM public.payments`).Scan(&payments); err != nil || payments != 1 || charges != 1 || runs != 2 {
 		t.Errorf("%d payments, %d charges in %d runs, %v", payments, charges, runs, err)
 	}
+}
+
+// The packets of the connection vanish behind the handler: the client gets an answer nevertheless.
+func TestConnectionVanishesBehindTheHandler(t *testing.T) {
+	t.Parallel()
+	pool, proxy := behindProxy(t)
+	vanished := make(<-chan struct{})
+	server := newOnce(t, pool, lease.Config{Duration: time.Second}, idemhttp.Config{})(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		vanished = proxy.CutNextStatement(pgtest.Swallow, func(sql string) bool { return strings.Contains(sql, "LeaseComplete") })
+		w.WriteHeader(http.StatusCreated)
+	}))
+	answered := make(chan *httptest.ResponseRecorder, 1)
+	go func() { answered <- answer(server, request("k", "")) }()
+	select {
+	case a := <-answered:
+		wants(t, "vanished", a, http.StatusConflict, idemhttp.ProblemUndecided)
+	case <-time.After(time.Minute):
+		t.Error("no answer")
+	}
+	select {
+	case <-vanished:
+	default:
+		t.Error("nothing vanished")
+	}
+	proxy.CutAll()
 }
 
 // PostgreSQL that does not answer at all holds up nobody for ever.

@@ -16,7 +16,8 @@ import (
 	"github.com/nova-events/idempotent-consumer/lease"
 )
 
-// patience is how long a request waits for PostgreSQL.
+// patience is how long a request waits for PostgreSQL, before the handler runs and again behind it. Then its context ends, and with
+// that, before long, all that a lease does.
 const patience = 10 * time.Second
 
 // New returns a middleware for handlers whose requests have an Idempotency-Key. Place it behind authentication, which
@@ -118,6 +119,7 @@ func (m *middleware) once(w http.ResponseWriter, r *http.Request, eventID string
 	var answer *response
 	done, err := m.leases.Do(ctx, eventID, func(ctx context.Context, a *lease.Attempt) (lease.Result, error) {
 		waiting.Stop()
+		defer waiting.Reset(patience)
 		answer = newResponse(w, m.leases.MaxResultBytes())
 		request := withBody(context.WithValue(ctx, attemptKey{}, a), r, body)
 		defer removeFiles(request)
