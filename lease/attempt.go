@@ -14,7 +14,6 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/idem"
-	"github.com/nova-events/idempotent-consumer/internal/backoff"
 	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
@@ -132,9 +131,12 @@ func (a *Attempt) leave(name string) {
 	delete(a.running, name)
 }
 
-// stored looks for the result of a step, as long as the lease is the caller's.
+// stored looks for the result of a step, as long as the lease is the caller's. Neither it nor store waits for PostgreSQL for longer than a
+// lease outlasts its silence.
 func (a *Attempt) stored(ctx context.Context, name string) (result Result, found bool, err error) {
 	l := a.leases
+	ctx, cancel := context.WithTimeout(ctx, l.config.Duration)
+	defer cancel()
 	var rows []db.StepGetRow
 	err = l.tables.Do(ctx, func(conn *pgxpool.Conn) (err error) {
 		rows, err = l.queries.StepGet(ctx, l.tables.On(conn), db.StepGetParams{ConsumerID: l.tables.Consumer, Key: a.held.key, Token: a.held.token, Step: name})
@@ -157,7 +159,7 @@ func (a *Attempt) store(ctx context.Context, name string, result Result) error {
 	if err := result.check(l.config.MaxResultBytes); err != nil {
 		return Unknown(err)
 	}
-	ctx, cancel := backoff.Outlive(ctx, l.config.Duration)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.config.Duration)
 	defer cancel()
 	mine := false
 	err := l.tables.Do(ctx, func(conn *pgxpool.Conn) (err error) {

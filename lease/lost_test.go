@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -282,4 +283,36 @@ func TestOutage(t *testing.T) {
 	proxy.Resume()
 	done, err := leases.Do(t.Context(), "e", returns("charged"))
 	wants(t, "afterwards", done, err, lease.Processed, "charged")
+}
+
+// The packets of the connection vanish under a statement of a step. It is given up when the lease would have ended, and the next attempt
+// goes on over another connection.
+func TestConnectionVanishesUnderAStep(t *testing.T) {
+	t.Parallel()
+	for _, statement := range []string{"StepGet", "StepStore"} {
+		t.Run(statement, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			proxy := pgtest.NewProxy(t, b.db)
+			leases := newLeases(t, newGuard(t, b.db.Pool(t, pgtest.Via(proxy.Addr()))), lease.Config{Duration: 2 * time.Second, Backoff: lease.NoBackoff, Unknown: lease.Rerun()})
+			attempt := func(ctx context.Context, a *lease.Attempt) (lease.Result, error) {
+				return a.Step(ctx, "charge", func(context.Context) (lease.Result, error) { return text("charged"), nil })
+			}
+			vanished := proxy.CutNextStatement(pgtest.Swallow, func(sql string) bool { return strings.Contains(sql, statement) })
+			ended := make(chan error, 1)
+			go func() { ended <- second(leases.Do(t.Context(), "e", attempt)) }()
+			select {
+			case err := <-ended:
+				if !errors.As(err, new(*lease.FailedError)) || !errors.Is(err, context.DeadlineExceeded) || lease.IsUnknown(err) != (statement == "StepStore") {
+					t.Errorf("got %v", err)
+				}
+			case <-time.After(time.Minute):
+				t.Error("it waits for ever")
+			}
+			<-vanished
+			proxy.CutAll()
+			done, err := leases.Do(t.Context(), "e", attempt)
+			wants(t, "again", done, err, lease.Processed, "charged")
+		})
+	}
 }
