@@ -187,7 +187,7 @@ func (c *Cleaner) inChunks(ctx context.Context, what string, total *int64, state
 
 // pauseBehind is how long to pause after a batch.
 func (c *Cleaner) pauseBehind(took time.Duration) time.Duration {
-	return min(time.Duration(float64(took)*(1/c.config.Share-1)), maxPause)
+	return time.Duration(min(float64(took)*(1/c.config.Share-1), float64(maxPause)))
 }
 
 // nextBatch moves the size towards what takes batchTarget, at most by a factor of two.

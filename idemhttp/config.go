@@ -16,6 +16,9 @@ import (
 // DefaultMaxRequestBytes is how long the body of a request may be by default.
 const DefaultMaxRequestBytes = 1 << 20
 
+// maxWait bounds Config.Wait, far from what does not fit in a time.Duration.
+const maxWait = 24 * time.Hour
+
 // Config describes a middleware. Scope is required, the rest has defaults.
 type Config struct {
 	// Scope says whose request it is: a tenant, an account, a user. Equal keys of different scopes have nothing to
@@ -44,8 +47,8 @@ type Config struct {
 	// answer is 413. Default 1 MiB. How long responses may be is lease.Config.MaxResultBytes.
 	MaxRequestBytes int64
 
-	// Wait is how long a request waits for another one with its key, before the answer is 409. Default: it does not
-	// wait.
+	// Wait is how long a request waits for another one with its key, before the answer is 409. At most a day. Default: it
+	// does not wait.
 	Wait time.Duration
 
 	// Logger gets what the client is not told: the errors behind 403, 409 and 503. Default: slog.Default;
@@ -143,8 +146,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("%w: Scope is not set: without it a client could get another one's responses", idem.ErrInvalidConfig)
 	case c.MaxRequestBytes < 0:
 		return fmt.Errorf("%w: MaxRequestBytes is negative (%d)", idem.ErrInvalidConfig, c.MaxRequestBytes)
-	case c.Wait < 0:
-		return fmt.Errorf("%w: Wait is negative (%v)", idem.ErrInvalidConfig, c.Wait)
+	case c.Wait < 0 || c.Wait > maxWait:
+		return fmt.Errorf("%w: Wait is %v; use 0 to %v", idem.ErrInvalidConfig, c.Wait, maxWait)
 	}
 	for _, name := range c.ReplayHeaders {
 		if slices.Contains(neverReplayed, name) {

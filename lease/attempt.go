@@ -58,8 +58,11 @@ func (a *Attempt) Key(step string) string {
 
 // InTx has write run in the transaction that completes the event, if the function returns no error. It may run several
 // times, as an idem.Handler, but takes effect once. If it fails, the event is not completed, although the function
-// took effect: Config.Unknown decides what follows.
+// took effect: Config.Unknown decides what follows. Nil is nothing to do.
 func (a *Attempt) InTx(write idem.Handler) {
+	if write == nil {
+		return
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.writes = append(a.writes, write)

@@ -333,3 +333,15 @@ func TestFingerprintOfNothing(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// To write nothing is no error.
+func TestInTxOfNothing(t *testing.T) {
+	t.Parallel()
+	leases := newLeases(t, setup(t).guard, lease.Config{})
+	done, err := leases.Do(t.Context(), "e", func(_ context.Context, a *lease.Attempt) (lease.Result, error) {
+		a.InTx(nil)
+
+		return text("charged"), nil
+	})
+	wants(t, "first", done, err, lease.Processed, "charged")
+}

@@ -6,6 +6,7 @@ import "context"
 // or said so (Unknown). The zero value is NeedsDecision.
 type Policy struct {
 	mayRerun bool
+	asks     bool
 	ask      func(ctx context.Context, a *Attempt) (Answer, error)
 }
 
@@ -19,9 +20,9 @@ func Rerun() Policy { return Policy{mayRerun: true} }
 
 // Ask calls a function that looks at the other system, under the lease of a new attempt. TookEffect completes the
 // event, NoEffect runs its function, and StillUnknown leaves the decision to an operator, or to the next call. After
-// an error the next call asks again.
+// an error the next call asks again. New refuses a nil function.
 func Ask(ask func(ctx context.Context, a *Attempt) (Answer, error)) Policy {
-	return Policy{mayRerun: true, ask: ask}
+	return Policy{mayRerun: true, asks: true, ask: ask}
 }
 
 // Answer says whether an earlier attempt took effect. The zero value is StillUnknown.

@@ -116,7 +116,7 @@ func TestRefusals(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	for _, config := range []lease.Config{
-		{Duration: 1}, {Duration: -1}, {Backoff: -2}, {Backoff: 2, MaxBackoff: 1}, {MaxResultBytes: -1},
+		{Duration: 1}, {Duration: -1}, {Backoff: -2}, {Backoff: 2, MaxBackoff: 1}, {MaxResultBytes: -1}, {Unknown: lease.Ask(nil)},
 	} {
 		if _, err := lease.New(b.guard, config); !errors.Is(err, idem.ErrInvalidConfig) {
 			t.Errorf("%+v: %v", config, err)

@@ -11,6 +11,14 @@ import (
 	"github.com/nova-events/idempotent-consumer/schema"
 )
 
+const (
+	// maxProduceTimeout is less than PostgreSQL takes for a timeout, in milliseconds and 31 bits.
+	maxProduceTimeout = 24 * time.Hour
+
+	// maxMaxBytes is far from what does not fit in 64 bits, times the records of a portion.
+	maxMaxBytes = 1 << 30
+)
+
 // Config describes a Relay. The zero value has good defaults.
 type Config struct {
 	// Schema is the PostgreSQL schema of the tables. Default "idem".
@@ -26,11 +34,11 @@ type Config struct {
 
 	// ProduceTimeout is how long the producer may take for what it is given at once. A relay that is frozen, or
 	// cut off from PostgreSQL, keeps its turn for five seconds longer; then others go on in its place. A relay that stops
-	// waits so long for its records. Default 10 s.
+	// waits so long for its records. At most a day. Default 10 s.
 	ProduceTimeout time.Duration
 
 	// MaxBytes is how much the producer is given at once, about, or one larger record. It must be less than
-	// what the producer and the topics take as a batch (max.message.bytes, 1 MiB by default). Default 900,000.
+	// what the producer and the topics take as a batch (max.message.bytes, 1 MiB by default). At most 1 GiB. Default 900,000.
 	MaxBytes int
 
 	// Logger gets what goes wrong: at once, then once a minute while it lasts, and when it has passed. Default
@@ -58,6 +66,10 @@ func (c Config) validate() error {
 	}
 	if c.Poll < 0 || c.ProduceTimeout < 0 || c.MaxBytes < 0 {
 		return fmt.Errorf("%w: a time or a size of the relay is negative", idem.ErrInvalidConfig)
+	}
+	if c.ProduceTimeout > maxProduceTimeout || c.MaxBytes > maxMaxBytes {
+		return fmt.Errorf("%w: ProduceTimeout is %v and MaxBytes %d; use at most %v and %d", idem.ErrInvalidConfig,
+			c.ProduceTimeout, c.MaxBytes, maxProduceTimeout, maxMaxBytes)
 	}
 
 	return nil
