@@ -23,7 +23,7 @@ type CleanerConfig struct {
 
 	// Interval is the mean time between the passes of Run. Each pause is random between half
 	// and one and a half times as long, so that the instances of a service do not wake up
-	// together. The first pass comes after at most a minute. Default 1 hour.
+	// together. The first pass comes after at most a minute. At most 365 days. Default 1 hour.
 	Interval time.Duration
 
 	// Share is the part of the time in which a pass works; in the rest it pauses. A larger share
@@ -57,6 +57,9 @@ type Cleaner struct {
 	retries retryLog
 }
 
+// maxInterval bounds CleanerConfig.Interval, far from what does not fit in a time.Duration.
+const maxInterval = 365 * 24 * time.Hour
+
 // NewCleaner returns a Cleaner. It does no I/O. Errors wrap ErrInvalidConfig.
 func NewCleaner(pool *pgxpool.Pool, config CleanerConfig) (*Cleaner, error) {
 	config.Schema = cmp.Or(config.Schema, schema.DefaultName)
@@ -67,8 +70,8 @@ func NewCleaner(pool *pgxpool.Pool, config CleanerConfig) (*Cleaner, error) {
 	if pool == nil {
 		return nil, fmt.Errorf("%w: the pool is nil; make one with pgxpool.New", ErrInvalidConfig)
 	}
-	if config.Interval < 0 {
-		return nil, fmt.Errorf("%w: Interval is negative (%v)", ErrInvalidConfig, config.Interval)
+	if config.Interval < 0 || config.Interval > maxInterval {
+		return nil, fmt.Errorf("%w: Interval is %v; use more than 0, up to %v", ErrInvalidConfig, config.Interval, maxInterval)
 	}
 	if !(config.Share > 0 && config.Share <= 1) { // NaN is neither.
 		return nil, fmt.Errorf("%w: Share is %v; use more than 0, up to 1", ErrInvalidConfig, config.Share)

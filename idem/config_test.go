@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -54,7 +55,7 @@ func TestNewRefusesNonsense(t *testing.T) {
 		t.Errorf("nil pool: %v", err)
 	}
 	for name, config := range map[string]idem.CleanerConfig{
-		"interval": {Interval: -1}, "schema": {Schema: "a.b"}, "retry": {Retry: idem.RetryPolicy{MaxAttempts: -5}},
+		"interval": {Interval: -1}, "long interval": {Interval: math.MaxInt64}, "schema": {Schema: "a.b"}, "retry": {Retry: idem.RetryPolicy{MaxAttempts: -5}},
 	} {
 		if _, err := idem.NewCleaner(pool, config); !errors.Is(err, idem.ErrInvalidConfig) {
 			t.Errorf("cleaner, %s: %v", name, err)

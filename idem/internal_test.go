@@ -188,3 +188,12 @@ func TestUnsetHooksAllocateNothing(t *testing.T) { //nolint:paralleltest // Othe
 		t.Errorf("%v allocations", allocations)
 	}
 }
+
+// The pause of a tiny share is long. It was none, because it did not fit in a time.Duration.
+func TestPauseOfATinyShare(t *testing.T) {
+	t.Parallel()
+	c := &Cleaner{config: CleanerConfig{Share: 1e-300}}
+	if got := c.pauseBehind(time.Second); got != maxPause {
+		t.Errorf("the pause is %v", got)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
@@ -40,7 +41,8 @@ func TestInvalidConfig(t *testing.T) {
 		"has Authorization":      {Scope: byAuthorization, ReplayHeaders: []string{"Location", "Authorization"}},
 		"has Transfer-Encoding":  {Scope: byAuthorization, ReplayHeaders: []string{"transfer-encoding"}},
 		"MaxRequestBytes is neg": {Scope: byAuthorization, MaxRequestBytes: -1},
-		"Wait is negative":       {Scope: byAuthorization, Wait: -1},
+		"Wait is -1ns":           {Scope: byAuthorization, Wait: -1},
+		"Wait is 2562047h":       {Scope: byAuthorization, Wait: math.MaxInt64},
 	} {
 		if _, err := idemhttp.New(leases, config); !errors.Is(err, idem.ErrInvalidConfig) || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)

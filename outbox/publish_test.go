@@ -2,11 +2,13 @@ package outbox_test
 
 import (
 	"errors"
+	"math"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
@@ -34,6 +36,11 @@ func TestInvalidRecords(t *testing.T) {
 	}
 	if _, err := outbox.NewRelay(nil, &topicLog{}, outbox.Config{}); !errors.Is(err, idem.ErrInvalidConfig) {
 		t.Error(err)
+	}
+	for _, config := range []outbox.Config{{ProduceTimeout: math.MaxInt64}, {MaxBytes: math.MaxInt64}, {Poll: -1}} {
+		if _, err := outbox.NewRelay(new(pgxpool.Pool), &topicLog{}, config); !errors.Is(err, idem.ErrInvalidConfig) {
+			t.Errorf("%+v: %v", config, err)
+		}
 	}
 }
 
