@@ -114,11 +114,12 @@ func (r *Relay) Run(ctx context.Context) error {
 	}
 }
 
-// isFinal reports whether another try would fail, too: what the statements name is not there, or not allowed.
+// isFinal reports whether somebody has to do something before another try can succeed: what the statements name is not there, or not
+// allowed.
 func isFinal(err error) bool {
 	var pgErr *pgconn.PgError
 
-	return errors.As(err, &pgErr) && (pgErr.Code[:2] == "42" || pgErr.Code[:2] == "3F")
+	return errors.As(err, &pgErr) && !idem.IsTransient(err) && (pgErr.Code[:2] == "42" || pgErr.Code[:2] == "3F")
 }
 
 // work reports whether there may be more to do right now.
@@ -135,15 +136,23 @@ func (r *Relay) work(ctx context.Context) (more bool, err error) {
 }
 
 // isQuiet reports whether no transaction has ended since the relay has read all, so that nothing can have been published. It is one
-// statement, which touches no table.
+// statement, which touches no table. A connection on which it fails is closed, as one of a turn: it may be one to a server that takes no
+// writes, or to a session of a pooler that has somebody else's prepared statements.
 func (r *Relay) isQuiet(ctx context.Context) (bool, error) {
 	if r.isDue() {
 		return false, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.silence)
 	defer cancel()
-	now, err := queries.OutboxSnapshot(ctx, r.pool)
+	conn, err := r.pool.Acquire(ctx)
 	if err != nil {
+		return false, fmt.Errorf("outbox: relay: acquire a connection: %w", err)
+	}
+	defer conn.Release()
+	now, err := queries.OutboxSnapshot(ctx, conn)
+	if err != nil {
+		_ = conn.Conn().Close(ctx)
+
 		return false, fmt.Errorf("outbox: relay: ask for the snapshot: %w", err)
 	}
 

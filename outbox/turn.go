@@ -53,11 +53,17 @@ func (r *Relay) takeTurn(ctx context.Context) (more bool, err error) {
 func (t *turn) run(ctx context.Context) error {
 	beginning, cancel := context.WithTimeout(ctx, t.idle()+t.silence)
 	defer cancel()
-	tx, err := t.pool.BeginTx(beginning, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+	conn, err := t.pool.Acquire(beginning)
 	if err != nil {
+		return fmt.Errorf("acquire a connection: %w", err)
+	}
+	defer conn.Release() // Closes a connection whose transaction is open.
+	tx, err := conn.BeginTx(beginning, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+	if err != nil {
+		_ = conn.Conn().Close(beginning)
+
 		return fmt.Errorf("begin: %w", err)
 	}
-	defer rollBack(ctx, tx)
 	t.conn = tables.Qualified{DBTX: tx, Schema: t.config.Schema}
 	if taken, err := t.take(beginning); err != nil || !taken {
 		return err
@@ -93,13 +99,6 @@ func (r *Relay) patient(ctx context.Context) (context.Context, context.CancelFun
 		cancel()
 		stop()
 	}
-}
-
-// rollBack does nothing after COMMIT. If it fails, the connection is closed.
-func rollBack(ctx context.Context, tx pgx.Tx) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-	defer cancel()
-	_ = tx.Rollback(ctx)
 }
 
 // idle is for how long a relay keeps its turn without a word to the server, and for how long others wait for it at once.
