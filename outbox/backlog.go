@@ -18,7 +18,7 @@ type Backlog struct {
 	// Oldest is how long ago the first of them was published, by the clock of this machine. 0 without any.
 	Oldest time.Duration
 
-	Failed int64 // records that Kafka refuses
+	Failed int64 // records that Kafka refuses and nobody has decided about
 	Parked int64 // records that wait behind those
 }
 

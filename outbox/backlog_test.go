@@ -21,7 +21,7 @@ func TestBacklog(t *testing.T) {
 		t.Errorf("an empty outbox has %+v, %v", got, err)
 	}
 	b.exec(t, `INSERT INTO idem.outbox (event_id, topic, state, created_at)
-		SELECT 'e', 'orders', CASE n WHEN 1 THEN 'failed' WHEN 2 THEN 'parked' WHEN 3 THEN 'parked' END, now() - interval '1 hour' FROM generate_series(1, 10010) n`)
+		SELECT 'e', 'orders', CASE n WHEN 1 THEN 'failed' WHEN 2 THEN 'parked' WHEN 3 THEN 'parked' WHEN 4 THEN 'retry' WHEN 5 THEN 'discard' END, now() - interval '1 hour' FROM generate_series(1, 10010) n`)
 	got, err := relay.Backlog(t.Context())
 	if err != nil || got.Waiting != outbox.MaxBacklog || got.Failed != 1 || got.Parked != 2 || got.Oldest < time.Hour || got.Oldest > 2*time.Hour {
 		t.Errorf("%+v, %v", got, err)
