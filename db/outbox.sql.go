@@ -10,6 +10,18 @@ import (
 	"time"
 )
 
+const outboxBehind = `-- name: OutboxBehind :one
+SELECT COALESCE((SELECT o.id FROM idem.outbox o ORDER BY o.id LIMIT 1 OFFSET $1::bigint), 9223372036854775807)::bigint
+`
+
+// The id of the first record behind a number of others, or more than any.
+func (q *Queries) OutboxBehind(ctx context.Context, db DBTX, records int64) (int64, error) {
+	row := db.QueryRow(ctx, outboxBehind, records)
+	var column_1 int64
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
 const outboxCounts = `-- name: OutboxCounts :one
 SELECT (SELECT pg_catalog.count(*) FROM (SELECT w.id FROM idem.outbox w WHERE w.state IS NULL LIMIT $1::bigint) w) AS waiting, COALESCE((SELECT CAST(extract ('epoch' FROM w.created_at) OPERATOR(pg_catalog.*) 1000000 AS bigint) FROM idem.outbox w WHERE w.state IS NULL ORDER BY w.id LIMIT 1), 0)::bigint AS oldest_micros, pg_catalog.count(*) FILTER (WHERE h.state OPERATOR(pg_catalog.=) 'failed') AS failed, pg_catalog.count(*) FILTER (WHERE h.state OPERATOR(pg_catalog.=) 'parked') AS parked FROM idem.outbox h WHERE h.state IS NOT NULL
 `
@@ -214,11 +226,12 @@ func (q *Queries) OutboxNumber(ctx context.Context, db DBTX) error {
 }
 
 const outboxOfEvent = `-- name: OutboxOfEvent :many
-SELECT o.id, CAST(extract ('epoch' FROM o.created_at) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS created_micros, o.event_id, o.topic, COALESCE(o.state, 'waiting')::pg_catalog.text AS state, COALESCE(o.error, '')::pg_catalog.text AS error, o.key, COALESCE(pg_catalog.octet_length(o.value), 0)::bigint AS value_bytes, (SELECT pg_catalog.count(*) FROM idem.outbox p WHERE p.key_hash OPERATOR(pg_catalog.=) o.key_hash AND p.state OPERATOR(pg_catalog.=) 'parked' AND o.state OPERATOR(pg_catalog.<>) 'parked') AS parked FROM idem.outbox o WHERE o.event_id OPERATOR(pg_catalog.=) $1 ORDER BY o.id LIMIT $2::int
+SELECT o.id, CAST(extract ('epoch' FROM o.created_at) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS created_micros, o.event_id, o.topic, COALESCE(o.state, 'waiting')::pg_catalog.text AS state, COALESCE(o.error, '')::pg_catalog.text AS error, o.key, COALESCE(pg_catalog.octet_length(o.value), 0)::bigint AS value_bytes, (SELECT pg_catalog.count(*) FROM idem.outbox p WHERE p.key_hash OPERATOR(pg_catalog.=) o.key_hash AND p.state OPERATOR(pg_catalog.=) 'parked' AND o.state OPERATOR(pg_catalog.<>) 'parked') AS parked FROM idem.outbox o WHERE o.event_id OPERATOR(pg_catalog.=) $1 AND o.id OPERATOR(pg_catalog.<) $2::bigint ORDER BY o.id LIMIT $3::int
 `
 
 type OutboxOfEventParams struct {
 	EventID string
+	Before  int64
 	MaxRows int32
 }
 
@@ -234,10 +247,10 @@ type OutboxOfEventRow struct {
 	Parked        int64
 }
 
-// The records of an event, as those of OutboxHeld and those that wait for the relay. It reads the whole table, which holds only what
-// is on its way.
+// The records of an event, as those of OutboxHeld and those that wait for the relay, among the first ones of the outbox: there is no index on
+// the event id, which would cost each publication.
 func (q *Queries) OutboxOfEvent(ctx context.Context, db DBTX, arg OutboxOfEventParams) ([]OutboxOfEventRow, error) {
-	rows, err := db.Query(ctx, outboxOfEvent, arg.EventID, arg.MaxRows)
+	rows, err := db.Query(ctx, outboxOfEvent, arg.EventID, arg.Before, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}

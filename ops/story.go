@@ -74,7 +74,7 @@ const (
 	EntryCheckpoint EntryKind = "checkpoint" // where the checkpoint of the record's partition is now
 	EntryForgotten  EntryKind = "forgotten"  // when the event will be forgotten
 	EntryUnknown    EntryKind = "unknown"    // nothing is stored, and what that can mean
-	EntryMore       EntryKind = "more"       // of the event's dead letters not all are told
+	EntryMore       EntryKind = "more"       // not all is told: of the event's dead letters, or of the outbox
 )
 
 // maxTold is how many dead letters of an event are told, and how many records of the outbox. A producer that gives many records one id

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/nova-events/idempotent-consumer/db"
@@ -43,13 +44,20 @@ func (c *Client) tellEffect(ctx context.Context, consumer Consumer, t *teller) e
 	return nil
 }
 
-// tellOutbox adds what the outbox has of the event, whoever published it.
+// tellOutbox adds what the outbox has of the event, whoever published it, among the records that are looked through.
 func (c *Client) tellOutbox(ctx context.Context, s *Story) error {
-	rows, err := c.queries.OutboxOfEvent(ctx, c.conn, db.OutboxOfEventParams{EventID: s.EventID, MaxRows: maxTold + 1})
+	before, err := c.queries.OutboxBehind(ctx, c.conn, OutboxCountLimit)
+	if err != nil {
+		return c.failed(ctx, "look into the outbox", err)
+	}
+	rows, err := c.queries.OutboxOfEvent(ctx, c.conn, db.OutboxOfEventParams{EventID: s.EventID, Before: before, MaxRows: maxTold + 1})
 	if err != nil {
 		return c.failed(ctx, "look into the outbox", err)
 	}
 	t := teller{story: s, schemaFlag: c.schemaFlag()}
+	if before != math.MaxInt64 {
+		t.addf(s.ToldAt, EntryMore, nil, "The outbox holds more than %s records. Only the first ones were looked through for this event.", readable.Number(OutboxCountLimit))
+	}
 	if len(rows) > maxTold {
 		rows = rows[:maxTold]
 		t.addf(s.ToldAt, EntryMore, nil, "There are more records of this event in the outbox than the first %d, which are told here.", maxTold)

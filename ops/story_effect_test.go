@@ -73,14 +73,14 @@ func TestStoryOfAnEffect(t *testing.T) {
 func TestStoryOfTheOutbox(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	publish := func(n int) {
-		records := slices.Repeat([]outbox.Record{{Topic: "mails", Key: []byte("k"), EventID: "4711"}}, n)
+	publish := func(n int, id string) {
+		records := slices.Repeat([]outbox.Record{{Topic: "mails", Key: []byte("k"), EventID: id}}, n)
 		err := pgx.BeginFunc(t.Context(), b.pool, func(tx pgx.Tx) error { return outbox.Publish(t.Context(), tx, records...) })
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	publish(1)
+	publish(1, "4711")
 	published := [2]string{"published", "for the topic mails was published with this event id, as record 1 "}
 	for state, want := range map[string]string{
 		"NULL": "Record 1 of the outbox waits for a relay", "'parked'": "waits behind a failed one", "'retry'": "will be sent again", "'discard'": "will be deleted",
@@ -93,12 +93,18 @@ func TestStoryOfTheOutbox(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	}
-	publish(200)
+	publish(200, "4711")
 	s := b.explain(t, "orders", "4711")
 	if len(s.Outbox) != 200 || !strings.Contains(kindsOf(s), "more") {
 		t.Errorf("%d records are told: %s", len(s.Outbox), kindsOf(s))
 	}
 	if other := b.explain(t, "", "4712"); other.Known() {
 		t.Errorf("%+v", other)
+	}
+	b.exec(t, `INSERT INTO idem.outbox (event_id, topic) SELECT '4712', 'mails' FROM generate_series(1, 100000)`)
+	publish(1, "4713")
+	s = b.explain(t, "", "4713")
+	if s.Known() || !slices.ContainsFunc(s.Entries, func(e ops.Entry) bool { return strings.Contains(e.Text, "The outbox holds more than 100,000 records.") }) {
+		t.Errorf("a record far behind is told: %+v", s.Entries)
 	}
 }

@@ -114,15 +114,19 @@ ORDER BY o.id
 LIMIT sqlc.narg(max_rows)::integer;
 
 -- name: OutboxOfEvent :many
--- The records of an event, as those of OutboxHeld and those that wait for the relay. It reads the whole table, which holds only what
--- is on its way.
+-- The records of an event, as those of OutboxHeld and those that wait for the relay, among the first ones of the outbox: there is no index on
+-- the event id, which would cost each publication.
 SELECT o.id, (extract(epoch FROM o.created_at) * 1000000)::bigint AS created_micros, o.event_id, o.topic, coalesce(o.state, 'waiting')::text AS state,
        coalesce(o.error, '')::text AS error, o.key, coalesce(octet_length(o.value), 0)::bigint AS value_bytes,
        (SELECT count(*) FROM idem.outbox p WHERE p.key_hash = o.key_hash AND p.state = 'parked' AND o.state <> 'parked') AS parked
 FROM idem.outbox o
-WHERE o.event_id = @event_id
+WHERE o.event_id = @event_id AND o.id < @before::bigint
 ORDER BY o.id
 LIMIT @max_rows::integer;
+
+-- name: OutboxBehind :one
+-- The id of the first record behind a number of others, or more than any.
+SELECT coalesce((SELECT o.id FROM idem.outbox o ORDER BY o.id OFFSET @records::bigint LIMIT 1), 9223372036854775807)::bigint;
 
 -- name: OutboxDecide :many
 -- The relay does it.
