@@ -77,6 +77,11 @@ func FuzzDeadLetter(f *testing.F) {
 			Partition: idem.Partition{Topic: topic, Number: 3}, Offset: 7, Key: key, Value: value, EventID: eventID, Attempts: 2, Error: reason,
 			Headers: []idem.DeadLetterHeader{{Key: header, Value: content}, {Key: header, Value: nil}},
 		}
+		for _, table := range []string{"processed_events", "dead_letters"} { // The one before may have its id, and may have failed.
+			if _, err := pool.Exec(t.Context(), `DELETE FROM idem.`+table); err != nil {
+				t.Fatal(err)
+			}
+		}
 		owner := guard.Unfenced(stored.Partition)
 		outcome, err := owner.StoreDeadLetter(t.Context(), stored)
 		if !utf8.ValidString(topic) || strings.ContainsRune(topic, 0) || topic == "" {
@@ -111,9 +116,6 @@ func FuzzDeadLetter(f *testing.F) {
 		}
 		outcome, err = owner.Replay(t.Context(), got, done)
 		want(t, "replay", outcome, err, idem.Processed)
-		if _, err := pool.Exec(t.Context(), `DELETE FROM idem.processed_events`); err != nil { // The next one may have its id.
-			t.Fatal(err)
-		}
 	})
 }
 
