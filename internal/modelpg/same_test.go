@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,6 +33,7 @@ type side struct {
 	conns   [sessions]*pgx.Conn
 	answers [sessions]chan string
 	waits   func(session int) bool
+	running sync.WaitGroup // with the statements
 }
 
 func newSide(t *testing.T, config *pgx.ConnConfig) *side {
@@ -45,7 +47,10 @@ func newSide(t *testing.T, config *pgx.ConnConfig) *side {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = conn.Close(context.Background()) })
+		t.Cleanup(func() {
+			s.running.Wait() // One may still wait for another session. The end of the test's context ends it.
+			_ = conn.Close(context.Background())
+		})
 		s.conns[i], s.answers[i] = conn, make(chan string, 1)
 	}
 
@@ -68,11 +73,11 @@ func name(session int) string { return fmt.Sprintf("session %d", session) }
 
 // begin sends a statement.
 func (s *side) begin(ctx context.Context, session int, statement call) {
-	go func() {
+	s.running.Go(func() {
 		rows, err := statement(ctx, s.conns[session])
 		text, jsonErr := json.Marshal(rows)
 		s.answers[session] <- fmt.Sprintf("%s %s", text, codeOf(errors.Join(err, jsonErr)))
-	}()
+	})
 }
 
 // codeOf is what an error says, in short.
