@@ -86,7 +86,7 @@ func (b *bench) idleOnce(ctx context.Context, topic string, consume func(context
 	var toBroker, toCommit taken
 	events, next := newStream(baseLoad, 0, 1, b.settings.Accounts), make([]event, 1)
 	for i := range idleRecords {
-		time.Sleep(idlePause)
+		time.Sleep(idlePause) //nolint:forbidigo // The consumer is to be idle.
 		events.fill(next)
 		began := time.Now()
 		if err := client.ProduceSync(ctx, record(next[0], 0)).FirstErr(); err != nil {

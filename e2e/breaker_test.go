@@ -87,7 +87,7 @@ func TestOutageOfAnotherServiceMakesNoDeadLetters(t *testing.T) {
 			other.down.Store(true)
 			m := s.start(t, func(c *settings) { use(c, other.handle) })
 			until(t, "the service to be called", func() bool { return other.calls.Load() > 0 })
-			time.Sleep(5 * time.Second)
+			letPass(5 * time.Second)
 			other.down.Store(false)
 			s.awaitCommitted(t, 200)
 			m.leave(t)

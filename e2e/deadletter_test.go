@@ -175,9 +175,11 @@ func TestParkedKeys(t *testing.T) {
 	s.askForReplay(t)
 	s.awaitEffects(t, 21)
 	// The key is free again.
+	written := int64(21)
 	until(t, "the key to be free", func() bool {
+		written++
 		s.broker.Write(t, s.topic, kafka.Message{Key: []byte("b"), Value: []byte("free"), Headers: events(21, 1, 1)[0].Headers})
-		time.Sleep(100 * time.Millisecond)
+		s.awaitCommitted(t, written)
 		_, distinct, err := s.effects(t.Context())
 
 		return err == nil && distinct == 22

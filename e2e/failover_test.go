@@ -130,7 +130,7 @@ func TestFailoverUnderLoad(t *testing.T) {
 			m := l.start(t, func(c *settings) {
 				c.Batch.Size = 20
 				modes[mode](c, func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
-					time.Sleep(200 * time.Microsecond)
+					letPass(200 * time.Microsecond)
 
 					return record(ctx, tx, m)
 				})

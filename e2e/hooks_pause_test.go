@@ -82,7 +82,7 @@ func TestHooksOfAnAcquisitionThatWaits(t *testing.T) {
 	var w watcher
 	m = s.start(t, w.watch)
 	until(t, "the partition to wait", func() bool { return w.began("Pause") > 0 })
-	time.Sleep(2500 * time.Millisecond) // It is told once a second.
+	letPass(2500 * time.Millisecond) // It is told once a second.
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}

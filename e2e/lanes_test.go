@@ -128,7 +128,7 @@ func TestLanes(t *testing.T) {
 					inLanes(8, func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 						seen.note(m)
 						defer work.enter()()
-						time.Sleep(rand.N(4 * time.Millisecond))
+						letPass(rand.N(4 * time.Millisecond))
 
 						return refuser.handle(ctx, tx, m)
 					})(c)
@@ -177,7 +177,7 @@ func TestLanesKeepTheFirstUnprocessedRecord(t *testing.T) {
 	})
 	// The lane of the slow record holds others back, but nothing behind the look-ahead has begun.
 	s.awaitEffects(t, 10+20)
-	time.Sleep(300 * time.Millisecond) // For what must not happen.
+	letPass(300 * time.Millisecond) // For what must not happen.
 	var last int64
 	if err := s.pool.QueryRow(t.Context(), `SELECT max("offset") FROM public.effects`).Scan(&last); err != nil {
 		t.Fatal(err)
@@ -221,7 +221,7 @@ func TestLanesLimitBytes(t *testing.T) {
 	m := s.start(t, func(c *settings) {
 		inLanes(16, func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
 			defer work.enter()()
-			time.Sleep(2 * time.Millisecond)
+			letPass(2 * time.Millisecond)
 
 			return record(ctx, tx, m)
 		})(c)

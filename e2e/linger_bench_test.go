@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -48,15 +49,16 @@ func BenchmarkLinger(b *testing.B) {
 				}
 			})
 			await := func(n int) {
-				for seen := 0; seen < n; time.Sleep(time.Millisecond) {
+				until(b, fmt.Sprintf("%d records", n), func() bool {
 					mu.Lock()
-					seen = len(delays)
-					mu.Unlock()
-				}
+					defer mu.Unlock()
+
+					return len(delays) >= n
+				})
 			}
 			s.broker.Write(b, s.topic, events(total, partitions, partitions)...) // All partitions are assigned then.
 			await(partitions)
-			time.Sleep(linger)
+			letPass(linger)
 			mu.Lock()
 			transactions, delays = 0, make([]time.Duration, 0, total)
 			mu.Unlock()
@@ -69,7 +71,7 @@ func BenchmarkLinger(b *testing.B) {
 					records[i+j].Time = now
 				}
 				s.broker.Write(b, s.topic, records[i:i+chunk]...)
-				time.Sleep(time.Until(began.Add(time.Duration(i/chunk+1) * every)))
+				letPass(time.Until(began.Add(time.Duration(i/chunk+1) * every)))
 			}
 			await(total)
 			took := time.Since(began)

@@ -36,7 +36,7 @@ func TestLongPostgresOutage(t *testing.T) {
 		})
 		s.awaitEffects(t, n/4)
 		proxy.Refuse()
-		time.Sleep(outage)
+		letPass(outage)
 		before, _, err := s.effects(t.Context())
 		if err != nil || before == n {
 			t.Fatalf("%d of %d events took effect before the outage was over, %v", before, n, err)

@@ -89,7 +89,7 @@ func TestPausedGroupStandsStill(t *testing.T) {
 			s.pause(t, members[:]...)
 			t.Logf("it stood still after %v", time.Since(began))
 			s.broker.Write(t, s.topic, events(100, 100, 4)...)
-			time.Sleep(max(3*s.broker.MinSessionTimeout, 2*time.Second)) // Nothing is to happen.
+			letPass(max(3*s.broker.MinSessionTimeout, 2*time.Second)) // Nothing is to happen.
 			if lines, _, err := s.effects(t.Context()); err != nil || lines != 100 {
 				t.Errorf("%d events took effect in the pause, %v", lines-100, err)
 			}
@@ -147,7 +147,7 @@ func TestPauseLetsRecordsInProgressEnd(t *testing.T) {
 			})
 			until(t, "the handler to run", began.Load)
 			s.pause(t)
-			time.Sleep(2 * time.Second)
+			letPass(2 * time.Second) // Nothing is to happen.
 			if h := m.Health().Partitions[0]; h.State != consume.Processing {
 				t.Errorf("with a handler that runs it is %+v", h)
 			}
@@ -185,7 +185,7 @@ func TestPauseBetweenAttempts(t *testing.T) {
 				until(t, "the handler to fail again and again", func() bool { return tries.Load() > 5 })
 				s.pause(t, m)
 				failed := tries.Load()
-				time.Sleep(2500 * time.Millisecond) // The longest pause between two tries is 2 s.
+				letPass(2500 * time.Millisecond) // The longest pause between two tries is 2 s.
 				if n := tries.Load() - failed; n != 0 {
 					t.Errorf("the handler ran %d times in the pause", n)
 				}
@@ -219,7 +219,7 @@ func TestMemberThatStartsInAPause(t *testing.T) {
 				w.watch(c)
 			})
 			m.awaitHealth(t, "the member to stand still", paused)
-			time.Sleep(time.Second) // Nothing is to happen.
+			letPass(time.Second) // Nothing is to happen.
 			var noted int
 			if err := s.pool.QueryRow(t.Context(), `SELECT max(started_offset) FROM idem.checkpoints`).Scan(&noted); err != nil || noted != 0 {
 				t.Errorf("it is noted that somebody began with offset %d, %v", noted, err)
@@ -266,7 +266,7 @@ func TestPauseOutlivesAnOutageOfPostgres(t *testing.T) {
 		t.Errorf("without PostgreSQL it is %+v", h)
 	}
 	proxy.Resume()
-	time.Sleep(1500 * time.Millisecond)
+	letPass(1500 * time.Millisecond) // Nothing is to happen.
 	if lines, _, err := s.effects(t.Context()); err != nil || lines != 10 {
 		t.Errorf("%d events took effect in the pause, %v", lines-10, err)
 	}
@@ -293,7 +293,7 @@ func TestReplaysWaitInAPause(t *testing.T) {
 	s.pause(t, m)
 	handler.healed.Store(true)
 	s.askForReplay(t)
-	time.Sleep(time.Second)
+	letPass(time.Second) // Nothing is to happen.
 	if got := strings.Join(s.letters(t), ","); got != "1 replay 1" {
 		t.Errorf("in the pause the dead letter is %q", got)
 	}

@@ -49,7 +49,7 @@ func (s *bench) shorten(end int64) (fetched *atomic.Int32) {
 		if r.Topics[0].Partitions[0].FetchOffset > end {
 			partition.ErrorCode = kerr.OffsetOutOfRange.Code
 		} else {
-			<-time.After(5 * time.Millisecond) // The broker waits for records to come.
+			letPass(5 * time.Millisecond) // The broker waits for records to come.
 			fetched.Add(1)
 		}
 		topic.Partitions = append(topic.Partitions, partition)

@@ -219,7 +219,7 @@ func (m *member) leave(t *testing.T) {
 }
 
 // until polls until happened returns true.
-func until(t *testing.T, what string, happened func() bool) {
+func until(t testing.TB, what string, happened func() bool) {
 	t.Helper()
 	deadline := time.After(patience)
 	poll := time.NewTicker(20 * time.Millisecond)
@@ -232,6 +232,10 @@ func until(t *testing.T, what string, happened func() bool) {
 		}
 	}
 }
+
+// letPass lets time pass: that in which something must not happen, that of an outage, or that which a handler takes. What
+// must happen is awaited with until.
+func letPass(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // Here alone.
 
 // effects counts the lines and the distinct events in them.
 func (s *bench) effects(ctx context.Context) (lines, distinct int, err error) {

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/await"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 )
 
@@ -69,11 +70,7 @@ func TestExecIfNewConnectionLostAnywhere(t *testing.T) {
 				return at < 0
 			})
 		} else {
-			pause := time.Duration(random.IntN(int(time.Millisecond)))
-			go func() {
-				time.Sleep(pause)
-				c.proxy.CutAll()
-			}()
+			time.AfterFunc(time.Duration(random.IntN(int(time.Millisecond))), c.proxy.CutAll)
 		}
 		outcome, err := c.through.ExecIfNew(t.Context(), id, c.queued(id))
 		want(t, id, outcome, err, idem.Processed)
@@ -155,9 +152,7 @@ func TestExecIfNewContextThatEnds(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, outcome, err)
 		}
 		b.wantProcessed(t, name, false)
-		for b.pool.Stat().AcquiredConns() != 0 { // One that is to be closed is given back a moment later.
-			time.Sleep(time.Millisecond)
-		}
+		await.Until(t, "the end of the connection", func() bool { return b.pool.Stat().AcquiredConns() == 0 })
 		cancel()
 	}
 }

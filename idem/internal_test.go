@@ -81,7 +81,7 @@ func TestRetriesAreLoggedOnceAMinute(t *testing.T) {
 		log := &retryLog{log: slog.New(slog.NewTextHandler(&text, nil))}
 		for range 120 {
 			_ = RetryPolicy{}.withDefaults().do(t.Context(), log, func() error { return &pgconn.PgError{Code: "57P01"} })
-			time.Sleep(time.Second)
+			time.Sleep(time.Second) //nolint:forbidigo // Of synctest's clock.
 		}
 		if lines := strings.Count(text.String(), "\n"); lines < 2 || lines > 4 {
 			t.Errorf("%d lines in two to four minutes:\n%s", lines, &text)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/nova-events/idempotent-consumer/idemhttp"
+	"github.com/nova-events/idempotent-consumer/internal/await"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 )
 
@@ -138,7 +139,7 @@ func (k *killer) round(url, key string, at moment) {
 		})
 	}
 	if at == sometime {
-		time.Sleep(rand.N(50 * time.Millisecond))
+		time.Sleep(rand.N(50 * time.Millisecond)) //nolint:forbidigo // Whatever goes on then.
 		k.mu.Lock()
 		k.strike(k.servers[rand.IntN(len(k.servers))])
 		k.mu.Unlock()
@@ -158,11 +159,13 @@ func (k *killer) round(url, key string, at moment) {
 // settle repeats the request until it is settled, and counts.
 func (k *killer) settle(url, key string, killed bool) {
 	k.t.Helper()
-	status, body := k.send(url, key)
-	for status == http.StatusServiceUnavailable || status == http.StatusConflict && strings.Contains(body, idemhttp.ProblemInProgress) {
-		time.Sleep(20 * time.Millisecond)
+	var status int
+	var body string
+	await.Until(k.t, "the request to be settled", func() bool {
 		status, body = k.send(url, key)
-	}
+
+		return status != http.StatusServiceUnavailable && (status != http.StatusConflict || !strings.Contains(body, idemhttp.ProblemInProgress))
+	})
 	k.mu.Lock()
 	calls := k.calls["payments/"+idemhttp.EventID("ada", key)+"/charge"]
 	k.mu.Unlock()

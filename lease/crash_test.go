@@ -223,10 +223,7 @@ func (c *city) at(w *worker, at point, event string) {
 		w.begins(event)
 		c.atStatement(w, inAcquisition, event, pgtest.IsCommit)
 		if how, now := c.due(anywhere, event); now {
-			c.busy.Go(func() {
-				time.Sleep(rand.N(20 * time.Millisecond))
-				c.crash(w, how)
-			})
+			c.later(rand.N(20*time.Millisecond), func() { c.crash(w, how) })
 		}
 	}
 	if at == atAfter {
@@ -287,17 +284,19 @@ func (c *city) crash(w *worker, how crash) {
 		w.signal(syscall.SIGKILL)
 	case freeze:
 		w.signal(syscall.SIGSTOP)
-		c.busy.Go(func() {
-			time.Sleep(long)
-			w.signal(syscall.SIGCONT)
-		})
+		c.later(long, func() { w.signal(syscall.SIGCONT) })
 	case cut:
 		w.proxy.Refuse()
-		c.busy.Go(func() {
-			time.Sleep(long)
-			w.proxy.Resume()
-		})
+		c.later(long, w.proxy.Resume)
 	}
+}
+
+// later does something in a while. The end of the test waits for it.
+func (c *city) later(while time.Duration, do func()) {
+	c.busy.Go(func() {
+		time.Sleep(while) //nolint:forbidigo // It is how long a crash takes, and waits for nothing.
+		do()
+	})
 }
 
 // pay charges. With policyRerun it recognizes keys.
@@ -323,7 +322,7 @@ func (c *city) decide(ctx context.Context) {
 
 		return
 	}
-	for ; ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
+	every(ctx, 10*time.Millisecond, func() {
 		undecided, err := operator.Leases(ctx, ops.LeaseFilter{States: []ops.LeaseState{ops.LeaseUndecided}})
 		for _, l := range undecided {
 			if !c.isBusyWith(l.EventID) && err == nil {
@@ -333,7 +332,7 @@ func (c *city) decide(ctx context.Context) {
 		if err != nil && ctx.Err() == nil && !errors.Is(err, ops.ErrUnknownLease) && !errors.Is(err, ops.ErrLeaseRuns) {
 			c.t.Error(err)
 		}
-	}
+	})
 }
 
 func (c *city) isBusyWith(event string) bool {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/await"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 )
 
@@ -28,7 +29,7 @@ func TestUntilIsNeverLaterThanTheDatabases(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leases, err := New(guard, Config{Duration: time.Second, Logger: slog.New(slog.DiscardHandler)})
+	leases, err := New(guard, Config{Duration: 3 * time.Second, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,14 +47,22 @@ func TestUntilIsNeverLaterThanTheDatabases(t *testing.T) {
 			t.Errorf("%s: it has %v left, the database %v", when, mine, left)
 		}
 	}
+	ends := func() (until time.Time) {
+		if err := pool.QueryRow(t.Context(), `SELECT until FROM idem.leases`).Scan(&until); err != nil {
+			t.Fatal(err)
+		}
+
+		return until
+	}
 	compare("acquired")
+	acquired := ends()
 	beating, stop := context.WithCancel(t.Context())
 	lost, stopped := make(chan error, 1), make(chan struct{})
 	go func() {
 		leases.beat(beating, h, func(cause error) { lost <- cause })
 		close(stopped)
 	}()
-	time.Sleep(time.Second / 2) // One heartbeat.
+	await.Until(t, "a heartbeat", func() bool { return ends().After(acquired) })
 	stop()
 	<-stopped
 	compare("extended")

@@ -25,7 +25,7 @@ func TestHeartbeat(t *testing.T) {
 	done, err := leases.Do(ctx, "e", func(context.Context, *lease.Attempt) (lease.Result, error) {
 		cancel()
 		for range 2 {
-			time.Sleep(long.Duration)
+			time.Sleep(long.Duration) //nolint:forbidigo // The function takes longer than the lease.
 			done, err := leases.Do(t.Context(), "e", mustNotRun(t))
 			wants(t, "meanwhile", done, err, lease.InProgress, "")
 		}

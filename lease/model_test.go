@@ -134,19 +134,31 @@ func (m *model) skew(ctx context.Context) {
 	if !m.zombies {
 		skews = skews[:1]
 	}
-	for ctx.Err() == nil {
+	every(ctx, time.Millisecond, func() {
 		_, err := m.pool.Exec(ctx, `UPDATE idem.leases SET until = clock_timestamp() + $2::interval WHERE state = 'running' AND event_id = $1`,
 			m.events[rand.IntN(len(m.events))], skews[rand.IntN(len(skews))])
 		if err != nil && ctx.Err() == nil {
 			m.t.Error(err)
 		}
-		time.Sleep(time.Millisecond)
+	})
+}
+
+// every does something again and again, with pauses, until ctx ends.
+func every(ctx context.Context, pause time.Duration, do func()) {
+	due := time.NewTicker(pause)
+	defer due.Stop()
+	for ctx.Err() == nil {
+		do()
+		select {
+		case <-due.C:
+		case <-ctx.Done():
+		}
 	}
 }
 
 // decide is the operator, who sees what the provider has done.
 func (m *model) decide(ctx context.Context) {
-	for ctx.Err() == nil {
+	every(ctx, 10*time.Millisecond, func() {
 		undecided, err := m.operator.Leases(ctx, ops.LeaseFilter{States: []ops.LeaseState{ops.LeaseUndecided}})
 		for _, l := range undecided {
 			if m.requestsOf(l.EventID) > 0 {
@@ -159,8 +171,7 @@ func (m *model) decide(ctx context.Context) {
 		if err != nil && ctx.Err() == nil && !errors.Is(err, ops.ErrUnknownLease) && !errors.Is(err, ops.ErrLeaseRuns) {
 			m.t.Error(err)
 		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	})
 }
 
 // look is how Ask looks at the provider.
@@ -239,8 +250,8 @@ func (m *model) effect(ctx context.Context, random *rand.Rand, proxy *pgtest.Pro
 	if random.IntN(8) == 0 {
 		return lease.Result{}, errBoom
 	}
-	if m.zombies && random.IntN(8) == 0 { // It hangs until others may have the event.
-		time.Sleep(time.Duration(random.IntN(300)) * time.Millisecond)
+	if m.zombies && random.IntN(8) == 0 {
+		time.Sleep(time.Duration(random.IntN(300)) * time.Millisecond) //nolint:forbidigo // It hangs until others may have the event.
 	}
 	if !m.zombies && ctx.Err() != nil {
 		return lease.Result{}, ctx.Err()

@@ -71,15 +71,20 @@ func payForAll(input io.Reader) error {
 	if err != nil {
 		return err
 	}
-	for left := rand.Perm(j.Events); len(left) > 0 && ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
+	left := rand.Perm(j.Events)
+	working, done := context.WithCancel(ctx)
+	defer done()
+	every(working, 10*time.Millisecond, func() {
 		var again []int
 		for _, n := range left {
 			if !j.process(ctx, leases, fmt.Sprint("event-", n)) {
 				again = append(again, n)
 			}
 		}
-		left = again
-	}
+		if left = again; len(left) == 0 {
+			done()
+		}
+	})
 
 	return ctx.Err()
 }

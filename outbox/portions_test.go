@@ -87,7 +87,7 @@ func TestTurnEnds(t *testing.T) {
 	calls, ended := 0, make(chan struct{})
 	b.log.before = func() {
 		if calls++; calls < 5 {
-			time.Sleep(60 * time.Millisecond)
+			time.Sleep(60 * time.Millisecond) //nolint:forbidigo // Kafka takes long.
 		} else {
 			<-ended
 		}

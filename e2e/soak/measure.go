@@ -299,7 +299,7 @@ func (o *observer) settle(ctx context.Context, pool *pgxpool.Pool, admin *kadm.C
 
 			return
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond) //nolint:forbidigo // It polls.
 	}
 	rows, err := pool.Query(ctx, `SELECT consumer, sum(balance)::bigint FROM public.accounts GROUP BY consumer`)
 	if err != nil {

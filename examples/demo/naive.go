@@ -59,7 +59,7 @@ func applyInTransaction(ctx context.Context, pool *pgxpool.Pool, message kafka.M
 		if err == nil || !idem.IsTransient(err) {
 			return err
 		}
-		time.Sleep(pollInterval)
+		time.Sleep(pollInterval) //nolint:forbidigo // As naive as the rest.
 	}
 }
 

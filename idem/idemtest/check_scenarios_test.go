@@ -112,7 +112,7 @@ func TestCheckLooksAtOneHandlerAtATime(t *testing.T) {
 					if !first {
 						break
 					}
-					time.Sleep(10 * time.Millisecond) // Another one would begin meanwhile.
+					time.Sleep(10 * time.Millisecond) //nolint:forbidigo // Another one would begin meanwhile.
 				}
 
 				return plain(nil)(ctx, tx, string(m.Value))

@@ -9,7 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/nova-events/idempotent-consumer/internal/await"
 )
 
 // envAbandon makes this test binary start a cluster and wait to be killed.
@@ -47,24 +48,10 @@ func TestClusterDiesWithItsKilledParent(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = parent.Wait() // "signal: killed"
-	eventually(t, "the broker to stop listening", func() bool { return !isListening(t, addr) })
-	eventually(t, "the folder to go away", func() bool {
+	await.Until(t, "the broker to stop listening", func() bool { return !isListening(t, addr) })
+	await.Until(t, "the folder to go away", func() bool {
 		_, err := os.Stat(folder)
 
 		return os.IsNotExist(err)
 	})
-}
-
-func eventually(t *testing.T, what string, happened func() bool) {
-	t.Helper()
-	deadline := time.After(20 * time.Second)
-	poll := time.NewTicker(20 * time.Millisecond)
-	defer poll.Stop()
-	for !happened() {
-		select {
-		case <-poll.C:
-		case <-deadline:
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
 }

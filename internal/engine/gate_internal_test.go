@@ -81,7 +81,7 @@ func TestPoliciesWaitForTheEndOfAPause(t *testing.T) {
 					_, _, err := w.elsewhere(t.Context(), t.Context(), met.err)
 					decided <- err
 				}()
-				time.Sleep(time.Hour)
+				time.Sleep(time.Hour) //nolint:forbidigo // Of synctest's clock.
 				select {
 				case err := <-decided:
 					t.Errorf("decided in the pause: %v", err)

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/nova-events/idempotent-consumer/internal/await"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -129,11 +131,7 @@ func TestGroupOfProcessesEndsWithItsCommand(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for deadline := time.Now().Add(10 * time.Second); alive(child); time.Sleep(10 * time.Millisecond) {
-				if time.Now().After(deadline) {
-					t.Fatal("a process of the group lives on")
-				}
-			}
+			await.Until(t, "the end of the group's processes", func() bool { return !alive(child) })
 		})
 	}
 }

@@ -33,7 +33,7 @@ func TestTrouble(t *testing.T) {
 				d, due := trouble.Passed()
 				tell("passed", d, due)
 			}
-			time.Sleep(20 * time.Second)
+			time.Sleep(20 * time.Second) //nolint:forbidigo // Of synctest's clock.
 		}
 		for range 5 { // from 0 s on
 			try(true)

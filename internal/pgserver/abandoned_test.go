@@ -11,8 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/nova-events/idempotent-consumer/internal/await"
 	"github.com/nova-events/idempotent-consumer/internal/pgserver"
 )
 
@@ -56,7 +56,7 @@ func TestServerDiesWithItsKilledParent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the server to stop listening", func() bool {
+	await.Until(t, "the server to stop listening", func() bool {
 		var dialer net.Dialer
 		conn, err := dialer.DialContext(t.Context(), "tcp", address.Host)
 		if err != nil {
@@ -65,23 +65,9 @@ func TestServerDiesWithItsKilledParent(t *testing.T) {
 
 		return conn.Close() != nil
 	})
-	eventually(t, "the folder to go away", func() bool {
+	await.Until(t, "the folder to go away", func() bool {
 		_, err := os.Stat(folder)
 
 		return os.IsNotExist(err)
 	})
-}
-
-func eventually(t *testing.T, what string, happened func() bool) {
-	t.Helper()
-	deadline := time.After(20 * time.Second)
-	poll := time.NewTicker(20 * time.Millisecond)
-	defer poll.Stop()
-	for !happened() {
-		select {
-		case <-poll.C:
-		case <-deadline:
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/nova-events/idempotent-consumer/internal/await"
 	"github.com/nova-events/idempotent-consumer/internal/pgserver"
 )
 
@@ -90,7 +91,7 @@ func TestFailoverKeepsWhatIsReplicated(t *testing.T) {
 	t.Parallel()
 	pair := startPair(t)
 	commit(t, newPool(t, pair.DSN("postgres")), 1, 20)
-	eventually(t, "the replication", func() bool {
+	await.Until(t, "the replication", func() bool {
 		conn, err := pgx.Connect(t.Context(), pair.Standby.DSN("postgres"))
 		if err != nil {
 			return false

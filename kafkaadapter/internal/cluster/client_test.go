@@ -15,6 +15,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 
+	"github.com/nova-events/idempotent-consumer/internal/await"
 	"github.com/nova-events/idempotent-consumer/kafkaadapter/internal/wire"
 )
 
@@ -166,6 +167,11 @@ func TestLeaderIsAskedForOnceItHasMoved(t *testing.T) {
 			t.Errorf("leader %d, %v; want %d", got, err, want)
 		}
 	}
+	asked := func(at time.Time) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.asked = at
+	}
 	leader(1)
 	leader(1)
 	for _, err := range []error{nil, kafka.OffsetOutOfRange, kafka.TopicAuthorizationFailed, wire.ErrMalformed, context.Canceled} {
@@ -174,12 +180,13 @@ func TestLeaderIsAskedForOnceItHasMoved(t *testing.T) {
 	}
 	for i, err := range []error{kafka.NotLeaderForPartition, kafka.FencedLeaderEpoch, kafka.UnknownLeaderEpoch, io.EOF} {
 		now := int32(i + 1)
-		time.Sleep(askPause)        // The client does not ask more often.
-		c.Moved("t", 0, now+1, err) // Somebody else knew it first.
+		asked(time.Now().Add(-askPause)) // The client does not ask more often.
+		c.Moved("t", 0, now+1, err)      // Somebody else knew it first.
 		leader(now)
 		c.Moved("t", 0, now, err)
 		leader(now + 1)
 		c.Moved("t", 0, now+1, err)
+		asked(time.Now().Add(time.Hour)) // However late this test is, it has just been.
 		if _, err := c.Leader(t.Context(), "t", 0); !errors.Is(err, protocol.ErrNoLeader) {
 			t.Errorf("asked again at once: %v", err)
 		}
@@ -251,17 +258,12 @@ func TestConnectionsToFormerBrokersAreClosed(t *testing.T) {
 	if _, err := c.Metadata(t.Context(), "t"); err != nil {
 		t.Fatal(err)
 	}
-	for began := time.Now(); ; time.Sleep(time.Millisecond) {
+	await.Until(t, "the end of the connection", func() bool {
 		other.mu.Lock()
-		open := other.open
-		other.mu.Unlock()
-		if open == 0 {
-			break
-		}
-		if time.Since(began) > 10*time.Second {
-			t.Fatal("the connection is still open")
-		}
-	}
+		defer other.mu.Unlock()
+
+		return other.open == 0
+	})
 	c.Follow([]string{"t"})
 	if leader, err := c.Leader(t.Context(), "t", 0); leader != 2 || err != nil {
 		t.Error(leader, err)
@@ -270,6 +272,19 @@ func TestConnectionsToFormerBrokersAreClosed(t *testing.T) {
 	if _, err := c.Open(t.Context(), 2); !errors.Is(err, errClosed) {
 		t.Errorf("after Close: %v", err)
 	}
+}
+
+// signalling is a context that tells when somebody begins to wait, for something else or its end.
+type signalling struct {
+	context.Context //nolint:containedctx // It is one.
+
+	waits func()
+}
+
+func (s signalling) Done() <-chan struct{} {
+	s.waits()
+
+	return s.Context.Done()
 }
 
 // However many partitions start, a heartbeat waits for one of them at most.
@@ -303,19 +318,13 @@ func TestHeartbeatOvertakesPartitionsThatStart(t *testing.T) {
 	for range partitions {
 		waiting.Add(1)
 		all.Go(func() {
-			waiting.Done()
-			if first, last, err := c.Ends(t.Context(), "t", 0); err != nil || first[0] != 7 || last[0] != 7 {
+			if first, last, err := c.Ends(signalling{t.Context(), sync.OnceFunc(waiting.Done)}, "t", 0); err != nil || first[0] != 7 || last[0] != 7 {
 				t.Errorf("%v, %v, %v", first, last, err)
 			}
 		})
 	}
 	waiting.Wait()
-	time.Sleep(10 * time.Millisecond) // They stand in line now.
-	all.Go(func() {
-		time.Sleep(10 * time.Millisecond)
-		close(started)
-	})
-	if _, err := c.Ask(t.Context(), s.address(), RequestTimeout, heartbeat); err != nil {
+	if _, err := c.Ask(signalling{t.Context(), sync.OnceFunc(func() { close(started) })}, s.address(), RequestTimeout, heartbeat); err != nil {
 		t.Error(err)
 	}
 	all.Wait()

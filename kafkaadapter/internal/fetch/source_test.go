@@ -12,6 +12,7 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
+	"github.com/nova-events/idempotent-consumer/internal/await"
 	"github.com/nova-events/idempotent-consumer/internal/engine"
 )
 
@@ -266,7 +267,7 @@ func TestPartitionsOfOneAnswerWaitForMemory(t *testing.T) {
 	for _, a := range held {
 		a.answer(answer(a))
 	}
-	until(t, "both partitions to wait", func() bool {
+	await.Until(t, "both partitions to wait", func() bool {
 		memory.mu.Lock()
 		defer memory.mu.Unlock()
 
@@ -287,21 +288,6 @@ func TestPartitionsOfOneAnswerWaitForMemory(t *testing.T) {
 	}
 	if now, peak := memory.Used(); now != 0 || peak > 1<<20 {
 		t.Errorf("%d bytes are taken, %d were at most", now, peak)
-	}
-}
-
-// until polls until happened returns true.
-func until(t *testing.T, what string, happened func() bool) {
-	t.Helper()
-	deadline := time.After(20 * time.Second)
-	poll := time.NewTicker(time.Millisecond)
-	defer poll.Stop()
-	for !happened() {
-		select {
-		case <-poll.C:
-		case <-deadline:
-			t.Fatalf("waited in vain for %s", what)
-		}
 	}
 }
 
@@ -396,7 +382,7 @@ func TestLeaderThatHasMovedIsAskedFor(t *testing.T) {
 		got := s.fetch(t.Context(), Request{MaxBytes: 1 << 20, MaxWait: long}, 0)
 		s.next(t).answer(test.answer)
 		<-got[0]
-		time.Sleep(100 * time.Millisecond) // The leaders are not asked for more often.
+		time.Sleep(100 * time.Millisecond) //nolint:forbidigo // The leaders are not asked for more often.
 		next := s.fetch(t.Context(), Request{MaxBytes: 1 << 20, MaxWait: long}, 0)
 		s.next(t).answer(answerOf(0, part{partition: 0, records: testBatch{values: []string{"a"}}.encode(t)}))
 		if r := <-next[0]; r.err != nil || s.leaders.Load() != test.leaders {

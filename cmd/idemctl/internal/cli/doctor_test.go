@@ -9,15 +9,13 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nova-events/idempotent-consumer/internal/await"
 	"github.com/nova-events/idempotent-consumer/internal/pgserver"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 	"github.com/nova-events/idempotent-consumer/ops"
 	"github.com/nova-events/idempotent-consumer/schema"
 	"github.com/nova-events/idempotent-consumer/schema/migrate"
 )
-
-// cureTimeout bounds how long a server may take to follow.
-const cureTimeout = 30 * time.Second
 
 // onServer is a bundle on a server of the test's own, whose settings can be changed.
 func onServer(t *testing.T, settings map[string]string) *bundle {
@@ -68,39 +66,31 @@ func (b *bundle) found(t *testing.T, id string, args ...string) []ops.Finding {
 // to know.
 func (b *bundle) must(t *testing.T, id string, severity ops.Severity, text string) ops.Finding {
 	t.Helper()
-	deadline := time.Now().Add(cureTimeout)
-	for {
-		all := b.found(t, id)
-		for _, f := range all {
-			if strings.Contains(f.Subject+": "+f.Seen, text) {
-				if f.Severity != severity || f.Why == "" || f.Next == "" || f.Runbook != "docs/operations.md#"+id {
-					t.Fatalf("%+v, want %s", f, severity)
-				}
+	var found []ops.Finding
+	await.Until(t, id+" to tell of "+text, func() bool {
+		found = b.tells(t, id, text)
 
-				return f
-			}
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s tells of %+v, want %q", id, all, text)
-		}
-		time.Sleep(100 * time.Millisecond)
+		return len(found) > 0
+	})
+	f := found[0]
+	if f.Severity != severity || f.Why == "" || f.Next == "" || f.Runbook != "docs/operations.md#"+id {
+		t.Fatalf("%+v, want %s", f, severity)
 	}
+
+	return f
 }
 
 // cured waits until the check finds nothing that holds the text any more.
 func (b *bundle) cured(t *testing.T, id, text string) {
 	t.Helper()
-	deadline := time.Now().Add(cureTimeout)
-	for {
-		all := slices.DeleteFunc(b.found(t, id), func(f ops.Finding) bool { return !strings.Contains(f.Subject+": "+f.Seen, text) })
-		if len(all) == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("still there: %+v", all)
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
+	await.Until(t, id+" to tell no more of "+text, func() bool { return len(b.tells(t, id, text)) == 0 })
+}
+
+// tells returns the findings of a check whose subject and sight hold a text.
+func (b *bundle) tells(t *testing.T, id, text string) []ops.Finding {
+	t.Helper()
+
+	return slices.DeleteFunc(b.found(t, id), func(f ops.Finding) bool { return !strings.Contains(f.Subject+": "+f.Seen, text) })
 }
 
 // take types the commands of a finding: idemctl's here, all others in psql. What is asked is confirmed, and SQL
