@@ -12,6 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nova-events/idempotent-consumer/internal/await"
 )
 
 const insertRow = "INSERT INTO public.landed VALUES ($1)"
@@ -217,9 +219,18 @@ func TestCancelRequestPasses(t *testing.T) {
 			return &pgconn.CancelRequestContextWatcherHandler{Conn: conn, DeadlineDelay: time.Minute}
 		}
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	_, err := pool.Exec(ctx, "SELECT pg_sleep(50)")
+	ended := make(chan error, 1)
+	go func() {
+		_, err := pool.Exec(ctx, "SELECT pg_catalog.pg_sleep(50)")
+		ended <- err
+	}()
+	await.Until(t, "the query to run", func() bool {
+		return count(t, pool, "SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database() AND wait_event OPERATOR(pg_catalog.=) 'PgSleep'") == 1
+	})
+	cancel()
+	err := <-ended
 	var pgErr *pgconn.PgError
 	if !errors.As(err, &pgErr) || pgErr.Code != "57014" {
 		t.Errorf("error = %v, want query_canceled", err)
