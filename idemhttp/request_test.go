@@ -2,6 +2,7 @@ package idemhttp_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -191,7 +193,14 @@ func TestWait(t *testing.T) {
 	t.Parallel()
 	handler := &counter{}
 	begun, end := make(chan struct{}), make(chan struct{})
-	server := newOnce(t, pgtest.NewDB(t).Pool(t), lease.Config{}, idemhttp.Config{Wait: time.Minute})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	letEnd := sync.OnceFunc(func() { close(end) })
+	var waits lease.Config
+	waits.Hooks.Acquire.End = func(_ context.Context, _ lease.Op, end lease.AcquireEnd) {
+		if end.Outcome == lease.InProgress {
+			letEnd()
+		}
+	}
+	server := newOnce(t, pgtest.NewDB(t).Pool(t), waits, idemhttp.Config{Wait: time.Minute})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		close(begun)
 		<-end
 		handler.ServeHTTP(w, r)
@@ -201,7 +210,6 @@ func TestWait(t *testing.T) {
 	<-begun
 	second := make(chan string)
 	go func() { second <- answer(server, request("k", "a")).Body.String() }()
-	time.AfterFunc(50*time.Millisecond, func() { close(end) })
 	if a, b := <-first, <-second; a != b || !strings.HasPrefix(a, "effect 1") {
 		t.Errorf("got %q and %q", a, b)
 	}
