@@ -56,6 +56,13 @@ type suite struct {
 
 func setup(t *testing.T, partitions int) *suite {
 	t.Helper()
+
+	return setupWith(t, kafkaCluster, partitions)
+}
+
+// setupWith is setup with another Apache Kafka than the shared one.
+func setupWith(t *testing.T, kafkaCluster func() (*apachekafka.Cluster, error), partitions int) *suite {
+	t.Helper()
 	c, err := kafkaCluster()
 	if (errors.Is(err, apachekafka.ErrNoJava) || errors.Is(err, apachekafka.ErrNoMaven)) && os.Getenv("CI") != "true" {
 		t.Skip(err)
