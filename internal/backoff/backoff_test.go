@@ -54,6 +54,13 @@ func TestLongPauseIsNearItsLimit(t *testing.T) {
 	}
 }
 
+func TestLongPauseOfNanoseconds(t *testing.T) {
+	t.Parallel()
+	if pause := (Exponential{Initial: 1, Max: 1}).LongPause(1); pause != 1 {
+		t.Errorf("the pause is %d ns", pause)
+	}
+}
+
 func TestSleepEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	if !Sleep(t.Context(), time.Microsecond) {
@@ -82,4 +89,35 @@ func TestContextOutlives(t *testing.T) {
 	shorter, stop := Outlive(ctx, time.Microsecond)
 	defer stop()
 	<-shorter.Done()
+}
+
+// Else each would stay with a context that lives as long as the process.
+func TestOutliveLeavesNothingWithTheContext(t *testing.T) {
+	t.Parallel()
+	ctx := &watched{Context: t.Context(), done: make(chan struct{})}
+	_, stop := Outlive(ctx, time.Hour)
+	stop()
+	if ctx.waiting != 0 {
+		t.Error("it still waits for the end of the context")
+	}
+}
+
+// watched counts who waits for its end.
+type watched struct {
+	context.Context //nolint:containedctx // It is a context.
+
+	done    chan struct{}
+	waiting int
+}
+
+func (w *watched) Done() <-chan struct{} { return w.done }
+
+func (w *watched) AfterFunc(func()) func() bool {
+	w.waiting++
+
+	return func() bool {
+		w.waiting--
+
+		return true
+	}
 }
