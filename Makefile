@@ -75,6 +75,10 @@ api: ## Write what the public packages export into api/
 mutate: ## Switch mechanisms off, one by one, and see that a test notices (half an hour; ARGS=--help for more)
 	@$(WITHPG) go run ./internal/mutate $(ARGS)
 
+.PHONY: mutate-general
+mutate-general: ## Change conditions, operators and statements of idem and the engine, and see which changes no test notices (hours; ARGS=--help for more)
+	@$(WITHPG) go run ./internal/mutate general $(ARGS)
+
 .PHONY: model
 model: ## Check the TLA+ model, and that each of its mechanisms is needed (a few minutes; ARGS=--help for more)
 	@go run ./internal/model $(ARGS)

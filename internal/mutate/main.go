@@ -90,13 +90,16 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 
 // run returns the exit status: 1 if a mutant was not found, 2 for a wrong command line.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, error) {
+	if len(args) > 0 && args[0] == "general" {
+		return runGeneral(ctx, args[1:], stdout, stderr)
+	}
 	s, err := parse(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0, nil
 	}
-	var selected []mutant
+	var chosen []mutant
 	if err == nil {
-		selected, err = s.selected(all(groups))
+		chosen, err = selected(all(groups), mutant.name, s.run, s.shard)
 	}
 	if err != nil {
 		return 2, err
@@ -112,10 +115,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, err
 		return statusOf(err == nil), err
 	}
 	if s.overlay != "" {
-		return s.writeOverlay(root, selected, stdout)
+		return s.writeOverlay(root, chosen, stdout)
 	}
 	r := runner{root: root, limit: s.timeout}
-	results, err := r.all(ctx, selected, func(line string) { _, _ = fmt.Fprintln(stderr, line) })
+	results, err := r.all(ctx, chosen, func(line string) { _, _ = fmt.Fprintln(stderr, line) })
 	if err == nil && s.write {
 		err = writeProof(proof, groups, results)
 	}
@@ -127,11 +130,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, err
 }
 
 // writeOverlay is for programs that are to run with a mutant, such as e2e/chaos.
-func (s settings) writeOverlay(root string, selected []mutant, stdout io.Writer) (int, error) {
-	if len(selected) != 1 {
-		return 2, fmt.Errorf("-overlay: -run chooses %d mutants, not one", len(selected))
+func (s settings) writeOverlay(root string, chosen []mutant, stdout io.Writer) (int, error) {
+	if len(chosen) != 1 {
+		return 2, fmt.Errorf("-overlay: -run chooses %d mutants, not one", len(chosen))
 	}
-	path, err := selected[0].overlay(root, s.overlay)
+	path, err := chosen[0].overlay(root, s.overlay)
 	if err != nil {
 		return 1, err
 	}
@@ -157,24 +160,24 @@ func all(groups []group) []mutant {
 	return mutants
 }
 
-// selected returns the mutants that the command line names.
-func (s settings) selected(mutants []mutant) ([]mutant, error) {
-	pattern, err := regexp.Compile(s.run)
+// selected returns the values that the flags -run, for their names, and -shard choose.
+func selected[T any](values []T, name func(T) string, run, shard string) ([]T, error) {
+	pattern, err := regexp.Compile(run)
 	if err != nil {
 		return nil, fmt.Errorf("-run: %w", err)
 	}
 	var first, of int
-	if _, err := fmt.Sscanf(s.shard, "%d/%d", &first, &of); err != nil || first < 1 || first > of {
-		return nil, fmt.Errorf("-shard: %q is none; the second of three is 2/3", s.shard)
+	if _, err := fmt.Sscanf(shard, "%d/%d", &first, &of); err != nil || first < 1 || first > of {
+		return nil, fmt.Errorf("-shard: %q is none; the second of three is 2/3", shard)
 	}
-	var chosen []mutant
+	var chosen []T
 	n := 0
-	for _, m := range mutants {
-		if !pattern.MatchString(m.id) {
+	for _, v := range values {
+		if !pattern.MatchString(name(v)) {
 			continue
 		}
 		if n++; (n-first)%of == 0 {
-			chosen = append(chosen, m)
+			chosen = append(chosen, v)
 		}
 	}
 

@@ -47,16 +47,20 @@ func TestBroken(t *testing.T) { t.Error("always") }
 `,
 		"docs/proof.md": "",
 	} {
-		path := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		write(t, filepath.Join(root, name), content)
 	}
 
 	return root
+}
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 const file = "sum/sum.go"
@@ -151,22 +155,22 @@ func TestProofKeepsTheRowsOfOthers(t *testing.T) {
 	root := repository(t)
 	other := changed("other", func(m *mutant) { m.mechanism = "a | b" })
 	mutants, proof := []group{{"Sums", []mutant{good, other}}}, filepath.Join(root, proofFile)
-	write := func(results ...result) {
+	update := func(results ...result) {
 		t.Helper()
 		if err := writeProof(proof, mutants, results); err != nil {
 			t.Fatal(err)
 		}
 	}
-	write(result{ID: "good", Found: true, Said: "2 and `2`", Seconds: 0.25})
+	update(result{ID: "good", Found: true, Said: "2 and `2`", Seconds: 0.25})
 	if wrong := check(root, all(mutants), proof); len(wrong) != 1 || !strings.Contains(wrong[0].Error(), "other: ") {
 		t.Errorf("with one row: %v", wrong)
 	}
-	write(result{ID: "other", Found: true, Said: "c | d"}, result{ID: "good", Said: "survived"})
+	update(result{ID: "other", Found: true, Said: "c | d"}, result{ID: "good", Said: "survived"})
 	if wrong := check(root, all(mutants), proof); len(wrong) > 0 {
 		t.Error(wrong)
 	}
 	appendTo(t, proof, keptFrom+"\nwritten by people\n")
-	write()
+	update()
 	content, err := os.ReadFile(proof)
 	if err != nil {
 		t.Fatal(err)
@@ -195,7 +199,7 @@ func TestShardsAreAll(t *testing.T) {
 	t.Parallel()
 	var ids []string
 	for _, shard := range []string{"1/3", "2/3", "3/3"} {
-		chosen, err := settings{run: "^own-", shard: shard}.selected(all(groups))
+		chosen, err := selected(all(groups), mutant.name, "^own-", shard)
 		if err != nil || len(chosen) == 0 {
 			t.Fatal(shard, err)
 		}
@@ -203,12 +207,12 @@ func TestShardsAreAll(t *testing.T) {
 			ids = append(ids, m.id)
 		}
 	}
-	whole, err := settings{run: "^own-", shard: "1/1"}.selected(all(groups))
+	whole, err := selected(all(groups), mutant.name, "^own-", "1/1")
 	if err != nil || len(whole) != len(ids) || len(ids) != len(slices.Compact(slices.Sorted(slices.Values(ids)))) {
 		t.Errorf("%q, %v", ids, err)
 	}
 	for _, wrong := range []settings{{shard: "0/2"}, {shard: "3/2"}, {shard: "one"}, {run: "(", shard: "1/1"}} {
-		if _, err := wrong.selected(nil); err == nil {
+		if _, err := selected([]mutant{}, mutant.name, wrong.run, wrong.shard); err == nil {
 			t.Errorf("%+v: no error", wrong)
 		}
 	}

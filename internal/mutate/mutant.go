@@ -49,6 +49,8 @@ func (c checker) String() string {
 	return text
 }
 
+func (m mutant) name() string { return m.id }
+
 // apply returns the file's content with the mechanism switched off.
 func (m mutant) apply(root string) ([]byte, error) {
 	content, err := os.ReadFile(filepath.Join(root, m.file))
@@ -77,10 +79,15 @@ func (m mutant) overlay(root, folder string) (string, error) {
 	if err := os.WriteFile(replacement, content, 0o600); err != nil {
 		return "", err
 	}
-	replace := struct {
+
+	return writeOverlay(folder, map[string]string{filepath.Join(root, m.file): replacement})
+}
+
+// writeOverlay writes which files replace which, and returns the file for the go command.
+func writeOverlay(folder string, replace map[string]string) (string, error) {
+	encoded, err := json.Marshal(struct {
 		Replace map[string]string `json:"Replace"` //nolint:tagliatelle // The go command chose the name.
-	}{map[string]string{filepath.Join(root, m.file): replacement}}
-	encoded, err := json.Marshal(replace)
+	}{replace})
 	if err != nil {
 		return "", fmt.Errorf("encode the overlay: %w", err)
 	}

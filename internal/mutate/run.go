@@ -58,10 +58,11 @@ func (r runner) build(ctx context.Context, c checker, program string, flags ...s
 }
 
 // run runs such a program and returns what it printed. The error says that its tests failed.
-func (r runner) run(ctx context.Context, c checker, program string, environment ...string) (string, error) {
+func (r runner) run(ctx context.Context, c checker, program string, environment []string, flags ...string) (string, error) {
 	limited, cancel := context.WithTimeout(ctx, r.limit+grace)
 	defer cancel()
-	cmd := exec.CommandContext(limited, program, "-test.run="+c.run, "-test.count=1", "-test.timeout="+r.limit.String())
+	flags = append([]string{"-test.run=" + c.run, "-test.count=1", "-test.timeout=" + r.limit.String()}, flags...)
+	cmd := exec.CommandContext(limited, program, flags...)
 	cmd.Dir = filepath.Join(r.root, c.pkg)
 	cmd.Env = append(os.Environ(), environment...)
 	if c.adapter != "" {
@@ -131,7 +132,7 @@ func (r runner) try(ctx context.Context, m mutant) (result, error) {
 	began := time.Now()
 	// Those that run the go command themselves get the mutant, too.
 	goflags := "GOFLAGS=" + strings.TrimSpace(os.Getenv("GOFLAGS")+" -overlay="+overlay)
-	output, err := r.run(ctx, m.checker, program, goflags, envPatience+"="+patience)
+	output, err := r.run(ctx, m.checker, program, []string{goflags, envPatience + "=" + patience})
 	res.Seconds = time.Since(began).Seconds()
 	line, said := lineWith(output, m.says)
 	switch {

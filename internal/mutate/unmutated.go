@@ -53,11 +53,11 @@ func (r runner) together(ctx context.Context, p checker, checkers []checker, pro
 	all, together := p, r
 	all.run = strings.Join(runs, "|")
 	together.limit *= 10
-	if _, err := together.run(ctx, all, program); err == nil {
+	if _, err := together.run(ctx, all, program, nil); err == nil {
 		return nil
 	}
 	for _, c := range checkers {
-		output, err := r.run(ctx, c, program)
+		output, err := r.run(ctx, c, program, nil)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
