@@ -118,10 +118,8 @@ func (b *batch) process(ctx context.Context, events []Event) error {
 				return nil
 			}
 			i, bad, size = end, 0, len(events)
-		case errors.As(err, &eventErr) && eventErr.Index > 0 && eventErr.Index < end-i:
-			size, bad = eventErr.Index, i+eventErr.Index+1
-		case eventErr != nil && eventErr.Index == 0:
-			size, bad = 1, i+1
+		case errors.As(err, &eventErr) && eventErr.Index >= 0 && eventErr.Index < end-i:
+			size, bad = max(eventErr.Index, 1), i+eventErr.Index+1
 		default:
 			size, bad = (end-i)/2, end
 		}

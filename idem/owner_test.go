@@ -161,7 +161,10 @@ func TestTakeOverDuringATransaction(t *testing.T) {
 					owner := <-next // It ends this transaction.
 					next <- owner
 				} else {
-					b.waitForLock(t) //nolint:contextcheck // The helper uses the test's.
+					b.waitForLock(t)                                                //nolint:contextcheck // The helper uses the test's.
+					if _, err := tx.Exec(ctx, `SELECT pg_sleep(0.3)`); err != nil { // Longer than one attempt to acquire.
+						return err
+					}
 				}
 
 				return effect("e")(ctx, tx)
@@ -388,7 +391,13 @@ func TestCheckpointMisuse(t *testing.T) {
 		"parked without a key": func() error {
 			return second(w.StoreDeadLetter(t.Context(), idem.DeadLetter{State: idem.DeadLetterParked}))
 		},
-		"no topic":  func() error { return second(b.guard.Acquire(t.Context(), idem.Partition{}, idem.AcquireOptions{})) },
+		"no topic": func() error { return second(b.guard.Acquire(t.Context(), idem.Partition{}, idem.AcquireOptions{})) },
+		"negative partition": func() error {
+			return second(b.guard.Acquire(t.Context(), idem.Partition{Topic: "orders", Number: -1}, idem.AcquireOptions{}))
+		},
+		"negative patience": func() error {
+			return second(b.guard.Acquire(t.Context(), partition, idem.AcquireOptions{Patience: -1}))
+		},
 		"nil guard": func() error { return second((*idem.Guard)(nil).Acquire(t.Context(), partition, idem.AcquireOptions{})) },
 	} {
 		if err := try(); !errors.Is(err, idem.ErrInvalidConfig) {

@@ -1,0 +1,83 @@
+package idem_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/idem"
+)
+
+// A handler that fails and then no more: no event is at fault, and all are processed.
+func TestBatchHandlerFailsForNoLastingReason(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var handler poisoned
+	results, err := b.guard.ProcessBatch(t.Context(), batchOf("a", "b", "c", "d", "e", "f", "g", "h"), func(ctx context.Context, tx pgx.Tx, fresh []idem.Event) error {
+		err := handler.handle(ctx, tx, fresh)
+		switch handler.runs {
+		case 1, 2:
+			return errBoom
+		case 20:
+			panic("it goes round in circles")
+		default:
+			return err
+		}
+	})
+	if err != nil || outcomes(results) != "PPPPPPPP" {
+		t.Errorf("%s, %v", outcomes(results), err)
+	}
+	if n := len(b.allEffects(t)); n != 8 {
+		t.Errorf("%d effects, want 8", n)
+	}
+}
+
+// An index that is none is not taken for that of the event at fault.
+func TestBatchHandlerNamesNoEvent(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, index := range []int{-1, 4, 5, 99} {
+		handler := poisoned{poison: map[string]bool{"bad": true}}
+		b.exec(t, `TRUNCATE idem.processed_events`)
+		results, err := b.guard.ProcessBatch(t.Context(), batchOf("a", "b", "bad", "c"), func(ctx context.Context, tx pgx.Tx, fresh []idem.Event) error {
+			err := handler.handle(ctx, tx, fresh)
+			if handler.runs == 20 {
+				panic("it goes round in circles")
+			}
+			if errors.Is(err, errBoom) {
+				return &idem.EventError{Index: index, Err: err}
+			}
+
+			return err
+		})
+		if err != nil || outcomes(results) != "PPEP" {
+			t.Errorf("index %d: %s, %v", index, outcomes(results), err)
+		}
+		if handler.runs != 4 { // All, the first half, "bad", "c".
+			t.Errorf("index %d: %d runs, want 4", index, handler.runs)
+		}
+	}
+}
+
+// The index counts the events that the handler got, without the duplicates.
+func TestBatchHandlerNamesAnEventBehindADuplicate(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	if _, err := b.guard.MarkProcessed(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	handler := poisoned{poison: map[string]bool{"bad": true}, point: true}
+	results, err := b.guard.ProcessBatch(t.Context(), batchOf("a", "b", "bad", "c"), handler.handle)
+	if err != nil || outcomes(results) != "APEP" {
+		t.Fatalf("%s, %v", outcomes(results), err)
+	}
+	if handler.runs != 4 { // All, those before "bad", "bad", those behind it.
+		t.Errorf("%d runs, want 4", handler.runs)
+	}
+	var failed *idem.HandlerError
+	if !errors.As(results[2].Err, &failed) || failed.EventID != "bad" {
+		t.Errorf("the error names another event: %v", results[2].Err)
+	}
+}
