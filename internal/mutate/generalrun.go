@@ -138,7 +138,7 @@ func (g *general) notice(ctx context.Context, c checker, program string, m site,
 	}
 	c.run = "^(" + strings.Join(names, "|") + ")$"
 	output, err := r.run(ctx, c, program, []string{envMutant + "=" + strconv.Itoa(m.id), envPatience + "=" + patience}, "-test.failfast")
-	if err == nil {
+	if err == nil || ctx.Err() != nil {
 		return ""
 	}
 
