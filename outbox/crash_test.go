@@ -269,7 +269,7 @@ func TestReleasedRecordsAreNotOvertaken(t *testing.T) {
 		l.refuse, l.records = nil, nil
 		l.before = func() {
 			once.Do(func() { b.published(t, numbered(40, 1, 1)...) })
-			time.Sleep(60 * time.Millisecond) // A turn has two portions then, of four records.
+			time.Sleep(60 * time.Millisecond) //nolint:forbidigo // A turn has two portions then, of four records.
 		}
 	})
 	b.exec(t, `UPDATE idem.outbox SET state = 'retry' WHERE state = 'failed'`)
