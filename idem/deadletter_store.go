@@ -38,6 +38,8 @@ func (o *Owner) StoreDeadLetter(ctx context.Context, letter DeadLetter, opts ...
 	switch {
 	case err != nil:
 		return 0, err
+	case letter.Partition.Topic == "" || letter.Partition.Number < 0:
+		return 0, fmt.Errorf("%w: a dead letter needs the topic of its record and a partition that is not negative", ErrInvalidConfig)
 	case letter.State != DeadLetterOpen && letter.State != DeadLetterParked:
 		return 0, fmt.Errorf("%w: a dead letter is stored open or parked, not %s", ErrInvalidConfig, letter.State)
 	case letter.State == DeadLetterParked && letter.Key == nil:

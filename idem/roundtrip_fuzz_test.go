@@ -62,6 +62,7 @@ func FuzzDeadLetter(f *testing.F) {
 	f.Add("orders", "e", []byte("k"), []byte("v"), "h", []byte("hv"), "refused")
 	f.Add("o", "a\x00b", []byte(nil), []byte(nil), "", []byte(nil), "")
 	f.Add(`"; --`, "\xff", []byte{}, []byte{}, "\x00\xff", []byte{}, "\x00\xff\x1b[2J")
+	f.Add("", "e", []byte("k"), []byte("v"), "h", []byte("hv"), "refused")
 	f.Add("t", `{"a",NULL}`, []byte(`\x`), []byte("\x00"), `"\`, []byte(`{}`), strings.Repeat("é", 3000))
 	pool := pgtest.NewDB(f).Pool(f)
 	guard, err := idem.New(pool, idem.Config{Consumer: "orders"})
