@@ -114,7 +114,11 @@ func (c *Cleaner) Run(ctx context.Context) error {
 			log.WarnContext(ctx, "idem: cleanup failed, trying again", "pause", pause, "deleted", report.Deleted, "error", err)
 		case report.Complete:
 			behind = 0
-			log.InfoContext(ctx, "idem: cleaned up", "deleted", report.Deleted, "batches", report.Batches, "elapsed", report.Elapsed)
+			level, advice := slog.LevelInfo, ""
+			if report.Elapsed > c.config.Interval { // A busy machine has a pass yield, and the table grows meanwhile.
+				level, advice = slog.LevelWarn, ", in longer than the interval: a larger Share is faster"
+			}
+			log.Log(ctx, level, "idem: cleaned up"+advice, "deleted", report.Deleted, "batches", report.Batches, "elapsed", report.Elapsed)
 		default:
 			behind++
 			level := slog.LevelInfo

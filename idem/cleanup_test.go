@@ -342,6 +342,25 @@ func TestCleanerRunsUntilItsContextEnds(t *testing.T) {
 	}
 }
 
+// A cleaner that is too slow says so.
+func TestCleanerSaysThatItIsSlow(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.age(t, "c", time.Minute, 100)
+	for interval, wanted := range map[time.Duration]string{time.Nanosecond: "level=WARN msg=\"idem: cleaned up, in longer than the interval: a larger Share is faster", time.Second: "level=INFO msg=\"idem: cleaned up\" deleted"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		var log strings.Builder
+		handler := slog.NewTextHandler(io.MultiWriter(&log, writer(cancel)), nil)
+		cleaner, err := idem.NewCleaner(b.pool, idem.CleanerConfig{Interval: interval, Logger: slog.New(handler)})
+		if err == nil {
+			err = cleaner.Run(ctx)
+		}
+		if said := log.String(); err != nil || !strings.Contains(said, wanted) {
+			t.Errorf("%v; it said %s", err, said)
+		}
+	}
+}
+
 // A cleaner that fails says when it tries again.
 func TestCleanerSaysWhenItTriesAgain(t *testing.T) {
 	t.Parallel()
