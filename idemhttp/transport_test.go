@@ -142,6 +142,17 @@ func TestTransportInvalidKey(t *testing.T) {
 	}
 }
 
+// A request that is made by hand, without headers, is refused as http.Transport refuses it.
+func TestTransportWithoutHeaders(t *testing.T) {
+	t.Parallel()
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://127.0.0.1:1/", strings.NewReader("{}"))
+	request.Header = nil
+	response, err := (&idemhttp.Transport{}).RoundTrip(request) //nolint:bodyclose // There is none.
+	if err == nil || !strings.Contains(err.Error(), "nil Request.Header") {
+		t.Errorf("%v, %v", response, err)
+	}
+}
+
 // The end of the context ends the wait; a wait beyond its deadline does not begin.
 func TestTransportContext(t *testing.T) {
 	t.Parallel()
