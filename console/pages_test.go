@@ -215,11 +215,8 @@ func TestPostgreSQLIsAway(t *testing.T) {
 	}
 }
 
-// Of a server that lets nobody in a page tells the server's words, and not the address or the user.
-func TestPostgreSQLLetsNobodyIn(t *testing.T) {
-	t.Parallel()
-	config := pgtest.NewDB(t).OwnerPool(t).Config()
-	config.ConnConfig.Database = "nosuch"
+func clientOf(t *testing.T, config *pgxpool.Config) *ops.Client {
+	t.Helper()
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
@@ -229,7 +226,16 @@ func TestPostgreSQLLetsNobodyIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := setup(t, func(c *console.Config) { c.Client = client })
+
+	return client
+}
+
+// Of a server that lets nobody in a page tells the server's words, and not the address or the user.
+func TestPostgreSQLLetsNobodyIn(t *testing.T) {
+	t.Parallel()
+	config := pgtest.NewDB(t).OwnerPool(t).Config()
+	config.ConnConfig.Database = "nosuch"
+	b := setup(t, func(c *console.Config) { c.Client = clientOf(t, config) })
 	b.get(t, "/consumers").want(t, http.StatusInternalServerError, "database &#34;nosuch&#34; does not exist").lacks(t, config.ConnConfig.Host, "user=")
 	if !strings.Contains(b.log.String(), "user=") {
 		t.Error("the log does not say why:", b.log)
@@ -249,16 +255,7 @@ func TestMissingRightsAreNamed(t *testing.T) {
 		}
 	})
 	config.ConnConfig.RuntimeParams["role"] = role
-	pool, err := pgxpool.NewWithConfig(t.Context(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
-	client, err := ops.New(pool, ops.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	handler, err := console.Handler(console.Config{Client: client, Authorize: console.Everybody(operator), Logger: slog.New(slog.NewTextHandler(b.log, nil))})
+	handler, err := console.Handler(console.Config{Client: clientOf(t, config), Authorize: console.Everybody(operator), Logger: slog.New(slog.NewTextHandler(b.log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

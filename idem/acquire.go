@@ -43,7 +43,7 @@ func (g *Guard) Acquire(ctx context.Context, p Partition, opts AcquireOptions) (
 	if err := g.check(); err != nil {
 		return nil, err
 	}
-	if p.Topic == "" || p.Number < 0 || opts.Patience < 0 {
+	if !p.ofRecord() || opts.Patience < 0 {
 		return nil, fmt.Errorf("%w: Acquire needs a topic, a partition and a patience that are not negative", ErrInvalidConfig)
 	}
 	token, err := newToken()

@@ -38,7 +38,7 @@ func (o *Owner) StoreDeadLetter(ctx context.Context, letter DeadLetter, opts ...
 	switch {
 	case err != nil:
 		return 0, err
-	case letter.Partition.Topic == "" || letter.Partition.Number < 0:
+	case !letter.Partition.ofRecord():
 		return 0, fmt.Errorf("%w: a dead letter needs the topic of its record and a partition that is not negative", ErrInvalidConfig)
 	case letter.State != DeadLetterOpen && letter.State != DeadLetterParked:
 		return 0, fmt.Errorf("%w: a dead letter is stored open or parked, not %s", ErrInvalidConfig, letter.State)

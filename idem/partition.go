@@ -18,6 +18,9 @@ type Partition struct {
 	TopicID uuid.UUID
 }
 
+// ofRecord reports whether a record can be in it.
+func (p Partition) ofRecord() bool { return p.Topic != "" && p.Number >= 0 }
+
 func (p Partition) String() string { return p.Topic + "/" + strconv.Itoa(int(p.Number)) }
 
 // place names a record in the partition.

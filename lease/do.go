@@ -156,7 +156,7 @@ func (l *Leases) failed(ctx context.Context, h *held, err error) error {
 	lost := errors.As(err, new(*LostError))
 	state, needsDecision, pause := released, false, l.pause(h.attempts)
 	if lost || IsUnknown(err) {
-		state, needsDecision = unknown, !l.config.Unknown.mayRerun || errors.Is(err, errStillUnknown)
+		state, needsDecision = unknown, !l.config.Unknown.mayRerun() || errors.Is(err, errStillUnknown)
 		if h.ran {
 			h.unknown++
 		}

@@ -93,7 +93,7 @@ func (l *Leases) acquire(ctx context.Context, eventID string, fingerprint idem.F
 // be taken back.
 func (l *Leases) tryAcquire(ctx context.Context, conn db.DBTX, h *held) (db.LeaseLookRow, error) {
 	params := db.LeaseAcquireParams{
-		ConsumerID: l.tables.Consumer, Key: h.key, Token: h.token, Duration: l.config.Duration, TakesOver: l.config.Unknown.mayRerun,
+		ConsumerID: l.tables.Consumer, Key: h.key, Token: h.token, Duration: l.config.Duration, TakesOver: l.config.Unknown.mayRerun(),
 	}
 	if h.eventID != h.key {
 		params.EventID = &h.eventID
@@ -120,7 +120,7 @@ func (l *Leases) judge(h *held, seen db.LeaseLookRow) (Done, error) {
 		return Done{Outcome: AlreadyProcessed, Result: Result{ContentType: seen.ContentType, Body: seen.Body}}, nil
 	case seen.Mine:
 		return Done{}, nil
-	case seen.Leased && seen.State != released && left <= 0 && !l.config.Unknown.mayRerun:
+	case seen.Leased && seen.State != released && left <= 0 && !l.config.Unknown.mayRerun():
 		undecided := &UndecidedError{
 			EventID: h.eventID, Attempts: int(seen.Attempts), Unknown: int(seen.Unknown), Since: time.UnixMicro(seen.UntilMicros), Err: errors.New(seen.Error),
 		}

@@ -75,7 +75,7 @@ func (c Config) validate() error {
 		return fmt.Errorf("%w: Backoff is negative (%v); use NoBackoff for none", idem.ErrInvalidConfig, c.Backoff)
 	case c.MaxBackoff < c.Backoff:
 		return fmt.Errorf("%w: MaxBackoff %v is less than Backoff %v", idem.ErrInvalidConfig, c.MaxBackoff, c.Backoff)
-	case c.Unknown.asks && c.Unknown.ask == nil:
+	case c.Unknown.who == byFunction && c.Unknown.ask == nil:
 		return fmt.Errorf("%w: the function of Ask is nil", idem.ErrInvalidConfig)
 	case c.MaxResultBytes < 0:
 		return fmt.Errorf("%w: MaxResultBytes is negative (%d)", idem.ErrInvalidConfig, c.MaxResultBytes)

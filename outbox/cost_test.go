@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/nova-events/idempotent-consumer/internal/await"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 	"github.com/nova-events/idempotent-consumer/outbox"
 )
@@ -111,7 +112,7 @@ func TestCostOfReading(t *testing.T) {
 
 	quiet := func(what string) {
 		n := tracer.count()
-		until(t, "some reads", func() bool {
+		await.Until(t, "some reads", func() bool {
 			b.exec(t, `SELECT pg_current_xact_id()`) // Of a transaction that has ended the relay does not know what it has done.
 
 			return tracer.count() > n+5
@@ -129,7 +130,7 @@ func TestCostOfReading(t *testing.T) {
 	fill(open)
 	quiet("with 100,000 rows of an open transaction")
 	b.published(t, outbox.Record{Topic: "orders", Value: []byte("another")})
-	until(t, "the record", func() bool { return b.count(t, "true") == 0 })
+	await.Until(t, "the record", func() bool { return b.count(t, "true") == 0 })
 	quiet("when another has committed meanwhile")
 	commit(t, open)
 	b.awaitEmpty(t)
@@ -176,7 +177,7 @@ func TestQuietOutbox(t *testing.T) {
 	b.awaitEmpty(t)
 	late := b.begin(t)
 	publish(t, late, numbered(2, 1, 1)...)
-	until(t, "polls of one statement", func() bool { return tracer.polls(20) })
+	await.Until(t, "polls of one statement", func() bool { return tracer.polls(20) })
 	commit(t, late)
 	b.await(t, 2)
 	b.awaitEmpty(t)
@@ -197,7 +198,7 @@ func TestRelayScansNothing(t *testing.T) {
 	stop()
 	relay.pool.Close() // The server counts what its session has done.
 	var deleted, scanned, fetched int
-	until(t, "the statistics", func() bool {
+	await.Until(t, "the statistics", func() bool {
 		const statistics = `SELECT pg_catalog.pg_stat_get_tuples_deleted(o), pg_catalog.pg_stat_get_tuples_returned(o), pg_catalog.pg_stat_get_tuples_fetched(o)
 			FROM (SELECT 'idem.outbox'::pg_catalog.regclass::pg_catalog.oid AS o) o`
 		if err := b.pool.QueryRow(t.Context(), statistics).Scan(&deleted, &scanned, &fetched); err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nova-events/idempotent-consumer/internal/await"
 	"github.com/nova-events/idempotent-consumer/outbox"
 )
 
@@ -199,9 +200,9 @@ func TestRefusedRecordParksItsKey(t *testing.T) {
 			}
 			b.start(t, nil)
 			b.published(t, record("a", "1"), record("a", "2"), record("b", "3"), record("a", "4"), outbox.Record{Topic: "orders", Value: []byte("5")})
-			until(t, "a failed record", func() bool { return b.count(t, `state IS NULL`) == 0 })
+			await.Until(t, "a failed record", func() bool { return b.count(t, `state IS NULL`) == 0 })
 			b.published(t, record("b", "6"), record("a", "7"))
-			until(t, "parked records", func() bool {
+			await.Until(t, "parked records", func() bool {
 				return b.count(t, `state = 'parked'`) == 2 && b.count(t, `state = 'failed' AND error LIKE '%too large'`) == 1
 			})
 			want(t, b.log.values(), "1", "3", "5", "6")
@@ -234,7 +235,7 @@ func TestRefusedForAReasonThatIsNoText(t *testing.T) {
 			}
 			b.published(t, numbered(0, 3, 3)...)
 			b.start(t, nil)
-			until(t, "a failed record", func() bool { return b.log.len() > 2 || b.count(t, `state = 'failed'`) == 1 })
+			await.Until(t, "a failed record", func() bool { return b.log.len() > 2 || b.count(t, `state = 'failed'`) == 1 })
 			want(t, b.log.values(), "0", "2")
 			if n := b.count(t, `octet_length(error) > 20000`); n > 0 {
 				t.Error("the reason was stored whole")
@@ -259,7 +260,7 @@ func TestReleasedRecordsAreNotOvertaken(t *testing.T) {
 		b.start(t, small)
 	}
 	b.published(t, numbered(0, 40, 1)...)
-	until(t, "parked records", func() bool { return b.count(t, `state = 'parked'`) == 39 })
+	await.Until(t, "parked records", func() bool { return b.count(t, `state = 'parked'`) == 39 })
 	for i := range 20 { // Both relays pass them.
 		b.published(t, record("other", "other "+strconv.Itoa(i)))
 		b.await(t, i+1)
@@ -295,7 +296,7 @@ func TestDecisionWhileARecordIsParked(t *testing.T) {
 	}
 	b.start(t, nil)
 	b.published(t, record("a", "1"))
-	until(t, "a failed record", func() bool { return b.count(t, `state = 'failed'`) == 1 })
+	await.Until(t, "a failed record", func() bool { return b.count(t, `state = 'failed'`) == 1 })
 	var once sync.Once
 	b.log.set(func(l *topicLog) {
 		l.before = func() {
@@ -323,10 +324,10 @@ func TestTopicThatTakesNoRecords(t *testing.T) {
 		return outbox.Record{Topic: "away", Key: []byte("k"), Value: []byte(value)}
 	}
 	b.published(t, away("1"))
-	until(t, "a failed try", func() bool { return b.count(t, "true") == 1 })
+	await.Until(t, "a failed try", func() bool { return b.count(t, "true") == 1 })
 	for i := range 20 {
 		b.published(t, away(strconv.Itoa(i+2)), record("k", "other "+strconv.Itoa(i)))
-		until(t, "the other topic's record", func() bool { return slices.Contains(b.log.values(), "other "+strconv.Itoa(i)) })
+		await.Until(t, "the other topic's record", func() bool { return slices.Contains(b.log.values(), "other "+strconv.Itoa(i)) })
 	}
 	b.log.set(func(l *topicLog) { l.refuse = nil })
 	b.awaitEmpty(t)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nova-events/idempotent-consumer/internal/await"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 	"github.com/nova-events/idempotent-consumer/outbox"
 )
@@ -53,7 +54,7 @@ func TestRelayIsCut(t *testing.T) {
 				producing.Lock()
 				called := calls.Load()
 				b.published(t, numbered(4*last, 2, 1)...)
-				until(t, "a turn", func() bool { return calls.Load() > called })
+				await.Until(t, "a turn", func() bool { return calls.Load() > called })
 				b.published(t, numbered(4*last+2, 2, 1)...)
 				seen := 0
 				cut := proxy.CutNextStatement(mode, func(string) bool {
@@ -64,7 +65,7 @@ func TestRelayIsCut(t *testing.T) {
 				producing.Unlock()
 				select {
 				case <-cut:
-				case <-time.After(patience):
+				case <-time.After(await.Patience):
 					t.Fatal("nothing was cut")
 				}
 				b.awaitEmpty(t)
@@ -104,7 +105,7 @@ func TestThroughPgBouncer(t *testing.T) {
 					records[j].EventID = string(records[j].Value)
 				}
 				// A session that is terminated a little late is a publisher's by then. It publishes again, as a service does.
-				until(t, "a publication", func() bool {
+				await.Until(t, "a publication", func() bool {
 					err := pgx.BeginFunc(t.Context(), service.pool, func(tx pgx.Tx) error {
 						return outbox.Publish(t.Context(), tx, records...)
 					})

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"strconv"
 	"sync"
 	"testing"
@@ -14,20 +13,12 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/internal/await"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 	"github.com/nova-events/idempotent-consumer/outbox"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
-
-// patience is how long to wait for what must happen. It is no measure of speed. internal/mutate makes it shorter.
-var patience = func() time.Duration {
-	if d, err := time.ParseDuration(os.Getenv("IDEM_TEST_PATIENCE")); err == nil {
-		return d
-	}
-
-	return time.Minute
-}()
 
 // bundle is what most tests need: a database and a topic in memory. The tests with Kafka are in e2e.
 type bundle struct {
@@ -186,7 +177,7 @@ func (b *bundle) startWith(t testing.TB, change func(*outbox.Config), prepare fu
 			if err != nil {
 				t.Errorf("Run returned %v", err)
 			}
-		case <-time.After(patience):
+		case <-time.After(await.Patience):
 			t.Error("Run does not return")
 		}
 	})
@@ -195,30 +186,16 @@ func (b *bundle) startWith(t testing.TB, change func(*outbox.Config), prepare fu
 	return stop
 }
 
-func until(t testing.TB, what string, happened func() bool) {
-	t.Helper()
-	deadline := time.After(patience)
-	poll := time.NewTicker(2 * time.Millisecond)
-	defer poll.Stop()
-	for !happened() {
-		select {
-		case <-poll.C:
-		case <-deadline:
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
-}
-
 // await waits until the log has n records.
 func (b *bundle) await(t testing.TB, n int) {
 	t.Helper()
-	until(t, fmt.Sprintf("%d records", n), func() bool { return b.log.len() >= n })
+	await.Until(t, fmt.Sprintf("%d records", n), func() bool { return b.log.len() >= n })
 }
 
 // awaitEmpty waits until nothing is left to relay.
 func (b *bundle) awaitEmpty(t testing.TB) {
 	t.Helper()
-	until(t, "an empty outbox", func() bool { return b.count(t, `true`) == 0 })
+	await.Until(t, "an empty outbox", func() bool { return b.count(t, `true`) == 0 })
 }
 
 // count counts the rows for which a condition holds.

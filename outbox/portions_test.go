@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/internal/await"
 	"github.com/nova-events/idempotent-consumer/outbox"
 )
 
@@ -95,7 +96,7 @@ func TestTurnEnds(t *testing.T) {
 	b.start(t, small)
 	goOn := sync.OnceFunc(func() { close(ended) })
 	t.Cleanup(goOn)
-	until(t, "the end of a turn", func() bool { return b.count(t, "true") < 40 })
+	await.Until(t, "the end of a turn", func() bool { return b.count(t, "true") < 40 })
 	goOn()
 	b.awaitEmpty(t)
 }
@@ -113,7 +114,7 @@ func TestRefusedWithAPortion(t *testing.T) {
 	}
 	b.published(t, numbered(0, 20, 2)...)
 	b.start(t, small)
-	until(t, "parked records", func() bool { return b.count(t, `state = 'parked'`) == 8 && b.count(t, "true") == 9 })
+	await.Until(t, "parked records", func() bool { return b.count(t, `state = 'parked'`) == 8 && b.count(t, "true") == 9 })
 	want(t, b.log.values(), "0", "1", "3", "5", "7", "9", "11", "13", "15", "17", "19")
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/await"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 	"github.com/nova-events/idempotent-consumer/outbox"
 )
@@ -59,7 +60,7 @@ func TestConnectionVanishes(t *testing.T) {
 			b.exec(t, endTurn) // The server does so, too, when it has heard nothing for five seconds.
 			b.awaitEmpty(t)
 			b.wantInOrder(t, 4)
-			until(t, "the trouble in the log", func() bool { return strings.Contains(told.String(), "PostgreSQL does not let the relay work") })
+			await.Until(t, "the trouble in the log", func() bool { return strings.Contains(told.String(), "PostgreSQL does not let the relay work") })
 			stop()
 			proxy.CutAll() // pgx lingers at a connection that it closes.
 		})
@@ -87,7 +88,7 @@ func TestLongTurnsOfOthers(t *testing.T) {
 			turns.Add(1)
 		}}
 	}, func(r *outbox.Relay) { r.Silence(10 * time.Second) })
-	until(t, "an answer that others have the turn", func() bool { return turns.Load() > 0 })
+	await.Until(t, "an answer that others have the turn", func() bool { return turns.Load() > 0 })
 	commit(t, holder)
 	b.awaitEmpty(t)
 	if text := told.String(); text != "" {

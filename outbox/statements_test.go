@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/nova-events/idempotent-consumer/internal/await"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 	"github.com/nova-events/idempotent-consumer/outbox"
 )
@@ -25,7 +26,7 @@ func TestPreparedStatementsOfOthers(t *testing.T) {
 			stop := others.start(t, nil)
 			b.published(t, numbered(0, 1, 1)...)
 			var name string
-			until(t, "a prepared statement", func() bool {
+			await.Until(t, "a prepared statement", func() bool {
 				const sql = `SELECT name FROM pg_prepared_statements WHERE statement LIKE '-- name: ' || $1 || ' %'`
 
 				return others.pool.QueryRow(t.Context(), sql, statement).Scan(&name) == nil
@@ -47,7 +48,7 @@ func TestPreparedStatementsOfOthers(t *testing.T) {
 			b.published(t, numbered(1, 2, 1)...)
 			b.awaitEmpty(t)
 			b.wantInOrder(t, 3)
-			until(t, "the trouble in the log", func() bool { return strings.Contains(told.String(), "42P05") })
+			await.Until(t, "the trouble in the log", func() bool { return strings.Contains(told.String(), "42P05") })
 		})
 	}
 }

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// patience is how long to wait. It is no measure of speed. internal/mutate makes it shorter, because with a mechanism
+// Patience is how long to wait for what must happen. It is no measure of speed. internal/mutate makes it shorter, because with a mechanism
 // switched off things often do not happen.
-var patience = func() time.Duration {
+var Patience = func() time.Duration {
 	if d, err := time.ParseDuration(os.Getenv("IDEM_TEST_PATIENCE")); err == nil {
 		return d
 	}
@@ -20,7 +20,7 @@ var patience = func() time.Duration {
 // Until polls until happened returns true. It fails the test if that takes too long.
 func Until(t testing.TB, what string, happened func() bool) {
 	t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(Patience)
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
 	for !happened() {
