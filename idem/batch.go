@@ -130,15 +130,12 @@ func (b *batch) process(ctx context.Context, events []Event) error {
 
 // isEventsFault reports whether err comes of the events and not of the infrastructure.
 func isEventsFault(err error) bool {
-	var (
-		collision  *CollisionError
-		handlerErr *HandlerError
-	)
-	if errors.Is(err, ErrInvalidEventID) || errors.Is(err, ErrInvalidMetadata) || errors.As(err, &collision) {
-		return true
+	var handlerErr *HandlerError
+	if errors.As(err, &handlerErr) {
+		return !handlerErr.transient && !handlerErr.ended
 	}
 
-	return errors.As(err, &handlerErr) && !handlerErr.transient && !handlerErr.ended
+	return errors.Is(err, ErrInvalidEventID) || errors.Is(err, ErrInvalidMetadata) || errors.As(err, new(*CollisionError))
 }
 
 // passedError says that the checkpoint is beyond the first events of a part.

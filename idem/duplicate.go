@@ -169,9 +169,9 @@ func (g *Guard) duplicated(ctx context.Context, conn db.DBTX, c *call) error {
 	return err
 }
 
-// kindOfError is DuplicateCollision for a *CollisionError.
+// kindOfError is DuplicateCollision for a *CollisionError, but not for one that a handler got from another guard.
 func kindOfError(err error) DuplicateKind {
-	if errors.As(err, new(*CollisionError)) {
+	if !errors.As(err, new(*HandlerError)) && errors.As(err, new(*CollisionError)) {
 		return DuplicateCollision
 	}
 

@@ -270,16 +270,19 @@ func TestPostgreSQLHangs(t *testing.T) {
 	<-answered
 }
 
-// A collision in a write of the handler's is none of the request's: the handler has run, so nobody is told that nothing was done.
-func TestCollisionInTheHandlersWrite(t *testing.T) {
+// What a write of the handler's says of another event is none of the request's: the handler has run, so nobody is told that nothing was
+// done, or that another attempt is under way.
+func TestErrorsOfOthersInTheHandlersWrite(t *testing.T) {
 	t.Parallel()
 	for problem, policy := range map[string]lease.Policy{idemhttp.ProblemUndecided: lease.NeedsDecision(), idemhttp.ProblemOutcomeUnknown: lease.Rerun()} {
-		server := newOnce(t, pgtest.NewDB(t).Pool(t), lease.Config{Unknown: policy}, idemhttp.Config{})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			inTx(t, r, &idem.CollisionError{EventID: "of the write"})
-			w.WriteHeader(http.StatusCreated)
-		}))
-		if a := answer(server, request("k", "")); !strings.Contains(a.Body.String(), problem) {
-			t.Errorf("got %d %s, want %s", a.Code, a.Body, problem)
+		for _, err := range []error{&idem.CollisionError{EventID: "of the write"}, &lease.LostError{EventID: "of the write"}, &lease.UndecidedError{EventID: "of the write", Err: errors.New("unknown")}} {
+			server := newOnce(t, pgtest.NewDB(t).Pool(t), lease.Config{Unknown: policy}, idemhttp.Config{})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				inTx(t, r, err)
+				w.WriteHeader(http.StatusCreated)
+			}))
+			if a := answer(server, request("k", "")); !strings.Contains(a.Body.String(), problem) {
+				t.Errorf("%T: got %d %s, want %s", err, a.Code, a.Body, problem)
+			}
 		}
 	}
 }

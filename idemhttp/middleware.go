@@ -129,7 +129,7 @@ func (m *middleware) once(w http.ResponseWriter, r *http.Request, eventID string
 		return m.judge(answer)
 	}, lease.WithFingerprint(m.fingerprint(r, body)), lease.Wait(m.config.Wait))
 
-	switch found, fits := m.problem(log, done, answer != nil, err); {
+	switch found, fits := m.problem(log, eventID, done, answer != nil, err); {
 	case fits && answer != nil && answer.passedOn:
 		panic(http.ErrAbortHandler) // The client has a part of a response that does not count.
 	case fits:
@@ -181,8 +181,12 @@ func (m *middleware) judge(answer *response) (lease.Result, error) {
 }
 
 // problem is what to answer in place of a response of the handler.
-func (m *middleware) problem(log *slog.Logger, done lease.Done, ran bool, err error) (found problem, fits bool) {
-	var failed *lease.FailedError
+func (m *middleware) problem(log *slog.Logger, eventID string, done lease.Done, ran bool, err error) (found problem, fits bool) {
+	var (
+		lost   *lease.LostError
+		open   *lease.UndecidedError
+		failed *lease.FailedError
+	)
 	switch {
 	case err == nil && done.Outcome == lease.InProgress:
 		return inProgress(done.RetryAfter), true
@@ -190,7 +194,7 @@ func (m *middleware) problem(log *slog.Logger, done lease.Done, ran bool, err er
 		return problem{}, false
 	case !ran && errors.As(err, new(*idem.CollisionError)): // Else it is one of a write of Attempt.InTx.
 		return keyReused(), true
-	case errors.As(err, new(*lease.LostError)):
+	case errors.As(err, &lost) && lost.EventID == eventID: // Else it is one of a write, too, as those below.
 		found = inProgress(0)
 	case errors.As(err, new(*statusError)):
 		if lease.IsUnknown(err) {
@@ -198,9 +202,9 @@ func (m *middleware) problem(log *slog.Logger, done lease.Done, ran bool, err er
 		}
 
 		return problem{}, false
-	case errors.As(err, new(*lease.UndecidedError)):
+	case errors.As(err, &open) && open.EventID == eventID:
 		found = undecided()
-	case errors.As(err, &failed):
+	case errors.As(err, &failed) && failed.EventID == eventID:
 		found = outcomeUnknown(failed.RetryAfter)
 	case ran:
 		found = outcomeUnknown(0)

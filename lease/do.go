@@ -153,10 +153,10 @@ var errStillUnknown = errors.New("lease: it could not be found out")
 
 // failed ends the lease of an attempt that failed, and returns its error.
 func (l *Leases) failed(ctx context.Context, h *held, err error) error {
-	lost := errors.As(err, new(*LostError))
+	lost := h.lost(err) != nil
 	state, needsDecision, pause := released, false, l.pause(h.attempts)
 	if lost || IsUnknown(err) {
-		state, needsDecision = unknown, !l.config.Unknown.mayRerun() || errors.Is(err, errStillUnknown)
+		state, needsDecision = unknown, !l.config.Unknown.mayRerun() || !h.ran && errors.Is(err, errStillUnknown)
 		if h.ran {
 			h.unknown++
 		}

@@ -40,6 +40,16 @@ func (h *held) extended(sent time.Time, duration time.Duration) {
 	h.renewed, h.until = sent, sent.Add(duration)
 }
 
+// lost returns the error that says that this lease is lost, or nil: functions and writes return those of other leases, too.
+func (h *held) lost(err error) *LostError {
+	var lost *LostError
+	if errors.As(err, &lost) && lost.EventID == h.eventID {
+		return lost
+	}
+
+	return nil
+}
+
 // grace is how long an acquisition goes on when its context has ended. Without an answer nobody would know whether there
 // is a lease to end.
 const grace = time.Second
@@ -148,10 +158,10 @@ func (l *Leases) hold(ctx context.Context, h *held, a *Attempt, fn Func) (result
 	err = errNoReturn
 	defer func() { end(RunEnd{err}) }()
 	result, err = l.run(hooked, h, a, fn)
-	var lost *LostError
+	lost := h.lost(context.Cause(ctx))
 	switch {
 	case err == nil:
-	case errors.As(context.Cause(ctx), &lost):
+	case lost != nil:
 		err = &LostError{EventID: h.eventID, Reason: lost.Reason, Err: err}
 	case ctx.Err() != nil:
 		err = Unknown(err)
@@ -263,9 +273,8 @@ func (l *Leases) complete(ctx context.Context, h *held, a *Attempt, result Resul
 
 		return a.write(ctx, tx)
 	}, idem.WithFingerprint(h.fingerprint))
-	var lost *LostError
-	switch {
-	case errors.As(err, &lost):
+	switch lost := h.lost(err); {
+	case lost != nil:
 		return lost
 	case err != nil:
 		return Unknown(fmt.Errorf("lease: the effect has happened, but the event could not be completed: %w", err))

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 	"github.com/nova-events/idempotent-consumer/lease"
 )
@@ -103,6 +105,54 @@ func TestZombie(t *testing.T) {
 				t.Errorf("%d writes and results, want one each", n)
 			}
 		})
+	}
+}
+
+// A function and a write return the error of another lease that is lost. This one is not, and says whether it took effect.
+func TestLostLeaseOfAnother(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	leases := newLeases(t, b.guard, lease.Config{Backoff: lease.NoBackoff})
+	other := &lease.LostError{EventID: "other", Reason: errBoom}
+	_, err := leases.Do(t.Context(), "e", func(context.Context, *lease.Attempt) (lease.Result, error) { return lease.Result{}, other })
+	var failed *lease.FailedError
+	if !errors.As(err, &failed) || lease.IsUnknown(err) {
+		t.Errorf("returned: got %v", err)
+	}
+	_, err = leases.Do(t.Context(), "e", func(_ context.Context, a *lease.Attempt) (lease.Result, error) {
+		a.InTx(func(context.Context, pgx.Tx) error { return other })
+
+		return text("charged"), nil
+	})
+	if !errors.As(err, new(*lease.UndecidedError)) {
+		t.Errorf("of a write: got %v", err)
+	}
+}
+
+// What could not be found out about another event is nobody's business but that one's.
+func TestUndecidedOfAnother(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	asking := newLeases(t, b.guard, lease.Config{Backoff: lease.NoBackoff, Unknown: lease.Ask(func(context.Context, *lease.Attempt) (lease.Answer, error) {
+		return lease.StillUnknown(), nil
+	})})
+	fails := func(context.Context, *lease.Attempt) (lease.Result, error) {
+		return lease.Result{}, lease.Unknown(errBoom)
+	}
+	if _, err := asking.Do(t.Context(), "other", fails); !lease.IsUnknown(err) {
+		t.Fatal(err)
+	}
+	leases := newLeases(t, b.guard, lease.Config{Backoff: lease.NoBackoff, Unknown: lease.Rerun()})
+	for range 2 { // No decision is waited for.
+		_, err := leases.Do(t.Context(), "e", func(ctx context.Context, _ *lease.Attempt) (lease.Result, error) {
+			_, err := asking.Do(ctx, "other", fails)
+
+			return lease.Result{}, err
+		})
+		var failed *lease.FailedError
+		if !errors.As(err, &failed) || failed.EventID != "e" {
+			t.Errorf("got %v", err)
+		}
 	}
 }
 

@@ -34,7 +34,7 @@ func judge(revoked, work context.Context, err error, ran bool) verdict {
 		return lost
 	case work.Err() != nil, transient && revoked.Err() != nil:
 		return abandoned
-	case errors.As(err, new(*idem.CollisionError)):
+	case !fromHandler(err) && errors.As(err, new(*idem.CollisionError)):
 		return collided
 	case transient:
 		return waiting
@@ -50,8 +50,12 @@ func judge(revoked, work context.Context, err error, ran bool) verdict {
 // disowned reports whether err says that this owner no longer owns the partition, or that the
 // partition is not as this owner knew it. It must then be acquired anew.
 func disowned(err error) bool {
-	return errors.Is(err, idem.ErrFenced) || errors.Is(err, idem.ErrRewound) || errors.Is(err, idem.ErrCheckpointGone)
+	return (errors.Is(err, idem.ErrFenced) || errors.Is(err, idem.ErrRewound) || errors.Is(err, idem.ErrCheckpointGone)) && !fromHandler(err)
 }
+
+// fromHandler reports whether err is what the handler returned: what it wraps may be of another guard that the handler works with,
+// and says nothing about this one's record and partition.
+func fromHandler(err error) bool { return errors.As(err, new(*idem.HandlerError)) }
 
 // unfit reports whether it is the record's fault that the guard refuses it.
 func unfit(err error) bool {
@@ -76,7 +80,7 @@ func (w *worker) try(revoked, work context.Context, t *trial) (v verdict, outcom
 	var p wait
 	defer p.giveUp()
 	for {
-		ran := errors.As(t.prior, new(*idem.HandlerError))
+		ran := fromHandler(t.prior)
 		t.m.Attempt++
 		started := time.Now()
 		if err = t.prior; err == nil {

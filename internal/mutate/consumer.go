@@ -36,6 +36,16 @@ var positions = []mutant{
 		checker: e2e("TestGroupNeverPassesTheCheckpoint/single"), says: "the group is at",
 	},
 	{
+		id: "collision-of-its-own", mechanism: "a collision that a handler got from another guard does not make its record a duplicate",
+		file: "internal/engine/attempt.go", find: "case !fromHandler(err) && errors.As", put: "case errors.As",
+		checker: e2e("TestErrorsOfOthers/single"), says: "letters",
+	},
+	{
+		id: "disowned-by-its-own-guard", mechanism: "a handler that is fenced by another guard has not lost its partition",
+		file: "internal/engine/attempt.go", find: "idem.ErrCheckpointGone)) && !fromHandler(err)", put: "idem.ErrCheckpointGone))",
+		checker: e2e("TestErrorsOfOthers/single"), says: "waited in vain for 34 records",
+	},
+	{
 		id: "one-group", mechanism: "a consumer is bound to one group",
 		file: "internal/engine/engine.go", find: "return e.guard.Bind(ctx, cluster, e.group)", put: "return nil",
 		checker: e2e("TestSecondGroupIsRefused"), says: "Run does not return",

@@ -112,4 +112,9 @@ var leases = []mutant{
 		file: "db/leases.sql.go", find: "AND (l.state OPERATOR(pg_catalog.<>) 'running' OR l.until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()) RETURNING", put: "RETURNING",
 		checker: in("cmd/idemctl/internal/cli", "TestLeaseDecideWhileItRuns"), says: "exit status 0, want 1",
 	},
+	{
+		id: "lease-lost-is-its-own", mechanism: "the lost lease of another event, whose error a function returns, is not taken for this one",
+		file: "lease/held.go", find: "&& lost.EventID == h.eventID {", put: "{",
+		checker: in("lease", "TestLostLeaseOfAnother"), says: "returned: got lease: the lease of event",
+	},
 }

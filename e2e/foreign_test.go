@@ -1,0 +1,76 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/lease"
+)
+
+// foreignErrors are what a handler gets from another guard, an owner or a lease that it works with.
+var foreignErrors = []error{
+	&idem.CollisionError{EventID: "payment"}, &idem.HandlerError{Err: &idem.CollisionError{EventID: "payment"}},
+	idem.ErrFenced, idem.ErrRewound, idem.ErrCheckpointGone, idem.ErrInvalidEventID, idem.ErrInvalidMetadata, idem.ErrNotFound, idem.ErrNotParked,
+	idem.ErrInvalidConfig, idem.ErrNotMigrated, idem.ErrConsumerClosed, &idem.EventError{Index: 3, Err: errPoison},
+	&lease.LostError{EventID: "payment"}, &lease.UndecidedError{EventID: "payment", Err: errPoison}, consume.ErrUnreadable, consume.ErrHandlerTimeout,
+}
+
+// A handler works with another guard, or with a lease, and returns their errors. They say nothing about its own record and partition: the
+// record is tried again, and stored, as with any other error.
+func TestErrorsOfOthers(t *testing.T) {
+	t.Parallel()
+	records := int64(2 * len(foreignErrors))
+	fails := func(m consume.Message) error {
+		if m.Offset%2 == 1 { // Too many in a row would halt the partition.
+			return nil
+		}
+
+		return fmt.Errorf("charge: %w", foreignErrors[m.Offset/2])
+	}
+	queues := func(_ context.Context, _ *pgx.Batch, m consume.Message) error { return fails(m) }
+	for name, form := range forms() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, broker.InProcess(t), 1)
+			s.broker.Write(t, s.topic, events(0, int(records), 1)...)
+			m := s.start(t, func(c *settings) {
+				form(c)
+				c.Failure.Retry.MaxAttempts = 2
+				switch {
+				case c.HandleBatch != nil:
+					c.HandleBatch = func(_ context.Context, _ pgx.Tx, batch []consume.Message) error {
+						for i := range batch {
+							if err := fails(batch[i]); err != nil {
+								return err
+							}
+						}
+
+						return nil
+					}
+				case c.HandleQueue != nil:
+					c.HandleQueue = queues
+				default:
+					c.Handle = func(_ context.Context, _ pgx.Tx, m consume.Message) error { return fails(m) }
+				}
+			})
+			s.awaitCommitted(t, records)
+			m.leave(t)
+			letters := s.letters(t)
+			want := make([]string, len(foreignErrors))
+			for i := range want {
+				want[i] = fmt.Sprint(2*i, " open 2")
+			}
+			if !slices.Equal(letters, want) {
+				t.Errorf("letters\n%s\nwant\n%s", strings.Join(letters, "\n"), strings.Join(want, "\n"))
+			}
+		})
+	}
+}
