@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -21,7 +22,7 @@ func removable(t testing.TB, brokers int) *Faulty {
 	cluster := onFreePorts(t, brokers, func(ports []int) (*kfake.Cluster, error) {
 		nodes.ports = ports
 
-		return kfake.NewCluster(kfake.Ports(ports...), kfake.GroupMinSessionTimeout(fakeMinSession), shortSessions())
+		return kfake.NewCluster(kfake.Ports(ports...), kfake.GroupMinSessionTimeout(fakeMinSession), shortSessions(), kfake.ListenFn(listenAsAProcess))
 	})
 	t.Cleanup(cluster.Close)
 	nodes.cluster = cluster
@@ -60,6 +61,49 @@ func (n *removableNodes) Restart(ctx context.Context, ids ...int) error {
 	n.Kill(ids...)
 
 	return n.Recover(ctx, ids...)
+}
+
+// listenAsAProcess listens for a broker that takes its connections with it when it is taken away. Else it answers on them for ever that it
+// leads nothing, also when another broker with its address leads again.
+func listenAsAProcess(network, address string) (net.Listener, error) {
+	l, err := net.Listen(network, address) //nolint:noctx // It does not wait.
+
+	return &processListener{Listener: l}, err
+}
+
+type processListener struct {
+	net.Listener
+
+	mu     sync.Mutex
+	closed bool
+	conns  []net.Conn
+}
+
+func (l *processListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conns = append(l.conns, conn)
+	if l.closed {
+		_ = conn.Close()
+	}
+
+	return conn, nil
+}
+
+func (l *processListener) Close() error {
+	err := l.Listener.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	for _, conn := range l.conns {
+		_ = conn.Close()
+	}
+
+	return err
 }
 
 // persistent returns an in-process broker that keeps its data in a folder.
