@@ -56,9 +56,11 @@ test-oldest-go: ## Build with the oldest Go that is supported, and run the tests
 	GOTOOLCHAIN=$(OLDEST_GO) go build ./...
 	GOTOOLCHAIN=$(OLDEST_GO) $(WITHPG) go test -count=1 ./idem ./lease ./consume ./internal/engine ./kafkaadapter/...
 
+VERSIONS ?= 14 15 16 17 18
+
 .PHONY: test-versions
-test-versions: ## Run the tests of idem, lease, outbox and schema on PostgreSQL 14, 15, 16, 17 and 18
-	@failed=0; for version in 14 15 16 17 18; do \
+test-versions: ## Run the tests of idem, lease, outbox and schema on all versions of PostgreSQL that are supported (VERSIONS="14 18")
+	@failed=0; for version in $(VERSIONS); do \
 		echo "PostgreSQL $$version"; \
 		IDEM_TEST_DATABASE_URL= IDEM_TEST_PG=embedded-$$version $(WITHPG) go test -count=1 ./idem ./lease ./outbox ./schema/... || failed=1; \
 	done; exit $$failed
