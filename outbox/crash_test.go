@@ -2,10 +2,8 @@ package outbox_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -306,49 +304,6 @@ func TestDecisionWhileARecordIsParked(t *testing.T) {
 	b.published(t, record("b", "2"), record("a", "3"))
 	b.awaitEmpty(t)
 	want(t, b.log.values(), "2", "3")
-}
-
-// A topic that does not take records holds up no other. Its records come in their order once it does.
-func TestTopicThatTakesNoRecords(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	b.log.refuse = func(r outbox.Record) error {
-		if r.Topic == "away" {
-			return errors.New("no leader")
-		}
-
-		return nil
-	}
-	b.start(t, nil)
-	away := func(value string) outbox.Record {
-		return outbox.Record{Topic: "away", Key: []byte("k"), Value: []byte(value)}
-	}
-	b.published(t, away("1"))
-	await.Until(t, "a failed try", func() bool { return b.count(t, "true") == 1 })
-	for i := range 20 {
-		b.published(t, away(strconv.Itoa(i+2)), record("k", "other "+strconv.Itoa(i)))
-		await.Until(t, "the other topic's record", func() bool { return slices.Contains(b.log.values(), "other "+strconv.Itoa(i)) })
-	}
-	b.log.set(func(l *topicLog) { l.refuse = nil })
-	b.awaitEmpty(t)
-	var got []string
-	for _, r := range b.log.records {
-		if r.Topic == "away" {
-			got = append(got, string(r.Value))
-		}
-	}
-	if len(got) != 21 || got[0] != "1" || got[20] != "21" || !slices.IsSortedFunc(got, func(a, b string) int { return number(a) - number(b) }) {
-		t.Errorf("the topic got %q", got)
-	}
-}
-
-func number(text string) int {
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		return -1
-	}
-
-	return n
 }
 
 // Run ends when it is asked to, and when the tables are not there.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/db"
@@ -19,6 +20,7 @@ type delivery struct {
 	waiting map[string]error // topics that do not take records now
 	left    int              // records of those topics
 	took    map[string]bool  // topics that did not take records before the turn, and do now
+	lasted  time.Duration    // the longest call after which a topic took none
 }
 
 // sent is what became of records, by their ids.
@@ -46,7 +48,9 @@ func (d *delivery) send(ctx context.Context, rows []db.OutboxReadRow) {
 	if len(rows) == 0 {
 		return
 	}
+	began := time.Now()
 	errs := d.relay.produce(ctx, rows)
+	took := time.Since(began)
 	var refused []db.OutboxReadRow
 	for i := range rows {
 		row := &rows[i]
@@ -57,7 +61,7 @@ func (d *delivery) send(ctx context.Context, rows []db.OutboxReadRow) {
 				d.took[row.Topic] = true
 			}
 		case !errors.Is(err, ErrRefused):
-			d.waiting[row.Topic] = err
+			d.waiting[row.Topic], d.lasted = err, max(d.lasted, took)
 			d.left++
 		case len(rows) > 1:
 			refused = append(refused, *row)

@@ -54,13 +54,16 @@ type Relay struct {
 	silence  time.Duration
 	waiting  map[string]*waiting // topics that do not take records, or did not
 	database onceper.Trouble
+
+	delivered int64 // records, in all turns
 }
 
 // waiting is a topic to which nothing is sent for a while.
 type waiting struct {
-	until   time.Time
-	failed  int // times in a row
-	trouble onceper.Trouble
+	until     time.Time
+	failed    int   // times in a row
+	delivered int64 // Relay.delivered, the last time
+	trouble   onceper.Trouble
 }
 
 // NewRelay returns a Relay. It does no I/O. The relay uses one connection of the pool while it has its turn or waits for
@@ -193,8 +196,10 @@ func (r *Relay) away() []string {
 	return topics
 }
 
-// learn notes which topics take records and which do not, and tells it.
-func (r *Relay) learn(ctx context.Context, d *delivery) {
+// learn notes which topics take records and which do not in a turn that has delivered some, and tells it.
+func (r *Relay) learn(ctx context.Context, d *delivery, delivered int) {
+	before := r.delivered
+	r.delivered += int64(delivered)
 	for topic := range d.took {
 		if d.waiting[topic] != nil {
 			continue
@@ -208,11 +213,15 @@ func (r *Relay) learn(ctx context.Context, d *delivery) {
 	for _, topic := range slices.Sorted(maps.Keys(d.waiting)) {
 		w := r.waiting[topic]
 		if w == nil {
-			w = &waiting{}
+			w = &waiting{delivered: before}
 			r.waiting[topic] = w
 		}
 		w.failed++
-		w.until = time.Now().Add(topicPauses.LongPause(w.failed))
+		pause := topicPauses.LongPause(w.failed)
+		if r.delivered > w.delivered { // A try without an answer holds up the others, each time, for ProduceTimeout.
+			pause = max(pause, 4*d.lasted)
+		}
+		w.until, w.delivered = time.Now().Add(pause), r.delivered
 		if since, due := w.trouble.Lasts(tellInterval); due {
 			r.config.Logger.WarnContext(ctx, "outbox: Kafka does not take the records of a topic", "topic", topic, "since", since.Round(time.Second), "error", d.waiting[topic])
 		}

@@ -135,7 +135,7 @@ func (t *turn) portions(ctx context.Context) error {
 	d := newDelivery(t.Relay)
 	defer func() {
 		t.end.Waiting = d.left
-		t.learn(ctx, d)
+		t.learn(ctx, d, t.end.Delivered)
 	}()
 	rows, err := t.read(ctx)
 	if err == nil && len(rows) > 0 {

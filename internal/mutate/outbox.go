@@ -122,4 +122,9 @@ var outboxes = []mutant{
 		file: "outbox/delivery.go", find: "Value: []byte(row.EventID)", put: `Value: fmt.Appendf(nil, "%p", row)`,
 		checker: in("outbox", "TestRelayDiesBetweenProduceAndDelete"), says: "came with the event ids",
 	},
+	{
+		id: "outbox-silent-topic", mechanism: "a topic that does not answer is tried again after four times as long, while there are others",
+		file: "outbox/relay.go", find: "pause = max(pause, 4*d.lasted)", put: "pause = max(pause, d.lasted/8)",
+		checker: in("outbox", "TestTopicThatDoesNotAnswer"), says: "after the one before",
+	},
 }
