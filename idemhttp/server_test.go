@@ -24,6 +24,9 @@ import (
 	"github.com/nova-events/idempotent-consumer/lease"
 )
 
+// serverLease is how long a server of the test keeps a request that it does not hear of: on a machine that is too busy, a live one, too.
+const serverLease = 500 * time.Millisecond
+
 // envServer makes this test binary a server: a process that takes payments, and can be killed.
 const envServer = "IDEM_TEST_HTTP_SERVER"
 
@@ -70,7 +73,7 @@ func takePayments(input io.Reader, output io.Writer) error {
 	}
 	mux := http.NewServeMux()
 	for path, policy := range map[string]lease.Policy{pathRerun: lease.Rerun(), pathDecide: lease.NeedsDecision()} {
-		leases, err := lease.New(guard, lease.Config{Duration: 500 * time.Millisecond, Backoff: lease.NoBackoff, Unknown: policy, Logger: silence})
+		leases, err := lease.New(guard, lease.Config{Duration: serverLease, Backoff: lease.NoBackoff, Unknown: policy, Logger: silence})
 		if err != nil {
 			return err
 		}
