@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/history"
+	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/lease"
 	"github.com/nova-events/idempotent-consumer/outbox"
 )
@@ -46,6 +48,9 @@ var (
 
 	errInProgress = errors.New("another attempt is charging")
 )
+
+// ofOthers are what a handler that fails has heard from other systems, and from another guard that it works with.
+var ofOthers = []error{errors.New("no money"), &idem.CollisionError{EventID: "another guard's"}, idem.ErrFenced, idem.ErrRewound, idem.ErrCheckpointGone}
 
 // handlers are those of a worker, with its character.
 type handlers struct {
@@ -236,7 +241,7 @@ func (h *handlers) misbehave(ctx context.Context, tx pgx.Tx) error {
 	case panics:
 		panic("the handler panics at times")
 	case fallible:
-		return errAtTimes
+		return fmt.Errorf("%w: %w", errAtTimes, ofOthers[rand.IntN(len(ofOthers))]) //nolint:gosec // As above.
 	case transient:
 		return consume.Transient(errAtTimes)
 	case swallows:
