@@ -78,6 +78,8 @@ var errNoFunction = fmt.Errorf("%w: the function is nil", idem.ErrInvalidConfig)
 // extending the lease meanwhile, and completes the event: claim, result and what Attempt.InTx has added, in one
 // transaction.
 //
+// Look at Done.Outcome: InProgress is no error, and another call's attempt may fail yet.
+//
 // Errors are *FailedError (with what fn returned), *LostError, *UndecidedError, *idem.CollisionError, those of
 // idem.Guard.ProcessIfNew, and idem.ErrInvalidEventID. If fn panics, the panic goes on.
 //
