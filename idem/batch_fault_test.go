@@ -3,11 +3,14 @@ package idem_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 )
 
 // A handler that fails and then no more: no event is at fault, and all are processed.
@@ -79,5 +82,40 @@ func TestBatchHandlerNamesAnEventBehindADuplicate(t *testing.T) {
 	var failed *idem.HandlerError
 	if !errors.As(results[2].Err, &failed) || failed.EventID != "bad" {
 		t.Errorf("the error names another event: %v", results[2].Err)
+	}
+}
+
+// The COMMIT of a batch is lost, and another worker, which has waited for one of its events, processes that. The other events are not
+// taken for processed with it.
+func TestBatchCommitWithoutAnswerWhileAnotherWaits(t *testing.T) {
+	t.Parallel()
+	c := setupCut(t, idem.RetryPolicy{})
+	w := acquire(t, c.through)
+	other := make(chan error, 1)
+	var handler poisoned
+	cut := c.proxy.CutNextCommit(pgtest.DropBeforeCommit)
+	results, err := w.ProcessBatch(t.Context(), batchOf("a", "b"), func(ctx context.Context, tx pgx.Tx, fresh []idem.Event) error {
+		if handler.runs == 0 {
+			go func() {
+				outcome, err := c.guard.ProcessIfNew(ctx, "b", c.handler("b"))
+				if err == nil && outcome != idem.Processed {
+					err = fmt.Errorf("it is %v", outcome)
+				}
+				other <- err
+			}()
+			c.waitForLock(t) //nolint:contextcheck // The helper uses the test's.
+		}
+
+		return handler.handle(ctx, tx, fresh)
+	})
+	<-cut
+	if err := <-other; err != nil {
+		t.Errorf("the other worker: %v", err)
+	}
+	if err != nil || outcomes(results) != "PA" {
+		t.Errorf("got %s, %v", outcomes(results), err)
+	}
+	if got := slices.Sorted(slices.Values(c.allEffects(t))); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("effects %v", got)
 	}
 }

@@ -216,6 +216,11 @@ var guard = []mutant{
 		checker: in("idem", "TestKindsOfDuplicates"), says: `read again: "produced again", want "unknown"`,
 	},
 	{
+		id: "batch-commit-of-its-own", mechanism: "a batch whose COMMIT is lost is not taken for processed with one of its events, which another call has processed",
+		file: "idem/batch.go", find: "case outcome != Processed:", put: "case outcome != Processed && resolveErr != nil:",
+		checker: in("idem", "TestBatchCommitWithoutAnswerWhileAnotherWaits"), says: "effects [b]",
+	},
+	{
 		id: "duplicate-in-a-batch", mechanism: "an id that stands twice in a batch of records was produced again",
 		file: "idem/batch.go", find: "again && kind != DuplicateCollision && p.batch.ordered {", put: "again && false {",
 		checker: in("idem", "TestKindsWithinABatch"), says: "Duplicate:unknown",
