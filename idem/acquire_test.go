@@ -112,6 +112,33 @@ func TestAcquireEndsTheFormerOwnersTransaction(t *testing.T) {
 	}
 }
 
+// Whoever acquires another partition does not wait for the transactions of this one, and ends none of them.
+func TestAcquireLeavesOtherPartitionsAlone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	others := map[idem.Partition]*idem.Guard{
+		{Topic: partition.Topic, Number: partition.Number + 1}: b.guard,
+		{Topic: "refunds", Number: partition.Number}:           b.guard,
+		partition: newGuard(t, b.db.Pool(t), idem.Config{Consumer: "another"}),
+	}
+	runs := 0
+	outcome, err := acquire(t, b.guard).Process(t.Context(), idem.Event{ID: "e"}, func(ctx context.Context, tx pgx.Tx) error {
+		runs++
+		for other, guard := range others {
+			_, err := guard.Acquire(ctx, other, idem.AcquireOptions{Patience: 200 * time.Millisecond, Waiting: func(reason error) { t.Errorf("%v: it waits for %v", other, reason) }})
+			if err != nil {
+				t.Errorf("%v: %v", other, err)
+			}
+		}
+
+		return effect("e")(ctx, tx)
+	})
+	want(t, "the event", outcome, err, idem.Processed)
+	if runs != 1 {
+		t.Errorf("its transaction was ended: the handler ran %d times", runs)
+	}
+}
+
 // Records that are replayed, out of their order, leave the checkpoint alone, and only the owner
 // processes them.
 func TestReplayHoldsThePartition(t *testing.T) {

@@ -216,6 +216,11 @@ var guard = []mutant{
 		checker: in("idem", "TestKindsOfDuplicates"), says: `read again: "produced again", want "unknown"`,
 	},
 	{
+		id: "lock-of-its-own", mechanism: "a partition has a lock of its own",
+		file: "idem/partition.go", find: "\tname = binary.BigEndian.AppendUint32", put: "\t_ = binary.BigEndian.AppendUint32",
+		checker: in("idem", "TestAcquireLeavesOtherPartitionsAlone"), says: "it waits for",
+	},
+	{
 		id: "batch-commit-of-its-own", mechanism: "a batch whose COMMIT is lost is not taken for processed with one of its events, which another call has processed",
 		file: "idem/batch.go", find: "case outcome != Processed:", put: "case outcome != Processed && resolveErr != nil:",
 		checker: in("idem", "TestBatchCommitWithoutAnswerWhileAnotherWaits"), says: "effects [b]",
