@@ -38,10 +38,19 @@ type Attempt struct {
 	leases *Leases
 	held   *held
 
-	mu      sync.Mutex
-	writes  []idem.Handler
-	running map[string]bool // steps
+	mu     sync.Mutex
+	writes []idem.Handler
+	steps  map[string]stepState
 }
+
+// stepState is what an attempt knows of a step.
+type stepState uint8
+
+const (
+	settled stepState = iota // it did nothing, or is stored
+	running
+	unsettled // it may have taken effect, and is not stored
+)
 
 // Key returns an idempotency key for the other system, which recognizes a repeated request by it. It is the same in
 // each attempt, and differs for each consumer, event and step: "consumer/event/step", with each part percent-encoded,
@@ -85,9 +94,11 @@ func (a *Attempt) write(ctx context.Context, tx pgx.Tx) error {
 // event a name of its own, of 1 to 255 bytes, and pass the function's ctx. Between fn's effect and the storing of its
 // result there may be a crash, as everywhere: use Attempt.Key in fn.
 //
-// An error of fn is returned as it is, and nothing is stored. If the lease is lost before, fn does not run, and the error
-// is a *LostError. If the result cannot be stored, it is a *LostError, or IsUnknown reports true. Return it. While a step
-// is running, another one of its name is refused with idem.ErrInvalidConfig.
+// An error of fn is returned, and nothing is stored. It says what that of a Func says: that nothing happened, unless it is
+// of Unknown or ctx has ended. If the lease is lost before, fn does not run, and the error is a *LostError. If the result
+// cannot be stored, it is a *LostError, or IsUnknown reports true. After a step that may have taken effect and is not
+// stored, because fn panicked or is still running for instance, any error of the attempt's function counts as unknown.
+// While a step is running, another one of its name is refused with idem.ErrInvalidConfig.
 func (a *Attempt) Step(ctx context.Context, name string, fn func(ctx context.Context) (Result, error)) (result Result, err error) {
 	switch {
 	case fn == nil:
@@ -95,43 +106,70 @@ func (a *Attempt) Step(ctx context.Context, name string, fn func(ctx context.Con
 	case name == "" || len(name) > maxStepBytes || !tables.IsText(name):
 		return Result{}, fmt.Errorf("%w: the step's name %.40q is not 1 to %d bytes of UTF-8 without NUL", idem.ErrInvalidConfig, name, maxStepBytes)
 	}
-	if !a.enter(name) {
+	before := a.enter(name)
+	if before == running {
 		return Result{}, fmt.Errorf("%w: the step %q is running", idem.ErrInvalidConfig, name)
 	}
-	defer a.leave(name)
+	after := before
+	defer func() { a.leave(name, after) }()
 	ctx, end := begin(ctx, a.leases.config.Hooks.Step, Op{Consumer: a.leases.guard.Consumer(), EventID: a.EventID, Attempt: a.Number, Step: name})
 	stored := false
 	err = errNoReturn
 	defer func() { end(StepEnd{Stored: stored, Err: err}) }()
 	if result, stored, err = a.stored(ctx, name); err != nil || stored {
+		if stored {
+			after = settled
+		}
+
 		return result, err
 	}
+	after = unsettled
 	if result, err = fn(ctx); err != nil {
+		if ctx.Err() != nil {
+			err = Unknown(err)
+		}
+		if !IsUnknown(err) { // It did nothing now, and what it did before is still unknown.
+			after = before
+		}
+
 		return Result{}, err
 	}
+	if err = a.store(ctx, name, result); err == nil {
+		after = settled
+	}
 
-	return result, a.store(ctx, name, result)
+	return result, err
 }
 
-// enter reports whether a step of that name may run.
-func (a *Attempt) enter(name string) bool {
+// enter notes that a step is running, and returns its state before.
+func (a *Attempt) enter(step string) (before stepState) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.running[name] {
-		return false
+	if a.steps == nil {
+		a.steps = map[string]stepState{}
 	}
-	if a.running == nil {
-		a.running = map[string]bool{}
+	before, a.steps[step] = a.steps[step], running
+
+	return before
+}
+
+func (a *Attempt) leave(step string, after stepState) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.steps[step] = after
+}
+
+// isSettled reports whether nothing is unknown of any step.
+func (a *Attempt) isSettled() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, state := range a.steps {
+		if state != settled {
+			return false
+		}
 	}
-	a.running[name] = true
 
 	return true
-}
-
-func (a *Attempt) leave(name string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.running, name)
 }
 
 // stored looks for the result of a step, as long as the lease is the caller's. Neither it nor store waits for PostgreSQL for longer than a

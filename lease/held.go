@@ -163,7 +163,7 @@ func (l *Leases) hold(ctx context.Context, h *held, a *Attempt, fn Func) (result
 	case err == nil:
 	case lost != nil:
 		err = &LostError{EventID: h.eventID, Reason: lost.Reason, Err: err}
-	case ctx.Err() != nil:
+	case ctx.Err() != nil || !a.isSettled():
 		err = Unknown(err)
 	}
 

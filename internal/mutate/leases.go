@@ -39,8 +39,13 @@ var leases = []mutant{
 	},
 	{
 		id: "lease-step-alone", mechanism: "two steps of one name do not run at the same time",
-		file: "lease/attempt.go", find: "if !a.enter(name) {", put: "if !a.enter(name) && name == \"\" {",
+		file: "lease/attempt.go", find: "if before == running {", put: "if before == running && name == \"\" {",
 		checker: in("lease", "TestStepsAtOnce"), says: "the function ran",
+	},
+	{
+		id: "lease-step-unsettled", mechanism: "a step that may have taken effect and is not stored leaves its attempt unknown",
+		file: "lease/held.go", find: "|| !a.isSettled()", put: "",
+		checker: in("lease", "TestStepsOfUnknownEffect|TestStepThatIsNotWaitedFor"), says: "got lease: attempt 1 of event",
 	},
 	{
 		id: "lease-fingerprint-kept", mechanism: "the payload of an event of which something is stored must not change",
@@ -79,7 +84,7 @@ var leases = []mutant{
 	},
 	{
 		id: "lease-unknown-when-cancelled", mechanism: "an error after the end of the context counts as unknown",
-		file: "lease/held.go", find: "case ctx.Err() != nil:\n\t\terr = Unknown(err)", put: "case ctx.Err() != nil:",
+		file: "lease/held.go", find: "case ctx.Err() != nil || !a", put: "case !a",
 		checker: in("lease", "TestContextThatEnds"), says: "got lease: attempt 1",
 	},
 	{
