@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/url"
-	"slices"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -38,9 +37,10 @@ type Attempt struct {
 	leases *Leases
 	held   *held
 
-	mu     sync.Mutex
-	writes []idem.Handler
-	steps  map[string]stepState
+	mu       sync.Mutex
+	writes   []idem.Handler
+	returned bool
+	steps    map[string]stepState
 }
 
 // stepState is what an attempt knows of a step.
@@ -68,20 +68,32 @@ func (a *Attempt) Key(step string) string {
 // InTx has write run in the transaction that completes the event, if the function returns no error. It may run several
 // times, as an idem.Handler, but takes effect once. If it fails, the event is not completed, although the function
 // took effect: Config.Unknown decides what follows. Nil is nothing to do.
+//
+// Call it outside of steps, with what they have returned: a step that is stored does not run again, and a later attempt
+// would complete the event without the write. What is added when the function has returned is not run, but logged.
 func (a *Attempt) InTx(write idem.Handler) {
 	if write == nil {
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.returned {
+		a.leases.log.Error("lease: a write of InTx comes behind the end of its function, and is lost", "event_id", a.EventID, "attempt", a.Number)
+
+		return
+	}
 	a.writes = append(a.writes, write)
 }
 
-func (a *Attempt) write(ctx context.Context, tx pgx.Tx) error {
+// end notes that the function has returned: the writes are complete.
+func (a *Attempt) end() {
 	a.mu.Lock()
-	writes := slices.Clone(a.writes)
-	a.mu.Unlock()
-	for _, write := range writes {
+	defer a.mu.Unlock()
+	a.returned = true
+}
+
+func (a *Attempt) write(ctx context.Context, tx pgx.Tx) error {
+	for _, write := range a.writes {
 		if err := write(ctx, tx); err != nil {
 			return err
 		}

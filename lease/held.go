@@ -157,6 +157,7 @@ func (l *Leases) hold(ctx context.Context, h *held, a *Attempt, fn Func) (result
 	hooked, end := begin(ctx, l.config.Hooks.Run, Op{Consumer: l.guard.Consumer(), EventID: h.eventID, Attempt: h.attempts})
 	err = errNoReturn
 	defer func() { end(RunEnd{err}) }()
+	defer a.end()
 	result, err = l.run(hooked, h, a, fn)
 	lost := h.lost(context.Cause(ctx))
 	switch {

@@ -1,9 +1,11 @@
 package lease_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -181,15 +183,21 @@ func TestStepOfALostLease(t *testing.T) {
 	}
 }
 
-// An attempt is over when its function has returned: its steps do not run any more.
+// An attempt is over when its function has returned: its steps do not run any more, and neither do writes, which is logged.
 func TestAttemptThatIsKept(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	leases := newLeases(t, b.guard, lease.Config{Backoff: lease.NoBackoff, Unknown: lease.Rerun()})
+	var log bytes.Buffer
+	leases := newLeases(t, b.guard, lease.Config{Backoff: lease.NoBackoff, Unknown: lease.Rerun(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	for name, effect := range map[string]error{"completed": nil, "released": errBoom, "unknown": lease.Unknown(errBoom)} {
 		var kept *lease.Attempt
 		_, _ = leases.Do(t.Context(), name, func(_ context.Context, a *lease.Attempt) (lease.Result, error) {
 			kept = a
+			a.InTx(func(context.Context, pgx.Tx) error {
+				a.InTx(order(name)) // It is too late within a write, too.
+
+				return nil
+			})
 
 			return text("charged"), effect
 		})
@@ -201,6 +209,9 @@ func TestAttemptThatIsKept(t *testing.T) {
 	}
 	if n := b.count(t, `SELECT count(*) FROM public.orders`); n != 0 {
 		t.Errorf("%d late writes", n)
+	}
+	if n := strings.Count(log.String(), "a write of InTx comes behind the end of its function"); n != 4 {
+		t.Errorf("%d late writes are logged: %s", n, &log)
 	}
 }
 
