@@ -1,10 +1,12 @@
 package outbox
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -28,7 +30,8 @@ func Publish(ctx context.Context, tx pgx.Tx, records ...Record) error {
 	return Publisher{}.Publish(ctx, tx, records...)
 }
 
-// Queue is Publish for a batch of statements, such as the one that consume.Config.HandleQueue is given. It does no I/O.
+// Queue is Publish for a batch of statements, such as the one that consume.Config.HandleQueue is given. It does no I/O, and
+// copies the records: keys and values may change before the batch is sent.
 func Queue(batch *pgx.Batch, records ...Record) error { return Publisher{}.Queue(batch, records...) }
 
 // Publisher publishes in another schema than the usual one. The zero value is ready for use.
@@ -50,6 +53,11 @@ func (p Publisher) Publish(ctx context.Context, tx pgx.Tx, records ...Record) er
 func (p Publisher) Queue(batch *pgx.Batch, records ...Record) error {
 	if batch == nil {
 		return fmt.Errorf("%w: the batch is nil", idem.ErrInvalidConfig)
+	}
+	records = slices.Clone(records)
+	for i := range records {
+		r := &records[i]
+		r.Key, r.Value = bytes.Clone(r.Key), bytes.Clone(r.Value)
 	}
 
 	return p.insert(context.Background(), tables.Queuer{Batch: batch}, records)

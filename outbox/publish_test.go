@@ -1,6 +1,7 @@
 package outbox_test
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"strings"
@@ -58,6 +59,27 @@ func TestQueue(t *testing.T) {
 	b.start(t, nil)
 	b.awaitEmpty(t)
 	want(t, b.log.values(), "0", "1", "2")
+}
+
+// A buffer that is used again before the batch is sent changes no record.
+func TestQueueCopies(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var batch pgx.Batch
+	var buffer bytes.Buffer
+	for _, value := range []string{"first", "other"} {
+		buffer.Reset()
+		buffer.WriteString(value)
+		if err := outbox.Queue(&batch, outbox.Record{Topic: "t", Key: buffer.Bytes(), Value: buffer.Bytes()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.pool.SendBatch(t.Context(), &batch).Close(); err != nil {
+		t.Fatal(err)
+	}
+	b.start(t, nil)
+	b.awaitEmpty(t)
+	want(t, b.log.values(), "first", "other")
 }
 
 // Nobody can publish in another transaction's name with the rights that schema.Grants gives.
