@@ -48,10 +48,10 @@ func TestOutboxPages(t *testing.T) {
 	b.get(t, "/outbox").want(t, http.StatusOK, "None.")
 	b.publish(t, "mails", "", "failed", "parked", "retry", "discard")
 	b.publish(t, "bills", "failed")
-	b.get(t, "/outbox").want(t, http.StatusOK, `data-live="live?view=outbox"`, `data-k="waiting">1<`, `data-k="failed">2<`, `data-k="parked">1<`, "mails-1", "too large &lt;1&gt;").
+	b.get(t, "/outbox").want(t, http.StatusOK, `data-live="live?view=outbox"`, `data-k="waiting">3<`, `data-k="failed">2<`, `data-k="parked">1<`, "mails-1", "too large &lt;1&gt;").
 		lacks(t, "mails-0", "key-1", `formaction="outbox-retry"`)
 	b.get(t, "/outbox?topic=bills&state=failed").want(t, http.StatusOK, "bills-0").lacks(t, "mails-1")
-	b.get(t, "/").want(t, http.StatusOK, `data-k="outbox">1<`, "2 failed")
+	b.get(t, "/").want(t, http.StatusOK, `data-k="outbox">3<`, "2 failed")
 	b.get(t, "/outboxrecord?id=2").want(t, http.StatusOK, "Kafka refuses it", "mails", "4 B", "5 B, hidden", "too large &lt;1&gt;", `href="event?id=mails-1"`).lacks(t, "key-1", "formaction")
 	b.get(t, "/outboxrecord?id=2", header("X-Payloads", "1")).want(t, http.StatusOK, "key-1")
 	b.get(t, "/outboxrecord?id=3").want(t, http.StatusOK, "waits behind a failed record")

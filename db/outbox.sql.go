@@ -23,7 +23,7 @@ func (q *Queries) OutboxBehind(ctx context.Context, db DBTX, records int64) (int
 }
 
 const outboxCounts = `-- name: OutboxCounts :one
-SELECT (SELECT pg_catalog.count(*) FROM (SELECT w.id FROM idem.outbox w WHERE w.state IS NULL LIMIT $1::bigint) w) AS waiting, COALESCE((SELECT CAST(extract ('epoch' FROM w.created_at) OPERATOR(pg_catalog.*) 1000000 AS bigint) FROM idem.outbox w WHERE w.state IS NULL ORDER BY w.id LIMIT 1), 0)::bigint AS oldest_micros, pg_catalog.count(*) FILTER (WHERE h.state OPERATOR(pg_catalog.=) 'failed') AS failed, pg_catalog.count(*) FILTER (WHERE h.state OPERATOR(pg_catalog.=) 'parked') AS parked FROM idem.outbox h WHERE h.state IS NOT NULL
+SELECT (SELECT pg_catalog.count(*) FROM (SELECT w.id FROM idem.outbox w WHERE w.state IS NULL OR w.state OPERATOR(pg_catalog.=) ANY(ARRAY['retry', 'discard']) LIMIT $1::bigint) w) AS waiting, COALESCE((SELECT CAST(extract ('epoch' FROM w.created_at) OPERATOR(pg_catalog.*) 1000000 AS bigint) FROM idem.outbox w WHERE w.state IS NULL OR w.state OPERATOR(pg_catalog.=) ANY(ARRAY['retry', 'discard']) ORDER BY w.id LIMIT 1), 0)::bigint AS oldest_micros, pg_catalog.count(*) FILTER (WHERE h.state OPERATOR(pg_catalog.=) 'failed') AS failed, pg_catalog.count(*) FILTER (WHERE h.state OPERATOR(pg_catalog.=) 'parked') AS parked FROM idem.outbox h WHERE h.state IS NOT NULL
 `
 
 type OutboxCountsRow struct {
@@ -34,7 +34,7 @@ type OutboxCountsRow struct {
 }
 
 // How many records wait for the relay, counted up to a limit, when the first of them was published, and how many are failed and parked.
-// What was decided about is neither: a relay does it with its next turn. Times as in TableState.
+// What was decided about waits for the relay, too. Times as in TableState.
 func (q *Queries) OutboxCounts(ctx context.Context, db DBTX, maxCount int64) (OutboxCountsRow, error) {
 	row := db.QueryRow(ctx, outboxCounts, maxCount)
 	var i OutboxCountsRow

@@ -137,7 +137,7 @@ func (c *Client) decideOutbox(ctx context.Context, records []OutboxRecord, decis
 
 // OutboxStatus is what the outbox holds.
 type OutboxStatus struct {
-	Waiting int64      `json:"waiting"` // for the relay; at most OutboxCountLimit are counted
+	Waiting int64      `json:"waiting"` // for the relay, those of OutboxRetry and OutboxDiscard too; at most OutboxCountLimit are counted
 	Oldest  *time.Time `json:"oldest"`  // when the first of them was published; nil without any
 	Failed  int64      `json:"failed"`  // Kafka refuses them, and nobody has decided about them
 	Parked  int64      `json:"parked"`  // they wait behind those

@@ -13,7 +13,7 @@ const MaxBacklog = 10_000
 
 // Backlog is what the outbox holds.
 type Backlog struct {
-	Waiting int64 // records for a relay; MaxBacklog at most
+	Waiting int64 // records for a relay, with those that were decided about; MaxBacklog at most
 
 	// Oldest is how long ago the first of them was published, by the clock of this machine. 0 without any.
 	Oldest time.Duration

@@ -96,9 +96,9 @@ UPDATE idem.outbox SET state = 'parked' WHERE id = ANY(@ids::bigint[]);
 
 -- name: OutboxCounts :one
 -- How many records wait for the relay, counted up to a limit, when the first of them was published, and how many are failed and parked.
--- What was decided about is neither: a relay does it with its next turn. Times as in TableState.
-SELECT (SELECT count(*) FROM (SELECT w.id FROM idem.outbox w WHERE w.state IS NULL LIMIT @max_count::bigint) w) AS waiting,
-       coalesce((SELECT (extract(epoch FROM w.created_at) * 1000000)::bigint FROM idem.outbox w WHERE w.state IS NULL ORDER BY w.id LIMIT 1), 0)::bigint AS oldest_micros,
+-- What was decided about waits for the relay, too. Times as in TableState.
+SELECT (SELECT count(*) FROM (SELECT w.id FROM idem.outbox w WHERE w.state IS NULL OR w.state IN ('retry', 'discard') LIMIT @max_count::bigint) w) AS waiting,
+       coalesce((SELECT (extract(epoch FROM w.created_at) * 1000000)::bigint FROM idem.outbox w WHERE w.state IS NULL OR w.state IN ('retry', 'discard') ORDER BY w.id LIMIT 1), 0)::bigint AS oldest_micros,
        count(*) FILTER (WHERE h.state = 'failed') AS failed, count(*) FILTER (WHERE h.state = 'parked') AS parked
 FROM idem.outbox h WHERE h.state IS NOT NULL;
 

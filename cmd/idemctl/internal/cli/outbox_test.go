@@ -52,6 +52,7 @@ func TestOutbox(t *testing.T) {
 		t.Errorf("%+v", l)
 	}
 	contains(t, b.ok(t, "outbox", "list"), "retry", "discard")
+	contains(t, b.ok(t, "status"), "2 waiting", "0 failed, 2 parked")
 }
 
 func TestDoctorFindsOutbox(t *testing.T) {
