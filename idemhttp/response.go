@@ -17,6 +17,9 @@ import (
 // messageType is the type of a stored response: an HTTP/1.1 message, with headers and body. Operators can write one.
 const messageType = "application/http"
 
+// unset is stored of a header that the handler has set to nil, so that net/http does not add it.
+var unset = []string{""}
+
 // response is what the handler answers. It is kept until it is stored. If it gets too large for that, it is passed on to
 // the client while the handler writes.
 type response struct {
@@ -91,6 +94,11 @@ func (r *response) result(headers []string, maxBytes int) lease.Result {
 	}
 	copyHeaders(stored.Header, r.sent, headers)
 	maps.DeleteFunc(stored.Header, func(_ string, values []string) bool { return slices.ContainsFunc(values, isNoHeader) })
+	for name, values := range stored.Header {
+		if len(values) == 0 {
+			stored.Header[name] = unset
+		}
+	}
 	var message bytes.Buffer
 	_ = stored.Write(&message) // Nothing of it can fail.
 	if message.Len() > maxBytes {
@@ -123,6 +131,11 @@ func replay(w http.ResponseWriter, result lease.Result, headers []string) bool {
 		}
 		status, header = stored.StatusCode, stored.Header
 	}
+	for name, values := range header {
+		if slices.Equal(values, unset) {
+			header[name] = nil
+		}
+	}
 	copyHeaders(w.Header(), header, headers)
 	w.Header().Set(ReplayedHeader, "true")
 	w.WriteHeader(status)
@@ -131,11 +144,14 @@ func replay(w http.ResponseWriter, result lease.Result, headers []string) bool {
 	return true
 }
 
-// copyHeaders copies the headers of the names, which are canonical; those that a handler writes need not be.
+// copyHeaders copies the headers of the names, which are canonical; those that a handler writes need not be, and one can have several
+// spellings.
 func copyHeaders(to, from http.Header, names []string) {
-	for name, values := range from {
-		if name = textproto.CanonicalMIMEHeaderKey(name); len(values) > 0 && slices.Contains(names, name) {
-			to[name] = slices.Clone(values)
+	copied := http.Header{}
+	for _, spelled := range slices.Sorted(maps.Keys(from)) {
+		if name := textproto.CanonicalMIMEHeaderKey(spelled); slices.Contains(names, name) {
+			copied[name] = append(copied[name], from[spelled]...)
 		}
 	}
+	maps.Copy(to, copied)
 }

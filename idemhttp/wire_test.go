@@ -86,6 +86,35 @@ func TestTrailers(t *testing.T) {
 	})
 }
 
+// A response is replayed without a Content-Type if the handler has kept net/http from finding one, and with all values of a header that it
+// has spelled in several ways.
+func TestHeadersPastHeaderSet(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, idemhttp.Config{}, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Accept") == "" {
+			w.Header()["Content-Type"] = nil
+		}
+		w.Header()["Link"], w.Header()["link"], w.Header()["LINK"] = []string{"</2>"}, []string{"</3>", "</4>"}, []string{"</1>"}
+		_, _ = io.WriteString(w, "<html>")
+	}, func(t *testing.T, server *httptest.Server) {
+		t.Helper()
+		for accept, want := range map[string][]string{"": nil, "*/*": {"text/html; charset=utf-8"}} {
+			for i := range 2 {
+				header, _, _ := send(t, server, func(r *http.Request) {
+					r.Header.Set("Accept", accept)
+					r.Header.Set("Idempotency-Key", fmt.Sprintf("%q", t.Name()+accept))
+				})
+				if !slices.Equal(header["Content-Type"], want) {
+					t.Errorf("answer %d: types %q, want %q", i+1, header["Content-Type"], want)
+				}
+				if links := []string{"</1>", "</2>", "</3>", "</4>"}; !slices.Equal(slices.Sorted(slices.Values(header["Link"])), links) {
+					t.Errorf("answer %d: links %q, want %q", i+1, header["Link"], links)
+				}
+			}
+		}
+	})
+}
+
 // A response with a header that HTTP does not allow is replayed without it.
 func TestHeadersThatAreNone(t *testing.T) {
 	t.Parallel()

@@ -29,7 +29,7 @@ var requests = []mutant{
 	},
 	{
 		id: "http-headers", mechanism: "only headers of the list are replayed",
-		file: "idemhttp/response.go", find: "len(values) > 0 && slices.Contains(names, name)", put: "len(values) > 0",
+		file: "idemhttp/response.go", find: "slices.Contains(names, name) {\n\t\t\tcopied", put: "name != \"\" {\n\t\t\tcopied",
 		checker: in("idemhttp", "TestConformance/a_replayed_response_sets_no_cookie"), says: `the replayed response sets the cookie "session=secret"`,
 	},
 	{
