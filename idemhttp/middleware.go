@@ -109,6 +109,12 @@ func (m *middleware) once(w http.ResponseWriter, r *http.Request, eventID string
 		return
 	}
 	log := m.config.Logger.With("event_id", eventID)
+	if len(body) == 0 && (len(r.PostForm) > 0 || r.MultipartForm != nil) { // The handler would get it, and the fingerprint would not.
+		log.Error("idemhttp: a form was parsed before the middleware, which cannot tell it from another one: place it before what parses forms")
+		formParsed().write(w)
+
+		return
+	}
 	ctx, cancel := outliving(r.Context())
 	defer cancel()
 	ctx, giveUp := context.WithCancelCause(ctx)

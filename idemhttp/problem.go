@@ -13,7 +13,7 @@ import (
 const (
 	ProblemKeyMissing        = problems + "key-missing"         // 400
 	ProblemKeyInvalid        = problems + "key-invalid"         // 400
-	ProblemUnreadable        = problems + "unreadable"          // 400
+	ProblemUnreadable        = problems + "unreadable"          // 400, or 500
 	ProblemNoScope           = problems + "no-scope"            // 403
 	ProblemTooLarge          = problems + "too-large"           // 413
 	ProblemKeyReused         = problems + "key-reused"          // 422
@@ -72,6 +72,13 @@ func keyInvalid(err error) problem {
 
 func unreadable() problem {
 	return problem{Type: ProblemUnreadable, Title: "The body of the request could not be read", Status: http.StatusBadRequest}
+}
+
+func formParsed() problem {
+	p := unreadable()
+	p.Status = http.StatusInternalServerError
+
+	return p
 }
 
 func tooLarge() problem {

@@ -169,6 +169,36 @@ func TestBody(t *testing.T) {
 	}
 }
 
+// A form that was parsed before the middleware is in no fingerprint, so the request is refused: another form with its key would pass for it.
+func TestFormParsedBefore(t *testing.T) {
+	t.Parallel()
+	handler := &counter{}
+	once := newOnce(t, pgtest.NewDB(t).Pool(t), lease.Config{}, idemhttp.Config{})
+	parses := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_ = r.FormValue("csrf")
+			next.ServeHTTP(w, r)
+		})
+	}
+	form := func(key, contentType, body string) *http.Request {
+		r := request(key, body)
+		r.Header.Set("Content-Type", contentType)
+
+		return r
+	}
+	const urlencoded, multipart = "application/x-www-form-urlencoded", "multipart/form-data; boundary=b"
+	file := "--b\r\nContent-Disposition: form-data; name=f; filename=f\r\n\r\n1\r\n--b--\r\n"
+	for _, r := range []*http.Request{form("a", urlencoded, "amount=1"), form("b", multipart, file)} {
+		wants(t, "before", answer(parses(once(handler)), r), http.StatusInternalServerError, idemhttp.ProblemUnreadable)
+	}
+	for _, server := range []http.Handler{once(parses(handler)), once(parses(once(handler)))} {
+		wants(t, "behind", answer(server, form("c", urlencoded, "amount=1")), http.StatusCreated, "effect 1")
+		wants(t, "other form", answer(server, form("c", urlencoded, "amount=2")), http.StatusUnprocessableEntity, idemhttp.ProblemKeyReused)
+	}
+	wants(t, "no form", answer(parses(once(handler)), form("d", "application/json", "{}")), http.StatusCreated, "effect 2")
+	wants(t, "empty form", answer(parses(once(handler)), form("e", urlencoded, "")), http.StatusCreated, "effect 3")
+}
+
 // What a router has stripped of a path still tells requests apart.
 func TestStrippedPath(t *testing.T) {
 	t.Parallel()
