@@ -54,7 +54,7 @@ const (
 
 // Key returns an idempotency key for the other system, which recognizes a repeated request by it. It is the same in
 // each attempt, and differs for each consumer, event and step: "consumer/event/step", with each part percent-encoded,
-// or 64 hexadecimal digits made of that if it is longer than MaxKeyBytes.
+// or 64 hexadecimal digits made of that if it is longer than MaxKeyBytes. So it changes if the consumer is renamed.
 func (a *Attempt) Key(step string) string {
 	key := url.PathEscape(a.leases.guard.Consumer()) + "/" + url.PathEscape(a.EventID) + "/" + url.PathEscape(step)
 	if len(key) <= MaxKeyBytes {

@@ -31,7 +31,7 @@
 //
 // # Use
 //
-// Make one Leases for each operation with New, and call Leases.Do, or DoJSON, for each event. Several effects in one
-// event are steps (Attempt.Step, StepJSON). The results are remembered for the retention of the guard's consumer, and
-// an idem.Cleaner removes them with the claims.
+// Make one Leases for each operation with New, on a guard with a consumer of its own, and call Leases.Do, or DoJSON, for
+// each event. Several effects in one event are steps (Attempt.Step, StepJSON). The results are remembered for the
+// retention of the guard's consumer, and an idem.Cleaner removes them with the claims.
 package lease

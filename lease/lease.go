@@ -85,7 +85,8 @@ func (c Config) validate() error {
 }
 
 // Leases run effects outside the transaction, for the consumer of a Guard: one attempt at a time for each event.
-// They are safe for concurrent use. Make one for each operation, and keep it.
+// They are safe for concurrent use. Make one for each operation, and keep it. Give each operation a consumer of its own: two
+// that share one also share its events, and of an event the first to complete is the only one that runs.
 type Leases struct {
 	guard   *idem.Guard
 	config  Config

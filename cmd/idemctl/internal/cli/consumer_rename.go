@@ -21,6 +21,9 @@ func newConsumerRename(a *app) *cobra.Command {
 id in all tables follows from the name, so all rows are moved, in transactions of 5,000. There must be
 no consumer of the new name yet.
 
+Decide about leases of unknown effect first ("idemctl lease list"): the keys that other systems get have
+the consumer's name, so an attempt after the rename is a new request to them, and a second effect.
+
 ` + runningHelp,
 		Example: `  idemctl consumer rename payments billing`,
 		Args:    wants("OLD", "NEW"),
