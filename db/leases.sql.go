@@ -13,7 +13,7 @@ import (
 )
 
 const leaseAcquire = `-- name: LeaseAcquire :exec
-INSERT INTO idem.leases AS l (consumer_id, key, event_id, fingerprint, token, until, needs_decision) SELECT $1::bigint, $2::pg_catalog.text::pg_catalog.uuid, $3::pg_catalog.text, $4::bigint, $5::pg_catalog.text::pg_catalog.uuid, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) $6::interval, NOT $7::boolean WHERE NOT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.=) $1::bigint AND e.key OPERATOR(pg_catalog.=) $2::pg_catalog.text::pg_catalog.uuid) ON CONFLICT (consumer_id, key) DO UPDATE SET token = excluded.token, state = 'running', until = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) $6::interval, attempts = l.attempts OPERATOR(pg_catalog.+) 1, unknown = l.unknown OPERATOR(pg_catalog.+) CASE WHEN l.state OPERATOR(pg_catalog.=) 'running' THEN 1 ELSE 0 END, fingerprint = COALESCE(l.fingerprint, excluded.fingerprint), needs_decision = excluded.needs_decision WHERE l.until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp() AND (l.state OPERATOR(pg_catalog.=) 'released' OR $7::boolean) AND COALESCE(l.fingerprint OPERATOR(pg_catalog.=) excluded.fingerprint, true)
+INSERT INTO idem.leases AS l (consumer_id, key, event_id, fingerprint, token, until, needs_decision) SELECT $1::bigint, $2::pg_catalog.text::pg_catalog.uuid, $3::pg_catalog.text, $4::bigint, $5::pg_catalog.text::pg_catalog.uuid, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) $6::interval, NOT $7::boolean WHERE NOT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.=) $1::bigint AND e.key OPERATOR(pg_catalog.=) $2::pg_catalog.text::pg_catalog.uuid) ON CONFLICT (consumer_id, key) DO UPDATE SET token = excluded.token, state = 'running', until = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) $6::interval, attempts = l.attempts OPERATOR(pg_catalog.+) 1, unknown = l.unknown OPERATOR(pg_catalog.+) CASE WHEN l.state OPERATOR(pg_catalog.=) 'running' THEN 1 ELSE 0 END, fingerprint = COALESCE(l.fingerprint, excluded.fingerprint), needs_decision = excluded.needs_decision OR (l.needs_decision AND l.state OPERATOR(pg_catalog.=) 'released') WHERE l.until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp() AND (l.state OPERATOR(pg_catalog.=) 'released' OR $7::boolean) AND COALESCE(l.fingerprint OPERATOR(pg_catalog.=) excluded.fingerprint, true)
 `
 
 type LeaseAcquireParams struct {
@@ -28,7 +28,7 @@ type LeaseAcquireParams struct {
 
 // Begins an attempt of an event that is free, unless the event came with another fingerprint. Whether that succeeded
 // LeaseLook tells, behind it in the same transaction (READ COMMITTED): its snapshot is younger than the wait for a
-// transaction that processes the event.
+// transaction that processes the event. A lease that is released and needs a decision has one: to run the event again.
 func (q *Queries) LeaseAcquire(ctx context.Context, db DBTX, arg LeaseAcquireParams) error {
 	_, err := db.Exec(ctx, leaseAcquire,
 		arg.ConsumerID,
@@ -301,7 +301,7 @@ func (q *Queries) LeaseNeedsDecision(ctx context.Context, db DBTX, arg LeaseNeed
 }
 
 const leaseRerun = `-- name: LeaseRerun :execrows
-UPDATE idem.leases SET token = NULL, unknown = unknown OPERATOR(pg_catalog.+) CASE WHEN state OPERATOR(pg_catalog.=) 'running' THEN 1 ELSE 0 END, state = 'released', until = pg_catalog.clock_timestamp(), decided_at = pg_catalog.clock_timestamp(), decided_by = $1::pg_catalog.text, decision_reason = $2::pg_catalog.text WHERE consumer_id OPERATOR(pg_catalog.=) $3 AND key OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid AND (state OPERATOR(pg_catalog.<>) 'running' OR until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp())
+UPDATE idem.leases SET token = NULL, unknown = unknown OPERATOR(pg_catalog.+) CASE WHEN state OPERATOR(pg_catalog.=) 'running' THEN 1 ELSE 0 END, state = 'released', until = pg_catalog.clock_timestamp(), needs_decision = true, decided_at = pg_catalog.clock_timestamp(), decided_by = $1::pg_catalog.text, decision_reason = $2::pg_catalog.text WHERE consumer_id OPERATOR(pg_catalog.=) $3 AND key OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid AND (state OPERATOR(pg_catalog.<>) 'running' OR until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp())
 `
 
 type LeaseRerunParams struct {

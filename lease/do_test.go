@@ -13,6 +13,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/lease"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 // An event is completed once, with its result and the caller's own writes, and its duplicates get the result.
@@ -267,6 +268,52 @@ func TestAsk(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What an operator has run again is not asked about, until another attempt may have taken effect: the answer could be the one that made
+// the operator decide.
+func TestAskBehindADecision(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	asked := 0
+	leases := newLeases(t, b.guard, lease.Config{Backoff: lease.NoBackoff, Unknown: lease.Ask(func(context.Context, *lease.Attempt) (lease.Answer, error) {
+		asked++
+
+		return lease.StillUnknown(), nil
+	})})
+	operator, err := ops.New(b.pool, ops.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	returns := func(err error) lease.Func {
+		return func(context.Context, *lease.Attempt) (lease.Result, error) { return text("charged"), err }
+	}
+	for i, step := range []struct {
+		fn    lease.Func
+		rerun bool
+		asked int // since the beginning
+		err   any // a pointer
+	}{
+		{returns(lease.Unknown(errBoom)), false, 0, new(*lease.FailedError)},
+		{mustNotRun(t), false, 1, new(*lease.UndecidedError)},
+		{returns(errBoom), true, 1, new(*lease.FailedError)},
+		{returns(lease.Unknown(errBoom)), false, 1, new(*lease.FailedError)},
+		{mustNotRun(t), false, 2, new(*lease.UndecidedError)},
+	} {
+		if step.rerun {
+			if _, err := operator.RerunLease(t.Context(), "payments", "e", ops.DecisionRequest{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := leases.Do(t.Context(), "e", step.fn); !errors.As(err, step.err) || asked != step.asked {
+			t.Errorf("call %d: asked %d times, got %v", i+1, asked, err)
+		}
+	}
+	if _, err := operator.RerunLease(t.Context(), "payments", "e", ops.DecisionRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	done, err := leases.Do(t.Context(), "e", returns(nil))
+	wants(t, "in the end", done, err, lease.Processed, "charged")
 }
 
 // The payload of an event must not change, neither while it is in progress, nor after an attempt that may have taken

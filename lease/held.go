@@ -30,6 +30,7 @@ type held struct {
 
 	attempts, unknown int
 	ran               bool // the function was called
+	decided           bool // an operator has the event run again, although an attempt may have taken effect
 
 	// until is when the lease ends, by the local monotonic clock. Renewed is before the request that extended it
 	// was sent, so that until is never later than what the database has.
@@ -86,6 +87,7 @@ func (l *Leases) acquire(ctx context.Context, eventID string, fingerprint idem.F
 			return l.queries.LeaseNeedsDecision(ctx, l.tables.On(conn), db.LeaseNeedsDecisionParams{ConsumerID: l.tables.Consumer, Key: h.key})
 		}
 		h.attempts, h.unknown, h.fingerprint = int(seen.Attempts), int(seen.Unknown), idem.Fingerprint(seen.Fingerprint)
+		h.decided = seen.NeedsDecision && l.config.Unknown.mayRerun()
 
 		return nil
 	})
@@ -171,9 +173,9 @@ func (l *Leases) hold(ctx context.Context, h *held, a *Attempt, fn Func) (result
 	return result, err
 }
 
-// run asks what became of earlier attempts, if that is to be asked, and runs the function unless they took effect.
+// run asks what became of earlier attempts, if that is to be asked and nobody has decided, and runs the function unless they took effect.
 func (l *Leases) run(ctx context.Context, h *held, a *Attempt, fn Func) (Result, error) {
-	if ask := l.config.Unknown.ask; ask != nil && a.Unknown > 0 {
+	if ask := l.config.Unknown.ask; ask != nil && a.Unknown > 0 && !h.decided {
 		answer, err := ask(ctx, a)
 		switch {
 		case err != nil:
@@ -242,8 +244,9 @@ func (l *Leases) end(ctx context.Context, h *held, state string, pause time.Dura
 	defer cancel()
 	err := l.tables.Do(ctx, func(conn *pgxpool.Conn) error {
 		_, err := l.queries.LeaseEnd(ctx, l.tables.On(conn), db.LeaseEndParams{
-			State: state, Pause: pause, Unknown: int32(h.unknown), Error: tables.CleanText(reason), NeedsDecision: needsDecision, //nolint:gosec // It came from there.
-			ConsumerID: l.tables.Consumer, Key: h.key, Token: h.token,
+			State: state, Pause: pause, Unknown: int32(h.unknown), Error: tables.CleanText(reason), //nolint:gosec // It came from there.
+			NeedsDecision: needsDecision || h.decided && state == released, // The decision stands until an attempt may have taken effect.
+			ConsumerID:    l.tables.Consumer, Key: h.key, Token: h.token,
 		})
 
 		return err

@@ -31,7 +31,8 @@ func Rerun() Policy { return Policy{who: byNobody} }
 
 // Ask calls a function that looks at the other system, under the lease of a new attempt. TookEffect completes the
 // event, NoEffect runs its function, and StillUnknown leaves the decision to an operator, or to the next call. After
-// an error the next call asks again. New refuses a nil function.
+// an error the next call asks again. What an operator has run again is not asked about, until another attempt may have
+// taken effect. New refuses a nil function.
 func Ask(ask func(ctx context.Context, a *Attempt) (Answer, error)) Policy {
 	return Policy{who: byFunction, ask: ask}
 }

@@ -1,7 +1,7 @@
 -- name: LeaseAcquire :exec
 -- Begins an attempt of an event that is free, unless the event came with another fingerprint. Whether that succeeded
 -- LeaseLook tells, behind it in the same transaction (READ COMMITTED): its snapshot is younger than the wait for a
--- transaction that processes the event.
+-- transaction that processes the event. A lease that is released and needs a decision has one: to run the event again.
 INSERT INTO idem.leases AS l (consumer_id, key, event_id, fingerprint, token, until, needs_decision)
 SELECT @consumer_id::bigint, CAST(@key::text AS uuid), sqlc.narg(event_id)::text, sqlc.narg(fingerprint)::bigint, CAST(@token::text AS uuid),
        clock_timestamp() + @duration::interval, NOT @takes_over::boolean
@@ -10,7 +10,7 @@ ON CONFLICT (consumer_id, key) DO UPDATE SET
     token = excluded.token, state = 'running', until = clock_timestamp() + @duration::interval,
     attempts = l.attempts + 1, unknown = l.unknown + CASE WHEN l.state = 'running' THEN 1 ELSE 0 END,
     fingerprint = coalesce(l.fingerprint, excluded.fingerprint),
-    needs_decision = excluded.needs_decision
+    needs_decision = excluded.needs_decision OR l.needs_decision AND l.state = 'released'
 WHERE l.until <= clock_timestamp() AND (l.state = 'released' OR @takes_over::boolean)
   AND coalesce(l.fingerprint = excluded.fingerprint, true);
 
@@ -160,5 +160,5 @@ ON CONFLICT (consumer_id, key, step) DO UPDATE SET content_type = excluded.conte
 -- name: LeaseRerun :execrows
 -- Has the next call run an event again, for an operator. No row as with LeaseDecide.
 UPDATE idem.leases SET token = NULL, unknown = unknown + CASE WHEN state = 'running' THEN 1 ELSE 0 END, state = 'released', until = clock_timestamp(),
-    decided_at = clock_timestamp(), decided_by = @decided_by::text, decision_reason = @decision_reason::text
+    needs_decision = true, decided_at = clock_timestamp(), decided_by = @decided_by::text, decision_reason = @decision_reason::text
 WHERE consumer_id = @consumer_id AND key = CAST(@key::text AS uuid) AND (state <> 'running' OR until <= clock_timestamp());

@@ -118,6 +118,11 @@ var leases = []mutant{
 		checker: in("cmd/idemctl/internal/cli", "TestLeaseDecideWhileItRuns"), says: "exit status 0, want 1",
 	},
 	{
+		id: "lease-decision-stands", mechanism: "what an operator has run again is not asked about",
+		file: "lease/held.go", find: "&& !h.decided {", put: "{",
+		checker: in("lease", "TestAskBehindADecision"), says: "call 3: asked 2 times",
+	},
+	{
 		id: "lease-lost-is-its-own", mechanism: "the lost lease of another event, whose error a function returns, is not taken for this one",
 		file: "lease/held.go", find: "&& lost.EventID == h.eventID {", put: "{",
 		checker: in("lease", "TestLostLeaseOfAnother"), says: "returned: got lease: the lease of event",
