@@ -3,6 +3,7 @@ package outbox_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -70,7 +71,11 @@ func TestFrozenRelayIsReplaced(t *testing.T) {
 		}
 	}
 	short := func(c *outbox.Config) { c.ProduceTimeout = time.Millisecond } // The turn lasts five seconds longer.
-	b.start(t, short)
+	var told lockedBuffer
+	b.start(t, func(c *outbox.Config) {
+		short(c)
+		c.Logger = slog.New(slog.NewTextHandler(&told, nil))
+	})
 	<-frozen
 	b.published(t, numbered(4, 2, 1)...)
 	b.start(t, short)
@@ -78,6 +83,7 @@ func TestFrozenRelayIsReplaced(t *testing.T) {
 	t.Cleanup(release)
 	b.awaitEmpty(t)
 	want(t, b.log.values(), "1", "2", "3", "4", "5")
+	await.Until(t, "the trouble in the log", func() bool { return strings.Contains(told.String(), "the Producer does not return") })
 	release()
 	b.await(t, 8)
 	want(t, b.once(t), "1", "2", "3", "4", "5")

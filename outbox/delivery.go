@@ -109,6 +109,10 @@ func (r *Relay) produce(ctx context.Context, rows []db.OutboxReadRow) []error {
 	}
 	b := ProduceBegin{records}
 	ctx = begin(ctx, r.config.Hooks.Produce, b)
+	late := time.AfterFunc(r.idle(), func() {
+		r.config.Logger.ErrorContext(ctx, "outbox: the Producer does not return: this relay stands still, others take its turns", "after", r.idle())
+	})
+	defer late.Stop()
 	errs := r.producer.Produce(ctx, records)
 	end(ctx, r.config.Hooks.Produce, b, ProduceEnd{errs})
 	if len(errs) == len(records) {
