@@ -157,7 +157,7 @@ func (q *Queries) ConsumerList(ctx context.Context, db DBTX) ([]ConsumerListRow,
 }
 
 const consumerPause = `-- name: ConsumerPause :execrows
-UPDATE idem.consumers SET paused_at = pg_catalog.now(), paused_by = $1::pg_catalog.text, pause_reason = $2::pg_catalog.text WHERE id OPERATOR(pg_catalog.=) $3 AND paused_at IS NULL
+UPDATE idem.consumers SET paused_at = pg_catalog.now(), paused_by = $1::pg_catalog.text, pause_reason = $2::pg_catalog.text WHERE id OPERATOR(pg_catalog.=) $3 AND paused_at IS NULL AND closed IS NULL
 `
 
 type ConsumerPauseParams struct {
@@ -207,7 +207,7 @@ func (q *Queries) ConsumerPaused(ctx context.Context, db DBTX, id int64) ([]Cons
 }
 
 const consumerRebind = `-- name: ConsumerRebind :execrows
-UPDATE idem.consumers SET bound_cluster = $1::pg_catalog.text, bound_group = $2::pg_catalog.text WHERE id OPERATOR(pg_catalog.=) $3
+UPDATE idem.consumers SET bound_cluster = $1::pg_catalog.text, bound_group = $2::pg_catalog.text WHERE id OPERATOR(pg_catalog.=) $3 AND closed IS NULL
 `
 
 type ConsumerRebindParams struct {
@@ -216,7 +216,7 @@ type ConsumerRebindParams struct {
 	ID           int64
 }
 
-// For an operator: binds a consumer to a group of a cluster, or to none.
+// For an operator: binds a consumer to a group of a cluster, or to none. Closed ones are as in ConsumerSetRetention.
 func (q *Queries) ConsumerRebind(ctx context.Context, db DBTX, arg ConsumerRebindParams) (int64, error) {
 	result, err := db.Exec(ctx, consumerRebind, arg.BoundCluster, arg.BoundGroup, arg.ID)
 	if err != nil {
@@ -226,7 +226,7 @@ func (q *Queries) ConsumerRebind(ctx context.Context, db DBTX, arg ConsumerRebin
 }
 
 const consumerResume = `-- name: ConsumerResume :execrows
-UPDATE idem.consumers SET paused_at = NULL, paused_by = NULL, pause_reason = NULL WHERE id OPERATOR(pg_catalog.=) $1 AND paused_at IS NOT NULL
+UPDATE idem.consumers SET paused_at = NULL, paused_by = NULL, pause_reason = NULL WHERE id OPERATOR(pg_catalog.=) $1 AND paused_at IS NOT NULL AND closed IS NULL
 `
 
 func (q *Queries) ConsumerResume(ctx context.Context, db DBTX, id int64) (int64, error) {
@@ -238,7 +238,7 @@ func (q *Queries) ConsumerResume(ctx context.Context, db DBTX, id int64) (int64,
 }
 
 const consumerSetRetention = `-- name: ConsumerSetRetention :execrows
-UPDATE idem.consumers SET retention = $1 WHERE id OPERATOR(pg_catalog.=) idem.consumer_id($2) AND name OPERATOR(pg_catalog.=) $2
+UPDATE idem.consumers SET retention = $1 WHERE id OPERATOR(pg_catalog.=) idem.consumer_id($2) AND name OPERATOR(pg_catalog.=) $2 AND closed IS NULL
 `
 
 type ConsumerSetRetentionParams struct {
@@ -246,7 +246,8 @@ type ConsumerSetRetentionParams struct {
 	Name      string
 }
 
-// Changes how long ids are remembered from now on; what is forgotten already stays so.
+// Changes how long ids are remembered from now on; what is forgotten already stays so. Not of a consumer that is being
+// renamed, whose new name has its retention already.
 func (q *Queries) ConsumerSetRetention(ctx context.Context, db DBTX, arg ConsumerSetRetentionParams) (int64, error) {
 	result, err := db.Exec(ctx, consumerSetRetention, arg.Retention, arg.Name)
 	if err != nil {

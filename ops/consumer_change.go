@@ -81,6 +81,16 @@ func (c *consumerChange) refuseRunning(ctx context.Context) error {
 	return nil
 }
 
+// open looks up a consumer that is not being renamed or deleted: what is changed of one that is would be lost.
+func (c *Client) open(ctx context.Context, name string) (Consumer, error) {
+	consumer, err := c.consumer(ctx, name)
+	if err == nil && consumer.Closed != nil {
+		err = c.busyWith(consumer)
+	}
+
+	return consumer, err
+}
+
 // busyWith is the error of a consumer that another call has closed.
 func (c *Client) busyWith(consumer Consumer) error {
 	return refuse(idem.ErrConsumerClosed, "the consumer %s is being %s; run that command again", readable.Name(consumer.Name), *consumer.Closed)

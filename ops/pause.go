@@ -40,12 +40,9 @@ func (c *Client) Pause(ctx context.Context, name string, request PauseRequest) (
 	if err := checkWords(request.By, request.Reason); err != nil {
 		return PauseResult{}, err
 	}
-	consumer, err := c.consumer(ctx, name)
+	consumer, err := c.open(ctx, name)
 	if err != nil {
 		return PauseResult{}, err
-	}
-	if consumer.Closed != nil {
-		return PauseResult{}, c.busyWith(consumer)
 	}
 	by, err := c.operator(ctx, request.By)
 	if err != nil {
@@ -63,9 +60,9 @@ func (c *Client) Pause(ctx context.Context, name string, request PauseRequest) (
 }
 
 // Resume ends a pause, whoever began it: all processes of the group go on within 2 s. Resuming a consumer that is
-// not paused changes nothing.
+// not paused changes nothing. The error is idem.ErrConsumerClosed while the consumer is being renamed or deleted.
 func (c *Client) Resume(ctx context.Context, name string) (PauseResult, error) {
-	consumer, err := c.consumer(ctx, name)
+	consumer, err := c.open(ctx, name)
 	if err != nil {
 		return PauseResult{}, err
 	}

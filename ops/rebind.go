@@ -16,12 +16,13 @@ type RebindPlan struct {
 }
 
 // PlanRebind returns the group that a consumer belongs to, before it is bound to another one. Two empty
-// names mean the next group that uses the consumer.
+// names mean the next group that uses the consumer. The error is idem.ErrConsumerClosed while it is being renamed or
+// deleted.
 func (c *Client) PlanRebind(ctx context.Context, name, cluster, group string) (RebindPlan, error) {
 	if (cluster == "") != (group == "") {
 		return RebindPlan{}, invalid("give a group and its cluster, or neither for the next group that comes")
 	}
-	consumer, err := c.consumer(ctx, name)
+	consumer, err := c.open(ctx, name)
 	if err != nil {
 		return RebindPlan{}, err
 	}
@@ -48,7 +49,12 @@ func (c *Client) Rebind(ctx context.Context, plan RebindPlan, opts ChangeOptions
 	if err := change.refuseRunning(ctx); err != nil {
 		return err
 	}
-	_, err = c.queries.ConsumerRebind(ctx, c.conn, db.ConsumerRebindParams{ID: consumer.id, BoundCluster: plan.Cluster, BoundGroup: plan.Group})
+	n, err := c.queries.ConsumerRebind(ctx, c.conn, db.ConsumerRebindParams{ID: consumer.id, BoundCluster: plan.Cluster, BoundGroup: plan.Group})
+	if err == nil && n == 0 {
+		_, err = c.open(ctx, plan.Consumer)
+
+		return err
+	}
 
 	return c.failed(ctx, "bind the consumer", err)
 }

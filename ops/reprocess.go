@@ -73,12 +73,9 @@ func (c *Client) Reprocess(ctx context.Context, place RecordPlace) (ReprocessRes
 	if place.Topic == "" || place.Partition < 0 || place.Offset < 0 {
 		return ReprocessResult{}, invalid("a record has a topic, a partition and an offset that are not negative")
 	}
-	consumer, err := c.consumer(ctx, place.Consumer)
+	consumer, err := c.open(ctx, place.Consumer)
 	if err != nil {
 		return ReprocessResult{}, err
-	}
-	if consumer.Closed != nil {
-		return ReprocessResult{}, c.busyWith(consumer)
 	}
 	id, err := uuid.NewV7()
 	if err != nil {

@@ -16,12 +16,13 @@ type RetentionPlan struct {
 }
 
 // PlanRetention returns what another retention would do. If it is shorter, it reads all of the
-// consumer's events to count those that would expire.
+// consumer's events to count those that would expire. The error is idem.ErrConsumerClosed while the consumer is being
+// renamed or deleted.
 func (c *Client) PlanRetention(ctx context.Context, name string, retention time.Duration) (RetentionPlan, error) {
 	if err := checkRetention(retention); err != nil {
 		return RetentionPlan{}, err
 	}
-	consumer, err := c.consumer(ctx, name)
+	consumer, err := c.open(ctx, name)
 	if err != nil {
 		return RetentionPlan{}, err
 	}
@@ -56,7 +57,7 @@ func (c *Client) SetRetention(ctx context.Context, plan RetentionPlan) error {
 	}
 	n, err := c.queries.ConsumerSetRetention(ctx, c.conn, db.ConsumerSetRetentionParams{Name: plan.Consumer, Retention: plan.Retention.Duration()})
 	if err == nil && n == 0 {
-		_, err = c.consumer(ctx, plan.Consumer)
+		_, err = c.open(ctx, plan.Consumer)
 
 		return err
 	}

@@ -37,8 +37,9 @@ UPDATE idem.consumers SET bound_cluster = @bound_cluster::text, bound_group = @b
 WHERE id = @id AND bound_group IS NULL;
 
 -- name: ConsumerSetRetention :execrows
--- Changes how long ids are remembered from now on; what is forgotten already stays so.
-UPDATE idem.consumers SET retention = @retention WHERE id = idem.consumer_id(@name) AND name = @name;
+-- Changes how long ids are remembered from now on; what is forgotten already stays so. Not of a consumer that is being
+-- renamed, whose new name has its retention already.
+UPDATE idem.consumers SET retention = @retention WHERE id = idem.consumer_id(@name) AND name = @name AND closed IS NULL;
 
 -- name: ConsumerList :many
 -- All of them: consumers are services, so there are few. Retention and time are as in ConsumerByName.
@@ -55,21 +56,21 @@ SELECT ('x' || pg_catalog.substr(pg_catalog.pg_walfile_name(l.lsn), 1, 8))::bit(
 FROM (SELECT pg_catalog.pg_current_wal_insert_lsn() AS lsn) l;
 
 -- name: ConsumerRebind :execrows
--- For an operator: binds a consumer to a group of a cluster, or to none.
+-- For an operator: binds a consumer to a group of a cluster, or to none. Closed ones are as in ConsumerSetRetention.
 UPDATE idem.consumers SET bound_cluster = sqlc.narg(bound_cluster)::text, bound_group = sqlc.narg(bound_group)::text
-WHERE id = @id;
+WHERE id = @id AND closed IS NULL;
 
 -- name: ConsumerPause :execrows
 -- For an operator: pauses a consumer that is not paused.
 UPDATE idem.consumers SET paused_at = now(), paused_by = @paused_by::text, pause_reason = @pause_reason::text
-WHERE id = @id AND paused_at IS NULL;
+WHERE id = @id AND paused_at IS NULL AND closed IS NULL;
 
 -- name: SessionRole :one
 -- Who has connected, whatever role was set since.
 SELECT session_user::text AS role;
 
 -- name: ConsumerResume :execrows
-UPDATE idem.consumers SET paused_at = NULL, paused_by = NULL, pause_reason = NULL WHERE id = @id AND paused_at IS NOT NULL;
+UPDATE idem.consumers SET paused_at = NULL, paused_by = NULL, pause_reason = NULL WHERE id = @id AND paused_at IS NOT NULL AND closed IS NULL;
 
 -- name: ConsumerPaused :many
 -- The pause of a consumer, if it is paused. Services ask once a second. The time is as in ConsumerByName.

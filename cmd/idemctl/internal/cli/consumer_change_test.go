@@ -118,6 +118,9 @@ func TestInterruptedRenameGoesOn(t *testing.T) {
 	contains(t, b.ok(t, "consumer", "list"), "is being renamed to new", "is being renamed from old")
 	b.run(t, "consumer", "delete", "old", "-y").want(t, exitFailure, "being renamed to new")
 	b.run(t, "consumer", "rename", "old", "other").want(t, exitFailure, "being renamed to new")
+	for _, change := range [][]string{{"set-retention", "old", "30d"}, {"rebind", "old", "-y"}, {"pause", "old"}, {"resume", "old"}} { // They would be lost.
+		b.run(t, append([]string{"consumer"}, change...)...).want(t, exitFailure, "being renamed to new")
+	}
 
 	if got := decode[ops.RenameResult](t, b.ok(t, args...)); !got.Complete || got.Events != 7000 || got.DeadLetters != 7 {
 		t.Errorf("%+v", got)
