@@ -16,7 +16,8 @@ var ErrNoEventID = errors.New("no event id")
 
 // EventID returns the id of the event that a record carries. Records with the same id are the
 // same event, and only the first of them is processed. What it returns must satisfy
-// idem.ErrInvalidEventID's rules; a record with an error fails (FailureConfig.Policy).
+// idem.ErrInvalidEventID's rules; a record with an error fails (FailureConfig.Policy), and an id beside the error
+// does not count.
 //
 // If a consumer has several topics, an id must be unique across them: New refuses PayloadField,
 // ContentHash and functions of your own unless they are wrapped in InTopic or AcrossTopics.

@@ -87,6 +87,38 @@ func TestEventIDStrategies(t *testing.T) {
 	}
 }
 
+// A strategy returns what it has of an id beside its error, as one does that ends with return "order-" + order.ID, err. Where that was taken
+// for the id, the first of these records became a dead letter, and the others passed for its duplicates.
+func TestEventIDBesideAnError(t *testing.T) {
+	t.Parallel()
+	for name, form := range forms() {
+		if name == "checkpoint alone" {
+			continue // It asks no strategy.
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, broker.InProcess(t), 1)
+			s.broker.Write(t, s.topic, events(0, 8, 1)...)
+			m := s.start(t, func(c *settings) {
+				form(c)
+				c.EventID = func(record consume.Record) (string, error) {
+					if record.Offset%2 == 0 {
+						return "order-", errors.New("unexpected end of JSON input")
+					}
+
+					return fmt.Sprint("order-", record.Offset), nil
+				}
+			})
+			s.awaitCommitted(t, 8)
+			m.leave(t)
+			s.verifyOnce(t, 4)
+			if got, want := s.letters(t), []string{"0 open 0", "2 open 0", "4 open 0", "6 open 0"}; !slices.Equal(got, want) {
+				t.Errorf("letters %q, want %q", got, want)
+			}
+		})
+	}
+}
+
 func TestMetadataIsStored(t *testing.T) {
 	t.Parallel()
 	s := setup(t, broker.InProcess(t), 1)

@@ -48,15 +48,18 @@ func (w *worker) safely(m consume.Message, call func() error) (err error) {
 	return err
 }
 
-// eventID is Config.EventID.
+// eventID is Config.EventID. What it returns beside an error is no id: a part of one can be that of many records.
 func (w *worker) eventID(record consume.Record) (id string, err error) {
 	err = w.safely(consume.Message{Record: record}, func() error {
 		id, err = w.config.EventID(record)
 
 		return err
 	})
+	if err != nil {
+		return "", err
+	}
 
-	return id, err
+	return id, nil
 }
 
 // exitedOr is why the worker's goroutine has ended without returning.

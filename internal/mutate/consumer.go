@@ -46,6 +46,11 @@ var positions = []mutant{
 		checker: e2e("TestErrorsOfOthers/single"), says: "waited in vain for 34 records",
 	},
 	{
+		id: "no-id-beside-an-error", mechanism: "what a strategy returns beside an error is no event id",
+		file: "internal/engine/panic.go", find: "return \"\", err", put: "return id, err",
+		checker: e2e("TestEventIDBesideAnError/single"), says: `letters ["0 open 0"], want`,
+	},
+	{
 		id: "one-group", mechanism: "a consumer is bound to one group",
 		file: "internal/engine/engine.go", find: "return e.guard.Bind(ctx, cluster, e.group)", put: "return nil",
 		checker: e2e("TestSecondGroupIsRefused"), says: "Run does not return",
