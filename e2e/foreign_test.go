@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -70,6 +71,26 @@ func TestErrorsOfOthers(t *testing.T) {
 			}
 			if !slices.Equal(letters, want) {
 				t.Errorf("letters\n%s\nwant\n%s", strings.Join(letters, "\n"), strings.Join(want, "\n"))
+			}
+		})
+	}
+}
+
+// With StopOnFailure such an error ends Run, as any other does.
+func TestErrorsOfOthersEndRun(t *testing.T) {
+	t.Parallel()
+	for name, err := range map[string]error{"fenced": idem.ErrFenced, "rewound": idem.ErrRewound, "checkpoint gone": idem.ErrCheckpointGone} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, broker.InProcess(t), 1)
+			s.broker.Write(t, s.topic, events(0, 3, 1)...)
+			ended := s.start(t, func(c *settings) {
+				c.Failure.Policy, c.Failure.Retry.MaxAttempts = consume.StopOnFailure, 1
+				c.Handle = func(context.Context, pgx.Tx, consume.Message) error { return fmt.Errorf("charge: %w", err) }
+			}).wait(t)
+			var failed *consume.RecordError
+			if !errors.As(ended, &failed) || failed.Offset != 0 || !errors.Is(ended, err) {
+				t.Errorf("Run returned %v", ended)
 			}
 		})
 	}

@@ -57,7 +57,7 @@ func (w *worker) store(revoked, work context.Context, m consume.Message, letter 
 		return err
 	})
 	switch {
-	case errors.Is(err, idem.ErrNotParked):
+	case errors.Is(err, idem.ErrNotParked), disowned(err):
 		return err
 	case err != nil && work.Err() != nil:
 		return nil //nolint:nilerr // The next owner of the partition takes care of it.

@@ -129,7 +129,7 @@ func (e *Engine) Run(revoked, work context.Context, a Assignment, ended func(rej
 
 // rejoins says what the error means that has ended a worker.
 func (w *worker) rejoins(revoked context.Context, err error) (bool, error) {
-	if !errors.Is(err, idem.ErrFenced) && !errors.Is(err, ErrOtherTopic) {
+	if ends(err) || !errors.Is(err, idem.ErrFenced) && !errors.Is(err, ErrOtherTopic) {
 		return false, err
 	}
 	w.log.WarnContext(revoked, "consume: joining the group again", "error", err)

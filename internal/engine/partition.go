@@ -104,7 +104,7 @@ func (w *worker) elsewhere(revoked, work context.Context, err error) (offset int
 		unreadable *UnreadableError
 	)
 	switch {
-	case errors.Is(err, errFinal):
+	case errors.Is(err, errFinal), ends(err):
 		return 0, false, err
 	case errors.As(err, &away):
 		if w.engine.gate.wait(revoked) {
@@ -125,6 +125,9 @@ func (w *worker) elsewhere(revoked, work context.Context, err error) (offset int
 
 // errFinal marks an error that a policy lets end Run.
 var errFinal = errors.New("as the configuration wants it")
+
+// ends reports whether a record has ended the consumer: what its error wraps may be of anybody.
+func ends(err error) bool { return errors.As(err, new(*consume.RecordError)) }
 
 // consume processes what comes from offset on.
 func (w *worker) consume(revoked, work context.Context, offset int64) error {

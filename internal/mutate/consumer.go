@@ -46,6 +46,11 @@ var positions = []mutant{
 		checker: e2e("TestErrorsOfOthers/single"), says: "waited in vain for 34 records",
 	},
 	{
+		id: "record-that-ends-run", mechanism: "with StopOnFailure a record ends Run, though a handler got its error from another guard",
+		file: "internal/engine/partition.go", find: "return errors.As(err, new(*consume.RecordError))", put: "return false && err == nil",
+		checker: e2e("TestErrorsOfOthersEndRun"), says: "Run does not return",
+	},
+	{
 		id: "no-id-beside-an-error", mechanism: "what a strategy returns beside an error is no event id",
 		file: "internal/engine/panic.go", find: "return \"\", err", put: "return id, err",
 		checker: e2e("TestEventIDBesideAnError/single"), says: `letters ["0 open 0"], want`,
