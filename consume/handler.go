@@ -36,9 +36,9 @@ type Handler func(ctx context.Context, tx pgx.Tx, m Message) error
 
 // QueueHandler is the business logic for one record of a handler that only writes: it queues statements,
 // and returns before they are executed. They are executed in the order of the records, in the transaction
-// that claims them. Statements of a record whose event was processed before are not executed. To read an
-// answer, use the functions of QueuedQuery (pgx.Batch); a function that returns an error fails its record.
-// Otherwise it follows the rules of Handler: m belongs to it, and it may run again.
+// that claims them. Statements of a record whose event was processed before are not executed. queue is for
+// this record alone. To read an answer, use the functions of QueuedQuery (pgx.Batch); a function that returns
+// an error fails its record. Otherwise it follows the rules of Handler: m belongs to it, and it may run again.
 type QueueHandler func(ctx context.Context, queue *pgx.Batch, m Message) error
 
 // BatchHandler is the business logic for several records of one partition, in their order, none of

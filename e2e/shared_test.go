@@ -289,3 +289,22 @@ func TestDeadlocksOfSharedTransactionsPass(t *testing.T) {
 		t.Errorf("letters %q", got)
 	}
 }
+
+// A handler that queues has a queue of its own: one that begins by emptying it took back the statements of the records before, whose events
+// were claimed nevertheless.
+func TestQueueIsTheRecordsOwn(t *testing.T) {
+	t.Parallel()
+	s := setup(t, broker.InProcess(t), 1)
+	s.broker.Write(t, s.topic, events(0, 20, 1)...)
+	m := s.start(t, func(c *settings) {
+		c.Handle = nil
+		c.HandleQueue = func(ctx context.Context, queue *pgx.Batch, m consume.Message) error {
+			*queue = pgx.Batch{}
+
+			return enqueue(ctx, queue, m)
+		}
+	})
+	s.awaitCommitted(t, 20)
+	m.leave(t)
+	s.verifyOnce(t, 20)
+}

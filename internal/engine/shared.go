@@ -81,14 +81,14 @@ func (w *worker) queueHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Event
 	messages := messagesOf(fresh)
 	record := -1 // whose statement's answer is read
 	for i, m := range messages {
-		before := queue.Len()
+		var own pgx.Batch // A handler can only take back what it has queued itself.
 		err := w.call(ctx, m, func() consume.Messages { return fetchedMessages(fresh[i : i+1]) }, func(ctx context.Context) error {
-			return w.config.HandleQueue(ctx, &queue, m)
+			return w.config.HandleQueue(ctx, &own, m)
 		})
 		if err != nil {
 			return &idem.EventError{Index: i, Err: err}
 		}
-		for _, statement := range queue.QueuedQueries[before:] {
+		for _, statement := range own.QueuedQueries {
 			read := statement.Fn
 			statement.Fn = func(results pgx.BatchResults) error {
 				record = i
@@ -100,6 +100,7 @@ func (w *worker) queueHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Event
 				return err
 			}
 		}
+		queue.QueuedQueries = append(queue.QueuedQueries, own.QueuedQueries...)
 	}
 	var err error
 	if queue.Len() > 0 {

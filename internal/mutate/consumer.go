@@ -160,6 +160,11 @@ var handlers = []mutant{
 		checker: e2e("TestRecordThatFailsInASharedTransactionStandsAlone"), says: "its handler ran",
 	},
 	{
+		id: "queue-of-its-own", mechanism: "each record has a queue of its own",
+		file: "internal/engine/shared.go", find: "HandleQueue(ctx, &own, m)", put: "HandleQueue(ctx, &queue, m)",
+		checker: e2e("TestQueueIsTheRecordsOwn"), says: "1 events took effect 1 times, want 20 events once",
+	},
+	{
 		id: "place-of-a-queued-statement", mechanism: "the place of a queued statement that fails is known",
 		file: "internal/engine/shared.go", find: "record = i\n", put: "_ = i\n",
 		checker: e2e("TestRecordWhoseQueuedStatementFailsStandsAlone"), says: "its handler ran",
