@@ -14,6 +14,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/idem"
 )
 
 // ways are the ways in which a handler can be used: for single records, in transactions of their own and in shared ones, for batches, and in lanes.
@@ -170,6 +171,47 @@ func TestHooksThatPanic(t *testing.T) {
 	} {
 		if !h.logged("a hook panicked\" hook=" + hook + " ") {
 			t.Errorf("the log does not name %s", hook)
+		}
+	}
+}
+
+// nilError is an error whose methods panic if it is a nil pointer.
+type nilError struct{ reason error }
+
+func (e *nilError) Error() string { return e.reason.Error() }
+func (e *nilError) Unwrap() error { return e.reason }
+
+// A handler returns a nil pointer as its error, or one that wraps nothing: the record has failed. The process used to die, once for each of
+// the owners that began with the record.
+func TestErrorsThatPanic(t *testing.T) {
+	t.Parallel()
+	b := broker.InProcess(t)
+	for what, bad := range map[string]error{
+		"nil": (*nilError)(nil), "empty": &nilError{}, "nil EventError": (*idem.EventError)(nil), "EventError without a reason": &idem.EventError{},
+	} {
+		for name, use := range ways {
+			t.Run(what+" "+name, func(t *testing.T) {
+				t.Parallel()
+				s := setup(t, b, 1)
+				s.create(t, s.topic+"-dlt", 1)
+				b.Write(t, s.topic, events(0, 5, 1)...)
+				m := s.start(t, func(c *settings) {
+					c.Failure.Retry.MaxAttempts, c.Failure.DeadLetterSuffix = 1, "-dlt"
+					use(c, func(ctx context.Context, tx pgx.Tx, m consume.Message) error {
+						if m.Offset == 3 {
+							return bad
+						}
+
+						return record(ctx, tx, m)
+					})
+				})
+				s.awaitCommitted(t, 5)
+				m.leave(t)
+				s.verifyOnce(t, 4)
+				if got := s.letters(t); !slices.Equal(got, []string{"3 open 1"}) {
+					t.Errorf("letters %q", got)
+				}
+			})
 		}
 	}
 }

@@ -159,7 +159,7 @@ func ofRecord(err error) error {
 		return err
 	}
 	reason := failed.Err
-	for errors.As(reason, &placed) {
+	for errors.As(reason, &placed) && placed.Err != nil {
 		reason = placed.Err
 	}
 

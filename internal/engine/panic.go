@@ -43,9 +43,17 @@ func (w *worker) safely(m consume.Message, call func() error) (err error) {
 		w.exited = w.refuse(m, consume.ErrHandlerExited)
 	}()
 	err = call()
+	lookAt(err)
 	returned = true
 
 	return err
+}
+
+// lookAt calls what everybody calls of an error later, where nothing would catch a panic: a nil pointer in an error has methods that do.
+func lookAt(err error) {
+	if err != nil {
+		_, _ = errors.Is(err, consume.ErrHandlerExited), err.Error()
+	}
 }
 
 // eventID is Config.EventID. What it returns beside an error is no id: a part of one can be that of many records.
