@@ -27,6 +27,18 @@ func TestHandlerTimeout(t *testing.T) {
 
 			return err
 		},
+		"in PostgreSQL, and overlooks it": func(ctx context.Context, tx pgx.Tx) error {
+			rows, err := tx.Query(ctx, `SELECT pg_sleep(60)`)
+			if err != nil {
+				return err
+			}
+			defer rows.Close()
+			for rows.Next() {
+				continue
+			}
+
+			return nil
+		},
 		"elsewhere": func(ctx context.Context, _ pgx.Tx) error {
 			<-ctx.Done()
 

@@ -28,11 +28,12 @@ func (w *worker) handler(m consume.Message, ran *bool) idem.Handler {
 
 // handle calls Config.Handle with a copy of the record.
 func (w *worker) handle(ctx context.Context, tx pgx.Tx, m consume.Message) error {
-	return w.limited(ctx, func(ctx context.Context) error { return w.config.Handle(ctx, tx, m) })
+	return w.limited(ctx, tx, func(ctx context.Context) error { return w.config.Handle(ctx, tx, m) })
 }
 
-// limited calls a handler with Config.HandlerTimeout.
-func (w *worker) limited(ctx context.Context, call func(context.Context) error) error {
+// limited calls a handler with Config.HandlerTimeout. If that has ended a statement, it has ended the connection, too, whatever the handler
+// makes of it.
+func (w *worker) limited(ctx context.Context, tx pgx.Tx, call func(context.Context) error) error {
 	limit := w.config.HandlerTimeout
 	if limit == 0 {
 		return call(ctx)
@@ -40,11 +41,16 @@ func (w *worker) limited(ctx context.Context, call func(context.Context) error) 
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err := call(limited)
-	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+	switch {
+	case limited.Err() == nil || ctx.Err() != nil:
+		return err
+	case err != nil:
 		return fmt.Errorf("%w (%v): %w", consume.ErrHandlerTimeout, limit, err)
+	case tx.Conn().IsClosed():
+		return fmt.Errorf("%w (%v), and returned no error", consume.ErrHandlerTimeout, limit)
+	default:
+		return nil
 	}
-
-	return err
 }
 
 // several is the handler for several records in one transaction, or nil if each has its own.
@@ -73,7 +79,7 @@ func (w *worker) batchHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Event
 	defer w.handled()
 
 	return w.call(ctx, batch[0], func() consume.Messages { return fetchedMessages(fresh) }, func(ctx context.Context) error {
-		return w.limited(ctx, func(ctx context.Context) error { return w.config.HandleBatch(ctx, tx, batch) })
+		return w.limited(ctx, tx, func(ctx context.Context) error { return w.config.HandleBatch(ctx, tx, batch) })
 	})
 }
 

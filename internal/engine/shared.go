@@ -105,7 +105,7 @@ func (w *worker) queueHandler(ctx context.Context, tx pgx.Tx, fresh []idem.Event
 	var err error
 	if queue.Len() > 0 {
 		err = w.safely(messages[0], func() error { // The functions that read answers are the handler's.
-			return w.limited(ctx, func(ctx context.Context) error { return tx.SendBatch(ctx, &queue).Close() })
+			return w.limited(ctx, tx, func(ctx context.Context) error { return tx.SendBatch(ctx, &queue).Close() })
 		})
 	}
 	if err != nil && record >= 0 {
