@@ -43,6 +43,10 @@ type DeadLetter struct {
 	// StoreDeadLetter advances the checkpoint over it. It is not stored. Default Offset.
 	LastOffset int64
 
+	// Fingerprint is stored with the mark of the event, as Event.Fingerprint with a claim. NextDeadLetter does not
+	// return it.
+	Fingerprint Fingerprint
+
 	Time      time.Time // of the record; may be zero
 	Key       []byte
 	Value     []byte

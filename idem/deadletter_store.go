@@ -33,7 +33,7 @@ func (o *Owner) StoreDeadLetter(ctx context.Context, letter DeadLetter, opts ...
 	if letter.State == "" {
 		letter.State = DeadLetterOpen
 	}
-	e := Event{ID: letter.eventID(), Offset: max(letter.Offset, letter.LastOffset)}
+	e := Event{ID: letter.eventID(), Offset: max(letter.Offset, letter.LastOffset), Fingerprint: letter.Fingerprint}
 	c, err := newRecordCall(o, OpStoreDeadLetter, e, opts)
 	switch {
 	case err != nil:

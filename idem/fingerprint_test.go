@@ -157,3 +157,21 @@ func TestFingerprint(t *testing.T) {
 		t.Errorf("%v, %v", a, b)
 	}
 }
+
+// The mark of a dead letter has a fingerprint, too: the event came with another payload, whether it is processed or stored.
+func TestCollisionWithADeadLetter(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	o := acquire(t, b.guard)
+	stored, other := letter("e", 0), letter("e", 1)
+	stored.Fingerprint, other.Fingerprint = idem.FingerprintOf([]byte("first")), idem.FingerprintOf([]byte("second"))
+	outcome, err := o.StoreDeadLetter(t.Context(), stored)
+	want(t, "the first", outcome, err, idem.Processed)
+	_, processErr := o.Process(t.Context(), idem.Event{ID: "e", Offset: 1, Fingerprint: other.Fingerprint}, effect("e"))
+	_, storeErr := o.StoreDeadLetter(t.Context(), other)
+	for _, err := range []error{processErr, storeErr} {
+		if collision := new(*idem.CollisionError); !errors.As(err, collision) {
+			t.Errorf("the second: %v", err)
+		}
+	}
+}

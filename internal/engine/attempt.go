@@ -34,7 +34,7 @@ func judge(revoked, work context.Context, err error, ran bool) verdict {
 		return lost
 	case work.Err() != nil, transient && revoked.Err() != nil:
 		return abandoned
-	case !fromHandler(err) && errors.As(err, new(*idem.CollisionError)):
+	case collides(err):
 		return collided
 	case transient:
 		return waiting
@@ -52,6 +52,9 @@ func judge(revoked, work context.Context, err error, ran bool) verdict {
 func disowned(err error) bool {
 	return (errors.Is(err, idem.ErrFenced) || errors.Is(err, idem.ErrRewound) || errors.Is(err, idem.ErrCheckpointGone)) && !fromHandler(err)
 }
+
+// collides reports whether err says that the record's event id was processed with another value.
+func collides(err error) bool { return !fromHandler(err) && errors.As(err, new(*idem.CollisionError)) }
 
 // fromHandler reports whether err is what the handler returned: what it wraps may be of another guard that the handler works with,
 // and says nothing about this one's record and partition.

@@ -47,11 +47,19 @@ func (w *worker) park(revoked, work context.Context, m consume.Message, reason e
 // idem.ErrNotParked if the record is to be parked and has nothing to wait for.
 func (w *worker) store(revoked, work context.Context, m consume.Message, letter idem.DeadLetter, reason error) error {
 	started := time.Now()
+	if w.fingerprints() {
+		letter.Fingerprint = idem.FingerprintOf(m.Value)
+	}
 	var outcome idem.Outcome
 	err := w.persist(revoked, "store a dead letter", func() error {
 		var err error
 		outcome, err = w.watchOne(work, idem.OpStoreDeadLetter, m, func(work context.Context) (idem.Outcome, error) {
-			return w.owner.StoreDeadLetter(work, letter)
+			outcome, err := w.owner.StoreDeadLetter(work, letter)
+			if collides(err) {
+				w.duplicate = idem.DuplicateCollision
+			}
+
+			return outcome, err
 		})
 
 		return err
@@ -59,6 +67,8 @@ func (w *worker) store(revoked, work context.Context, m consume.Message, letter 
 	switch {
 	case errors.Is(err, idem.ErrNotParked), disowned(err):
 		return err
+	case collides(err):
+		return w.collided(revoked, work, m, time.Since(started), err)
 	case err != nil && work.Err() != nil:
 		return nil //nolint:nilerr // The next owner of the partition takes care of it.
 	case err != nil:

@@ -37,7 +37,7 @@ var positions = []mutant{
 	},
 	{
 		id: "collision-of-its-own", mechanism: "a collision that a handler got from another guard does not make its record a duplicate",
-		file: "internal/engine/attempt.go", find: "case !fromHandler(err) && errors.As", put: "case errors.As",
+		file: "internal/engine/attempt.go", find: "return !fromHandler(err) && errors.As", put: "return errors.As",
 		checker: e2e("TestErrorsOfOthers/single"), says: "letters",
 	},
 	{

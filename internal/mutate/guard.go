@@ -342,7 +342,7 @@ var owners = []mutant{
 	},
 	{
 		id: "letter-of-several-records", mechanism: "a dead letter of several records stands at the place of the last one",
-		file: "idem/deadletter_store.go", find: "Offset: max(letter.Offset, letter.LastOffset)}", put: "Offset: letter.Offset}",
+		file: "idem/deadletter_store.go", find: "Offset: max(letter.Offset, letter.LastOffset)", put: "Offset: letter.Offset",
 		checker: in("idem", "TestDeadLetterOfSeveralRecords"), says: "store: got already processed, <nil>; want processed",
 	},
 	{
