@@ -36,7 +36,6 @@ func TestErrorsOfOthers(t *testing.T) {
 
 		return fmt.Errorf("charge: %w", foreignErrors[m.Offset/2])
 	}
-	queues := func(_ context.Context, _ *pgx.Batch, m consume.Message) error { return fails(m) }
 	for name, form := range forms() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -57,7 +56,7 @@ func TestErrorsOfOthers(t *testing.T) {
 						return nil
 					}
 				case c.HandleQueue != nil:
-					c.HandleQueue = queues
+					c.HandleQueue = func(_ context.Context, _ *pgx.Batch, m consume.Message) error { return fails(m) }
 				default:
 					c.Handle = func(_ context.Context, _ pgx.Tx, m consume.Message) error { return fails(m) }
 				}
