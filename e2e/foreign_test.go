@@ -29,7 +29,7 @@ var foreignErrors = []error{
 func TestErrorsOfOthers(t *testing.T) {
 	t.Parallel()
 	records := int64(2 * len(foreignErrors))
-	fails := func(m consume.Message) error {
+	handle := func(_ context.Context, _ pgx.Tx, m consume.Message) error {
 		if m.Offset%2 == 1 { // Too many in a row would halt the partition.
 			return nil
 		}
@@ -46,19 +46,11 @@ func TestErrorsOfOthers(t *testing.T) {
 				c.Failure.Retry.MaxAttempts = 2
 				switch {
 				case c.HandleBatch != nil:
-					c.HandleBatch = func(_ context.Context, _ pgx.Tx, batch []consume.Message) error {
-						for i := range batch {
-							if err := fails(batch[i]); err != nil {
-								return err
-							}
-						}
-
-						return nil
-					}
+					c.HandleBatch = eachOf(handle)
 				case c.HandleQueue != nil:
-					c.HandleQueue = func(_ context.Context, _ *pgx.Batch, m consume.Message) error { return fails(m) }
+					c.HandleQueue = func(ctx context.Context, _ *pgx.Batch, m consume.Message) error { return handle(ctx, nil, m) }
 				default:
-					c.Handle = func(_ context.Context, _ pgx.Tx, m consume.Message) error { return fails(m) }
+					c.Handle = handle
 				}
 			})
 			s.awaitCommitted(t, records)

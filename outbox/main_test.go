@@ -167,6 +167,13 @@ func (b *bundle) startWith(t testing.TB, change func(*outbox.Config), prepare fu
 	t.Helper()
 	relay := b.relay(t, change)
 	prepare(relay)
+
+	return run(t, relay)
+}
+
+// run runs a relay until stop is called, or the test ends.
+func run(t testing.TB, relay *outbox.Relay) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- relay.Run(ctx) }()

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
@@ -90,20 +89,13 @@ func TestTopicThatDoesNotAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	var running sync.WaitGroup
-	running.Go(func() {
-		if err := relay.Run(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	stop := run(t, relay)
 	b.published(t, outbox.Record{Topic: "silent", Value: []byte("never")})
 	for i := range 100 {
 		b.published(t, record("k", strconv.Itoa(i)))
 		await.Until(t, "the other topic's record", func() bool { return slices.Contains(b.log.values(), strconv.Itoa(i)) })
 	}
 	stop()
-	running.Wait()
 	held := 0
 	for i := 2; i < len(tries); i++ {
 		if tries[i-1].others == tries[i-2].others {
