@@ -5,7 +5,7 @@ var outboxes = []mutant{
 	{
 		id: "outbox-low-id", mechanism: "the index is entered at ids that were drawn before a former turn got its number",
 		file: "outbox/turn.go", find: "t.cursor.aim(", put: "t.cursor.numbered = t.drawn; t.cursor.aim(",
-		checker: in("outbox", "TestPortionsOfLateTransactions"), says: "waited in vain for",
+		checker: in("outbox", "TestQuietOutbox"), says: "waited in vain for",
 	},
 	{
 		id: "outbox-late", mechanism: "records of transactions that were under way are looked up",
