@@ -64,6 +64,11 @@ func (g *Guard) processBatch(ctx context.Context, o *Owner, events []Event, fn B
 	if err != nil {
 		return nil, err
 	}
+	for i := range events {
+		if err := g.notWithin(ctx, events[i].ID); err != nil {
+			return nil, err
+		}
+	}
 	c.batch, c.events = &keyed{}, len(events)
 	if o != nil && len(events) > 0 {
 		c.at(o, events[0].Offset)
@@ -267,6 +272,9 @@ func (p *part) try(ctx context.Context, results []BatchResult) error {
 		if len(fresh) > 0 {
 			c := p.call
 			c.events = len(fresh)
+			if got.part != nil {
+				c.batch = &keyed{keys: got.part}
+			}
 			err := g.handle(ctx, tx, c, func(ctx context.Context, tx pgx.Tx) error { return inPart(p.batch.fn(ctx, tx, fresh), results) })
 			if err != nil {
 				return err

@@ -56,6 +56,9 @@ type Claim struct {
 // back and begin again. If you claim several events in one transaction, always claim them in the
 // same order; otherwise transactions can deadlock, and PostgreSQL fails one of them.
 //
+// In the context of a handler that is called for the same event the error is ErrInvalidConfig, here and in all calls that would claim
+// it: it is claimed already, so ask for nothing but its writes.
+//
 // If the caller's COMMIT loses its connection, call Resolve to find out what became of it. A consumer
 // that is not registered yet is registered in the caller's transaction. Call Register at start-up to
 // avoid that.
@@ -70,6 +73,9 @@ func (g *Guard) ClaimTx(ctx context.Context, tx pgx.Tx, eventID string, opts ...
 // claimIn claims an event in a transaction of the caller's.
 func (g *Guard) claimIn(ctx context.Context, tx db.DBTX, eventID string, opts []ClaimOption) (Claim, error) {
 	c, err := newCall(g, OpClaim, eventID, opts)
+	if err == nil {
+		err = g.notWithin(ctx, eventID)
+	}
 	if err != nil {
 		return Claim{}, err
 	}
@@ -106,6 +112,9 @@ func (g *Guard) Resolve(ctx context.Context, claim Claim) (Outcome, error) {
 		return 0, err
 	}
 	c.claimID = claim.ID
+	if err := g.notWithin(ctx, claim.EventID); err != nil {
+		return 0, err
+	}
 
 	return g.resolve(ctx, c)
 }

@@ -177,7 +177,9 @@ func (g *Guard) watchProcess(ctx context.Context, c *call, run func(ctx context.
 		}
 		hook.end(hooked, op, end)
 	}()
-	outcome, err = run(hooked)
+	if err = g.notWithin(ctx, c.eventID); err == nil {
+		outcome, err = run(hooked)
+	}
 
 	return outcome, err
 }

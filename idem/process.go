@@ -212,7 +212,7 @@ func (g *Guard) hookHandler(ctx context.Context, c call, run func(ctx context.Co
 	hooked := hook.begin(ctx, op)
 	err = errNoReturn
 	defer func() { hook.end(hooked, op, HandlerEnd{err}) }()
-	err = run(hooked)
+	err = run(g.running(hooked, c))
 
 	return err
 }

@@ -13,7 +13,7 @@ func init() { //nolint:gochecknoinits // There is no other way from below.
 		g := guard.(*Guard) //nolint:forcetypeassert // That is what it is for.
 
 		return tables.Tables{
-			Consumer: g.consumer, On: g.names.on,
+			Consumer: g.consumer, On: g.names.on, NotWithin: g.notWithin,
 			Do: func(ctx context.Context, use func(conn *pgxpool.Conn) error) error {
 				return g.retried(ctx, func() error { return g.withConn(ctx, use) })
 			},

@@ -135,7 +135,7 @@ func (m *middleware) once(w http.ResponseWriter, r *http.Request, eventID string
 		return m.judge(answer)
 	}, lease.WithFingerprint(m.fingerprint(r, body)), lease.Wait(m.config.Wait))
 
-	switch found, fits := m.problem(log, eventID, done, answer != nil, err); {
+	switch found, fits := m.problem(log, eventID, answer != nil, err); {
 	case fits && answer != nil && answer.passedOn:
 		panic(http.ErrAbortHandler) // The client has a part of a response that does not count.
 	case fits:
@@ -187,20 +187,21 @@ func (m *middleware) judge(answer *response) (lease.Result, error) {
 }
 
 // problem is what to answer in place of a response of the handler.
-func (m *middleware) problem(log *slog.Logger, eventID string, done lease.Done, ran bool, err error) (found problem, fits bool) {
+func (m *middleware) problem(log *slog.Logger, eventID string, ran bool, err error) (found problem, fits bool) {
 	var (
+		busy   *lease.InProgressError
 		lost   *lease.LostError
 		open   *lease.UndecidedError
 		failed *lease.FailedError
 	)
 	switch {
-	case err == nil && done.Outcome == lease.InProgress:
-		return inProgress(done.RetryAfter), true
 	case err == nil:
 		return problem{}, false
-	case !ran && errors.As(err, new(*idem.CollisionError)): // Else it is one of a write of Attempt.InTx.
+	case !ran && errors.As(err, &busy): // Else it is one of a write of Attempt.InTx, as those below.
+		return inProgress(busy.RetryAfter), true
+	case !ran && errors.As(err, new(*idem.CollisionError)):
 		return keyReused(), true
-	case errors.As(err, &lost) && lost.EventID == eventID: // Else it is one of a write, too, as those below.
+	case errors.As(err, &lost) && lost.EventID == eventID:
 		found = inProgress(0)
 	case errors.As(err, new(*statusError)):
 		if lease.IsUnknown(err) {

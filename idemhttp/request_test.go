@@ -226,7 +226,7 @@ func TestWait(t *testing.T) {
 	letEnd := sync.OnceFunc(func() { close(end) })
 	var waits lease.Config
 	waits.Hooks.Acquire.End = func(_ context.Context, _ lease.Op, end lease.AcquireEnd) {
-		if end.Outcome == lease.InProgress {
+		if errors.As(end.Err, new(*lease.InProgressError)) {
 			letEnd()
 		}
 	}

@@ -36,7 +36,7 @@ func TestLeaseHooks(t *testing.T) {
 	hooks := b.LeaseHooks(lease.Hooks{})
 	op := lease.Op{Consumer: "payments", EventID: "event-1"}
 	for _, end := range []lease.AcquireEnd{
-		{Attempts: 1}, {Outcome: lease.AlreadyProcessed}, {Outcome: lease.InProgress}, {Err: &lease.UndecidedError{Err: context.DeadlineExceeded}}, {Err: errors.New("no")},
+		{Attempts: 1}, {Outcome: lease.AlreadyProcessed}, {Err: &lease.InProgressError{}}, {Err: &lease.UndecidedError{Err: context.DeadlineExceeded}}, {Err: errors.New("no")},
 	} {
 		around(t.Context(), hooks.Acquire, op, end, nil)
 	}

@@ -84,12 +84,12 @@ func (t *Telemetry) endAcquire(ctx context.Context, op lease.Op, end lease.Acqui
 	switch {
 	case errors.As(end.Err, new(*lease.UndecidedError)):
 		outcome = undecided
+	case errors.As(end.Err, new(*lease.InProgressError)):
+		outcome, end.Err = inProgress, nil
 	case end.Err != nil:
 		outcome = failed
 	case end.Outcome == lease.AlreadyProcessed:
 		outcome = alreadyProcessed
-	case end.Outcome == lease.InProgress:
-		outcome = inProgress
 	}
 	t.countLeased(ctx, t.instruments.lookups, 1, op, outcome)
 	t.endLeased(ctx, acquire, op, end.Err, outcomeKey.String(outcome), attemptKey.Int(end.Attempts), unknownKey.Int(end.Unknown))

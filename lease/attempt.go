@@ -106,8 +106,8 @@ func (a *Attempt) write(ctx context.Context, tx pgx.Tx) error {
 // event a name of its own, of 1 to 255 bytes, and pass the function's ctx. Between fn's effect and the storing of its
 // result there may be a crash, as everywhere: use Attempt.Key in fn.
 //
-// An error of fn is returned, and nothing is stored. It says what that of a Func says: that nothing happened, unless it is
-// of Unknown or ctx has ended. If the lease is lost before, fn does not run, and the error is a *LostError. If the result
+// An error of fn is returned, and nothing is stored. It says what that of a Func says: that nothing happened, unless
+// IsUnknown reports true for it or ctx has ended. If the lease is lost before, fn does not run, and the error is a *LostError. If the result
 // cannot be stored, it is a *LostError, or IsUnknown reports true. After a step that may have taken effect and is not
 // stored, because fn panicked or is still running for instance, any error of the attempt's function counts as unknown.
 // While a step is running, another one of its name is refused with idem.ErrInvalidConfig.
@@ -198,7 +198,7 @@ func (a *Attempt) stored(ctx context.Context, name string) (result Result, found
 	})
 	switch {
 	case err != nil:
-		return Result{}, false, fmt.Errorf("lease: look for the result of step %q: %w", name, err)
+		return Result{}, false, Harmless(fmt.Errorf("lease: look for the result of step %q: %w", name, err))
 	case len(rows) == 0:
 		return Result{}, false, &LostError{EventID: a.EventID, Reason: errTaken}
 	default:

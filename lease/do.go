@@ -19,20 +19,15 @@ const (
 	// AlreadyProcessed means that the event was completed before, or claimed by other means. The function did not
 	// run.
 	AlreadyProcessed
-	// InProgress means that another call has the event, or that it waits after an attempt that failed. The function
-	// did not run.
-	InProgress
 )
 
-// String returns "processed", "already processed", "in progress" or, for the zero value, "none".
+// String returns "processed", "already processed" or, for the zero value, "none".
 func (o Outcome) String() string {
 	switch o {
 	case Processed:
 		return "processed"
 	case AlreadyProcessed:
 		return "already processed"
-	case InProgress:
-		return "in progress"
 	default:
 		return "none"
 	}
@@ -42,16 +37,13 @@ func (o Outcome) String() string {
 type Done struct {
 	Outcome Outcome
 	// Result is what the function returned, in this call or in the one that completed the event. It is empty if
-	// the event was claimed by other means, or Outcome is InProgress.
+	// the event was claimed by other means.
 	Result Result
-	// RetryAfter is, if Outcome is InProgress, when to come back: when the lease ends unless it is extended, or the
-	// pause after an attempt that failed. Otherwise it is 0.
-	RetryAfter time.Duration
 }
 
 // Func is an effect outside the transaction. Its error says that nothing happened, or that it is safe to try again, also
-// with another payload (WithFingerprint): otherwise wrap it with Unknown. If its ctx has ended, its error counts as
-// unknown in any case, and so do a panic and runtime.Goexit. Its ctx ends with a *LostError as its cause (context.Cause) if the lease is lost.
+// with another payload (WithFingerprint): otherwise wrap it with Unknown, unless it is one of the network (IsUnknown). If its
+// ctx has ended, its error counts as unknown in any case, and so do a panic and runtime.Goexit. Its ctx ends with a *LostError as its cause (context.Cause) if the lease is lost.
 type Func func(ctx context.Context, a *Attempt) (Result, error)
 
 // Option changes one call.
@@ -67,7 +59,7 @@ type options struct {
 // *idem.CollisionError, with both and when that was.
 func WithFingerprint(f idem.Fingerprint) Option { return func(o *options) { o.fingerprint = f } }
 
-// Wait waits while the event is in progress, up to limit or the end of ctx, instead of returning InProgress at once.
+// Wait waits while the event is in progress, up to limit or the end of ctx, instead of returning an *InProgressError at once.
 // If the other attempt fails, the function runs in this call.
 func Wait(limit time.Duration) Option { return func(o *options) { o.wait = limit } }
 
@@ -78,13 +70,11 @@ var errNoFunction = fmt.Errorf("%w: the function is nil", idem.ErrInvalidConfig)
 // extending the lease meanwhile, and completes the event: claim, result and what Attempt.InTx has added, in one
 // transaction.
 //
-// Look at Done.Outcome: InProgress is no error, and another call's attempt may fail yet.
+// Errors are *InProgressError, *FailedError (with what fn returned), *LostError, *UndecidedError, *idem.CollisionError, those
+// of idem.Guard.ProcessIfNew, and idem.ErrInvalidEventID. If fn panics, the panic goes on.
 //
-// Errors are *FailedError (with what fn returned), *LostError, *UndecidedError, *idem.CollisionError, those of
-// idem.Guard.ProcessIfNew, and idem.ErrInvalidEventID. If fn panics, the panic goes on.
-//
-// Do not call it in a transaction that has claimed the same event for the same consumer, such as the handler of a
-// Kafka consumer: the completion would wait for that transaction. Give the leases a consumer of their own.
+// Do not call it in a transaction that has claimed the same event for the same consumer: the completion would wait for that
+// transaction. In a handler give the leases a consumer of their own; with the handler's the error is idem.ErrInvalidConfig.
 func (l *Leases) Do(ctx context.Context, eventID string, fn Func, opts ...Option) (Done, error) {
 	if l == nil || l.guard == nil {
 		return Done{}, fmt.Errorf("%w: the Leases are not made by New", idem.ErrInvalidConfig)
@@ -93,6 +83,9 @@ func (l *Leases) Do(ctx context.Context, eventID string, fn Func, opts ...Option
 		return Done{}, errNoFunction
 	}
 	if err := idem.CheckEventID(eventID); err != nil {
+		return Done{}, err
+	}
+	if err := l.tables.NotWithin(ctx, eventID); err != nil { // The completion would wait for that handler's transaction.
 		return Done{}, err
 	}
 	var o options
@@ -110,7 +103,7 @@ func (l *Leases) Do(ctx context.Context, eventID string, fn Func, opts ...Option
 			return l.attempt(ctx, h, fn)
 		}
 		left := time.Until(patience)
-		if err != nil || done.Outcome != InProgress || left <= 0 {
+		if !errors.As(err, new(*InProgressError)) || left <= 0 {
 			return done, err
 		}
 		if !backoff.Sleep(ctx, min(pauses.LongPause(tries), left)) {
@@ -129,7 +122,7 @@ func (l *Leases) attempt(ctx context.Context, h *held, fn Func) (done Done, err 
 	case !time.Now().Before(h.until):
 		l.end(ctx, h, released, 0, false, "it did not begin before its lease ended")
 
-		return Done{Outcome: InProgress}, nil
+		return Done{}, &InProgressError{EventID: h.eventID}
 	}
 	a := &Attempt{EventID: h.eventID, Number: h.attempts, Unknown: h.unknown, leases: l, held: h}
 	returned := false

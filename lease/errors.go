@@ -1,9 +1,15 @@
 package lease
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"slices"
 	"time"
+
+	"github.com/nova-events/idempotent-consumer/idem"
 )
 
 // ErrResultTooLarge is returned, with both sizes, when the body of a result is longer than Config.MaxResultBytes. The
@@ -13,8 +19,28 @@ var ErrResultTooLarge = errors.New("lease: the result is too large")
 // errNoReturn is what is stored of an attempt that did not return.
 var errNoReturn = errors.New("lease: the function did not return: it panicked or ended its goroutine")
 
+// InProgressError is returned when another call has the event, or when it waits after an attempt that failed. The function
+// did not run, and the other attempt may fail yet: come back. idem.IsTransient reports true for it, so the handler of a
+// Kafka consumer returns it, and the record waits.
+type InProgressError struct {
+	EventID string
+
+	// RetryAfter is when to come back: when the lease ends unless it is extended, or the pause after an attempt that
+	// failed. 0 is soon.
+	RetryAfter time.Duration
+}
+
+func (e *InProgressError) Error() string {
+	return fmt.Sprintf("lease: event %q is in progress in another call, or waits after an attempt that failed; come back after %v", e.EventID, e.RetryAfter)
+}
+
+// Unwrap returns an error for which idem.IsTransient reports true.
+func (e *InProgressError) Unwrap() error { return errInProgress }
+
+var errInProgress = idem.Transient(errors.New("lease: in progress"))
+
 // FailedError is returned when an attempt failed, with what the function returned. The event may be tried again
-// after RetryAfter; Do returns InProgress before. If IsUnknown reports true, the attempt may have taken effect, and
+// after RetryAfter; Do returns an *InProgressError before. If IsUnknown reports true, the attempt may have taken effect, and
 // Config.Unknown decides what the next call does.
 type FailedError struct {
 	EventID    string
@@ -75,8 +101,8 @@ func (e *UndecidedError) Error() string {
 func (e *UndecidedError) Unwrap() error { return e.Err }
 
 // Unknown wraps an error of a function after which nobody knows whether the effect happened: no answer came, for
-// instance. Config.Unknown decides what follows. Without it, an error says that nothing happened, or that it is safe
-// to try again. It returns nil for nil.
+// instance. Config.Unknown decides what follows. Errors of the network need no wrapping (IsUnknown). Any other error says
+// that nothing happened, or that it is safe to try again. It returns nil for nil.
 func Unknown(err error) error {
 	if err == nil {
 		return nil
@@ -85,9 +111,48 @@ func Unknown(err error) error {
 	return &unknownError{err}
 }
 
-// IsUnknown reports whether an error wraps one of Unknown.
-func IsUnknown(err error) bool { return errors.As(err, new(*unknownError)) }
+// Harmless wraps an error of the network of which a function knows that nothing happened, or that it is safe to try
+// again: it came of a question before the effect, for instance. It takes nothing back that Unknown says. It returns nil for nil.
+func Harmless(err error) error {
+	if err == nil {
+		return nil
+	}
+
+	return &harmlessError{err}
+}
+
+// IsUnknown reports whether an error leaves open whether the effect happened: it wraps one of Unknown, or one of the
+// network, behind which a request may have arrived. Those are each net.Error, such as what http.Client.Do returns and
+// context.DeadlineExceeded, unless no connection came about; and io.EOF and io.ErrUnexpectedEOF. What Harmless wraps
+// does not count.
+func IsUnknown(err error) bool { return errors.As(err, new(*unknownError)) || mayHaveArrived(err) }
+
+// mayHaveArrived reports whether an error, or one that it wraps, is one of the network behind which a request may have arrived.
+func mayHaveArrived(err error) bool {
+	switch err := err.(type) { //nolint:errorlint // It goes down the chain itself: what is harmless says nothing of its neighbours.
+	case *harmlessError:
+		return false
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(err.Unwrap(), mayHaveArrived)
+	case net.Error:
+		return isConnected(err)
+	}
+	inner := errors.Unwrap(err)
+
+	return inner != nil && mayHaveArrived(inner) || err == io.EOF || err == io.ErrUnexpectedEOF //nolint:errorlint // As above.
+}
+
+// isConnected reports whether an error of the network came behind the making of a connection, as far as it tells.
+func isConnected(err error) bool {
+	var op *net.OpError
+
+	return !errors.As(err, new(*net.DNSError)) && !errors.As(err, new(*tls.CertificateVerificationError)) && (!errors.As(err, &op) || op.Op != "dial")
+}
 
 type unknownError struct{ error }
 
 func (e *unknownError) Unwrap() error { return e.error }
+
+type harmlessError struct{ error }
+
+func (e *harmlessError) Unwrap() error { return e.error }

@@ -60,17 +60,18 @@ func ExampleLeases_Do_inProgress() {
 	defer done()
 
 	pay := func(ctx context.Context, _ *lease.Attempt) (lease.Result, error) {
-		done, err := leases.Do(ctx, "order-4711", func(context.Context, *lease.Attempt) (lease.Result, error) {
+		_, err := leases.Do(ctx, "order-4711", func(context.Context, *lease.Attempt) (lease.Result, error) {
 			panic("it does not run twice")
 		})
-		fmt.Println(done.Outcome, done.RetryAfter > 0, err)
+		var busy *lease.InProgressError
+		fmt.Println("in progress:", errors.As(err, &busy) && busy.RetryAfter > 0)
 
 		return lease.Result{}, nil
 	}
-	done2, err := leases.Do(ctx, "order-4711", pay)
-	fmt.Println(done2.Outcome, err)
+	paid, err := leases.Do(ctx, "order-4711", pay)
+	fmt.Println(paid.Outcome, err)
 	// Output:
-	// in progress true <nil>
+	// in progress: true
 	// processed <nil>
 }
 

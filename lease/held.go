@@ -55,7 +55,7 @@ func (h *held) lost(err error) *LostError {
 // is a lease to end.
 const grace = time.Second
 
-// acquire begins an attempt of an event. Without an error either that is held, or Done says why not.
+// acquire begins an attempt of an event. Without an error either that is held, or the event is completed.
 func (l *Leases) acquire(ctx context.Context, eventID string, fingerprint idem.Fingerprint) (h *held, done Done, err error) {
 	token, err := uuid.NewRandom()
 	if err != nil {
@@ -143,7 +143,7 @@ func (l *Leases) judge(h *held, seen db.LeaseLookRow) (Done, error) {
 
 		return Done{}, undecided
 	default: // It may have been released or forgotten just now.
-		return Done{Outcome: InProgress, RetryAfter: max(left, 0)}, nil
+		return Done{}, &InProgressError{EventID: h.eventID, RetryAfter: max(left, 0)}
 	}
 }
 

@@ -28,7 +28,8 @@ type Op struct {
 	Step     string // its name; empty for others
 }
 
-// AcquireEnd is what became of the search for an event. Outcome is 0 if the lease was acquired, and after an error.
+// AcquireEnd is what became of the search for an event. Outcome is 0 if the lease was acquired, and after an error, such as an
+// *InProgressError.
 type AcquireEnd struct {
 	Outcome  Outcome
 	Attempts int // that have begun

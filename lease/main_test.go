@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -97,6 +98,17 @@ func wants(t *testing.T, what string, done lease.Done, err error, outcome lease.
 	if err != nil || done.Outcome != outcome || string(done.Result.Body) != body {
 		t.Fatalf("%s: got %v with %q, %v; want %v with %q", what, done.Outcome, done.Result.Body, err, outcome, body)
 	}
+}
+
+// wantsBusy returns when to come back to an event that is in progress.
+func wantsBusy(t *testing.T, what string, done lease.Done, err error) time.Duration {
+	t.Helper()
+	var busy *lease.InProgressError
+	if done.Outcome != 0 || !errors.As(err, &busy) || !idem.IsTransient(err) {
+		t.Fatalf("%s: got %v with %q, %v; want it in progress", what, done.Outcome, done.Result.Body, err)
+	}
+
+	return busy.RetryAfter
 }
 
 // text is a result.

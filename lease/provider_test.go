@@ -2,6 +2,7 @@ package lease_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -27,7 +28,7 @@ func TestDuplicatesAtOnce(t *testing.T) {
 	for range 100 {
 		go func() {
 			done, err := leases.Do(t.Context(), "e", paying(p))
-			if err != nil {
+			if err != nil && !errors.As(err, new(*lease.InProgressError)) {
 				t.Error(err)
 			}
 			outcomes <- done.Outcome
@@ -37,7 +38,7 @@ func TestDuplicatesAtOnce(t *testing.T) {
 	for range 100 {
 		count[<-outcomes]++
 	}
-	if count[lease.Processed] != 1 || count[0] != 0 || p.requests["e"] != 1 {
+	if count[lease.Processed] != 1 || p.requests["e"] != 1 {
 		t.Errorf("%v, %d requests", count, p.requests["e"])
 	}
 }

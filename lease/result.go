@@ -36,14 +36,14 @@ func (r Result) body() []byte { return append([]byte{}, r.Body...) }
 const jsonType = "application/json"
 
 // DoJSON is Leases.Do for a function with a result of its own type, which is stored as JSON. The value is also
-// returned if the event was processed before; it is the zero value if Done.Outcome is InProgress.
+// returned if the event was processed before.
 func DoJSON[T any](ctx context.Context, l *Leases, eventID string, fn func(ctx context.Context, a *Attempt) (T, error), opts ...Option) (T, Done, error) {
 	var value T
 	if fn == nil {
 		return value, Done{}, errNoFunction
 	}
 	done, err := l.Do(ctx, eventID, func(ctx context.Context, a *Attempt) (Result, error) { return toJSON(fn(ctx, a)) }, opts...)
-	if err == nil && done.Outcome != InProgress {
+	if err == nil {
 		err = fromJSON(done.Result, &value)
 	}
 

@@ -92,7 +92,7 @@ func payForAll(input io.Reader) error {
 // process reports whether the event is completed.
 func (j job) process(ctx context.Context, leases *lease.Leases, id string) bool {
 	_ = j.tell(ctx, atBegin, id)
-	done, err := leases.Do(ctx, id, func(ctx context.Context, a *lease.Attempt) (lease.Result, error) {
+	_, err := leases.Do(ctx, id, func(ctx context.Context, a *lease.Attempt) (lease.Result, error) {
 		if err := j.tell(ctx, atBefore, id); err != nil {
 			return lease.Result{}, err
 		}
@@ -113,7 +113,7 @@ func (j job) process(ctx context.Context, leases *lease.Leases, id string) bool 
 	})
 	_ = j.tell(ctx, atReturned, id)
 
-	return err == nil && done.Outcome != lease.InProgress
+	return err == nil
 }
 
 // ask asks the provider whether it has been paid.

@@ -45,8 +45,6 @@ var (
 var (
 	errPoison  = errors.New("the record is poison")
 	errAtTimes = errors.New("the handler fails at times")
-
-	errInProgress = errors.New("another attempt is charging")
 )
 
 // ofOthers are what a handler that fails has heard from other systems, and from another guard that it works with.
@@ -223,8 +221,6 @@ func (h *handlers) charge(ctx context.Context, event string) (string, error) {
 	switch {
 	case err != nil:
 		return "", consume.Transient(err)
-	case done.Outcome == lease.InProgress:
-		return "", consume.Transient(errInProgress)
 	case done.Outcome == lease.Processed:
 		note(history.Settled)
 	}

@@ -196,12 +196,9 @@ func (s service) handle(ctx context.Context, tx pgx.Tx, m consume.Message) error
 	if err := json.Unmarshal(m.Value, &o); err != nil {
 		return consume.Permanent(fmt.Errorf("decode the order: %w", err))
 	}
-	receipt, done, err := lease.DoJSON(ctx, s.leases, m.EventID, charge, lease.Wait(time.Minute))
+	receipt, _, err := lease.DoJSON(ctx, s.leases, m.EventID, charge, lease.Wait(time.Minute))
 	if err != nil {
 		return err
-	}
-	if done.Outcome == lease.InProgress {
-		return errors.New("another process charges for the order")
 	}
 	if _, err := tx.Exec(ctx, `INSERT INTO public.watched_orders VALUES ($1, $2, $3)`, m.EventID, o.Customer, o.Cents); err != nil {
 		return err

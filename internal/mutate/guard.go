@@ -226,14 +226,19 @@ var guard = []mutant{
 		checker: in("idem", "TestBatchCommitWithoutAnswerWhileAnotherWaits"), says: "effects [b]",
 	},
 	{
+		id: "claim-within-its-handler", mechanism: "a handler does not claim its own event again",
+		file: "idem/within.go", find: "if r.guard.sharesClaims(g) && ", put: "if false && ",
+		checker: in("idem", "TestEventClaimedInItsHandler/ClaimTx"), says: "got <nil>",
+	},
+	{
 		id: "duplicate-in-a-batch", mechanism: "an id that stands twice in a batch of records was produced again",
 		file: "idem/batch.go", find: "again && kind != DuplicateCollision && p.batch.ordered {", put: "again && false {",
 		checker: in("idem", "TestKindsWithinABatch"), says: "Duplicate:unknown",
 	},
 	{
 		id: "hooks-ended", mechanism: "hooks are ended behind a panic",
-		file: "idem/process.go", find: "defer func() { hook.end(hooked, op, HandlerEnd{err}) }()\n\terr = run(hooked)",
-		put:     "err = run(hooked)\n\thook.end(hooked, op, HandlerEnd{err})",
+		file: "idem/process.go", find: "defer func() { hook.end(hooked, op, HandlerEnd{err}) }()\n\terr = run(g.running(hooked, c))",
+		put:     "err = run(g.running(hooked, c))\n\thook.end(hooked, op, HandlerEnd{err})",
 		checker: in("idem", "TestHooksOfAHandlerThatDoesNotReturn"), says: "H< process a 1 P> none other",
 	},
 	{

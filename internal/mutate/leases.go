@@ -60,7 +60,7 @@ var leases = []mutant{
 	{
 		id: "lease-not-begun", mechanism: "an acquisition whose context ends is awaited, and released",
 		file: "lease/held.go", find: "backoff.Outlive(ctx, grace)", put: "context.WithTimeout(ctx, grace)",
-		checker: in("lease", "TestContextThatEndsBefore"), says: ": got in progress",
+		checker: in("lease", "TestContextThatEndsBefore"), says: "in progress in another call",
 	},
 	{
 		id: "lease-dropped", mechanism: "a lease that was acquired behind a completion is deleted",
@@ -75,12 +75,22 @@ var leases = []mutant{
 	{
 		id: "lease-unknown-if-it-panics", mechanism: "a function that does not return counts as unknown",
 		file: "lease/do.go", find: "_ = l.failed(ctx, h, Unknown(errNoReturn))", put: "_ = l.failed(ctx, h, errNoReturn)",
-		checker: in("lease", "TestNeedsDecision"), says: "got {in progress",
+		checker: in("lease", "TestNeedsDecision"), says: "in progress in another call",
 	},
 	{
 		id: "lease-unknown-behind-the-effect", mechanism: "an event that cannot be completed behind its effect counts as unknown",
 		file: "lease/held.go", find: `return Unknown(fmt.Errorf("lease: the effect has happened`, put: `return (fmt.Errorf("lease: the effect has happened`,
-		checker: in("lease", "TestNeedsDecision/write_that_fails"), says: "got {in progress",
+		checker: in("lease", "TestNeedsDecision/write_that_fails"), says: "in progress in another call",
+	},
+	{
+		id: "lease-within-its-handler", mechanism: "an effect does not run in the handler of its own event",
+		file: "lease/do.go", find: "if err := l.tables.NotWithin(ctx, eventID); err != nil {", put: "if err := l.tables.NotWithin(ctx, eventID); false {",
+		checker: in("lease", "TestDoInTheHandlerOfItsEvent"), says: "the function ran",
+	},
+	{
+		id: "lease-unknown-without-an-answer", mechanism: "an error of the network counts as unknown, unless nothing was sent",
+		file: "lease/errors.go", find: "|| mayHaveArrived(err)", put: "",
+		checker: in("lease", "TestRequestsWithoutAnAnswer"), says: "unknown: false",
 	},
 	{
 		id: "lease-unknown-when-cancelled", mechanism: "an error after the end of the context counts as unknown",

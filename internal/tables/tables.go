@@ -22,6 +22,9 @@ type Tables struct {
 	// On directs the generated SQL at the schema.
 	On func(conn db.DBTX) db.DBTX
 
+	// NotWithin refuses an event whose handler's context ctx is: its claim is in the handler's transaction.
+	NotWithin func(ctx context.Context, eventID string) error
+
 	// Do uses a connection of the pool once the consumer is registered, and again after transient errors, by
 	// the guard's policy.
 	Do func(ctx context.Context, use func(conn *pgxpool.Conn) error) error
