@@ -177,7 +177,9 @@ func (g *Guard) watchProcess(ctx context.Context, c *call, run func(ctx context.
 		}
 		hook.end(hooked, op, end)
 	}()
-	if err = g.notWithin(ctx, c.eventID); err == nil {
+	if within := g.notWithin(ctx, c.eventID); within != nil {
+		err = within
+	} else {
 		outcome, err = run(hooked)
 	}
 
