@@ -145,8 +145,9 @@ func mayHaveArrived(err error) bool {
 // isConnected reports whether an error of the network came behind the making of a connection, as far as it tells.
 func isConnected(err error) bool {
 	var op *net.OpError
+	connecting := errors.As(err, &op) && slices.Contains([]string{"dial", "proxyconnect", "socks connect"}, op.Op)
 
-	return !errors.As(err, new(*net.DNSError)) && !errors.As(err, new(*tls.CertificateVerificationError)) && (!errors.As(err, &op) || op.Op != "dial")
+	return !connecting && !errors.As(err, new(*net.DNSError)) && !errors.As(err, new(*tls.CertificateVerificationError))
 }
 
 type unknownError struct{ error }

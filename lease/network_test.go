@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	neturl "net/url"
 	"strings"
 	"testing"
 	"time"
@@ -35,8 +36,17 @@ func TestRequestsWithoutAnAnswer(t *testing.T) {
 	t.Cleanup(tls.Close)
 	gone := httptest.NewServer(provider)
 	gone.Close()
-	call := func(url string) error {
-		client := http.Client{Timeout: 300 * time.Millisecond}
+	call := func(url string, proxy ...string) error {
+		client := http.Client{Transport: &http.Transport{Proxy: func(*http.Request) (via *neturl.URL, err error) {
+			for _, address := range proxy {
+				via, err = neturl.Parse(address)
+			}
+
+			return via, err
+		}}}
+		if strings.HasSuffix(url, "/slow") {
+			client.Timeout = 100 * time.Millisecond
+		}
 		response, err := client.Post(url, "text/plain", strings.NewReader("charge")) //nolint:noctx // As handlers do.
 		if err != nil {
 			return err
@@ -54,9 +64,11 @@ func TestRequestsWithoutAnAnswer(t *testing.T) {
 		"a connection that is lost":  {func() error { return call(server.URL + "/crash") }, true},
 		"half an answer":             {func() error { return call(server.URL + "/half") }, true},
 		"a refusal":                  {func() error { return call(server.URL + "/none") }, false},
-		"nobody listens":             {func() error { return call(gone.URL + "/slow") }, false},
+		"nobody listens":             {func() error { return call(gone.URL + "/none") }, false},
+		"no HTTP proxy":              {func() error { return call(tls.URL+"/none", gone.URL) }, false},
+		"no SOCKS proxy":             {func() error { return call(server.URL+"/none", strings.Replace(gone.URL, "http", "socks5", 1)) }, false},
 		"no such host":               {func() error { return call("http://does-not-exist.invalid/") }, false},
-		"somebody else's name":       {func() error { return call(tls.URL + "/slow") }, false},
+		"somebody else's name":       {func() error { return call(tls.URL + "/none") }, false},
 		"a deadline of its own":      {func() error { return fmt.Errorf("charge: %w", context.DeadlineExceeded) }, true},
 		"a question before":          {func() error { return lease.Harmless(call(server.URL + "/slow")) }, false},
 		"that and another":           {func() error { return errors.Join(lease.Harmless(errBoom), call(server.URL+"/crash")) }, true},
