@@ -97,7 +97,7 @@ func TestCheckpointResetOfWhatIsNotThere(t *testing.T) {
 		"-c orders -t payments -p 0 --all-partitions --to 0":                            "--partition or --all-partitions",
 		"-c orders -t payments -p 0":                                                    "--to",
 		"-c orders -t payments -p 0 --to 1 --to-time 2026-11-26T10:15:00Z":              "either",
-		"-c orders -t payments -p 0 --to-time=":                                         "--to-time: \"\" is neither an age (36h, 7d) nor a time",
+		"-c orders -t payments -p 0 --to-time=":                                         "--to-time is empty",
 		"-c orders -t payments -p 0 --to-time yesterday --brokers k:1":                  "--to-time: yesterday is neither an age (36h, 7d) nor a time",
 		"-c orders -t payments -p 0 --to-time 2026-11-26T10:15:00Z":                     "needs the brokers",
 		"-c orders -t payments -p 0 --to-time 36h":                                      "needs the brokers",

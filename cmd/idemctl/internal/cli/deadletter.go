@@ -39,19 +39,14 @@ type deadLetterFlags struct {
 	limit     int32
 }
 
-// filtered reports whether one of the flags that choose dead letters was given. One that is empty is
-// refused: in a script it is a variable that is not set, and would choose all.
+// filtered reports whether one of the flags that choose dead letters was given. An empty --consumer is refused as other flags
+// are (refuseEmpty).
 func filtered(command *cobra.Command) (bool, error) {
-	given := false
-	for _, name := range []string{"consumer", "topic", "state", "event-id", "error", "since"} {
-		flag := command.Flags().Lookup(name)
-		if flag.Changed && flag.Value.String() == "" {
-			return false, fail(exitUsage, "--%s is empty; leave it out where all are meant", name)
-		}
-		given = given || flag.Changed
+	if flag := command.Flags().Lookup(ofConsumer); flag.Changed && flag.Value.String() == "" {
+		return false, fail(exitUsage, "--consumer is empty; leave it out where all are meant")
 	}
 
-	return given, nil
+	return slices.ContainsFunc([]string{ofConsumer, "topic", "state", "event-id", "error", "since"}, command.Flags().Changed), nil
 }
 
 // addDeadLetterFlags adds the flags that choose dead letters to a command.

@@ -142,7 +142,7 @@ func TestPrintedGrants(t *testing.T) {
 		t.Error("the role may not claim events")
 	}
 	b.exec(t, "DROP OWNED BY "+role+"; DROP ROLE "+role)
-	b.run(t, "migrate", "print", "--grants", "").want(t, exitUsage, "role's name is empty")
+	b.run(t, "migrate", "print", "--grants", "").want(t, exitUsage, "--grants is empty")
 	b.run(t, "migrate", "print", "--grants", role, "--down").want(t, exitUsage, "down", "grants")
 }
 

@@ -29,7 +29,7 @@ func TestReprocessAsksTheOwner(t *testing.T) {
 	}{
 		{exitUsage, "which record?", nil},
 		{exitUsage, "which record? the line lacks --partition", []string{"--topic", "orders", "--offset", "7"}},
-		{exitUsage, "which record? the line lacks --topic, --partition", []string{"--topic", "", "--offset", "7"}},
+		{exitUsage, "which record? the line lacks --topic, --partition", []string{"--offset", "7"}},
 		{exitUsage, "not both", []string{"placed", "--topic", "orders"}},
 		{exitUsage, "negative", []string{"--topic", "orders", "--partition", "3", "--offset", "-1"}},
 		{exitNotFound, "not known to payments", []string{"unknown"}},

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -14,7 +13,8 @@ const rootHelp = `Idemctl operates on the tables in which the guard remembers pr
 Connection: --database-url, else $IDEM_DATABASE_URL, else $DATABASE_URL, else what the PG*
 variables of libpq say (PGHOST, PGUSER, PGPASSFILE, PGSERVICE, …). A password on the command
 line is visible in the list of processes; the environment or a password file keeps it private.
-Flags always win over the environment.
+Flags always win over the environment. A flag that is empty is refused, as it may be a variable of a
+script that is not set; --consumer and --brokers mean all, or none, then.
 
 Output: data on stdout, everything else on stderr; a progress bar only on a terminal. With
 --json every command prints one JSON document: names in snake_case, lists that are empty as
@@ -105,15 +105,17 @@ func newRoot(a *app) *cobra.Command {
 // begin runs before each command, after its line of arguments was found valid.
 func (a *app) begin(command *cobra.Command, _ []string) error {
 	flags := command.Flags()
+	if err := refuseEmpty(flags); err != nil {
+		return err
+	}
 	var source string
 	a.settings.schema, source = a.choose(flags.Changed("schema"), a.settings.schema, "--schema", "IDEM_SCHEMA")
-	a.settings.schema = cmp.Or(a.settings.schema, schema.DefaultName)
 	if err := schema.Validate(a.settings.schema); err != nil {
 		return fmt.Errorf("%s: %w", source, err)
 	}
 	a.target = a.chooseTarget(flags.Changed("database-url"))
-	if flags.Lookup("consumer") != nil {
-		a.settings.consumer, _ = a.choose(flags.Changed("consumer"), a.settings.consumer, "--consumer", "IDEM_CONSUMER")
+	if flags.Lookup(ofConsumer) != nil {
+		a.settings.consumer, _ = a.choose(flags.Changed(ofConsumer), a.settings.consumer, "--consumer", "IDEM_CONSUMER")
 	}
 	if a.settings.timeout < 0 {
 		return fmt.Errorf("--timeout is negative (%v)", a.settings.timeout)
@@ -151,8 +153,11 @@ func group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
 	return command
 }
 
+// ofConsumer is the flag that names a consumer.
+const ofConsumer = "consumer"
+
 func (a *app) consumerFlag(command *cobra.Command, usage string) {
-	command.Flags().StringVarP(&a.settings.consumer, "consumer", "c", "", usage+" (env IDEM_CONSUMER)")
+	command.Flags().StringVarP(&a.settings.consumer, ofConsumer, "c", "", usage+" (env IDEM_CONSUMER)")
 }
 
 func (a *app) yesFlag(command *cobra.Command) {

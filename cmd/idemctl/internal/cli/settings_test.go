@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
+	"github.com/nova-events/idempotent-consumer/lease"
 	"github.com/nova-events/idempotent-consumer/ops"
 )
 
@@ -77,6 +79,31 @@ func TestSchemaAndConsumerPrecedence(t *testing.T) {
 	b.run(t, "show", "4711").want(t, exitNotFound, "by other")
 	b.ok(t, "show", "4711", "--consumer", "in idem")
 	b.ok(t, "show", "4711", "-c", "")
+}
+
+// In a script an empty flag is a variable that is not set. It must stand for nothing else: not for all topics, nor for another schema.
+func TestEmptyFlagsChangeNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.refused(t, "a")
+	b.register(t, "payments", "7d")
+	if _, err := b.leases(t, lease.Config{}).Do(t.Context(), "e", noAnswer); !errors.As(err, new(*lease.UndecidedError)) {
+		t.Fatal(err)
+	}
+	for flag, line := range map[string]string{
+		"--topic":        "outbox discard --all --yes --topic=",
+		"--result":       "lease decide e -c payments --took-effect --yes --result=",
+		"--cluster":      "consumer rebind payments --yes --watch 1ms --group= --cluster=",
+		"--schema":       "consumer delete payments --yes --watch 1ms --schema=",
+		"--database-url": "consumer list --database-url=",
+		"--token-file":   "console --listen 127.0.0.1:0 --token-file=",
+	} {
+		b.run(t, append(strings.Fields(line), "--timeout", "10s")...).want(t, exitUsage, flag+" is empty")
+	}
+	if b.one(t, `SELECT count(*) FROM idem.outbox WHERE state = 'failed'`) != 1 || b.one(t, `SELECT count(*) FROM idem.leases`) != 1 {
+		t.Error("something was changed")
+	}
+	b.ok(t, "consumer", "pause", "payments", "--by=", "--reason=")
 }
 
 func TestTimeout(t *testing.T) {

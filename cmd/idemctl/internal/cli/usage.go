@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,11 +27,11 @@ func wants(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// missing says which flags the line lacks, or has empty: "the line lacks --topic, --offset".
+// missing says which flags the line lacks: "the line lacks --topic, --offset".
 func missing(command *cobra.Command, flags ...string) string {
 	var names []string
 	for _, name := range flags {
-		if flag := command.Flags().Lookup(name); !flag.Changed || flag.Value.String() == "" {
+		if !command.Flags().Changed(name) {
 			names = append(names, "--"+name)
 		}
 	}
@@ -39,6 +40,22 @@ func missing(command *cobra.Command, flags ...string) string {
 	}
 
 	return "the line lacks " + strings.Join(names, ", ")
+}
+
+// mayBeEmpty are the flags that say something when they are empty, "all" or "none" in place of what the environment says, or nothing
+// that a command goes by.
+var mayBeEmpty = []string{ofConsumer, "brokers", "by", "reason", "content-type"}
+
+// refuseEmpty refuses flags that are empty. In a script such a flag is a variable that is not set, and would stand for
+// all topics, or for another schema.
+func refuseEmpty(flags *pflag.FlagSet) (err error) {
+	flags.Visit(func(flag *pflag.Flag) {
+		if err == nil && flag.Value.String() == "" && !slices.Contains(mayBeEmpty, flag.Name) {
+			err = fail(exitUsage, "--%s is empty; leave it out if it is not needed", flag.Name)
+		}
+	})
+
+	return err
 }
 
 // kinds say what the value of a flag must be, by pflag's names of the types.
