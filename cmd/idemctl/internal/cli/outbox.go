@@ -141,6 +141,8 @@ func (a *app) outboxDecision(
 			}
 			filter.IDs = append(filter.IDs, id)
 		}
+		slices.Sort(filter.IDs)
+		filter.IDs = slices.Compact(filter.IDs)
 
 		return a.withTables(command, func(ctx context.Context, c *ops.Client) error {
 			plan, err := c.OutboxRecords(ctx, filter)

@@ -47,7 +47,7 @@ func TestOutbox(t *testing.T) {
 	b.run(t, "outbox", "retry", "999").want(t, exitNotFound, "1 of these records are not failed")
 	b.run(t, "outbox", "discard", z).want(t, exitUnconfirmed)
 	contains(t, b.ok(t, "outbox", "discard", "--all", "--dry-run"), a, z)
-	contains(t, b.ok(t, "outbox", "retry", a), "1 record will be sent again")
+	contains(t, b.ok(t, "outbox", "retry", a, a), "1 record will be sent again")
 	if l := decode[ops.OutboxResult](t, b.ok(t, "outbox", "discard", "--all", "--yes", "--json")); len(l.Changed) != 1 || strconv.FormatInt(l.Changed[0], 10) != z {
 		t.Errorf("%+v", l)
 	}
