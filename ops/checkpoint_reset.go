@@ -118,9 +118,27 @@ func (c *Client) PlanReset(ctx context.Context, target CheckpointTarget) (ResetP
 	}
 }
 
+// holds returns an error if a checkpoint that was set went back, or forward, and the plan says otherwise, or if there was none.
+func (p ResetPlan) holds(set []db.CheckpointSetRow) error {
+	consumer, topic := readable.Name(p.Consumer), readable.Name(p.Topic)
+	if len(set) == 0 {
+		return refuse(ErrNoCheckpoint, "%s has no such checkpoint for %s any more; nothing was changed", consumer, topic)
+	}
+	for _, was := range p.Checkpoints {
+		i := slices.IndexFunc(set, func(row db.CheckpointSetRow) bool { return row.Partition == was.Partition })
+		if i >= 0 && cmp.Compare(set[i].FormerNextOffset, p.NextOffset) != cmp.Compare(was.NextOffset, p.NextOffset) {
+			return refuse(ErrChanged, "the checkpoint of %s for partition %d of %s has moved from %d to %d meanwhile, so that %d is on its other side; nothing was changed",
+				consumer, was.Partition, topic, was.NextOffset, set[i].FormerNextOffset, p.NextOffset)
+		}
+	}
+
+	return nil
+}
+
 // ResetCheckpoints sets the checkpoints of a plan. A consumer that runs is fenced: its next transaction is
 // refused, and it goes on from the new checkpoint. The count of owners that ended at one record starts
-// again. The group's offset in Kafka follows by itself.
+// again. The group's offset in Kafka follows by itself. The error wraps ErrChanged if a checkpoint would go back where
+// the plan has it go forward, or the other way round, because it has moved since; nothing is changed then.
 func (c *Client) ResetCheckpoints(ctx context.Context, plan ResetPlan) (ResetResult, error) {
 	if err := plan.Validate(); err != nil {
 		return ResetResult{}, err
@@ -129,11 +147,19 @@ func (c *Client) ResetCheckpoints(ctx context.Context, plan ResetPlan) (ResetRes
 	if err != nil {
 		return ResetResult{}, err
 	}
-	rows, err := c.queries.CheckpointSet(ctx, c.conn, db.CheckpointSetParams{
-		NextOffset: plan.NextOffset, ConsumerID: consumer.id, Topic: plan.Topic, Partition: plan.Partition,
+	var rows []db.CheckpointSetRow
+	err = c.in(ctx, func(conn db.DBTX) error {
+		rows, err = c.queries.CheckpointSet(ctx, conn, db.CheckpointSetParams{
+			NextOffset: plan.NextOffset, ConsumerID: consumer.id, Topic: plan.Topic, Partition: plan.Partition,
+		})
+		if err != nil {
+			return c.failed(ctx, "set the checkpoints", err)
+		}
+
+		return plan.holds(rows)
 	})
 	if err != nil {
-		return ResetResult{}, c.failed(ctx, "set the checkpoints", err)
+		return ResetResult{}, err
 	}
 	r := ResetResult{Consumer: plan.Consumer, Topic: plan.Topic, Partitions: make([]ResetCheckpoint, 0, len(rows))}
 	for _, row := range rows {

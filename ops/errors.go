@@ -51,6 +51,10 @@ var (
 	// one at which its checkpoint stands.
 	ErrNotNext = errors.New("ops: the record is not the next one")
 
+	// ErrChanged is returned when what somebody has looked at has changed since, so that the call would do something else
+	// than they know. Look again, and decide anew.
+	ErrChanged = errors.New("ops: changed meanwhile")
+
 	// ErrNotProcessed is returned by Reprocess for a record that the partition's checkpoint has not reached: it
 	// will be processed anyway.
 	ErrNotProcessed = errors.New("ops: the record is not processed yet")
