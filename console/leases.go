@@ -4,7 +4,9 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nova-events/idempotent-consumer/ops"
 )
@@ -127,8 +129,12 @@ func (c *console) decide(
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), changeTimeout)
 	defer cancel()
 	consumer, id := r.PostForm.Get(consumerField), r.PostForm.Get("id")
-	request := ops.DecisionRequest{By: userOf(ctx).Name, Reason: r.PostForm.Get("reason")}
-	err := c.logged(r, what, []any{consumerField, consumer, "event_id", id, "reason", request.Reason}, func() ([]any, error) {
+	until, err := strconv.ParseInt(r.PostForm.Get("until"), 10, 64)
+	if err != nil {
+		return badForm("the form does not say which attempt it is about")
+	}
+	request := ops.DecisionRequest{By: userOf(ctx).Name, Reason: r.PostForm.Get("reason"), Until: time.UnixMicro(until)}
+	err = c.logged(r, what, []any{consumerField, consumer, "event_id", id, "reason", request.Reason}, func() ([]any, error) {
 		return nil, do(ctx, consumer, id, request)
 	})
 	if err != nil {

@@ -3,8 +3,8 @@ package console_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -77,7 +77,11 @@ func TestLeaseIsDecided(t *testing.T) {
 		t.Error(got)
 	}
 	b.get(t, leased).want(t, http.StatusOK, "released", "by olga (", "not there &lt;2&gt;")
-	b.undecided(t) // Again.
+	b.post(t, "/lease-rerun", form).want(t, http.StatusConflict, "Somebody has decided about event order 1 since you looked at it")
+	b.undecided(t) // Again. Pages that were about the first attempt decide nothing.
+	for _, path := range []string{"/lease-rerun", "/lease-took-effect"} {
+		b.post(t, path, form).want(t, http.StatusConflict, "another attempt has ended; nothing was changed")
+	}
 
 	form = b.get(t, strings.Replace(leased, "lease", "lease-took-effect", 1)).want(t, http.StatusOK, "never runs again", "2 of 2 attempts").form()
 	form.Set("reason", "in their list")
@@ -102,7 +106,8 @@ func TestLeaseIsCompletedWithoutAResult(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.undecided(t)
-	form := url.Values{"consumer": {"orders"}, "id": {"order 1"}, "type": {"application/json"}, "result": {""}}
+	form := b.get(t, strings.Replace(leased, "lease", "lease-took-effect", 1)).form()
+	form.Set("type", "application/json")
 	b.post(t, "/lease-took-effect", form).want(t, http.StatusSeeOther)
 	if done, err := b.pay(t); err != nil || done.Outcome != lease.AlreadyProcessed || len(done.Result.Body) != 0 || done.Result.ContentType != "" {
 		t.Errorf("%+v, %v", done, err)
@@ -115,12 +120,13 @@ func TestRunningLeaseIsNotDecided(t *testing.T) {
 	b.undecided(t)
 	b.exec(t, `UPDATE idem.leases SET state = 'running', unknown = 0, token = pg_catalog.gen_random_uuid(), until = pg_catalog.now() OPERATOR(pg_catalog.+) INTERVAL '1 hour'`)
 	b.get(t, leased).want(t, http.StatusOK, "An attempt is running").lacks(t, "formaction")
-	form := url.Values{"consumer": {"orders"}, "id": {"order 1"}}
+	form := b.get(t, strings.Replace(leased, "lease", "lease-rerun", 1)).form()
 	for _, path := range []string{"/lease-rerun", "/lease-took-effect"} {
 		b.post(t, path, form).want(t, http.StatusConflict, "An attempt of event order 1 is running; nothing was changed")
 	}
-	for name, value := range map[string]string{"reason": strings.Repeat("x", 1001), "type": strings.Repeat("x", 256)} {
-		wrong := url.Values{"consumer": {"orders"}, "id": {"order 1"}, "result": {"x"}}
+	for name, value := range map[string]string{"reason": strings.Repeat("x", 1001), "type": strings.Repeat("x", 256), "until": ""} {
+		wrong := maps.Clone(form)
+		wrong.Set("result", "x")
 		wrong.Set(name, value)
 		b.post(t, "/lease-took-effect", wrong).want(t, http.StatusUnprocessableEntity)
 	}

@@ -120,7 +120,7 @@ func (c *console) explain(w http.ResponseWriter, r *http.Request, err error) {
 		c.fail(w, r, http.StatusUnprocessableEntity, sentence(err))
 	case errors.Is(err, ops.ErrUnknownConsumer), errors.Is(err, ops.ErrUnknownDeadLetter), errors.Is(err, ops.ErrUnknownLease), errors.Is(err, ops.ErrUnknownEvent):
 		c.fail(w, r, http.StatusNotFound, sentence(err))
-	case errors.Is(err, idem.ErrConsumerClosed), errors.Is(err, ops.ErrLeaseRuns):
+	case errors.Is(err, idem.ErrConsumerClosed), errors.Is(err, ops.ErrLeaseRuns), errors.Is(err, ops.ErrChanged):
 		c.fail(w, r, http.StatusConflict, sentence(err))
 	case errors.As(err, &refused) && refused.SQLState() == "42501":
 		c.Logger.WarnContext(r.Context(), "console: PostgreSQL denied a statement", "path", r.URL.Path, "error", err)

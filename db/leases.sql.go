@@ -70,7 +70,7 @@ func (q *Queries) LeaseComplete(ctx context.Context, db DBTX, arg LeaseCompleteP
 }
 
 const leaseDecide = `-- name: LeaseDecide :execrows
-WITH ended AS (DELETE FROM idem.leases l WHERE l.consumer_id OPERATOR(pg_catalog.=) $3 AND l.key OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid AND (l.state OPERATOR(pg_catalog.<>) 'running' OR l.until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()) RETURNING l.consumer_id, l.key), steps AS (DELETE FROM idem.results s USING ended m WHERE s.consumer_id OPERATOR(pg_catalog.=) m.consumer_id AND s.key OPERATOR(pg_catalog.=) m.key AND s.step OPERATOR(pg_catalog.<>) '') INSERT INTO idem.results (consumer_id, key, step, content_type, body) SELECT m.consumer_id, m.key, '', $1::pg_catalog.text, $2::pg_catalog.bytea FROM ended m ON CONFLICT (consumer_id, key, step) DO UPDATE SET content_type = excluded.content_type, body = excluded.body, stored_at = excluded.stored_at
+WITH ended AS (DELETE FROM idem.leases l WHERE l.consumer_id OPERATOR(pg_catalog.=) $3 AND l.key OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid AND $5::bigint OPERATOR(pg_catalog.=) ANY(ARRAY[0, CAST(extract ('epoch' FROM l.until) OPERATOR(pg_catalog.*) 1000000 AS bigint)]) AND (l.state OPERATOR(pg_catalog.<>) 'running' OR l.until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()) RETURNING l.consumer_id, l.key), steps AS (DELETE FROM idem.results s USING ended m WHERE s.consumer_id OPERATOR(pg_catalog.=) m.consumer_id AND s.key OPERATOR(pg_catalog.=) m.key AND s.step OPERATOR(pg_catalog.<>) '') INSERT INTO idem.results (consumer_id, key, step, content_type, body) SELECT m.consumer_id, m.key, '', $1::pg_catalog.text, $2::pg_catalog.bytea FROM ended m ON CONFLICT (consumer_id, key, step) DO UPDATE SET content_type = excluded.content_type, body = excluded.body, stored_at = excluded.stored_at
 `
 
 type LeaseDecideParams struct {
@@ -78,16 +78,18 @@ type LeaseDecideParams struct {
 	Body        []byte
 	ConsumerID  int64
 	Key         string
+	UntilMicros int64
 }
 
 // Ends a lease in the transaction that claims its event, for an operator who knows that it took effect. No row: there
-// is none, or an attempt is running.
+// is none, or an attempt is running, or it has another end than the one that was looked at (0: any will do).
 func (q *Queries) LeaseDecide(ctx context.Context, db DBTX, arg LeaseDecideParams) (int64, error) {
 	result, err := db.Exec(ctx, leaseDecide,
 		arg.ContentType,
 		arg.Body,
 		arg.ConsumerID,
 		arg.Key,
+		arg.UntilMicros,
 	)
 	if err != nil {
 		return 0, err
@@ -301,7 +303,7 @@ func (q *Queries) LeaseNeedsDecision(ctx context.Context, db DBTX, arg LeaseNeed
 }
 
 const leaseRerun = `-- name: LeaseRerun :execrows
-UPDATE idem.leases SET token = NULL, unknown = unknown OPERATOR(pg_catalog.+) CASE WHEN state OPERATOR(pg_catalog.=) 'running' THEN 1 ELSE 0 END, state = 'released', until = pg_catalog.clock_timestamp(), needs_decision = true, decided_at = pg_catalog.clock_timestamp(), decided_by = $1::pg_catalog.text, decision_reason = $2::pg_catalog.text WHERE consumer_id OPERATOR(pg_catalog.=) $3 AND key OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid AND (state OPERATOR(pg_catalog.<>) 'running' OR until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp())
+UPDATE idem.leases SET token = NULL, unknown = unknown OPERATOR(pg_catalog.+) CASE WHEN state OPERATOR(pg_catalog.=) 'running' THEN 1 ELSE 0 END, state = 'released', until = pg_catalog.clock_timestamp(), needs_decision = true, decided_at = pg_catalog.clock_timestamp(), decided_by = $1::pg_catalog.text, decision_reason = $2::pg_catalog.text WHERE consumer_id OPERATOR(pg_catalog.=) $3 AND key OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid AND (state OPERATOR(pg_catalog.<>) 'running' OR until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()) AND $5::bigint OPERATOR(pg_catalog.=) ANY(ARRAY[0, CAST(extract ('epoch' FROM until) OPERATOR(pg_catalog.*) 1000000 AS bigint)])
 `
 
 type LeaseRerunParams struct {
@@ -309,6 +311,7 @@ type LeaseRerunParams struct {
 	DecisionReason string
 	ConsumerID     int64
 	Key            string
+	UntilMicros    int64
 }
 
 // Has the next call run an event again, for an operator. No row as with LeaseDecide.
@@ -318,6 +321,7 @@ func (q *Queries) LeaseRerun(ctx context.Context, db DBTX, arg LeaseRerunParams)
 		arg.DecisionReason,
 		arg.ConsumerID,
 		arg.Key,
+		arg.UntilMicros,
 	)
 	if err != nil {
 		return 0, err

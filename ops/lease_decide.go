@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -18,6 +19,19 @@ import (
 type DecisionRequest struct {
 	By     string // added to the database's role and this host, which are known
 	Reason string
+
+	// Until is Lease.Until of the lease that was looked at. With another one somebody has decided since, or an attempt has begun:
+	// the error wraps ErrChanged. Zero: whatever the lease is by now, it is decided.
+	Until time.Time
+}
+
+// until is that of the lease that is to be decided, as the queries take it.
+func (r DecisionRequest) until() int64 {
+	if r.Until.IsZero() {
+		return 0
+	}
+
+	return r.Until.UnixMicro()
 }
 
 // longestContentType is what leases store, in bytes.
@@ -39,8 +53,8 @@ type LeaseDecided struct {
 }
 
 // CompleteLease completes an event whose effect has happened, with its result: the service gets it for each duplicate.
-// Who decided, and why, is stored as metadata of the claim. The errors are ErrUnknownLease, and ErrLeaseRuns while an
-// attempt is running.
+// Who decided, and why, is stored as metadata of the claim. The errors are ErrUnknownLease, ErrLeaseRuns while an
+// attempt is running, and ErrChanged.
 func (c *Client) CompleteLease(ctx context.Context, consumer, eventID string, result LeaseResult, request DecisionRequest) (LeaseDecided, error) {
 	if kind := result.ContentType; len(kind) > longestContentType || !tables.IsText(kind) {
 		return LeaseDecided{}, invalid("the content type is not UTF-8 of at most %d bytes without NUL", longestContentType)
@@ -60,6 +74,7 @@ func (c *Client) CompleteLease(ctx context.Context, consumer, eventID string, re
 	outcome, err := guard.ProcessIfNew(ctx, eventID, func(ctx context.Context, tx pgx.Tx) error {
 		n, err := c.queries.LeaseDecide(ctx, tables.Qualified{DBTX: tx, Schema: c.schema}, db.LeaseDecideParams{
 			ConsumerID: lease.consumerID, Key: lease.key.String(), ContentType: result.ContentType, Body: append([]byte{}, result.Body...),
+			UntilMicros: request.until(),
 		})
 		if err == nil && n == 0 {
 			return errUndecidable
@@ -68,7 +83,7 @@ func (c *Client) CompleteLease(ctx context.Context, consumer, eventID string, re
 		return err
 	}, idem.WithMetadata(idem.Metadata{User: user}), idem.WithFingerprint(lease.fingerprint))
 	if errors.Is(err, errUndecidable) || err == nil && outcome != idem.Processed {
-		return LeaseDecided{}, c.undecidable(ctx, lease)
+		return LeaseDecided{}, c.undecidable(ctx, lease, request)
 	}
 
 	return LeaseDecided{Consumer: consumer, EventID: eventID, TookEffect: true, By: by, Reason: request.Reason}, c.failed(ctx, "complete the event", err)
@@ -77,13 +92,19 @@ func (c *Client) CompleteLease(ctx context.Context, consumer, eventID string, re
 // errUndecidable ends the transaction of a decision about a lease that nobody can decide now.
 var errUndecidable = errors.New("the lease cannot be decided")
 
-// undecidable says why nothing could be decided: there is no lease any more, or an attempt is running.
-func (c *Client) undecidable(ctx context.Context, was Lease) error {
-	if _, err := c.lease(ctx, was.Consumer, was.EventID); err != nil {
+// undecidable says why nothing could be decided: there is no lease any more, an attempt is running, or the lease is another one
+// than was looked at.
+func (c *Client) undecidable(ctx context.Context, was Lease, request DecisionRequest) error {
+	now, err := c.lease(ctx, was.Consumer, was.EventID)
+	if err != nil {
 		return err
 	}
+	event := readable.Name(readable.Short(was.EventID))
+	if now.State != LeaseRunning && !request.Until.IsZero() {
+		return refuse(ErrChanged, "somebody has decided about event %s since you looked at it, or another attempt has ended; nothing was changed", event)
+	}
 
-	return refuse(ErrLeaseRuns, "an attempt of event %s is running; nothing was changed", readable.Name(readable.Short(was.EventID)))
+	return refuse(ErrLeaseRuns, "an attempt of event %s is running; nothing was changed", event)
 }
 
 // RerunLease has the next delivery of an event run it again, whether its effect has happened or not. The errors are those of
@@ -95,10 +116,10 @@ func (c *Client) RerunLease(ctx context.Context, consumer, eventID string, reque
 		return LeaseDecided{}, err
 	}
 	n, err := c.queries.LeaseRerun(ctx, c.conn, db.LeaseRerunParams{
-		ConsumerID: lease.consumerID, Key: lease.key.String(), DecidedBy: by, DecisionReason: request.Reason,
+		ConsumerID: lease.consumerID, Key: lease.key.String(), DecidedBy: by, DecisionReason: request.Reason, UntilMicros: request.until(),
 	})
 	if err == nil && n == 0 {
-		return LeaseDecided{}, c.undecidable(ctx, lease)
+		return LeaseDecided{}, c.undecidable(ctx, lease, request)
 	}
 
 	return LeaseDecided{Consumer: consumer, EventID: eventID, By: by, Reason: request.Reason}, c.failed(ctx, "change the lease", err)

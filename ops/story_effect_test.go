@@ -53,12 +53,17 @@ func TestStoryOfAnEffect(t *testing.T) {
 	tells(t, b.explain(t, "orders", "4711"), began, step, [2]string{"running", "Attempt 1 is running"})
 	b.exec(t, `UPDATE idem.leases SET until = pg_catalog.clock_timestamp()`)
 
-	request := ops.DecisionRequest{By: "alice", Reason: "not there"}
+	request := ops.DecisionRequest{By: "alice", Reason: "not there", Until: s.Leases[0].Until}
+	_, err := b.client.RerunLease(t.Context(), "orders", "4711", request)
+	wantErr(t, "a decision about the attempt before", err, ops.ErrChanged)
+	_, err = b.client.CompleteLease(t.Context(), "orders", "4711", ops.LeaseResult{}, request)
+	wantErr(t, "completing the attempt before", err, ops.ErrChanged)
+	request.Until = b.explain(t, "orders", "4711").Leases[0].Until
 	if _, err := b.client.RerunLease(t.Context(), "orders", "4711", request); err != nil {
 		t.Fatal(err)
 	}
 	tells(t, b.explain(t, "orders", "4711"), began, step, [2]string{"decided", "decided to run it again: not there."}, [2]string{"waiting", "runs the effect again"})
-	request.Reason = ""
+	request = ops.DecisionRequest{By: "alice"} // Whatever it is by now.
 	if _, err := b.client.CompleteLease(t.Context(), "orders", "4711", ops.LeaseResult{Body: []byte("ch_1")}, request); err != nil {
 		t.Fatal(err)
 	}

@@ -145,10 +145,11 @@ ORDER BY stored_at, step;
 
 -- name: LeaseDecide :execrows
 -- Ends a lease in the transaction that claims its event, for an operator who knows that it took effect. No row: there
--- is none, or an attempt is running.
+-- is none, or an attempt is running, or it has another end than the one that was looked at (0: any will do).
 WITH ended AS (
     DELETE FROM idem.leases l
-    WHERE l.consumer_id = @consumer_id AND l.key = CAST(@key::text AS uuid) AND (l.state <> 'running' OR l.until <= clock_timestamp())
+    WHERE l.consumer_id = @consumer_id AND l.key = CAST(@key::text AS uuid)
+      AND @until_micros::bigint IN (0, (extract(epoch FROM l.until) * 1000000)::bigint) AND (l.state <> 'running' OR l.until <= clock_timestamp())
     RETURNING l.consumer_id, l.key
 ), steps AS (
     DELETE FROM idem.results s USING ended m WHERE s.consumer_id = m.consumer_id AND s.key = m.key AND s.step <> ''
@@ -161,4 +162,5 @@ ON CONFLICT (consumer_id, key, step) DO UPDATE SET content_type = excluded.conte
 -- Has the next call run an event again, for an operator. No row as with LeaseDecide.
 UPDATE idem.leases SET token = NULL, unknown = unknown + CASE WHEN state = 'running' THEN 1 ELSE 0 END, state = 'released', until = clock_timestamp(),
     needs_decision = true, decided_at = clock_timestamp(), decided_by = @decided_by::text, decision_reason = @decision_reason::text
-WHERE consumer_id = @consumer_id AND key = CAST(@key::text AS uuid) AND (state <> 'running' OR until <= clock_timestamp());
+WHERE consumer_id = @consumer_id AND key = CAST(@key::text AS uuid) AND (state <> 'running' OR until <= clock_timestamp())
+  AND @until_micros::bigint IN (0, (extract(epoch FROM until) * 1000000)::bigint);

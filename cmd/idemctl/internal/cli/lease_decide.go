@@ -79,6 +79,7 @@ func (a *app) decideLease(command *cobra.Command, eventID string, d leaseDecisio
 		}
 		event := fmt.Sprintf("event %s of %s (%s of %s may have taken effect)", readable.Name(readable.Short(eventID)), readable.Name(lease.Consumer),
 			readable.Number(lease.Unknown), readable.Plural(lease.Attempts, "attempt"))
+		d.request.Until = lease.Until
 		var decided ops.LeaseDecided
 		if d.tookEffect {
 			if err := a.confirm(ctx, "The "+event+" will count as completed, and never run again."); err != nil {
