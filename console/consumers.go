@@ -79,8 +79,13 @@ func (c *console) setRetention(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 
+	previous, err := strconv.ParseInt(r.PostForm.Get("previous"), 10, 64)
+	if err != nil {
+		return badForm("the form does not say which retention is to be changed")
+	}
+
 	return c.changeConsumer(w, r, "set the retention", []any{"retention", retention}, func(ctx context.Context, name string) error {
-		return c.Client.SetRetention(ctx, ops.RetentionPlan{Consumer: name, Retention: ops.Seconds(retention)})
+		return c.Client.SetRetention(ctx, ops.RetentionPlan{Consumer: name, Retention: ops.Seconds(retention), Previous: ops.Seconds(previous)})
 	})
 }
 

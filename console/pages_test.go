@@ -58,7 +58,7 @@ func TestConsoleIsMountedAnywhere(t *testing.T) {
 	a := b.get(t, "/ops/console/").want(t, http.StatusOK)
 	a.lacks(t, `href="/`, `src="/`, `action="/`)
 	b.get(t, "/ops/console/style.css").want(t, http.StatusOK)
-	set := b.post(t, "/ops/console/retention", url.Values{"name": {"orders"}, "amount": {"14"}, "unit": {"days"}}).want(t, http.StatusSeeOther)
+	set := b.post(t, "/ops/console/retention", url.Values{"name": {"orders"}, "amount": {"14"}, "unit": {"days"}, "previous": {"604800000000000"}}).want(t, http.StatusSeeOther)
 	if got := set.header.Get("Location"); got != "consumer?name=orders" {
 		t.Error(got)
 	}
@@ -125,6 +125,11 @@ func TestRetentionIsChanged(t *testing.T) {
 	b.get(t, "/consumer?name=orders").want(t, http.StatusOK, "<dd>7d</dd>")
 	b.post(t, "/retention", plan.form()).want(t, http.StatusSeeOther)
 	b.get(t, "/consumer?name=orders").want(t, http.StatusOK, "<dd>1d12h</dd>")
+
+	// A page that stayed open has counted what expires by another retention.
+	b.exec(t, `UPDATE idem.consumers SET retention = INTERVAL '30 days'`)
+	b.post(t, "/retention", plan.form()).want(t, http.StatusConflict, "Somebody has set the retention of orders to 30d meanwhile")
+	b.get(t, "/consumer?name=orders").want(t, http.StatusOK, "<dd>30d</dd>")
 	for _, query := range []string{"amount=0&unit=days", "amount=x&unit=days", "amount=1&unit=years", "amount=99999999999999&unit=hours"} {
 		b.get(t, "/retention?name=orders&"+query).want(t, http.StatusUnprocessableEntity)
 	}
