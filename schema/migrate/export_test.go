@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"context"
 	"database/sql"
 	"io/fs"
 )
@@ -17,3 +18,6 @@ func ScriptsOf(files fs.FS) ([]Script, error) { return scripts(files) }
 
 // CheckServer judges a server_version_num.
 func CheckServer(number int) error { return checkServer(number) }
+
+// Unlock gives the lock of migrations back.
+func Unlock(ctx context.Context, conn *sql.Conn) error { return locker{}.SessionUnlock(ctx, conn) }

@@ -19,7 +19,6 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
-	"github.com/pressly/goose/v3/lock"
 
 	"github.com/nova-events/idempotent-consumer/schema"
 )
@@ -86,11 +85,6 @@ func newMigrator(db *sql.DB, name string, files fs.FS) (*Migrator, error) {
 	if db == nil {
 		return nil, errors.New("migrate: the database handle is nil")
 	}
-	// Services that start together wait for each other; look every second, for five minutes.
-	locker, err := lock.NewPostgresSessionLocker(lock.WithLockID(lockID), lock.WithLockTimeout(1, 300))
-	if err != nil {
-		return nil, fmt.Errorf("migrate: %w", err)
-	}
 	store, err := database.NewStoreFromQuerier(name+"."+versionTable, versions{name})
 	if err != nil {
 		return nil, fmt.Errorf("migrate: %w", err)
@@ -98,7 +92,7 @@ func newMigrator(db *sql.DB, name string, files fs.FS) (*Migrator, error) {
 	m := &Migrator{db: db, name: name}
 	m.provider, err = goose.NewProvider(goose.DialectCustom, db, files,
 		goose.WithStore(store),
-		goose.WithSessionLocker(pinned{tellingLocker{locker, m}}),
+		goose.WithSessionLocker(locker{m}),
 		goose.WithDisableGlobalRegistry(true),
 	)
 	if err != nil {

@@ -190,13 +190,12 @@ func TestScripts(t *testing.T) {
 // nothing, and the search_path stays as it is.
 func TestHostilePublic(t *testing.T) {
 	t.Parallel()
-	const path = "public, pg_catalog"
 	plain := open(t, pgtest.NewEmptyDB(t))
 	up(t, migrator(t, plain, schema.DefaultName))
 	want := catalog(t, plain, schema.DefaultName)
 
 	migrated := pgtest.NewEmptyDB(t)
-	hostile := openWith(t, migrated, path)
+	hostile := openWith(t, migrated, hostilePath)
 	hostile.SetMaxOpenConns(1)
 	m := migrator(t, hostile, schema.DefaultName)
 	up(t, m)
@@ -207,10 +206,10 @@ func TestHostilePublic(t *testing.T) {
 	if _, err := m.To(t.Context(), 0); err != nil {
 		t.Error(err)
 	}
-	wantPath(t, hostile, path)
+	wantPath(t, hostile)
 
 	printed := pgtest.NewEmptyDB(t)
-	hostile = openWith(t, printed, path)
+	hostile = openWith(t, printed, hostilePath)
 	hostile.SetMaxOpenConns(1)
 	scripts, err := migrate.Scripts(schema.DefaultName)
 	if err != nil {
@@ -225,7 +224,7 @@ func TestHostilePublic(t *testing.T) {
 		}
 	}
 	wantSame(t, "scripts", catalog(t, open(t, printed), schema.DefaultName), want)
-	wantPath(t, hostile, path)
+	wantPath(t, hostile)
 	for _, script := range slices.Backward(scripts) {
 		if _, err := hostile.ExecContext(t.Context(), script.Down); err != nil {
 			t.Errorf("%s: %v", script.Name, err)
@@ -233,11 +232,14 @@ func TestHostilePublic(t *testing.T) {
 	}
 }
 
-func wantPath(t *testing.T, db *sql.DB, want string) {
+// hostilePath has the schema first in which the test databases redefine what comes with PostgreSQL.
+const hostilePath = "public, pg_catalog"
+
+func wantPath(t *testing.T, db *sql.DB) {
 	t.Helper()
 	var got string
-	if err := db.QueryRowContext(t.Context(), "SHOW search_path").Scan(&got); err != nil || got != want {
-		t.Errorf("the search_path is %q afterwards, want %q, %v", got, want, err)
+	if err := db.QueryRowContext(t.Context(), "SHOW search_path").Scan(&got); err != nil || got != hostilePath {
+		t.Errorf("the search_path is %q afterwards, want %q, %v", got, hostilePath, err)
 	}
 }
 
