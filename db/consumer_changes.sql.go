@@ -40,10 +40,11 @@ func (q *Queries) CheckpointRemove(ctx context.Context, db DBTX, id int64) (int6
 }
 
 const consumerActivity = `-- name: ConsumerActivity :one
-SELECT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.=) $1 AND e.processed_at OPERATOR(pg_catalog.>=) since.moment) AS events, EXISTS (SELECT FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND (d.failed_at OPERATOR(pg_catalog.>=) since.moment OR d.resolved_at OPERATOR(pg_catalog.>=) since.moment)) AS dead_letters, EXISTS (SELECT FROM idem.leases l WHERE l.consumer_id OPERATOR(pg_catalog.=) $1 AND l.state OPERATOR(pg_catalog.=) 'running' AND l.until OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()) AS leases FROM (SELECT pg_catalog.to_timestamp($2::double precision) AS moment) since
+SELECT (SELECT pg_catalog.count(*) OPERATOR(pg_catalog.>) $1::bigint OR pg_catalog.count(*) FILTER (WHERE e.processed_at OPERATOR(pg_catalog.>=) since.moment) OPERATOR(pg_catalog.>) 0 FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.=) $2)::boolean AS events, EXISTS (SELECT FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $2 AND (d.failed_at OPERATOR(pg_catalog.>=) since.moment OR d.resolved_at OPERATOR(pg_catalog.>=) since.moment)) AS dead_letters, EXISTS (SELECT FROM idem.leases l WHERE l.consumer_id OPERATOR(pg_catalog.=) $2 AND l.state OPERATOR(pg_catalog.=) 'running' AND l.until OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()) AS leases FROM (SELECT pg_catalog.to_timestamp($3::double precision) AS moment) since
 `
 
 type ConsumerActivityParams struct {
+	Events       int64
 	ID           int64
 	SinceSeconds float64
 }
@@ -54,9 +55,10 @@ type ConsumerActivityRow struct {
 	Leases      bool
 }
 
-// Whether a consumer has done something since a time, in seconds since 1970, as far as committed rows tell. Reads all its events.
+// Whether a consumer has done something since a time, in seconds since 1970, at which it had so many events, as far as committed rows
+// tell. An event of a transaction that began before that time is older, and is counted. Reads all its events.
 func (q *Queries) ConsumerActivity(ctx context.Context, db DBTX, arg ConsumerActivityParams) (ConsumerActivityRow, error) {
-	row := db.QueryRow(ctx, consumerActivity, arg.ID, arg.SinceSeconds)
+	row := db.QueryRow(ctx, consumerActivity, arg.Events, arg.ID, arg.SinceSeconds)
 	var i ConsumerActivityRow
 	err := row.Scan(&i.Events, &i.DeadLetters, &i.Leases)
 	return i, err

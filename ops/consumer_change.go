@@ -23,8 +23,8 @@ const (
 
 // ChangeOptions change RenameConsumer, DeleteConsumer and Rebind. The zero value has defaults.
 type ChangeOptions struct {
-	// Watch is how long to watch whether the consumer runs, before anything is changed. A consumer that is
-	// idle and has no checkpoints is not noticed. Default 5 s (DefaultWatch).
+	// Watch is how long to watch whether the consumer runs, before anything is changed. A consumer that has
+	// no checkpoints and commits nothing meanwhile is not noticed. Default 5 s (DefaultWatch).
 	Watch time.Duration
 
 	// Progress is called with numbers of rows. Rebind has none. Optional.
@@ -69,7 +69,7 @@ func (c *consumerChange) refuseRunning(ctx context.Context) error {
 	if err != nil {
 		return c.failed(ctx, "read the checkpoints", err)
 	}
-	active, err := c.queries.ConsumerActivity(ctx, c.conn, db.ConsumerActivityParams{ID: c.consumer.id, SinceSeconds: c.rows.CountedSeconds})
+	active, err := c.queries.ConsumerActivity(ctx, c.conn, db.ConsumerActivityParams{ID: c.consumer.id, SinceSeconds: c.rows.CountedSeconds, Events: c.rows.Events})
 	if err != nil {
 		return c.failed(ctx, "read the newest events", err)
 	}

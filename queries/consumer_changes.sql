@@ -34,8 +34,9 @@ SELECT (SELECT count(*) FROM idem.processed_events e WHERE e.consumer_id = @id) 
        extract(epoch FROM now())::float8 AS counted_seconds;
 
 -- name: ConsumerActivity :one
--- Whether a consumer has done something since a time, in seconds since 1970, as far as committed rows tell. Reads all its events.
-SELECT EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id = @id AND e.processed_at >= since.moment) AS events,
+-- Whether a consumer has done something since a time, in seconds since 1970, at which it had so many events, as far as committed rows
+-- tell. An event of a transaction that began before that time is older, and is counted. Reads all its events.
+SELECT (SELECT count(*) > @events::bigint OR count(*) FILTER (WHERE e.processed_at >= since.moment) > 0 FROM idem.processed_events e WHERE e.consumer_id = @id)::boolean AS events,
        EXISTS (SELECT FROM idem.dead_letters d WHERE d.consumer_id = @id AND (d.failed_at >= since.moment OR d.resolved_at >= since.moment)) AS dead_letters,
        EXISTS (SELECT FROM idem.leases l WHERE l.consumer_id = @id AND l.state = 'running' AND l.until > clock_timestamp()) AS leases
 FROM (SELECT to_timestamp(@since_seconds::float8) AS moment) since;

@@ -135,6 +135,7 @@ func TestRunningConsumersAreNotChanged(t *testing.T) {
 	t.Parallel()
 	for name, act := range map[string]string{
 		"claims":   `INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id) SELECT idem.consumer_id('old'), gen_random_uuid(), '00000000-0000-7000-8000-000000000000', 'now'`,
+		"commits":  `INSERT INTO idem.processed_events (consumer_id, key, claim_id, event_id, processed_at) SELECT idem.consumer_id('old'), gen_random_uuid(), '00000000-0000-7000-8000-000000000000', 'now', now() - INTERVAL '1 minute'`, // In a transaction that began before.
 		"advances": `UPDATE idem.checkpoints SET next_offset = next_offset + 1 WHERE partition = 1`,
 		"acquires": `UPDATE idem.checkpoints SET epoch = epoch + 1 WHERE partition = 1`,
 		"fails":    `UPDATE idem.dead_letters SET failed_at = clock_timestamp() WHERE record_offset = 1`,

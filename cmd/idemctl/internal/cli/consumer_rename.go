@@ -57,8 +57,8 @@ func renameText(r ops.RenameResult) string {
 
 const runningHelp = `Stop the consumer first. The command watches the consumer (--watch) and changes nothing if it
 processes anything in that time. From then on the consumer cannot be registered until the command has
-ended, and a service that still runs with checkpoints is refused. A service that is idle and has no
-checkpoints is not noticed.
+ended, and a service that still runs with checkpoints is refused. A service that has no checkpoints
+and commits nothing in that time is not noticed.
 
 After a crash or a signal, run the same command again: it continues.`
 
