@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -74,6 +75,9 @@ func (a *app) scanStdin(ctx context.Context) ([]string, error) {
 	}
 }
 
+// byteOrderMark is what programs on Windows write before a text in UTF-8. It is no part of the first id.
+const byteOrderMark = "\ufeff"
+
 func scanEventIDs(from io.Reader, name string) ([]string, error) {
 	var all distinct
 	scanner := bufio.NewScanner(from)
@@ -82,6 +86,9 @@ func scanEventIDs(from io.Reader, name string) ([]string, error) {
 	for scanner.Scan() {
 		line++
 		id := scanner.Text() // Without "\n" or "\r\n".
+		if line == 1 {
+			id = strings.TrimPrefix(id, byteOrderMark)
+		}
 		if id == "" {
 			continue
 		}

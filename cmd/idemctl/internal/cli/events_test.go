@@ -50,7 +50,7 @@ func TestManyEvents(t *testing.T) {
 		fmt.Fprintf(&ids, "id %d\r\n\n", i)
 	}
 	file := filepath.Join(t.TempDir(), "ids")
-	if err := os.WriteFile(file, []byte(ids.String()+"last\nid 7"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("\ufeff"+ids.String()+"last\nid 7"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 
