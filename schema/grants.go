@@ -55,9 +55,9 @@ func Grants(name, role string) (string, error) {
 	if role == "" || strings.ContainsRune(role, 0) {
 		return "", errors.New("the role's name is empty or contains a NUL byte")
 	}
-	sql := strings.ReplaceAll(grants, "TO role;", "TO "+quote(role)+";")
+	sql := Qualify(strings.ReplaceAll(grants, "ON SCHEMA idem ", "ON SCHEMA "+quote(name)+" "), name)
 
-	return Qualify(strings.ReplaceAll(sql, "ON SCHEMA idem ", "ON SCHEMA "+quote(name)+" "), name), nil
+	return strings.ReplaceAll(sql, "TO role;", "TO "+quote(role)+";"), nil // The last: its name is as it is.
 }
 
 // Right is one of those that Grants gives.
