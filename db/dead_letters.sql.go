@@ -117,6 +117,18 @@ func (q *Queries) DeadLetterBetween(ctx context.Context, db DBTX, arg DeadLetter
 	return items, nil
 }
 
+const deadLetterCountExpired = `-- name: DeadLetterCountExpired :one
+SELECT pg_catalog.count(*) FROM idem.consumers c JOIN idem.dead_letters l ON l.consumer_id OPERATOR(pg_catalog.=) c.id WHERE l.state OPERATOR(pg_catalog.=) ANY(ARRAY['replayed', 'discarded', 'superseded', 'expired']) AND l.resolved_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) c.retention)
+`
+
+// What DeadLetterDeleteResolved would delete.
+func (q *Queries) DeadLetterCountExpired(ctx context.Context, db DBTX) (int64, error) {
+	row := db.QueryRow(ctx, deadLetterCountExpired)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const deadLetterCountReleased = `-- name: DeadLetterCountReleased :one
 WITH chosen AS (SELECT pg_catalog.unnest($2::pg_catalog.text[])::pg_catalog.uuid AS id) SELECT pg_catalog.count(*) FROM idem.dead_letters d WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND d.state OPERATOR(pg_catalog.=) 'parked' AND NOT EXISTS (SELECT FROM chosen WHERE chosen.id OPERATOR(pg_catalog.=) d.id) AND EXISTS (SELECT FROM idem.dead_letters h JOIN chosen ON chosen.id OPERATOR(pg_catalog.=) h.id WHERE h.consumer_id OPERATOR(pg_catalog.=) d.consumer_id AND h.topic OPERATOR(pg_catalog.=) d.topic AND h.record_partition OPERATOR(pg_catalog.=) d.record_partition AND h.topic_id OPERATOR(pg_catalog.=) d.topic_id AND h.key_hash OPERATOR(pg_catalog.=) d.key_hash AND h.record_offset OPERATOR(pg_catalog.<) d.record_offset AND h.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay'])) AND NOT EXISTS (SELECT FROM idem.dead_letters h WHERE h.consumer_id OPERATOR(pg_catalog.=) d.consumer_id AND h.topic OPERATOR(pg_catalog.=) d.topic AND h.record_partition OPERATOR(pg_catalog.=) d.record_partition AND h.topic_id OPERATOR(pg_catalog.=) d.topic_id AND h.key_hash OPERATOR(pg_catalog.=) d.key_hash AND h.record_offset OPERATOR(pg_catalog.<) d.record_offset AND h.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'replay']) AND NOT EXISTS (SELECT FROM chosen WHERE chosen.id OPERATOR(pg_catalog.=) h.id))
 `

@@ -69,6 +69,18 @@ func (q *Queries) LeaseComplete(ctx context.Context, db DBTX, arg LeaseCompleteP
 	return result.RowsAffected(), nil
 }
 
+const leaseCountExpired = `-- name: LeaseCountExpired :one
+SELECT pg_catalog.count(*) FROM idem.leases l JOIN idem.consumers c ON c.id OPERATOR(pg_catalog.=) l.consumer_id WHERE l.until OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) c.retention) AND (NOT l.needs_decision OR l.state OPERATOR(pg_catalog.=) 'released' OR EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.=) l.consumer_id AND e.key OPERATOR(pg_catalog.=) l.key))
+`
+
+// What LeaseDeleteExpired would delete.
+func (q *Queries) LeaseCountExpired(ctx context.Context, db DBTX) (int64, error) {
+	row := db.QueryRow(ctx, leaseCountExpired)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const leaseDecide = `-- name: LeaseDecide :execrows
 WITH ended AS (DELETE FROM idem.leases l WHERE l.consumer_id OPERATOR(pg_catalog.=) $3 AND l.key OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid AND $5::bigint OPERATOR(pg_catalog.=) ANY(ARRAY[0, CAST(extract ('epoch' FROM l.until) OPERATOR(pg_catalog.*) 1000000 AS bigint)]) AND (l.state OPERATOR(pg_catalog.<>) 'running' OR l.until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()) RETURNING l.consumer_id, l.key), steps AS (DELETE FROM idem.results s USING ended m WHERE s.consumer_id OPERATOR(pg_catalog.=) m.consumer_id AND s.key OPERATOR(pg_catalog.=) m.key AND s.step OPERATOR(pg_catalog.<>) '') INSERT INTO idem.results (consumer_id, key, step, content_type, body) SELECT m.consumer_id, m.key, '', $1::pg_catalog.text, $2::pg_catalog.bytea FROM ended m ON CONFLICT (consumer_id, key, step) DO UPDATE SET content_type = excluded.content_type, body = excluded.body, stored_at = excluded.stored_at
 `

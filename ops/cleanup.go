@@ -14,6 +14,7 @@ type CleanupResult struct {
 	Deleted     int64          `json:"deleted"`
 	Consumers   []DeletedCount `json:"consumers"`
 	DeadLetters int64          `json:"dead_letters"` // resolved ones, removed
+	Leases      int64          `json:"leases"`       // removed, because nobody has come back to their events
 	Batches     int            `json:"batches"`
 	Elapsed     Seconds        `json:"elapsed_seconds"`
 	Complete    bool           `json:"complete"`
@@ -38,7 +39,7 @@ func (c *Client) Cleanup(ctx context.Context, progress Progress) (CleanupResult,
 	}
 	done, err := cleaner.Clean(ctx)
 	r := CleanupResult{
-		Deleted: done.Deleted, Consumers: []DeletedCount{}, DeadLetters: done.DeadLetters, Batches: done.Batches,
+		Deleted: done.Deleted, Consumers: []DeletedCount{}, DeadLetters: done.DeadLetters, Leases: done.Leases, Batches: done.Batches,
 		Elapsed: Seconds(done.Elapsed), Complete: done.Complete,
 	}
 	for _, name := range slices.Sorted(maps.Keys(done.Consumers)) {
@@ -61,8 +62,10 @@ func (c *Client) Cleanup(ctx context.Context, progress Progress) (CleanupResult,
 
 // CleanupPlan says what Cleanup would forget.
 type CleanupPlan struct {
-	Expired   int64          `json:"expired"`
-	Consumers []ExpiredCount `json:"consumers"`
+	Expired     int64          `json:"expired"`
+	Consumers   []ExpiredCount `json:"consumers"`
+	DeadLetters int64          `json:"dead_letters"` // resolved ones
+	Leases      int64          `json:"leases"`       // to whose events nobody has come back
 }
 
 // ExpiredCount is the part of a consumer.
@@ -71,7 +74,7 @@ type ExpiredCount struct {
 	Expired  int64  `json:"expired"`
 }
 
-// PlanCleanup counts the events that Cleanup would forget now. It reads the whole table.
+// PlanCleanup counts what Cleanup would forget now. It reads the whole tables.
 func (c *Client) PlanCleanup(ctx context.Context) (CleanupPlan, error) {
 	plan := CleanupPlan{Consumers: []ExpiredCount{}}
 	rows, err := c.queries.EventCountExpired(ctx, c.conn)
@@ -79,6 +82,12 @@ func (c *Client) PlanCleanup(ctx context.Context) (CleanupPlan, error) {
 		plan.Expired += row.Expired
 		plan.Consumers = append(plan.Consumers, ExpiredCount{Consumer: row.Consumer, Expired: row.Expired})
 	}
+	if err == nil {
+		plan.DeadLetters, err = c.queries.DeadLetterCountExpired(ctx, c.conn)
+	}
+	if err == nil {
+		plan.Leases, err = c.queries.LeaseCountExpired(ctx, c.conn)
+	}
 
-	return plan, c.failed(ctx, "count the expired events", err)
+	return plan, c.failed(ctx, "count what is expired", err)
 }

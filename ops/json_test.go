@@ -32,7 +32,7 @@ func TestResultsKeepTheirJSON(t *testing.T) {
 		`{"consumer":"","topic":"","partition":0,"offset":0,"dead_letter":"00000000-0000-0000-0000-000000000000"}`:                 ops.ReprocessResult{},
 		`{"consumer":"","events":0,"marked":0,"already_processed":0,"complete":false}`:                                             ops.MarkResult{},
 		`{"consumer":"","events":0,"forgotten":0,"unknown":0,"complete":false}`:                                                    ops.ForgetResult{},
-		`{"deleted":0,"consumers":null,"dead_letters":0,"batches":0,"elapsed_seconds":0,"complete":false}`:                         ops.CleanupResult{},
+		`{"deleted":0,"consumers":null,"dead_letters":0,"leases":0,"batches":0,"elapsed_seconds":0,"complete":false}`:              ops.CleanupResult{},
 		`{"consumer":"","event_id":"","state":"","attempts":0,"unknown":0,"first_at":T,"until":T,"error":"","decision":{"at":T,"by":"","reason":""},` +
 			`"steps":[{"name":"","stored_at":T,"content_type":"","body_text":null,"body_base64":null}]}`: ops.LeaseDetails{Lease: ops.Lease{Decision: &ops.Decision{}}, Steps: make([]ops.LeaseStep, 1)},
 		`{"consumer":"","event_id":"","took_effect":false,"by":"","reason":""}`:                                                                 ops.LeaseDecided{},
@@ -41,7 +41,7 @@ func TestResultsKeepTheirJSON(t *testing.T) {
 		`{"name":"","outside_transaction":false,"sql":""}`:                                               ops.Script{},
 		`{"verdict":"","schema":"","checked_at":T,"findings":null}`:                                      ops.Diagnosis{},
 		`{"id":"","severity":"","subject":"","seen":"","why":"","next":"","commands":null,"runbook":""}`: ops.Finding{},
-		`{"expired":0,"consumers":null}`:                                                                 ops.CleanupPlan{},
+		`{"expired":0,"consumers":null,"dead_letters":0,"leases":0}`:                                     ops.CleanupPlan{},
 		`{"schema":"","from_version":0,"to_version":0,"reverts":null,"loses":null}`:                      ops.MigrationPlan{},
 		`{"schema":"","schema_created":false,"version":0,"applied":null,"reverted":null}`:                ops.MigrateResult{},
 		`{"schema_state":"","migrator":"","schema":"","version":0,"latest_version":0,"migrations":null}`: ops.Migrations{},

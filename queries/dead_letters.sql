@@ -310,6 +310,11 @@ DELETE FROM idem.dead_letters r WHERE (r.consumer_id, r.id) IN (
     LIMIT @most
     FOR UPDATE OF l SKIP LOCKED);
 
+-- name: DeadLetterCountExpired :one
+-- What DeadLetterDeleteResolved would delete.
+SELECT count(*) FROM idem.consumers c JOIN idem.dead_letters l ON l.consumer_id = c.id
+WHERE l.state IN ('replayed', 'discarded', 'superseded', 'expired') AND l.resolved_at < now() - c.retention;
+
 -- name: DeadLetterDue :many
 -- In which of the partitions DeadLetterNext finds one.
 SELECT p.topic::text AS topic, p.partition::integer AS partition

@@ -101,6 +101,13 @@ WITH gone AS (
 )
 SELECT count(*) FROM gone;
 
+-- name: LeaseCountExpired :one
+-- What LeaseDeleteExpired would delete.
+SELECT count(*) FROM idem.leases l JOIN idem.consumers c ON c.id = l.consumer_id
+WHERE l.until < now() - c.retention
+  AND (NOT l.needs_decision OR l.state = 'released'
+       OR EXISTS (SELECT FROM idem.processed_events e WHERE e.consumer_id = l.consumer_id AND e.key = l.key));
+
 -- name: LeaseList :many
 -- Leases with their states as people see them, the latest first: undecided is what waits for an operator. Without a
 -- consumer those of all, without a key all. What is left behind of an event that was processed otherwise is not told.

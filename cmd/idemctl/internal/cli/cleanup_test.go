@@ -20,18 +20,24 @@ func TestCleanup(t *testing.T) {
 	for _, consumer := range []string{"long", "orders", "mails"} {
 		b.age(t, consumer, 1500)
 	}
-	contains(t, b.ok(t, "cleanup", "--dry-run"), "CONSUMER  EXPIRED\n", "mails       1,499\n", "orders      1,500\n", "2,999 events would be forgotten; nothing was changed")
+	b.exec(t, `INSERT INTO idem.dead_letters (consumer_id, id, state, resolved_at, topic, record_partition, record_offset, key, attempts, topic_id, error)
+		SELECT idem.consumer_id('orders'), gen_random_uuid(), s.state, now() - interval '1 day', 'orders', 0, row_number() OVER (), gen_random_uuid(), 1, gen_random_uuid(), 'refused'
+		FROM (VALUES ('replayed'), ('discarded'), ('open')) s (state)`)
+	b.exec(t, `INSERT INTO idem.leases (consumer_id, key, state, until, needs_decision) SELECT idem.consumer_id('orders'), gen_random_uuid(), 'unknown', now() - interval '1 day', n = 1 FROM generate_series(1, 4) n`)
+	contains(t, b.ok(t, "cleanup", "--dry-run"), "2 resolved dead letters would be removed", "3 leases of events to which nobody has come back would be removed", "CONSUMER  EXPIRED\n", "mails       1,499\n", "orders      1,500\n", "2,999 events would be forgotten; nothing was changed")
 	dry := decode[ops.CleanupPlan](t, b.ok(t, "cleanup", "-n", "--json"))
-	if dry.Expired != 2999 || len(dry.Consumers) != 2 || dry.Consumers[0] != (ops.ExpiredCount{Consumer: "mails", Expired: 1499}) {
+	if dry.Expired != 2999 || dry.DeadLetters != 2 || dry.Leases != 3 || len(dry.Consumers) != 2 || dry.Consumers[0] != (ops.ExpiredCount{Consumer: "mails", Expired: 1499}) {
 		t.Errorf("%+v", dry)
 	}
 
 	done := decode[ops.CleanupResult](t, b.ok(t, "cleanup", "--json"))
-	if !done.Complete || done.Deleted != 2999 || len(done.Consumers) != 2 || done.Consumers[1] != (ops.DeletedCount{Consumer: "orders", Deleted: 1500}) {
+	if !done.Complete || done.Deleted != 2999 || done.DeadLetters != 2 || done.Leases != 3 || len(done.Consumers) != 2 || done.Consumers[1] != (ops.DeletedCount{Consumer: "orders", Deleted: 1500}) {
 		t.Errorf("%+v", done)
 	}
 	contains(t, b.ok(t, "cleanup"), "0 events forgotten in ")
-	contains(t, b.ok(t, "cleanup", "--dry-run"), "0 events would be forgotten")
+	if out := b.ok(t, "cleanup", "--dry-run"); out != "0 events would be forgotten; nothing was changed.\n" {
+		t.Error(out)
+	}
 	if n := b.one(t, `SELECT count(*) FROM idem.processed_events`); n != 1501 {
 		t.Errorf("%d events are left", n)
 	}

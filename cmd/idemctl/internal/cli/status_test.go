@@ -65,8 +65,8 @@ func TestJSONShapes(t *testing.T) {
 		{"consumer list", "[{closed:null cluster:null consumer:string created_at:string group:null pause:null retention_seconds:float64}]"},
 		{"consumer register mails", "{consumer:string retention_seconds:float64}"},
 		{"consumer set-retention mails 1h", "{consumer:string newly_expired:float64 previous_retention_seconds:float64 retention_seconds:float64}"},
-		{"cleanup --dry-run", "{consumers:[] expired:float64}"},
-		{"cleanup", "{batches:float64 complete:bool consumers:[] dead_letters:float64 deleted:float64 elapsed_seconds:float64}"},
+		{"cleanup --dry-run", "{consumers:[] dead_letters:float64 expired:float64 leases:float64}"},
+		{"cleanup", "{batches:float64 complete:bool consumers:[] dead_letters:float64 deleted:float64 elapsed_seconds:float64 leases:float64}"},
 		{"import -c orders --from-table public.old", "{already_processed:float64 complete:bool consumer:string counted:float64 expired:float64 imported:float64" +
 			" refused:{empty:float64 too_long:float64 undated:float64} rows:float64 table:string}"},
 		{"version", "{go:string latest_migration:float64 minimum_postgresql:float64 version:string}"},
