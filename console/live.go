@@ -27,6 +27,7 @@ type live struct {
 	kafka    ops.Kafka
 	log      *slog.Logger
 	interval time.Duration
+	timeout  time.Duration // of a poll
 
 	mu      sync.Mutex
 	viewers map[chan *snapshot]struct{}
@@ -37,7 +38,7 @@ type live struct {
 }
 
 func newLive(config Config) *live {
-	return &live{client: config.Client, kafka: config.Kafka, log: config.Logger, interval: pollInterval, viewers: map[chan *snapshot]struct{}{}}
+	return &live{client: config.Client, kafka: config.Kafka, log: config.Logger, interval: pollInterval, timeout: pageTimeout, viewers: map[chan *snapshot]struct{}{}}
 }
 
 // fresh is the latest snapshot, or nil if it is old. The caller holds the lock.
@@ -109,7 +110,7 @@ func (l *live) poll(ctx context.Context) {
 	tick := time.NewTicker(l.interval)
 	defer tick.Stop()
 	for {
-		s := l.poller.read(ctx)
+		s := l.read(ctx)
 		if s.Err != nil && ctx.Err() == nil {
 			l.log.ErrorContext(ctx, "console: PostgreSQL could not be asked", "error", s.Err)
 		}
@@ -120,6 +121,14 @@ func (l *live) poll(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// read reads a snapshot. A server that hangs is one that could not be asked.
+func (l *live) read(ctx context.Context) *snapshot {
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+
+	return l.poller.read(ctx)
 }
 
 // tell gives viewers the snapshot in place of one that they have not taken.

@@ -125,3 +125,30 @@ func TestRates(t *testing.T) {
 		t.Errorf("%d samples, %d rates are kept", len(p.samples), len(s.Consumers[0].Rates))
 	}
 }
+
+// A server that does not answer is told as one that is away: the page would say "Live" beside old figures.
+func TestServerThatHangsIsTold(t *testing.T) {
+	t.Parallel()
+	l, exec := newTestLive(t)
+	l.timeout = 500 * time.Millisecond
+	viewer, _ := l.join(t.Context())
+	defer l.leave(viewer)
+	exec(`CREATE FUNCTION public.hold() RETURNS void LANGUAGE plpgsql AS $$ BEGIN LOCK TABLE idem.consumers; PERFORM pg_catalog.pg_sleep(4); END $$`)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		exec(`SELECT public.hold()`)
+	}()
+	told := false
+	for holds := true; holds; {
+		select {
+		case s := <-viewer:
+			told = told || s.Err != nil
+		case <-ended:
+			holds = false
+		}
+	}
+	if !told {
+		t.Error("nothing was told")
+	}
+}
