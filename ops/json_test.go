@@ -15,7 +15,7 @@ func TestResultsKeepTheirJSON(t *testing.T) {
 	t.Parallel()
 	for want, result := range map[string]any{
 		`{"consumer":"","retention_seconds":0,"created_at":T,"group":null,"cluster":null,"closed":null,"pause":null}`:              ops.Consumer{},
-		`{"consumer":"","changed":false,"pause":{"at":T,"by":"","reason":""}}`:                                                     ops.PauseResult{Pause: &ops.Pause{}},
+		`{"consumer":"","changed":false,"pause":{"at":T,"by":"","reason":""},"group":null}`:                                        ops.PauseResult{Pause: &ops.Pause{}},
 		`{"consumer":"","retention_seconds":0}`:                                                                                    ops.RegisterResult{},
 		`{"consumer":"","retention_seconds":0,"previous_retention_seconds":0,"newly_expired":0}`:                                   ops.RetentionPlan{},
 		`{"consumer":"","group":null,"cluster":null,"previous_group":null,"previous_cluster":null}`:                                ops.RebindPlan{},

@@ -21,6 +21,10 @@ type PauseResult struct {
 	Consumer string `json:"consumer"`
 	Changed  bool   `json:"changed"` // false: it was so already
 	Pause    *Pause `json:"pause"`   // that stands now, or that has ended; nil: it was not paused
+
+	// Group is the Kafka group whose processes obey. Nil: none has used the consumer, so that nothing stands still; the guard's own
+	// calls, and leases, do not ask.
+	Group *string `json:"group"`
 }
 
 // newPause returns nil for what is not paused.
@@ -56,7 +60,7 @@ func (c *Client) Pause(ctx context.Context, name string, request PauseRequest) (
 		return PauseResult{}, c.failed(ctx, "pause the consumer", err)
 	}
 
-	return PauseResult{Consumer: name, Changed: n > 0, Pause: consumer.Pause}, nil
+	return PauseResult{Consumer: name, Changed: n > 0, Pause: consumer.Pause, Group: consumer.Group}, nil
 }
 
 // Resume ends a pause, whoever began it: all processes of the group go on within 2 s. Resuming a consumer that is
@@ -71,5 +75,5 @@ func (c *Client) Resume(ctx context.Context, name string) (PauseResult, error) {
 		return PauseResult{}, c.failed(ctx, "resume the consumer", err)
 	}
 
-	return PauseResult{Consumer: name, Changed: n > 0, Pause: consumer.Pause}, nil
+	return PauseResult{Consumer: name, Changed: n > 0, Pause: consumer.Pause, Group: consumer.Group}, nil
 }

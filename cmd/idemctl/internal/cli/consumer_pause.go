@@ -64,6 +64,8 @@ func pauseText(r ops.PauseResult) string {
 		return name + " was paused and has been resumed meanwhile.\n"
 	case !r.Changed:
 		return name + " was paused already, and stays " + r.Pause.String() + "\n"
+	case r.Group == nil:
+		return name + " is " + r.Pause.String() + "\nNo Kafka group has used it yet, so that nothing stands still now: the guard's own calls, and leases, do not ask.\n"
 	default:
 		return name + " is " + r.Pause.String() + "\nIts processes stand still within 2 s, or when the records in progress are finished.\n"
 	}
