@@ -17,13 +17,14 @@ func newMigratePrint(a *app) *cobra.Command {
 		Use:   "print",
 		Short: "Print the migrations as plain SQL, for another migrator",
 		Long: `Prints all migrations as plain SQL, oldest first, for people who bring a migrator of their own.
-Scripts that PostgreSQL refuses to run in a transaction are marked. It needs no database.
+Run each script in one transaction, as psql does with -1: one that is broken off in the middle cannot
+be run again. Scripts that PostgreSQL refuses to run in a transaction are marked. It needs no database.
 
 With --grants it prints the rights that a service's role needs, if that is not the role that
 migrates. Leave out the rights for what the role must not do.`,
-		Example: `  idemctl migrate print | psql -v ON_ERROR_STOP=1
+		Example: `  idemctl migrate print | psql -1 -v ON_ERROR_STOP=1
   idemctl migrate print --down
-  idemctl migrate print --grants shop_service | psql -v ON_ERROR_STOP=1`,
+  idemctl migrate print --grants shop_service | psql -1 -v ON_ERROR_STOP=1`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			var scripts []ops.Script
