@@ -54,10 +54,13 @@ type LeaseDecided struct {
 
 // CompleteLease completes an event whose effect has happened, with its result: the service gets it for each duplicate.
 // Who decided, and why, is stored as metadata of the claim. The errors are ErrUnknownLease, ErrLeaseRuns while an
-// attempt is running, and ErrChanged.
+// attempt is running, ErrChanged, and ErrInvalid for a result that is not what its content type says.
 func (c *Client) CompleteLease(ctx context.Context, consumer, eventID string, result LeaseResult, request DecisionRequest) (LeaseDecided, error) {
 	if kind := result.ContentType; len(kind) > longestContentType || !tables.IsText(kind) {
 		return LeaseDecided{}, invalid("the content type is not UTF-8 of at most %d bytes without NUL", longestContentType)
+	}
+	if result.ContentType == "application/json" && len(result.Body) > 0 && !json.Valid(result.Body) { // The service could never read it.
+		return LeaseDecided{}, invalid("the result is not JSON, as its content type says: mend it, or give another type, such as text/plain")
 	}
 	lease, by, err := c.deciding(ctx, consumer, eventID, request)
 	if err != nil {

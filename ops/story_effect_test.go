@@ -56,6 +56,9 @@ func TestStoryOfAnEffect(t *testing.T) {
 	request := ops.DecisionRequest{By: "alice", Reason: "not there", Until: s.Leases[0].Until}
 	_, err := b.client.RerunLease(t.Context(), "orders", "4711", request)
 	wantErr(t, "a decision about the attempt before", err, ops.ErrChanged)
+	if _, err := b.client.CompleteLease(t.Context(), "orders", "4711", ops.LeaseResult{ContentType: "application/json", Body: []byte("ch_1")}, request); !errors.Is(err, ops.ErrInvalid) {
+		t.Errorf("a result that the service cannot read: %v", err)
+	}
 	_, err = b.client.CompleteLease(t.Context(), "orders", "4711", ops.LeaseResult{}, request)
 	wantErr(t, "completing the attempt before", err, ops.ErrChanged)
 	request.Until = b.explain(t, "orders", "4711").Leases[0].Until
