@@ -5,11 +5,14 @@ import (
 	"crypto/rand"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
@@ -244,4 +247,54 @@ func TestOutboxWhileBrokersAreAway(t *testing.T) {
 		again := verifyRelayed(t, s.relayed(t, partitions), 3*n)
 		t.Logf("%d of %d records came again", again, 3*n)
 	})
+}
+
+// The turn of the relay is over while the client asks who leads, because the broker that it knew does not any more.
+func TestProducerReturnsWhenItsTurnIsOver(t *testing.T) {
+	t.Parallel()
+	b := broker.InProcess(t)
+	topic := b.CreateTopic(t, 1, nil)
+	turn, end := context.WithCancel(t.Context())
+	defer end()
+	var refused atomic.Bool
+	b.Fake.ControlKey(int16(kmsg.Produce), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		b.Fake.KeepControl()
+		refused.Store(true)
+		response := request.ResponseKind().(*kmsg.ProduceResponse) //nolint:forcetypeassert // It is what the key says.
+		for _, of := range request.(*kmsg.ProduceRequest).Topics { //nolint:forcetypeassert // As above.
+			topic := kmsg.NewProduceResponseTopic()
+			topic.Topic, topic.TopicID = of.Topic, of.TopicID
+			for _, p := range of.Partitions {
+				partition := kmsg.NewProduceResponseTopicPartition()
+				partition.Partition, partition.ErrorCode = p.Partition, kerr.NotLeaderForPartition.Code
+				topic.Partitions = append(topic.Partitions, partition)
+			}
+			response.Topics = append(response.Topics, topic)
+		}
+
+		return response, nil, true
+	})
+	b.Fake.ControlKey(int16(kmsg.Metadata), func(kmsg.Request) (kmsg.Response, error, bool) {
+		b.Fake.KeepControl()
+		if refused.Load() {
+			end()
+		}
+
+		return nil, nil, false //nolint:nilnil // The broker answers.
+	})
+	producer, closeProducer, err := newProducer(b.Addrs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeProducer()
+	returned := make(chan []error, 1)
+	go func() { returned <- producer.Produce(turn, []outbox.Record{{Topic: topic, Value: []byte("1")}}) }()
+	select {
+	case errs := <-returned:
+		if errs[0] == nil {
+			t.Error("a record that no leader took is acknowledged")
+		}
+	case <-time.After(patience):
+		t.Error("Produce does not return")
+	}
 }

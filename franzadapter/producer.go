@@ -98,7 +98,7 @@ func (p *Producer) Produce(ctx context.Context, records []outbox.Record) []error
 			all.Done()
 		})
 	}
-	_ = p.client.Flush(ctx) // The records say what is wrong.
+	_ = p.client.Flush(context.WithoutCancel(ctx)) // The records end with ctx, but only while somebody flushes.
 	all.Wait()
 
 	return errs

@@ -68,6 +68,11 @@ var outboxes = []mutant{
 		checker: in("outbox", "TestTopicThatTakesNoRecords"), says: "waited in vain for the other topic's record",
 	},
 	{
+		id: "outbox-flushed", mechanism: "franzadapter: records end with their turn: the client is flushed until they have",
+		file: "franzadapter/producer.go", find: "Flush(context.WithoutCancel(ctx))", put: "Flush(ctx)",
+		checker: checker{pkg: "e2e", run: "^TestProducerReturnsWhenItsTurnIsOver$", adapter: "franz"}, says: "Produce does not return",
+	},
+	{
 		id: "outbox-other-topics", mechanism: "a topic that takes no records is left out for a while",
 		file: "outbox/relay.go", find: "if !w.until.IsZero() {", put: "if w == nil {",
 		checker: in("outbox", "TestTopicThatTakesNoRecords"), says: "waited in vain for the other topic's record",
