@@ -76,13 +76,14 @@ type checker struct {
 	letters  map[string][]Letter
 	gone     map[string]string // keys by event
 	fleeting map[string]bool   // topics that were deleted
+	dropped  map[Record]int    // by Kafka: in which of the elections, from 1 on
 	verdict  Verdict
 }
 
 func newChecker(run Run) *checker {
 	c := &checker{
 		run: run, records: map[Place]Record{}, effects: map[string][]Effect{}, letters: map[string][]Letter{},
-		gone: map[string]string{}, fleeting: map[string]bool{},
+		gone: map[string]string{}, fleeting: map[string]bool{}, dropped: map[Record]int{},
 	}
 	for _, r := range run.Gone {
 		c.gone[r.Event], c.fleeting[r.Topic] = r.Key, true
@@ -98,6 +99,7 @@ func newChecker(run Run) *checker {
 			c.events = append(c.events, r.Event)
 		}
 	}
+	c.findDropped()
 	for _, e := range run.Tables.Effects {
 		c.effects[e.Event] = append(c.effects[e.Event], e)
 	}

@@ -114,6 +114,7 @@ func TestGoodRuns(t *testing.T) {
 			r.Losses = nil
 			r.Entries[14].Kind = history.GaveUp
 		},
+		"an unclean election":                   drop,
 		"a former owner where nobody is fenced": func(r *history.Run) { usurp(r); r.Unfenced = true },
 		"killed behind its COMMIT": func(r *history.Run) {
 			r.Entries = r.Entries[:len(r.Entries)-2]
@@ -181,6 +182,51 @@ func TestBadRuns(t *testing.T) {
 		"another event at that place": {
 			history.Phantom, func(r *history.Run) { r.Tables.Effects[3].Key = "x" },
 			"event e5 with key x took effect as the record at orders/0@5, which is event e5 with key k", "b2",
+		},
+		"acknowledged while all were in sync, and not there": {
+			history.Lost, func(r *history.Run) {
+				drop(r)
+				r.Sent[2].At = at(1.5)
+				r.Tables.Effects, r.Tables.Counted = r.Tables.Effects[1:], 4
+			}, "event d5 was acknowledged at orders/0@5, where the log does not have it", "unclean election: the log of orders/0 ends at 5, without what was sent since 12:00:02.000",
+		},
+		"acknowledged before the end of the new leader's log, and not there": {
+			history.Lost, func(r *history.Run) {
+				drop(r)
+				r.Elections[0].End = 6
+				r.Tables.Effects, r.Tables.Counted = r.Tables.Effects[1:], 4
+			}, "event d5 was acknowledged at orders/0@5", "",
+		},
+		"a record in the place of a dropped one that has no effect": {
+			history.Lost, func(r *history.Run) {
+				drop(r)
+				r.Tables.Effects, r.Tables.Counted = slices.Delete(r.Tables.Effects, 4, 5), 4
+			}, "event e5 is in the log, and has neither", "p sent event e5 with key k, acknowledged at orders/0@5",
+		},
+		"a dropped record at another place": {
+			history.Phantom, func(r *history.Run) {
+				drop(r)
+				r.Tables.Effects = append(r.Tables.Effects[1:], effect(record(6, "d5", "k"), "b2"))
+			}, "event d5 took effect as the record at orders/0@6, which no reader", "",
+		},
+		"a dropped record twice": {
+			history.Doubled, func(r *history.Run) {
+				drop(r)
+				r.Tables.Effects, r.Tables.Counted = append(r.Tables.Effects[:1:1], r.Tables.Effects...), 6
+			}, "event d5 took effect 2 times", "",
+		},
+		"order of dropped records": {
+			history.Reordered, func(r *history.Run) {
+				drop(r)
+				r.Sent = append(r.Sent, history.Sent{Record: record(6, "d6", "k"), At: at(2.6), Producer: "p", Fate: history.Acknowledged})
+				r.Tables.Effects, r.Tables.Counted = append([]history.Effect{effect(record(6, "d6", "k"), "a1")}, r.Tables.Effects...), 6
+			}, "key k: event d5 at orders/0@5 took effect after event d6 at orders/0@6", "",
+		},
+		"a checkpoint before the end of the new leader's log": {
+			history.Back, func(r *history.Run) {
+				drop(r)
+				r.Losses, r.Entries[14].Kind = nil, history.GaveUp
+			}, "the checkpoint of orders/0 went back from 5 to 2", "",
 		},
 		"half a transaction": {
 			history.Torn, func(r *history.Run) { r.Tables.Counted = 3 },
@@ -254,6 +300,15 @@ func TestBadRuns(t *testing.T) {
 			expectOne(t, r, test.rule, test.says, test.story)
 		})
 	}
+}
+
+// drop has e5 come in the place of d5, which a had processed before an unclean election dropped it.
+func drop(r *history.Run) {
+	r.Elections = []history.Election{{Partition: first, From: at(2), To: at(9.1), End: 5}}
+	dropped := record(5, "d5", "k")
+	r.Sent = append(r.Sent, history.Sent{Record: dropped, At: at(2.5), Producer: "p", Fate: history.Acknowledged},
+		history.Sent{Record: r.Log[4], At: at(9.2), Producer: "p", Fate: history.Acknowledged})
+	r.Tables.Effects, r.Tables.Counted = append([]history.Effect{effect(dropped, "a1")}, r.Tables.Effects...), 5
 }
 
 // usurp has a thaw when b has processed all of its second reign, and take effect.

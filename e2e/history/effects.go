@@ -9,7 +9,7 @@ func (c *checker) lost() {
 		}
 	}
 	for _, s := range c.run.Sent {
-		if s.Fate == Acknowledged && c.records[s.Place].Event != s.Event {
+		if s.Fate == Acknowledged && c.records[s.Place].Event != s.Event && c.dropped[s.Record] == 0 {
 			c.breakf(Lost, c.storyOf(s.Event), "event %s was acknowledged at %v, where the log does not have it", s.Event, s.Place)
 		}
 	}
@@ -38,7 +38,7 @@ func (c *checker) doubled() {
 func (c *checker) phantom() {
 	for _, e := range c.run.Tables.Effects {
 		switch r, there := c.records[e.Place]; {
-		case c.fleeting[e.Topic] && c.gone[e.Event] == e.Key:
+		case c.fleeting[e.Topic] && c.gone[e.Event] == e.Key, c.dropped[e.Record] > 0:
 		case !there:
 			c.breakf(Phantom, c.storyOf(e.Event), "event %s took effect as the record at %v, which no reader of committed records finds", e.Event, e.Place)
 		case r.Event != e.Event || r.Key != e.Key:
@@ -54,17 +54,12 @@ func (c *checker) torn() {
 }
 
 func (c *checker) reordered() {
-	type keyOf struct {
-		Partition
-
-		key string
-	}
-	last := map[keyOf]Effect{}
+	last := map[order]Effect{}
 	for _, e := range c.run.Tables.Effects {
 		if e.Letter != "" && !c.run.Parked {
 			continue
 		}
-		key := keyOf{e.Partition, e.Key}
+		key := c.orderOf(e.Record)
 		if before, there := last[key]; there && before.Offset > e.Offset {
 			c.breakf(Reordered, append(c.storyOf(before.Event), c.storyOf(e.Event)...),
 				"key %s: event %s at %v took effect after event %s at %v", e.Key, e.Event, e.Place, before.Event, before.Place)

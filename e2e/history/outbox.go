@@ -67,12 +67,7 @@ func (c *checker) spans() map[string]span {
 }
 
 func (c *checker) overtaken() {
-	type keyOf struct {
-		Partition
-
-		key string
-	}
-	last, came := map[keyOf]Effect{}, map[string]bool{}
+	last, came := map[order]Effect{}, map[string]bool{}
 	for _, p := range c.run.Published {
 		e := p.With
 		if came[e.Event] {
@@ -82,7 +77,7 @@ func (c *checker) overtaken() {
 		if e.Letter != "" && !c.run.Parked {
 			continue
 		}
-		key := keyOf{e.Partition, e.Key}
+		key := c.orderOf(e.Record)
 		if before, there := last[key]; there && before.Offset > e.Offset {
 			c.breakf(Reordered, append(c.storyOf(before.Event), c.storyOf(e.Event)...),
 				"key %s: what event %s at %v published came after that of event %s at %v", e.Key, e.Event, e.Place, before.Event, before.Place)

@@ -15,7 +15,7 @@ func (c *checker) back() {
 			continue
 		}
 		before, there := last[s.Partition]
-		if there && s.Checkpoint < before.Checkpoint && !c.mayGoBack(s.Partition, before.At, s.At) {
+		if there && s.Checkpoint < before.Checkpoint && !c.mayGoBack(before, s) {
 			c.breakf(Back, c.storyOfPartition(s.Partition, before.At, s.At),
 				"the checkpoint of %v went back from %d to %d, and nobody lost or reset it", s.Partition, before.Checkpoint, s.Checkpoint)
 		}
@@ -28,12 +28,18 @@ func (c *checker) lostWithin(from, to time.Time) bool {
 	return slices.ContainsFunc(c.run.Losses, func(l Loss) bool { return !l.From.After(to) && !l.To.Before(from) })
 }
 
-func (c *checker) mayGoBack(p Partition, from, to time.Time) bool {
-	return c.lostWithin(from, to) ||
-		slices.ContainsFunc(c.run.Resets, func(r Reset) bool { return r.Partition == p && !r.From.After(to) && !r.To.Before(from) })
+func (c *checker) mayGoBack(from, to Seen) bool {
+	return c.lostWithin(from.At, to.At) ||
+		slices.ContainsFunc(c.run.Resets, func(r Reset) bool {
+			return r.Partition == to.Partition && !r.From.After(to.At) && !r.To.Before(from.At)
+		}) ||
+		slices.ContainsFunc(c.run.Elections, func(e Election) bool { // Whenever an owner finds out.
+			return e.Partition == to.Partition && !e.From.After(to.At) && e.End <= to.Checkpoint
+		})
 }
 
-// untold leaves partitions alone that an operator has reset: their offsets stay ahead for a while.
+// untold leaves partitions alone that an operator, or the owner after an unclean election, has set back: their offsets stay
+// ahead for a while.
 func (c *checker) untold() {
 	for _, loss := range c.run.Losses {
 		before, after := map[Partition]Seen{}, map[Partition]Seen{} // the latest offset of the group, when it was new; the first checkpoint
@@ -47,7 +53,8 @@ func (c *checker) untold() {
 		}
 		for p, now := range after {
 			group, known := before[p]
-			reset := slices.ContainsFunc(c.run.Resets, func(r Reset) bool { return r.Partition == p })
+			reset := slices.ContainsFunc(c.run.Resets, func(r Reset) bool { return r.Partition == p }) ||
+				slices.ContainsFunc(c.run.Elections, func(e Election) bool { return e.Partition == p })
 			told := slices.ContainsFunc(c.run.Entries, func(e Entry) bool { // Else for an earlier loss: the group's offset is another since.
 				return e.Kind == Rewound && e.Partition == p && !e.At.Before(group.At)
 			})

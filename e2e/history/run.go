@@ -28,6 +28,8 @@ type Run struct {
 	Tables  Tables   `json:"tables"`
 	Stalled string   `json:"stalled"` // what was still to be done when time was up; empty: nothing
 
+	Elections []Election `json:"elections"` // that were unclean
+
 	Gone []Record `json:"gone"` // what was in logs that were deleted, whatever their places. Log has what is in those that are left.
 
 	Unfenced bool `json:"unfenced"` // there are no checkpoints: former owners may take effect
@@ -132,4 +134,13 @@ type Reset struct {
 
 	From time.Time `json:"from"`
 	To   time.Time `json:"to"`
+}
+
+// Election is of a leader that lacks the last records of a partition: Kafka drops them, and gives their offsets to others.
+type Election struct {
+	Partition
+
+	From time.Time `json:"from"` // when it had all records
+	To   time.Time `json:"to"`   // when it led
+	End  int64     `json:"end"`  // of its log: the offset behind the last record that it had
 }

@@ -96,6 +96,9 @@ func (c *checker) inOrder(story []sentence) []string {
 	for _, l := range c.run.Losses {
 		story = append(story, sentence{l.To, fmt.Sprintf("%s: the database has lost what it committed since %s", l.How, clock(l.From))})
 	}
+	for _, e := range c.run.Elections {
+		story = append(story, sentence{e.To, fmt.Sprintf("unclean election: the log of %v ends at %d, without what was sent since %s", e.Partition, e.End, clock(e.From))})
+	}
 	slices.SortStableFunc(story, func(a, b sentence) int { return a.at.Compare(b.at) })
 	var told []string
 	for i, s := range story {
