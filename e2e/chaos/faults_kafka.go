@@ -26,6 +26,8 @@ const mostPartitions = 8
 func brokerOf(f fault) int { return 1 + int(f.pick%3) }
 
 func (n *nemesis) killBroker(ctx context.Context, f fault) error {
+	n.brokers.Lock()
+	defer n.brokers.Unlock()
 	n.stack.kafka.Kill(brokerOf(f))
 	wait(ctx, f.between(0, 4*time.Second))
 
@@ -33,6 +35,9 @@ func (n *nemesis) killBroker(ctx context.Context, f fault) error {
 }
 
 func (n *nemesis) restartBroker(ctx context.Context, f fault) error {
+	n.brokers.Lock()
+	defer n.brokers.Unlock()
+
 	return n.stack.kafka.Restart(context.WithoutCancel(ctx), brokerOf(f))
 }
 

@@ -153,7 +153,7 @@ func (h *handlers) write(ctx context.Context, tx pgx.Tx, m consume.Message) erro
 func (h *handlers) effect(ctx context.Context, m consume.Message) (history.Effect, error) {
 	at := history.Place{Partition: partitionOfRecord(m.Record), Offset: m.Offset}
 	e := history.Effect{
-		Record: history.Record{Place: at, Event: eventOf(h.mode, m.EventID, at), Key: string(m.Key)}, Reign: h.watcher.reign(at.Partition), Letter: m.DeadLetter,
+		Record: history.Record{Place: at, Event: eventOf(h.mode, consume.HeaderCarrier(m.Headers).Get(consume.DefaultEventIDHeader), at), Key: string(m.Key)}, Reign: h.watcher.reign(at.Partition), Letter: m.DeadLetter,
 	}
 	if m.Topic == outcomes {
 		return e, nil

@@ -205,10 +205,11 @@ func endsOf(ctx context.Context, client *kgo.Client, partitions []history.Partit
 	return ends, nil
 }
 
-// eventOf names the event of a record. By checkpoint alone each record is an event of its own.
+// eventOf names the event of a record. By checkpoint alone each record is an event of its own, and another one in the same
+// place, after an unclean election, is another.
 func eventOf(mode consume.Mode, id string, at history.Place) string {
 	if mode == consume.ByCheckpoint {
-		return fmt.Sprint("record at ", at)
+		return fmt.Sprintf("%s at %v", id, at)
 	}
 
 	return id

@@ -20,12 +20,16 @@ type nemesis struct {
 	ops        *ops.Client
 	partitions *atomic.Int32
 	lives      *lives
+	elections  *elections
 	haunted    chan struct{} // by a producer of the same transactional id
 	sayf       func(format string, args ...any)
 
 	// topology is held while commits can be lost, and while a partition is new: the checkpoint of a new partition
 	// that is lost while its offset in Kafka is not needs an operator.
 	topology sync.Mutex
+
+	// brokers is held while one is down. Two at a time are down for an unclean election alone.
+	brokers sync.Mutex
 
 	mu     sync.Mutex
 	caused map[string]int // faults by kind
@@ -41,7 +45,7 @@ var causes = map[string]func(n *nemesis, ctx context.Context, f fault) error{
 	terminate: (*nemesis).terminate, cutBefore: (*nemesis).cutCommit, cutBehind: (*nemesis).cutCommit, cutAt: (*nemesis).cutCommit,
 	cutAll: (*nemesis).cutAll, killBouncer: (*nemesis).killBouncer, refuse: (*nemesis).refuse, lockCheckpoints: (*nemesis).lock, lockStock: (*nemesis).lock,
 	pgLatency: (*nemesis).pgWeather, pgStall: (*nemesis).pgWeather,
-	killBroker: (*nemesis).killBroker, restartBroker: (*nemesis).restartBroker, moveLeaders: (*nemesis).moveLeaders,
+	killBroker: (*nemesis).killBroker, restartBroker: (*nemesis).restartBroker, moveLeaders: (*nemesis).moveLeaders, elect: (*nemesis).elect,
 	cutBroker: (*nemesis).brokerWeather, kafkaLatency: (*nemesis).brokerWeather, kafkaStall: (*nemesis).brokerWeather,
 	addPartition: (*nemesis).addPartition, limitClients: (*nemesis).limitClients, haunt: (*nemesis).haunt, recreate: (*nemesis).recreate, fullDisk: (*nemesis).fillDisk,
 	pauseGroup: (*nemesis).pauseGroup, resetBack: (*nemesis).resetBack, replayLetters: (*nemesis).replayLetters, cleanUp: (*nemesis).cleanUp,

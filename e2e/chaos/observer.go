@@ -162,7 +162,7 @@ func (o *observer) awaitMove(ctx context.Context, more time.Duration) {
 func (o *observer) await(ctx context.Context) error {
 	for range 600 {
 		all := true
-		for _, p := range o.partitions() {
+		for _, p := range append(o.partitions(), partitionsOf(frail, frailPartitions)...) {
 			_, there := o.position(p)
 			all = all && there
 		}
@@ -193,7 +193,8 @@ func readTables(ctx context.Context, s *stack, mode consume.Mode) (t history.Tab
 	if err != nil {
 		return t, err
 	}
-	rows, err = s.pool.Query(ctx, `SELECT coalesce(event_id, ''), topic, record_partition, record_offset, state FROM idem.dead_letters`)
+	rows, err = s.pool.Query(ctx, `SELECT coalesce((SELECT convert_from(value, 'UTF8') FROM unnest(header_keys, header_values) AS header (key, value)
+		WHERE key = convert_to($1, 'UTF8')), event_id, ''), topic, record_partition, record_offset, state FROM idem.dead_letters`, consume.DefaultEventIDHeader)
 	if err != nil {
 		return t, err
 	}

@@ -91,10 +91,10 @@ func (p promise) String() string {
 }
 
 // asks tells whether a fault asks for no more than was promised. By event id alone nobody notices that the database has
-// lost commits, and by checkpoint alone a record that an operator wants again takes effect again.
+// lost commits, or Kafka records, and by checkpoint alone a record that an operator wants again takes effect again.
 func (p promise) asks(kind string) bool {
 	switch kind {
-	case failover, forget, lockCheckpoints:
+	case failover, forget, lockCheckpoints, elect:
 		return p.Mode != consume.ByEventID
 	case resetBack:
 		return p.Mode == consume.ByEventIDAndCheckpoint
@@ -155,6 +155,7 @@ var domains = map[string]kinds{
 	"sessions": {800 * time.Millisecond, []string{terminate, cutAll, lockCheckpoints, lockStock}},
 	"network":  {2 * time.Second, []string{refuse, pgLatency, pgStall, killBouncer}},
 	"kafka":    {5 * time.Second, []string{killBroker, restartBroker, moveLeaders}},
+	"log":      {time.Minute, []string{elect}},
 	"brokers":  {3 * time.Second, []string{cutBroker, kafkaLatency, kafkaStall, limitClients}},
 	"topics":   {8 * time.Second, []string{addPartition, recreate, recreate}},
 	"producer": {5 * time.Second, []string{haunt}},

@@ -3,6 +3,8 @@ package main
 import (
 	"testing"
 	"time"
+
+	"github.com/nova-events/idempotent-consumer/consume"
 )
 
 func TestSeedDecidesThePlan(t *testing.T) {
@@ -38,6 +40,18 @@ func TestEachFaultHasACause(t *testing.T) {
 	for kind := range causes {
 		if !known[kind] {
 			t.Errorf("%q never comes", kind)
+		}
+	}
+}
+
+// Without checkpoints nobody promises to notice what Kafka or PostgreSQL loses.
+func TestFaultsAskForNoMoreThanIsPromised(t *testing.T) {
+	t.Parallel()
+	for _, mode := range modes {
+		for _, kind := range []string{elect, failover} {
+			if asks := (promise{Mode: mode}).asks(kind); asks != (mode != consume.ByEventID) {
+				t.Errorf("%v: %s comes: %v", promise{Mode: mode}, kind, asks)
+			}
 		}
 	}
 }

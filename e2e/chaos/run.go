@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,7 @@ type runner struct {
 	partitions atomic.Int32
 	haunted    chan struct{}
 	lives      lives
+	elections  elections
 	stack      stack
 	observer   *observer
 	fleet      *fleet
@@ -89,6 +91,10 @@ func (r *runner) live(ctx context.Context) (tables history.Tables, err error) {
 	if err := r.lives.begin(ctx, &r.stack); err != nil {
 		return tables, err
 	}
+	r.elections.mode = r.plan.promise.Mode
+	if err := r.elections.begin(ctx, &r.stack); err != nil {
+		return tables, err
+	}
 	r.sayf("Apache Kafka runs")
 	if err := r.stack.startPostgres(ctx, r.plan, r.sayf); err != nil {
 		return tables, err
@@ -106,7 +112,7 @@ func (r *runner) live(ctx context.Context) (tables history.Tables, err error) {
 	r.observer = newObserver(&r.stack, r.plan.promise.Mode, r.all)
 	r.fleet = &fleet{plan: r.plan, stack: &r.stack, folder: r.folder, binary: binary, sayf: r.sayf, protocol: r.plan.protocol, surprise: map[string]int{}}
 	r.nemesis = &nemesis{
-		plan: r.plan, stack: &r.stack, fleet: r.fleet, observer: r.observer, ops: client, partitions: &r.partitions, haunted: r.haunted, lives: &r.lives,
+		plan: r.plan, stack: &r.stack, fleet: r.fleet, observer: r.observer, ops: client, partitions: &r.partitions, haunted: r.haunted, lives: &r.lives, elections: &r.elections,
 		sayf: r.sayf, caused: map[string]int{},
 	}
 	r.producers = newProducers(r.plan, r.stack.brokers, &r.partitions, r.haunted, r.mustWait)
@@ -163,7 +169,7 @@ func (r *runner) trouble(ctx context.Context) error {
 func (r *runner) drain(ctx context.Context) (err error) {
 	r.sayf("all is mended: %d faults", r.nemesis.count())
 	deadline := time.Now().Add(r.plan.patience)
-	ends, err := endsOf(ctx, r.stack.admin, append(r.all(), partitionsOf(fleeting, fleetingPartitions)...))
+	ends, err := endsOf(ctx, r.stack.admin, slices.Concat(r.all(), partitionsOf(fleeting, fleetingPartitions), partitionsOf(frail, frailPartitions)))
 	if err != nil {
 		return err
 	}
@@ -172,13 +178,13 @@ func (r *runner) drain(ctx context.Context) (err error) {
 		return err
 	}
 	ends = map[history.Partition]int64{} // Behind the last record there may be markers of transactions.
-	var last []string                    // events of the fleeting topic, whose checkpoints may be of another life
+	var last []string                    // events of the topics whose checkpoints may be of a log that is gone
 	for _, record := range log {
 		of := recordOf(r.plan.promise.Mode, record)
 		switch of.Topic {
 		case outcomes: // There will be more.
 			continue
-		case fleeting:
+		case fleeting, frail:
 			last = append(last, of.Event)
 		default:
 			ends[of.Partition] = max(ends[of.Partition], of.Offset+1)
@@ -196,7 +202,7 @@ func (r *runner) drain(ctx context.Context) (err error) {
 			times = 0
 		}
 		if times == 0 && time.Now().After(deadline) {
-			r.stalled = fmt.Sprintf("%v after everything was mended the checkpoints are %d records behind, the group's offsets %d, %d dead letters are unresolved, %d records in the outbox, and %d of the fleeting topic not processed",
+			r.stalled = fmt.Sprintf("%v after everything was mended the checkpoints are %d records behind, the group's offsets %d, %d dead letters are unresolved, %d records in the outbox, and %d of the fleeting and the frail topic not processed",
 				r.plan.patience, checkpoints, committed, unresolved, unsent, undone)
 
 			break
@@ -292,6 +298,7 @@ func (r *runner) judge(tables history.Tables) (result, history.Verdict, error) {
 	}
 	run := history.Run{
 		Entries: entries, Seen: r.observer.seen, Losses: r.nemesis.losses, Resets: r.nemesis.resets, Log: r.log, Tables: tables,
+		Sent: r.elections.sent, Elections: r.elections.held,
 		Unfenced: r.plan.promise.Mode == consume.ByEventID, Parked: r.plan.promise.Parks, Gone: r.lives.sent, Stalled: r.stalled, Published: r.published, Charges: r.stack.provider.history(),
 	}
 	for _, p := range r.producers {

@@ -172,12 +172,12 @@ func (j job) newConsumer(guard *idem.Guard, config consume.Config) (consumer, er
 	const heartbeat, maxWait = 200 * time.Millisecond, 100 * time.Millisecond
 	if j.Adapter == kafkaGo {
 		return kafkaadapter.New(guard, kafkaadapter.Config{
-			Brokers: j.Brokers, ClientID: j.Name, Group: group, Topics: []string{topic, outcomes, fleeting},
+			Brokers: j.Brokers, ClientID: j.Name, Group: group, Topics: []string{topic, outcomes, fleeting, frail},
 			SessionTimeout: sessionTimeout, HeartbeatInterval: heartbeat, MaxWait: maxWait, MaxBytes: j.MaxBytes,
 		}, config)
 	}
 	source := franzadapter.Config{
-		Brokers: j.Brokers, ClientID: j.Name, Group: group, Topics: []string{topic, outcomes, fleeting},
+		Brokers: j.Brokers, ClientID: j.Name, Group: group, Topics: []string{topic, outcomes, fleeting, frail},
 		SessionTimeout: sessionTimeout, HeartbeatInterval: heartbeat, MaxWait: maxWait, MaxBytes: j.MaxBytes,
 		ServerSideBalancer: j.Adapter == franzServer,
 	}
