@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -47,42 +46,27 @@ func (n *nemesis) stepClock(_ context.Context, f fault) error {
 	return json.NewEncoder(m.input).Encode(order{f.between(-furthest, furthest).Truncate(time.Second)})
 }
 
-// build returns the program of the workers: this one, or one whose clock can be stepped.
-func (s settings) build(ctx context.Context, folder string) (string, error) {
-	if !s.clocks {
-		return os.Executable()
-	}
+// steppedTime adds a package time that can be stepped to an overlay for go build.
+func steppedTime(ctx context.Context, folder string, overlay map[string]string) error {
 	root, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
-		return "", fmt.Errorf("where is Go: %w", err)
+		return fmt.Errorf("where is Go: %w", err)
 	}
 	source := filepath.Join(strings.TrimSpace(string(root)), "src", "time", "time.go")
 	text, err := os.ReadFile(source)
 	if err != nil {
-		return "", err
+		return err
 	}
 	for _, change := range [][2]string{
 		{"import (\n", "import (\n\t\"sync/atomic\"\n"},
 		{"\tsec, nsec, mono := runtimeNow()\n", "\tsec, nsec, mono := runtimeNow()\n\tsec += stepped.Load()\n"},
 	} {
-		before, after := []byte(change[0]), []byte(change[1])
-		if bytes.Count(text, before) != 1 {
-			return "", fmt.Errorf("-clocks does not know this %s: %q is not in it once", source, before)
+		if text, err = replace(text, change[0], change[1]); err != nil {
+			return fmt.Errorf("-clocks does not know this %s: %w", source, err)
 		}
-		text = bytes.Replace(text, before, after, 1)
 	}
 	text = append(text, "\nvar stepped atomic.Int64\n\n// Step steps the wall clock.\nfunc Step(d Duration) { stepped.Add(int64(d / Second)) }\n"...)
-	other, overlay, program := filepath.Join(folder, "time.go"), filepath.Join(folder, "overlay.json"), filepath.Join(folder, "worker")
-	if err := os.WriteFile(other, text, 0o600); err != nil {
-		return "", err
-	}
-	if err := writeJSON(overlay, map[string]map[string]string{"Replace": {source: other}}); err != nil {
-		return "", err
-	}
-	command := exec.CommandContext(ctx, "go", "build", "-overlay="+overlay, "-tags=clocks", "-o="+program, "./chaos")
-	if said, err := command.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build a worker whose clock can be stepped: %w\n%s", err, said)
-	}
+	overlay[source] = filepath.Join(folder, "time.go")
 
-	return program, nil
+	return os.WriteFile(overlay[source], text, 0o600)
 }

@@ -4,4 +4,4 @@ package main
 
 import "time"
 
-func init() { step = time.Step } // settings.build adds it to package time.
+func init() { step = time.Step } // steppedTime adds it to package time.

@@ -19,8 +19,9 @@ type fleet struct {
 	plan   plan
 	stack  *stack
 	folder string
-	binary string // of the workers
-	sayf   func(format string, args ...any)
+
+	programs programs
+	sayf     func(format string, args ...any)
 
 	mu       sync.Mutex
 	protocol string
@@ -28,6 +29,7 @@ type fleet struct {
 	workers  []*member
 	surprise map[string]int // workers that ended by themselves, by their last words
 	closed   bool           // nobody starts for now
+	rollsOut bool           // those that start may be of the next release
 	stopping bool
 	running  sync.WaitGroup
 }
@@ -49,8 +51,14 @@ func (f *fleet) start(ctx context.Context) error {
 		return nil
 	}
 	f.started++
+	c := f.plan.character(f.started, f.protocol)
+	c.Next = c.Next && f.rollsOut
+	program := f.programs.this
+	if c.Next {
+		program = f.programs.next
+	}
 	m := &member{ended: make(chan struct{}), job: job{
-		character: f.plan.character(f.started, f.protocol), promise: f.plan.promise, Name: fmt.Sprintf("worker-%d", f.started),
+		character: c, promise: f.plan.promise, Name: fmt.Sprintf("worker-%d", f.started),
 		DSN: f.stack.dsn, Brokers: f.stack.brokers, Folder: f.folder, Provider: f.stack.provider.url,
 	}}
 	log, err := os.Create(filepath.Join(f.folder, m.job.Name+".log"))
@@ -58,7 +66,7 @@ func (f *fleet) start(ctx context.Context) error {
 		return err
 	}
 	defer log.Close()                                                    //nolint:errcheck // The worker has its own copy.
-	m.command = exec.Command(f.binary)                                   //nolint:noctx // It is this one, which the fleet ends.
+	m.command = exec.Command(program)                                    //nolint:noctx // The fleet ends it.
 	m.command.Env = append(os.Environ(), envWorker+"=1", "GOMAXPROCS=1") // They share the machine.
 	m.command.Stdout, m.command.Stderr = log, log
 	m.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // The terminal's ^C is for us.

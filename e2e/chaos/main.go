@@ -31,6 +31,9 @@ func main() {
 	if os.Getenv(envWorker) != "" {
 		os.Exit(work(os.Stdin))
 	}
+	if dsn := os.Getenv(envMigrate); dsn != "" {
+		os.Exit(migrateTables(dsn))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	status, err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

@@ -45,7 +45,7 @@ var causes = map[string]func(n *nemesis, ctx context.Context, f fault) error{
 	terminate: (*nemesis).terminate, cutBefore: (*nemesis).cutCommit, cutBehind: (*nemesis).cutCommit, cutAt: (*nemesis).cutCommit,
 	cutAll: (*nemesis).cutAll, killBouncer: (*nemesis).killBouncer, refuse: (*nemesis).refuse, lockCheckpoints: (*nemesis).lock, lockStock: (*nemesis).lock,
 	pgLatency: (*nemesis).pgWeather, pgStall: (*nemesis).pgWeather,
-	killBroker: (*nemesis).killBroker, restartBroker: (*nemesis).restartBroker, moveLeaders: (*nemesis).moveLeaders, elect: (*nemesis).elect,
+	killBroker: (*nemesis).killBroker, restartBroker: (*nemesis).restartBroker, moveLeaders: (*nemesis).moveLeaders, elect: (*nemesis).elect, migrateUp: (*nemesis).migrate,
 	cutBroker: (*nemesis).brokerWeather, kafkaLatency: (*nemesis).brokerWeather, kafkaStall: (*nemesis).brokerWeather,
 	addPartition: (*nemesis).addPartition, limitClients: (*nemesis).limitClients, haunt: (*nemesis).haunt, recreate: (*nemesis).recreate, fullDisk: (*nemesis).fillDisk,
 	pauseGroup: (*nemesis).pauseGroup, resetBack: (*nemesis).resetBack, replayLetters: (*nemesis).replayLetters, cleanUp: (*nemesis).cleanUp,

@@ -135,10 +135,16 @@ type character struct {
 	Isolation   string `json:"isolation"`
 	Connections int32  `json:"connections"`
 	MaxBytes    int    `json:"max_bytes"`
+	Next        bool   `json:"next"` // release
 }
 
 func (c character) String() string {
-	return fmt.Sprintf("%s, %s, %s, %s, %d connections", c.Adapter, c.Form, c.Manner, cmp.Or(c.Isolation, "read committed"), c.Connections)
+	text := fmt.Sprintf("%s, %s, %s, %s, %d connections", c.Adapter, c.Form, c.Manner, cmp.Or(c.Isolation, "read committed"), c.Connections)
+	if c.Next {
+		text += ", next release"
+	}
+
+	return text
 }
 
 // kinds are the faults of a domain.
@@ -156,6 +162,7 @@ var domains = map[string]kinds{
 	"network":  {2 * time.Second, []string{refuse, pgLatency, pgStall, killBouncer}},
 	"kafka":    {5 * time.Second, []string{killBroker, restartBroker, moveLeaders}},
 	"log":      {time.Minute, []string{elect}},
+	"releases": {10 * time.Second, []string{migrateUp}},
 	"brokers":  {3 * time.Second, []string{cutBroker, kafkaLatency, kafkaStall, limitClients}},
 	"topics":   {8 * time.Second, []string{addPartition, recreate, recreate}},
 	"producer": {5 * time.Second, []string{haunt}},
@@ -207,6 +214,11 @@ func newPlan(s settings) (plan, error) {
 	return p, nil
 }
 
+// has tells whether a kind of faults comes.
+func (p plan) has(kind string) bool {
+	return slices.ContainsFunc(p.faults, func(f fault) bool { return f.kind == kind })
+}
+
 // character draws what the nth worker is like.
 func (p plan) character(n int, protocol string) character {
 	r := p.from(fmt.Sprint("worker ", n))
@@ -217,6 +229,7 @@ func (p plan) character(n int, protocol string) character {
 	if c.Form == batches {
 		c.Manner = one(r, batchManners)
 	}
+	c.Next = r.IntN(2) == 0
 
 	return c
 }

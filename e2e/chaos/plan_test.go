@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +54,23 @@ func TestFaultsAskForNoMoreThanIsPromised(t *testing.T) {
 			if asks := (promise{Mode: mode}).asks(kind); asks != (mode != consume.ByEventID) {
 				t.Errorf("%v: %s comes: %v", promise{Mode: mode}, kind, asks)
 			}
+		}
+	}
+}
+
+func TestNextReleaseFitsTheSource(t *testing.T) {
+	t.Parallel()
+	overlay := map[string]string{}
+	if err := nextRelease(t.Context(), t.TempDir(), overlay); err != nil {
+		t.Fatal(err)
+	}
+	for source, file := range overlay {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if before, err := os.ReadFile(source); err == nil && string(before) == string(text) || strings.Contains(string(text), "%!") {
+			t.Errorf("the next release's %s:\n%s", source, text)
 		}
 	}
 }

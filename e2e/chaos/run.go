@@ -81,7 +81,7 @@ func (r *runner) run(ctx context.Context) (result, history.Verdict, error) {
 
 // live is a run until all is mended and processed. It returns what the tables hold then.
 func (r *runner) live(ctx context.Context) (tables history.Tables, err error) {
-	binary, err := r.plan.build(ctx, r.folder)
+	programs, err := r.plan.build(ctx, r.folder)
 	if err != nil {
 		return tables, err
 	}
@@ -110,7 +110,7 @@ func (r *runner) live(ctx context.Context) (tables history.Tables, err error) {
 	r.haunted = make(chan struct{})
 	r.partitions.Store(int32(r.plan.partitions)) //nolint:gosec // They are few.
 	r.observer = newObserver(&r.stack, r.plan.promise.Mode, r.all)
-	r.fleet = &fleet{plan: r.plan, stack: &r.stack, folder: r.folder, binary: binary, sayf: r.sayf, protocol: r.plan.protocol, surprise: map[string]int{}}
+	r.fleet = &fleet{plan: r.plan, stack: &r.stack, folder: r.folder, programs: programs, sayf: r.sayf, protocol: r.plan.protocol, surprise: map[string]int{}}
 	r.nemesis = &nemesis{
 		plan: r.plan, stack: &r.stack, fleet: r.fleet, observer: r.observer, ops: client, partitions: &r.partitions, haunted: r.haunted, lives: &r.lives, elections: &r.elections,
 		sayf: r.sayf, caused: map[string]int{},
@@ -159,7 +159,7 @@ func (r *runner) trouble(ctx context.Context) error {
 	r.nemesis.run(ctx, began)
 	wait(ctx, time.Until(began.Add(r.plan.duration)))
 	stopProducing()
-	err := errors.Join(r.stack.mend(ctx), r.nemesis.resume(ctx), r.nemesis.lift(ctx), r.fleet.fill(ctx))
+	err := errors.Join(r.stack.mend(ctx), r.nemesis.resume(ctx), r.nemesis.lift(ctx), r.fleet.takeBack(ctx))
 	running.Wait()
 
 	return errors.Join(errors.Join(errs...), err, ctx.Err())
