@@ -69,15 +69,23 @@ type DeadLetterHeader struct {
 }
 
 // eventID is the id under which the dead letter is claimed. Without one of its own it is made of the
-// record's place and its content: a log that was truncated has other records in the same places.
+// record's place and all its content: a log that was truncated has other records in the same places.
 func (l *DeadLetter) eventID() string {
 	if l.EventID != "" {
 		return l.EventID
 	}
 	content := sha256.New()
-	content.Write(binary.BigEndian.AppendUint64(nil, uint64(len(l.Key))))
-	content.Write(l.Key)
-	content.Write(l.Value)
+	add := func(field []byte) {
+		content.Write(binary.BigEndian.AppendUint64(nil, uint64(len(field))))
+		content.Write(field)
+	}
+	add(l.Key)
+	add(l.Value)
+	for _, h := range l.Headers {
+		add([]byte(h.Key))
+		add(h.Value)
+	}
+	add(binary.BigEndian.AppendUint64(nil, uint64(l.Time.UnixMicro())))
 
 	return l.Partition.place(l.Offset) + " " + hex.EncodeToString(content.Sum(nil)[:8])
 }

@@ -57,9 +57,17 @@ func TestRecordWithoutEventIDHasOneDeadLetter(t *testing.T) {
 	want(t, "replay", outcome, err, idem.Processed)
 
 	// Another record in the same place, as in a log that was truncated, is another one.
-	l.Value = []byte("other")
-	outcome, err = b.guard.Unfenced(partition).StoreDeadLetter(t.Context(), l)
-	want(t, "another record", outcome, err, idem.Processed)
+	for name, change := range map[string]func(l *idem.DeadLetter){
+		"another key":    func(l *idem.DeadLetter) { l.Key = []byte("other") },
+		"another value":  func(l *idem.DeadLetter) { l.Value = []byte("other") },
+		"another header": func(l *idem.DeadLetter) { l.Headers = l.Headers[:2] },
+		"another time":   func(l *idem.DeadLetter) { l.Time = l.Time.Add(time.Millisecond) },
+	} {
+		other := letter("", 3)
+		change(&other)
+		outcome, err = b.guard.Unfenced(partition).StoreDeadLetter(t.Context(), other)
+		want(t, name, outcome, err, idem.Processed)
+	}
 }
 
 // The effect happens in the replay, so that is what the retention counts from.
