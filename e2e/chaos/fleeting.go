@@ -28,17 +28,18 @@ type lives struct {
 
 // begin creates the topic with its records.
 func (l *lives) begin(ctx context.Context, s *stack) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, 6*requestTimeout)
 	defer cancel()
-	for {
+	for unanswered := false; ; wait(ctx, observeEvery) {
 		err := createTopic(ctx, s.admin, fleeting, fleetingPartitions)
-		if err == nil {
+		exists := errors.Is(err, kerr.TopicAlreadyExists) // By the request without an answer, or it is being deleted.
+		if err == nil || exists && unanswered {
 			break
 		}
-		if !errors.Is(err, kerr.TopicAlreadyExists) || ctx.Err() != nil { // It is being deleted.
+		if ctx.Err() != nil {
 			return err
 		}
-		wait(ctx, observeEvery)
+		unanswered = unanswered || !exists
 	}
 	l.count++
 	records := make([]*kgo.Record, fleetingRecords)
