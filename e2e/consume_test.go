@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -119,20 +120,30 @@ func TestEventIDBesideAnError(t *testing.T) {
 	}
 }
 
+// What Kafka knows of a record is stored with its event if that is wanted, and not otherwise.
 func TestMetadataIsStored(t *testing.T) {
 	t.Parallel()
-	s := setup(t, broker.InProcess(t), 1)
-	s.broker.Write(t, s.topic, events(7, 1, 1)...)
-	m := s.start(t, func(c *settings) { c.StoreMetadata = true })
-	s.awaitCommitted(t, 1)
-	m.leave(t)
-	guard, err := idem.New(s.pool, idem.Config{Consumer: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	event, err := guard.Lookup(t.Context(), "7")
-	if err != nil || !strings.Contains(string(event.Metadata), `"topic": "`+s.topic+`"`) || !strings.Contains(string(event.Metadata), `"key": "k7"`) {
-		t.Errorf("%s, %v", event.Metadata, err)
+	for _, wanted := range []bool{true, false} {
+		t.Run(strconv.FormatBool(wanted), func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, broker.InProcess(t), 1)
+			s.broker.Write(t, s.topic, events(7, 3, 1)...) // The first alone, then two together.
+			m := s.start(t, func(c *settings) { c.StoreMetadata = wanted })
+			s.awaitCommitted(t, 3)
+			m.leave(t)
+			guard, err := idem.New(s.pool, idem.Config{Consumer: "test"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for n := 7; n < 10; n++ {
+				event, err := guard.Lookup(t.Context(), strconv.Itoa(n))
+				metadata := string(event.Metadata)
+				stored := strings.Contains(metadata, `"topic": "`+s.topic+`"`) && strings.Contains(metadata, fmt.Sprintf(`"key": "k%d"`, n))
+				if err != nil || stored != wanted || !wanted && metadata != "" {
+					t.Errorf("event %d: %q, %v", n, metadata, err)
+				}
+			}
+		})
 	}
 }
 

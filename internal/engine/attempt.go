@@ -38,7 +38,7 @@ func judge(revoked, work context.Context, err error, ran bool) verdict {
 		return collided
 	case transient:
 		return waiting
-	case !ran && !unfit(err):
+	case !ran && !errors.Is(err, idem.ErrInvalidEventID):
 		return refused
 	case !ran, consume.IsPermanent(err):
 		return failed
@@ -59,11 +59,6 @@ func collides(err error) bool { return !fromHandler(err) && errors.As(err, new(*
 // fromHandler reports whether err is what the handler returned: what it wraps may be of another guard that the handler works with,
 // and says nothing about this one's record and partition.
 func fromHandler(err error) bool { return errors.As(err, new(*idem.HandlerError)) }
-
-// unfit reports whether it is the record's fault that the guard refuses it.
-func unfit(err error) bool {
-	return errors.Is(err, idem.ErrInvalidEventID) || errors.Is(err, idem.ErrInvalidMetadata)
-}
 
 // trial is a record, or a dead letter, that is tried until it takes effect or is given up.
 type trial struct {
@@ -91,31 +86,28 @@ func (w *worker) try(revoked, work context.Context, t *trial) (v verdict, outcom
 		}
 		took, t.prior = time.Since(started), nil
 		v = judge(revoked, work, err, ran)
-		if !ran || v == waiting || v == abandoned {
+		if !ran || v == waiting {
 			t.m.Attempt-- // It was not the handler's fault.
 		}
 		switch v {
 		case waiting:
-			if !w.pause(revoked, &p, w.stands(consume.PauseTransient, t.m.Offset, err), "not processed for now, trying again", t.told...) || !w.mayBegin(revoked) {
-				return abandoned, outcome, took, err
-			}
-
-			continue
+			w.pause(revoked, &p, w.stands(consume.PauseTransient, t.m.Offset, err), "not processed for now, trying again", t.told...)
 		case again:
 			w.resume(revoked, &p, t.m.Offset)
 			pause, ok := t.another(t.m, took, err)
 			if !ok {
 				return failed, outcome, took, err
 			}
-			if !backoff.Sleep(revoked, pause) || !w.mayBegin(revoked) {
-				return abandoned, outcome, took, err
-			}
+			backoff.Sleep(revoked, pause)
 		case settled, collided, failed:
 			w.resume(revoked, &p, t.m.Offset)
 
 			return v, outcome, took, err
 		case lost, abandoned, refused:
 			return v, outcome, took, err
+		}
+		if !w.mayBegin(revoked) {
+			return abandoned, outcome, took, err
 		}
 	}
 }

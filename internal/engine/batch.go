@@ -56,12 +56,13 @@ func (w *worker) processSome(revoked, work context.Context, records []consume.Re
 		case lost:
 			return 0, err
 		case waiting:
-			if w.shares() && len(batch) > 1 {
+			if w.shares() {
 				w.pace.alone() // It may have been one of them, and others need not wait for it.
 
 				return 0, nil
 			}
-			if !w.pause(revoked, &p, w.stands(consume.PauseTransient, batch[0].Offset, err), "batch not processed, trying again", "records", len(batch)) || !w.mayBegin(revoked) {
+			w.pause(revoked, &p, w.stands(consume.PauseTransient, batch[0].Offset, err), "batch not processed, trying again", "records", len(batch))
+			if !w.mayBegin(revoked) {
 				return 0, nil
 			}
 		case settled, abandoned: // The next owner of the partition takes care of them.
@@ -80,7 +81,7 @@ func (w *worker) gather(records []consume.Record) []idem.Event {
 	batch := w.events[:0]
 	for i := range records {
 		record := &records[i]
-		if size += len(record.Key) + len(record.Value); size > w.config.Batch.Bytes && len(batch) > 0 {
+		if size += len(record.Key) + len(record.Value); size > w.config.Batch.Bytes {
 			break
 		}
 		if w.parked.Has(record.Key) {

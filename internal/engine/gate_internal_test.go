@@ -76,12 +76,22 @@ func TestPoliciesWaitForTheEndOfAPause(t *testing.T) {
 				e, w := newPausable(consume.Hooks{})
 				w.source = otherTopic{}
 				e.gate.set(t.Context(), e, &idem.Pause{})
-				decided := make(chan error, 1)
-				go func() {
-					_, _, err := w.elsewhere(t.Context(), t.Context(), met.err)
-					decided <- err
-				}()
+				revoked, revoke := context.WithCancel(t.Context())
+				decide := func(revoked context.Context) <-chan error {
+					decided := make(chan error, 1)
+					go func() {
+						_, _, err := w.elsewhere(revoked, t.Context(), met.err)
+						decided <- err
+					}()
+
+					return decided
+				}
+				stopped, decided := decide(revoked), decide(t.Context())
 				time.Sleep(time.Hour) //nolint:forbidigo // Of synctest's clock.
+				revoke()
+				if err := <-stopped; err != met.err { //nolint:errorlint // Nothing was made of it.
+					t.Errorf("decided when the partition was revoked in the pause: %v", err)
+				}
 				select {
 				case err := <-decided:
 					t.Errorf("decided in the pause: %v", err)

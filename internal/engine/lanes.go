@@ -269,9 +269,6 @@ func (w *worker) dispatch(revoked context.Context, record consume.Record) (int, 
 
 // settleLanes advances the checkpoint to the lanes' prefix.
 func (w *worker) settleLanes(ctx context.Context) error {
-	if w.lanes == nil || !w.checkpoints() {
-		return nil
-	}
 	prefix := w.lanes.prefix()
 	if n := w.suspect.note; n != noNote && prefix > n.offset {
 		w.suspect.settle(true)
@@ -292,14 +289,4 @@ func (w *worker) drainLanes(ctx context.Context) error {
 	}
 
 	return w.settleLanes(ctx)
-}
-
-// closeLanes ends the lanes after their current records.
-func (w *worker) closeLanes(ctx context.Context) {
-	w.lanes.cancel()
-	w.lanes.finish()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
-	defer cancel()
-	_ = w.settleLanes(ctx) // Fenced or not: another owner goes on, and knows the event ids.
-	w.lanes = nil
 }

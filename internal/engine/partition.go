@@ -80,7 +80,6 @@ func (w *worker) run(revoked, work context.Context) error {
 				}()
 			}
 			err = w.consume(revoked, work, offset)
-			going = err != nil
 		} else {
 			offset, going, err = w.elsewhere(revoked, work, err)
 		}
@@ -147,7 +146,6 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 	}()
 	w.settling = time.NewTicker(w.config.CommitInterval)
 	defer w.settling.Stop()
-	defer func() { w.settleAtEnd(revoked) }()
 	var failed <-chan struct{}
 	watched := []*idem.Owner{w.owner}
 	if w.config.Lanes.Count > 1 {
@@ -157,9 +155,9 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 		}
 		w.lanes = newLanes(revoked, work, w, owners)
 		failed = w.lanes.lost.Done()
-		defer w.closeLanes(revoked)
 		watched = append(watched, owners...)
 	}
+	defer w.end(revoked)
 	defer w.engine.lookout.add(w, watched...)()
 
 	for asleep := false; ; { // The ticker is.
@@ -274,11 +272,15 @@ func (w *worker) isSettled() bool {
 	return !w.checkpoints() || w.reached <= w.owner.Next()
 }
 
-// settleAtEnd is settleAll for the last time.
-func (w *worker) settleAtEnd(ctx context.Context) {
+// end ends the lanes after their current records, and is settleAll for the last time.
+func (w *worker) end(ctx context.Context) {
+	if w.lanes != nil {
+		w.lanes.cancel()
+		w.lanes.finish()
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
-	_ = w.settleAll(ctx) // Whoever goes on sees what is processed, or does what is not again.
+	_ = w.settleAll(ctx) // Fenced or not: whoever goes on sees what is processed, or does what is not again.
 }
 
 // advance sets the checkpoint forward to what is processed. If that cannot be done now, it waits

@@ -20,7 +20,7 @@ func (w *worker) process(revoked, work context.Context, record consume.Record, p
 		m.EventID, idErr = w.eventID(record)
 	}
 	if w.parked.Has(record.Key) {
-		if parked, err := w.park(revoked, work, m, errors.Join(errParked, idErr)); parked || err != nil {
+		if parked, err := w.park(revoked, work, m, errors.Join(errParked, idErr)); parked {
 			return err
 		}
 	}

@@ -15,6 +15,9 @@ import (
 // checkPlace checks a place that is to be committed to Kafka: all records before it must be done with, in
 // transactions that are committed.
 func (w *world) checkPlace(p *partition, place engine.Place) {
+	if place.Offset < 0 {
+		w.failf("offset %d of partition %d is to be committed to Kafka", place.Offset, p.number)
+	}
 	if w.plan.mode != consume.ByEventID {
 		if _, ever := w.pg.Checkpoint(topic, p.number); place.Offset > ever {
 			w.failf("offset %d of partition %d is to be committed to Kafka, but the checkpoint was never beyond %d", place.Offset, p.number, ever)

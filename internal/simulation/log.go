@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -133,6 +134,8 @@ func (p *partition) from(offset int64, most int, firstBatch bool) (records []con
 		}
 		batch, epoch = r.batch, r.epoch
 		r.HighWatermark = p.end
+		r.Value = bytes.Clone(r.Value)
+		r.Headers = []consume.RecordHeader{{Key: r.Headers[0].Key, Value: bytes.Clone(r.Headers[0].Value)}}
 		records = append(records, r.Record)
 	}
 

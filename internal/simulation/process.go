@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -229,6 +230,8 @@ type run struct {
 	kill      context.CancelFunc // of what handlers do
 	pending   *engine.Place
 	ended     chan struct{}
+
+	unreleased atomic.Int64 // batches whose memory is not given back
 }
 
 func (r *run) id() int64 { return int64(r.partition.number)<<20 | r.number }
@@ -278,6 +281,9 @@ func (w *world) ended(r *run, s *source, rejoin bool, err error) {
 	r.revoke()
 	r.kill()
 	close(r.ended)
+	if n := r.unreleased.Load(); n != 0 && !r.process.isDead() {
+		w.failf("%s: partition %d: %d batches are not released", r.process.name, r.partition.number, n)
+	}
 	w.logf("%s gives up partition %d (%v, %v)", r.process.name, r.partition.number, rejoin, err)
 	if err != nil && !r.process.isDead() {
 		w.failf("%s: partition %d: Run: %v", r.process.name, r.partition.number, err)

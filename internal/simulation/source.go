@@ -93,6 +93,12 @@ func (s *source) Fetch(ctx context.Context, request engine.Request) (*engine.Bat
 	if batch == nil {
 		return nil, engine.ErrOutOfRange
 	}
+	release := batch.Release
+	s.unreleased.Add(1)
+	batch.Release = sync.OnceFunc(func() {
+		s.unreleased.Add(-1)
+		release()
+	})
 	if s.world.faulty(&d) {
 		batch.Throttle = d.between(0, time.Second)
 	}
@@ -116,11 +122,17 @@ func (w *world) fetch(p *partition, offset int64, most int, firstBatch bool) *en
 	}
 	released := make(chan struct{})
 	b := &engine.Batch{
-		Next: offset, HighWatermark: p.end, LastStable: p.stable(), LeaderEpoch: engine.None,
-		Release: sync.OnceFunc(func() { close(released) }), Released: released,
+		Next: offset, HighWatermark: p.end, LastStable: p.stable(), LeaderEpoch: engine.None, Released: released,
 	}
 	if p.stable() > offset {
 		b.Records, b.Next, b.LeaderEpoch = p.from(offset, most, firstBatch)
+	}
+	b.Release = func() {
+		for _, r := range b.Records { // Whoever still uses them is to be found out.
+			clear(r.Value)
+			clear(r.Headers[0].Value)
+		}
+		close(released)
 	}
 
 	return b
