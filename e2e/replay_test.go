@@ -54,6 +54,30 @@ func TestOrderlyEndsOfReplaysAreNoStarts(t *testing.T) {
 	m.leave(t)
 }
 
+// Members that leave in order while the handler of a record runs have not been killed by it.
+func TestOrderlyEndsAreNoStarts(t *testing.T) {
+	t.Parallel()
+	s := setup(t, broker.InProcess(t), 1)
+	config := func(c *settings) { c.Failure.MaxStarts, c.DrainTimeout = 2, 200*time.Millisecond }
+	s.broker.Write(t, s.topic, events(0, 1, 1)...)
+	for range 3 {
+		began := make(chan struct{}, 1)
+		m := s.start(t, func(c *settings) {
+			config(c)
+			c.Handle = func(ctx context.Context, _ pgx.Tx, _ consume.Message) error {
+				began <- struct{}{}
+				<-ctx.Done()
+
+				return ctx.Err()
+			}
+		})
+		until(t, "the handler to run", func() bool { return len(began) > 0 })
+		m.leave(t)
+	}
+	s.start(t, config).leaveAt(t, s, 1)
+	s.verifyOnce(t, 1)
+}
+
 // A member hangs in the replay of a dead letter and another one joins: what is produced meanwhile is not
 // held up for longer than a record that hangs would.
 func TestReplayThatHangsDoesNotHoldThePartition(t *testing.T) {

@@ -223,11 +223,13 @@ func TestCheckpointsAreGone(t *testing.T) {
 	t.Parallel()
 	s := setup(t, broker.InProcess(t), 1)
 	s.broker.Write(t, s.topic, events(0, 10, 1)...)
-	m := s.start(t, nil)
+	m := s.start(t, func(c *settings) { c.Failure.ReplayInterval = 50 * time.Millisecond })
 	s.awaitCommitted(t, 10)
-	m.leave(t)
 	if _, err := s.owner.Exec(t.Context(), `DELETE FROM idem.checkpoints`); err != nil {
 		t.Fatal(err)
+	}
+	if err := m.wait(t); !errors.Is(err, idem.ErrCheckpointGone) {
+		t.Errorf("Run returned %v to the owner of a partition in which nothing happens", err)
 	}
 	for range 2 { // The first refusal leaves nothing behind that the second would take for a beginning.
 		if err := s.start(t, nil).wait(t); !errors.Is(err, idem.ErrCheckpointGone) || !strings.Contains(err.Error(), "--reset-offsets") {

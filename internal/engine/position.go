@@ -131,7 +131,7 @@ func (w *worker) rewind(revoked context.Context, cause error) (int64, error) {
 // firstOffset returns where a partition begins that has no checkpoint.
 func (w *worker) firstOffset(revoked context.Context, group Committed) (int64, error) {
 	switch {
-	case group.Offset != None && offsetmark.HasToken(group.Metadata):
+	case offsetmark.HasToken(group.Metadata):
 		return 0, w.gone(group.Offset)
 	case group.Offset != None:
 		return group.Offset, nil

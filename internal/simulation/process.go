@@ -90,6 +90,9 @@ func (w *world) config(p *process) consume.Config {
 		},
 		Batch: consume.BatchConfig{Size: 6}, OnOutOfRange: consume.SkipToEarliest, OnUnreadable: consume.StoreUnreadable,
 	}
+	if c.Mode == consume.ByCheckpoint {
+		c.EventID = func(consume.Record) (string, error) { panic("nobody needs it") }
+	}
 	switch w.plan.form {
 	case own:
 		c.Handle, c.OwnTransactions = w.handle, true
