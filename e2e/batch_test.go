@@ -77,6 +77,10 @@ func TestBatches(t *testing.T) {
 					return err == nil && lines == replayed
 				})
 				m.leave(t)
+				var bare int // What is replayed is stored like any other.
+				if err := s.pool.QueryRow(t.Context(), `SELECT count(*) FROM idem.processed_events WHERE metadata IS NULL OR fingerprint IS NULL`).Scan(&bare); err != nil || mode != consume.ByCheckpoint && bare != 1 {
+					t.Errorf("%d events without metadata or fingerprint, %v", bare, err)
+				}
 			})
 		}
 	})

@@ -227,6 +227,7 @@ func TestOneRecordIsProcessedAgain(t *testing.T) {
 			var handler refuser
 			m := s.start(t, func(c *settings) {
 				c.Mode, c.Failure.ReplayInterval, c.Handle = mode, 50*time.Millisecond, handler.handle
+				c.Failure.MaxStarts = 1 // That the record is read for it is no start.
 			})
 			s.awaitCommitted(t, 20)
 			until(t, "the checkpoint to be there", func() bool {
