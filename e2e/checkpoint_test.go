@@ -194,6 +194,9 @@ func TestExpiredRecords(t *testing.T) {
 		m.leave(t)
 		b.Write(t, s.topic, events(50, 50, 1)...)
 		b.DeleteRecords(t, s.topic, 0, 80)
+		if err := s.start(t, nil).wait(t); !errors.Is(err, consume.ErrOffsetOutOfRange) || !strings.Contains(err.Error(), "30 offsets have expired unread") {
+			t.Errorf("Run returned %v", err)
+		}
 		m = s.start(t, func(c *settings) { c.OnOutOfRange = consume.SkipToEarliest })
 		s.awaitCommitted(t, 100)
 		m.leave(t)

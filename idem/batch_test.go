@@ -111,6 +111,12 @@ func TestProcessBatch(t *testing.T) {
 	if err != nil || outcomes(results) != "PEPE" || !errors.Is(results[1].Err, idem.ErrInvalidEventID) {
 		t.Errorf("invalid ids: %s, %v", outcomes(results), err)
 	}
+	events := batchOf("k", "l", "m")
+	events[1].Metadata = &idem.Metadata{User: []byte("{")}
+	results, err = b.guard.ProcessBatch(t.Context(), events, handler.handle)
+	if err != nil || outcomes(results) != "PEP" || !errors.Is(results[1].Err, idem.ErrInvalidMetadata) {
+		t.Errorf("invalid metadata: %s, %v", outcomes(results), err)
+	}
 }
 
 // Wherever poison stands in a batch, be it one event or ten and whether or not processes die on the way,
@@ -290,6 +296,9 @@ func TestOwnerProcessBatch(t *testing.T) {
 	}
 	w = acquire(t, b.guard)
 	handler.poison = nil
+	if results, err := w.ProcessBatch(t.Context(), nil, handler.handle); len(results) > 0 || err != nil {
+		t.Errorf("no events: %v, %v", results, err)
+	}
 	results, err = w.ProcessBatch(t.Context(), events, handler.handle) // From the start: it knows.
 	if err != nil || outcomes(results) != "AAPPA" {
 		t.Errorf("%s, %v", outcomes(results), err)
