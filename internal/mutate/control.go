@@ -13,18 +13,13 @@ var controls = []mutant{
 		checker: e2e("TestPausedGroupStandsStill/lanes"), says: "events took effect in the pause",
 	},
 	{
-		id: "pause-between-attempts", mechanism: "a handler that fails is not tried again while the consumer is paused",
-		file: "internal/engine/attempt.go", find: "!backoff.Sleep(revoked, pause) || !w.mayBegin(revoked)", put: "!backoff.Sleep(revoked, pause)",
+		id: "pause-between-attempts", mechanism: "a record is not tried again while the consumer is paused, whatever has failed",
+		file: "internal/engine/attempt.go", find: "if !w.mayBegin(revoked) {", put: "if revoked.Err() != nil {",
 		checker: e2e("TestPauseBetweenAttempts/failure_single"), says: "waited in vain for the member to stand still",
 	},
 	{
-		id: "pause-between-tries", mechanism: "nor one that is tried again because something else fails",
-		file: "internal/engine/attempt.go", find: "t.told...) || !w.mayBegin(revoked)", put: "t.told...)",
-		checker: e2e("TestPauseBetweenAttempts/transient_single"), says: "waited in vain for the member to stand still",
-	},
-	{
 		id: "pause-between-tries-of-batches", mechanism: "nor a batch",
-		file: "internal/engine/batch.go", find: `len(batch)) || !w.mayBegin(revoked)`, put: `len(batch))`,
+		file: "internal/engine/batch.go", find: "len(batch))\n\t\t\tif !w.mayBegin(revoked) {", put: "len(batch))\n\t\t\tif revoked.Err() != nil {",
 		checker: e2e("TestPauseBetweenAttempts/transient_batch"), says: "waited in vain for the member to stand still",
 	},
 	{
