@@ -119,3 +119,25 @@ func TestBatchCommitWithoutAnswerWhileAnotherWaits(t *testing.T) {
 		t.Errorf("effects %v", got)
 	}
 }
+
+// Once the handler has ended the transaction, smaller parts would find the claims committed and say that all is well, although some
+// writes are missing. So there are none.
+func TestBatchHandlerThatEndsTheTransactionByItsConnection(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	guard := b.impatient(t)
+	for name, then := range map[string]error{"nil": nil, "error": errBoom, "event error": &idem.EventError{Index: 1, Err: errBoom}, "transient": idem.Transient(errBoom)} {
+		runs := 0
+		results, err := guard.ProcessBatch(t.Context(), batchOf(name+" 1", name+" 2"), func(ctx context.Context, tx pgx.Tx, _ []idem.Event) error {
+			runs++
+			if _, err := tx.Conn().Exec(ctx, "COMMIT"); err != nil {
+				return err
+			}
+
+			return then
+		})
+		if !errors.Is(err, idem.ErrHandlerTx) || !errors.Is(err, then) && then != nil || idem.IsTransient(err) || runs != 1 || outcomes(results) != "--" {
+			t.Errorf("%s: %s, %v after %d runs", name, outcomes(results), err, runs)
+		}
+	}
+}

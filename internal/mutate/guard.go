@@ -231,6 +231,11 @@ var guard = []mutant{
 		checker: in("idem", "TestEventClaimedInItsHandler/ClaimTx"), says: "got <nil>",
 	},
 	{
+		id: "batch-ended-by-its-handler", mechanism: "a batch whose handler has ended its transaction is not tried again in parts",
+		file: "idem/batch.go", find: "return !handlerErr.transient && !handlerErr.ended", put: "return !handlerErr.transient",
+		checker: in("idem", "TestBatchHandlerThatEndsTheTransactionByItsConnection"), says: "AA, <nil> after 1 runs",
+	},
+	{
 		id: "duplicate-in-a-batch", mechanism: "an id that stands twice in a batch of records was produced again",
 		file: "idem/batch.go", find: "again && kind != DuplicateCollision && p.batch.ordered {", put: "again && false {",
 		checker: in("idem", "TestKindsWithinABatch"), says: "Duplicate:unknown",
