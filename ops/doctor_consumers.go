@@ -16,6 +16,7 @@ const fewStarts = 2
 func (d *doctor) consumerChecks() []check {
 	return []check{
 		{ids: []string{"consumer-closed"}, find: d.findClosed, tables: true},
+		{ids: []string{"consumer-unknown"}, find: d.findUnknown, tables: true},
 		{ids: []string{"consumer-paused"}, find: d.findPaused, tables: true},
 		{ids: []string{"expired-events", "unused-room", "consumer-quiet"}, find: d.findEvents, tables: true},
 		{ids: []string{"dead-letter-forgotten"}, find: d.findDeadLetters, tables: true},
@@ -47,6 +48,23 @@ func (d *doctor) findClosed(ctx context.Context) error {
 		}
 		d.add("consumer-closed", SeverityProblem, consumerSubject(c.Name), "it is being "+readable.Name(*c.Closed)+", or that was broken off",
 			"If nobody is at it, run the same command again: it goes on where it ended.", again)
+	}
+
+	return err
+}
+
+// findUnknown finds events whose consumer was renamed or deleted while a service of it had nothing to do. Its name is not known.
+func (d *doctor) findUnknown(ctx context.Context) error {
+	const most = 10_000
+	unknown, err := d.queries.DoctorUnknownConsumers(ctx, d.conn, most)
+	for _, u := range unknown {
+		seen := readable.Events(u.Events)
+		if u.Events == most {
+			seen += " or more"
+		}
+		d.add("consumer-unknown", SeverityWarning, "consumer id "+decimal(u.ID), seen+", one of them claimed "+readable.Ago(utc(u.LatestMicros), utc(d.server.ClockMicros)),
+			"Restart the service: after a rename with the new name, after a deletion with the old one, which registers it. If nobody needs these events, delete them.",
+			"DELETE FROM "+d.table("processed_events")+" WHERE consumer_id = "+decimal(u.ID)+";")
 	}
 
 	return err

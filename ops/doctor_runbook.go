@@ -47,6 +47,7 @@ func runbook() map[string]section {
 
 		// Consumers.
 		"consumer-closed":       {why: "The consumer cannot be registered: its services end with ErrConsumerClosed.", fine: "no consumer is being renamed or deleted"},
+		"consumer-unknown":      {why: "A service runs under a name that its consumer had. Nobody forgets what it claims, and under the new name the same events are processed again.", fine: "all events are of consumers that are known"},
 		"consumer-paused":       {why: "Its services run and process nothing: its records wait in Kafka until they expire.", fine: "no consumer is paused"},
 		"consumer-quiet":        {why: "Nobody may be running it: its records wait in Kafka until they expire. Or nothing came.", fine: "each consumer has done something lately, or has members in its group"},
 		"expired-events":        {why: "Nobody forgets them: the table grows without end.", fine: "expired events are forgotten"},

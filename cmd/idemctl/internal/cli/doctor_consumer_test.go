@@ -26,6 +26,33 @@ func TestDoctorFindsWhatWasBrokenOff(t *testing.T) {
 	b.heal(t, b.must(t, "consumer-closed", ops.SeverityProblem, "consumer sales"))
 }
 
+// A service without checkpoints that had nothing to do is not noticed when its consumer is deleted, and goes on.
+func TestDoctorFindsEventsOfNobody(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, name := range []string{"a", "orders", "z"} {
+		b.register(t, name, "7d")
+		b.ok(t, "mark", "before", "--consumer", name)
+	}
+	guard, err := idem.New(b.db.Pool(t), idem.Config{Consumer: "orders"})
+	if err == nil {
+		err = guard.Register(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.ok(t, "consumer", "delete", "orders", "--yes", "--watch", "1ms")
+	b.cured(t, "consumer-unknown", "consumer id")
+	if _, err := guard.MarkProcessed(t.Context(), "e"); err != nil {
+		t.Fatal(err)
+	}
+	f := b.must(t, "consumer-unknown", ops.SeverityWarning, "1 event, one of them claimed")
+	b.register(t, "orders", "7d")
+	b.cured(t, f.ID, "")
+	b.exec(t, "DELETE FROM idem.consumers WHERE name = 'orders'")
+	b.heal(t, b.must(t, f.ID, ops.SeverityWarning, f.Subject))
+}
+
 func TestDoctorFindsPausedConsumers(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
