@@ -70,7 +70,8 @@ func (a *Attempt) Key(step string) string {
 // took effect: Config.Unknown decides what follows. Nil is nothing to do.
 //
 // Call it outside of steps, with what they have returned: a step that is stored does not run again, and a later attempt
-// would complete the event without the write. What is added when the function has returned is not run, but logged.
+// would complete the event without the write. The first time that a step runs meanwhile is logged. What is added when the function
+// has returned is not run, but logged.
 func (a *Attempt) InTx(write idem.Handler) {
 	if write == nil {
 		return
@@ -81,6 +82,14 @@ func (a *Attempt) InTx(write idem.Handler) {
 		a.leases.log.Error("lease: a write of InTx comes behind the end of its function, and is lost", "event_id", a.EventID, "attempt", a.Number)
 
 		return
+	}
+	for step, state := range a.steps {
+		if state == running {
+			a.leases.inStep.Do(func() {
+				a.leases.log.Warn("lease: a write of InTx is added while a step runs: if the step's function does that, an attempt that comes after a crash completes "+
+					"the event without it; call InTx outside of steps", "event_id", a.EventID, "step", step)
+			})
+		}
 	}
 	a.writes = append(a.writes, write)
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/nova-events/idempotent-consumer/db"
@@ -93,6 +94,7 @@ type Leases struct {
 	tables  tables.Tables
 	queries *db.Queries
 	log     *slog.Logger
+	inStep  sync.Once // what may be a mistake was logged
 }
 
 // New returns Leases for the events of a guard's consumer. It does no I/O. Errors wrap idem.ErrInvalidConfig.
