@@ -47,7 +47,7 @@ func TestCleanupHonoursEachRetention(t *testing.T) {
 	guard := b.age(t, "short", 24*time.Hour-time.Minute, 100)
 	b.age(t, "for ever", 100*365*24*time.Hour, 100)
 	plan, err := operator(t, b.pool, "idem").PlanCleanup(t.Context())
-	if err != nil || fmt.Sprint(plan) != "{130 [{long 53} {short 77}]}" {
+	if err != nil || fmt.Sprint(plan) != "{130 [{long 53} {short 77}] 0 0}" {
 		t.Fatalf("PlanCleanup: %v, %v", plan, err)
 	}
 	report, err := guard.CleanupOldEvents(t.Context())

@@ -48,13 +48,6 @@ func TestLeaderEpochs(t *testing.T) {
 	if err != nil || created.Errors[topic] != nil {
 		t.Fatal(err, created)
 	}
-	write := func(n int) {
-		w := &kafka.Writer{Addr: addr, Topic: topic, RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond, MaxAttempts: 50}
-		defer w.Close() //nolint:errcheck // All is written by then.
-		if err := w.WriteMessages(t.Context(), make([]kafka.Message, n)...); err != nil {
-			t.Fatal(err)
-		}
-	}
 	retry := func(request func() error) {
 		t.Helper()
 		for deadline := time.Now().Add(time.Minute); ; {
@@ -79,6 +72,16 @@ func TestLeaderEpochs(t *testing.T) {
 		})
 
 		return epoch
+	}
+	write := func(n int) {
+		epochAt(0) // Once there is a leader. The writer gives up where its transport has heard of none.
+		transport := &kafka.Transport{}
+		defer transport.CloseIdleConnections()
+		w := &kafka.Writer{Addr: addr, Transport: transport, Topic: topic, RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond, MaxAttempts: 50}
+		defer w.Close() //nolint:errcheck // All is written by then.
+		if err := w.WriteMessages(t.Context(), make([]kafka.Message, n)...); err != nil {
+			t.Fatal(err)
+		}
 	}
 
 	write(3)
