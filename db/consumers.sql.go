@@ -238,18 +238,19 @@ func (q *Queries) ConsumerResume(ctx context.Context, db DBTX, id int64) (int64,
 }
 
 const consumerSetRetention = `-- name: ConsumerSetRetention :execrows
-UPDATE idem.consumers SET retention = $1 WHERE id OPERATOR(pg_catalog.=) idem.consumer_id($2) AND name OPERATOR(pg_catalog.=) $2 AND closed IS NULL
+UPDATE idem.consumers SET retention = $1 WHERE id OPERATOR(pg_catalog.=) idem.consumer_id($2) AND name OPERATOR(pg_catalog.=) $2 AND closed IS NULL AND $3::interval OPERATOR(pg_catalog.=) ANY(ARRAY['0'::interval, retention])
 `
 
 type ConsumerSetRetentionParams struct {
 	Retention time.Duration
 	Name      string
+	Previous  time.Duration
 }
 
-// Changes how long ids are remembered from now on; what is forgotten already stays so. Not of a consumer that is being
-// renamed, whose new name has its retention already.
+// Changes how long ids are remembered from now on; what is forgotten already stays so. Not if it is another than previous by now (0: any), nor
+// of a consumer that is being renamed, whose new name has its retention already.
 func (q *Queries) ConsumerSetRetention(ctx context.Context, db DBTX, arg ConsumerSetRetentionParams) (int64, error) {
-	result, err := db.Exec(ctx, consumerSetRetention, arg.Retention, arg.Name)
+	result, err := db.Exec(ctx, consumerSetRetention, arg.Retention, arg.Name, arg.Previous)
 	if err != nil {
 		return 0, err
 	}

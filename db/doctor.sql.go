@@ -541,19 +541,19 @@ func (q *Queries) DoctorTransactions(ctx context.Context, db DBTX, seconds float
 }
 
 const doctorUnknownConsumers = `-- name: DoctorUnknownConsumers :many
-WITH RECURSIVE used AS ((SELECT e.consumer_id AS id FROM idem.processed_events e ORDER BY e.consumer_id LIMIT 1) UNION ALL SELECT (SELECT e.consumer_id FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.>) u.id ORDER BY e.consumer_id LIMIT 1) FROM used u WHERE u.id IS NOT NULL) SELECT u.id::bigint AS id, pg_catalog.count(*) AS events, CAST(extract ('epoch' FROM GREATEST(LEAST(pg_catalog.max(e.processed_at), '9999-12-31 23:59:59+00'::timestamp with time zone), '0001-01-01 00:00:00+00 BC'::timestamp with time zone)) OPERATOR(pg_catalog.*) 1000000 AS bigint) AS latest_micros FROM used u CROSS JOIN LATERAL (SELECT p.processed_at FROM idem.processed_events p WHERE p.consumer_id OPERATOR(pg_catalog.=) u.id LIMIT $1::int) e WHERE NOT EXISTS (SELECT FROM idem.consumers c WHERE c.id OPERATOR(pg_catalog.=) u.id) GROUP BY u.id ORDER BY u.id
+WITH RECURSIVE used AS (SELECT LEAST((SELECT pg_catalog.min(e.consumer_id) FROM idem.processed_events e), (SELECT pg_catalog.min(l.consumer_id) FROM idem.leases l)) AS id UNION ALL SELECT LEAST((SELECT pg_catalog.min(e.consumer_id) FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.>) u.id), (SELECT pg_catalog.min(l.consumer_id) FROM idem.leases l WHERE l.consumer_id OPERATOR(pg_catalog.>) u.id)) FROM used u WHERE u.id IS NOT NULL) SELECT u.id::bigint AS id, (SELECT pg_catalog.count(*) FROM (SELECT FROM idem.processed_events e WHERE e.consumer_id OPERATOR(pg_catalog.=) u.id LIMIT $1::int) counted) AS events, (SELECT pg_catalog.count(*) FROM (SELECT FROM idem.leases l WHERE l.consumer_id OPERATOR(pg_catalog.=) u.id LIMIT $1::int) counted) AS leases FROM used u WHERE u.id IS NOT NULL AND NOT EXISTS (SELECT FROM idem.consumers c WHERE c.id OPERATOR(pg_catalog.=) u.id) ORDER BY u.id
 `
 
 type DoctorUnknownConsumersRow struct {
-	ID           int64
-	Events       int64
-	LatestMicros int64
+	ID     int64
+	Events int64
+	Leases int64
 }
 
-// The ids under which events are claimed, and which no consumer has, with how many events they have, up to a limit, and when the latest of those
-// was claimed. Goes from one id to the next by the index. Time as in ConsumerByName.
-func (q *Queries) DoctorUnknownConsumers(ctx context.Context, db DBTX, maxEvents int32) ([]DoctorUnknownConsumersRow, error) {
-	rows, err := db.Query(ctx, doctorUnknownConsumers, maxEvents)
+// The ids under which events are claimed or leased, and which no consumer has, with how many of both they have, up to a limit each. Goes from one
+// id to the next by the indexes.
+func (q *Queries) DoctorUnknownConsumers(ctx context.Context, db DBTX, maxRows int32) ([]DoctorUnknownConsumersRow, error) {
+	rows, err := db.Query(ctx, doctorUnknownConsumers, maxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -561,7 +561,7 @@ func (q *Queries) DoctorUnknownConsumers(ctx context.Context, db DBTX, maxEvents
 	var items []DoctorUnknownConsumersRow
 	for rows.Next() {
 		var i DoctorUnknownConsumersRow
-		if err := rows.Scan(&i.ID, &i.Events, &i.LatestMicros); err != nil {
+		if err := rows.Scan(&i.ID, &i.Events, &i.Leases); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

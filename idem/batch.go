@@ -64,12 +64,8 @@ func (g *Guard) processBatch(ctx context.Context, o *Owner, events []Event, fn B
 	if err != nil {
 		return nil, err
 	}
-	if runningIn(ctx) != nil {
-		for i := range events {
-			if err := g.notWithin(ctx, events[i].ID); err != nil {
-				return nil, err
-			}
-		}
+	if err := g.noneWithin(ctx, len(events), func(i int) string { return events[i].ID }); err != nil {
+		return nil, err
 	}
 	c.batch, c.events = &keyed{}, len(events)
 	if o != nil && len(events) > 0 {

@@ -77,6 +77,9 @@ func (g *Guard) MarkAllProcessed(ctx context.Context, eventIDs []string) (int64,
 	if err != nil {
 		return 0, err
 	}
+	if err := g.noneWithin(ctx, len(eventIDs), func(i int) string { return eventIDs[i] }); err != nil {
+		return 0, err
+	}
 	var marked int64
 	for len(keys.keys) > 0 {
 		part := keys.take(chunk)

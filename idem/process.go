@@ -210,9 +210,11 @@ func (g *Guard) hookHandler(ctx context.Context, c call, run func(ctx context.Co
 		hook = Hook[Op, HandlerEnd]{} // It is no handler's business.
 	}
 	hooked := hook.begin(ctx, op)
+	within, end := g.running(hooked, c)
+	defer end()
 	err = errNoReturn
 	defer func() { hook.end(hooked, op, HandlerEnd{err}) }()
-	err = run(g.running(hooked, c))
+	err = run(within)
 
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 )
@@ -15,13 +16,16 @@ type running struct {
 	key   uuid.UUID
 	batch *keyed   // nil: key alone
 	outer *running // in whose handler the call was made; nil: in none
+	ended atomic.Bool
 }
 
 type runningKey struct{}
 
-// running returns the context of a call's handler.
-func (g *Guard) running(ctx context.Context, c call) context.Context {
-	return context.WithValue(ctx, runningKey{}, &running{guard: g, key: c.key, batch: c.batch, outer: runningIn(ctx)})
+// running returns the context of a call's handler, and what to call when that has ended.
+func (g *Guard) running(ctx context.Context, c call) (within context.Context, end func()) {
+	r := &running{guard: g, key: c.key, batch: c.batch, outer: runningIn(ctx)}
+
+	return context.WithValue(ctx, runningKey{}, r), func() { r.ended.Store(true) }
 }
 
 func runningIn(ctx context.Context) *running {
@@ -33,9 +37,23 @@ func runningIn(ctx context.Context) *running {
 // notWithin refuses an event if ctx is that of its handler.
 func (g *Guard) notWithin(ctx context.Context, eventID string) error {
 	for r := runningIn(ctx); r != nil; r = r.outer {
-		if r.guard.sharesClaims(g) && r.claims(Key(eventID)) {
+		if !r.ended.Load() && r.guard.sharesClaims(g) && r.claims(Key(eventID)) {
 			return fmt.Errorf("%w: the handler of event %q claims it again: it is claimed in the handler's transaction, so write through that, "+
 				"or use another consumer", ErrInvalidConfig, eventID)
+		}
+	}
+
+	return nil
+}
+
+// noneWithin is notWithin for many events.
+func (g *Guard) noneWithin(ctx context.Context, events int, eventID func(i int) string) error {
+	if runningIn(ctx) == nil {
+		return nil
+	}
+	for i := range events {
+		if err := g.notWithin(ctx, eventID(i)); err != nil {
+			return err
 		}
 	}
 

@@ -47,6 +47,11 @@ func TestEventClaimedInItsHandler(t *testing.T) {
 
 			return err
 		},
+		"MarkAllProcessed": func(ctx context.Context, _ pgx.Tx, id string) error {
+			_, err := same.MarkAllProcessed(ctx, []string{"new", id})
+
+			return err
+		},
 		"Resolve": func(ctx context.Context, _ pgx.Tx, id string) error {
 			_, err := same.Resolve(ctx, idem.Claim{EventID: id})
 
@@ -107,6 +112,18 @@ func TestOtherEventsInAHandler(t *testing.T) {
 	want(t, "the event", outcome, err, idem.Processed)
 	outcome, err = b.guard.ProcessIfNew(t.Context(), "e", func(context.Context, pgx.Tx) error { return nil })
 	want(t, "the event, afterwards", outcome, err, idem.AlreadyProcessed)
+
+	var kept context.Context
+	_, err = b.guard.ProcessIfNew(t.Context(), "fails", func(ctx context.Context, _ pgx.Tx) error {
+		kept = context.WithoutCancel(ctx) //nolint:fatcontext // As goroutines do that a handler has begun.
+
+		return errBoom
+	})
+	if !errors.Is(err, errBoom) {
+		t.Error(err)
+	}
+	outcome, err = b.guard.MarkProcessed(kept, "fails")
+	want(t, "when the handler has ended", outcome, err, idem.Processed)
 
 	results, err := b.guard.ProcessBatch(t.Context(), batchOf("e", "f"), func(ctx context.Context, tx pgx.Tx, _ []idem.Event) error {
 		claim, err := b.guard.ClaimTx(ctx, tx, "e") // It is no event of this handler.

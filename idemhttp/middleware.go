@@ -197,11 +197,11 @@ func (m *middleware) problem(log *slog.Logger, eventID string, ran bool, err err
 	switch {
 	case err == nil:
 		return problem{}, false
-	case !ran && errors.As(err, &busy): // Else it is one of a write of Attempt.InTx, as those below.
+	case errors.As(err, &busy) && busy.EventID == eventID: // Else it is one of another lease, which Ask or a write of Attempt.InTx has asked.
 		return inProgress(busy.RetryAfter), true
 	case !ran && errors.As(err, new(*idem.CollisionError)):
 		return keyReused(), true
-	case errors.As(err, &lost) && lost.EventID == eventID:
+	case errors.As(err, &lost) && lost.EventID == eventID: // As above.
 		found = inProgress(0)
 	case errors.As(err, new(*statusError)):
 		if lease.IsUnknown(err) {

@@ -107,7 +107,7 @@ func (l *Leases) Do(ctx context.Context, eventID string, fn Func, opts ...Option
 			return done, err
 		}
 		if !backoff.Sleep(ctx, min(pauses.LongPause(tries), left)) {
-			return Done{}, fmt.Errorf("lease: event %q is in progress: %w", eventID, context.Cause(ctx))
+			return Done{}, Harmless(fmt.Errorf("lease: event %q is in progress: %w", eventID, context.Cause(ctx)))
 		}
 	}
 }
@@ -118,7 +118,7 @@ func (l *Leases) attempt(ctx context.Context, h *held, fn Func) (done Done, err 
 	case ctx.Err() != nil:
 		l.end(ctx, h, released, 0, false, "it did not begin: "+ctx.Err().Error())
 
-		return Done{}, fmt.Errorf("lease: event %q was not begun: %w", h.eventID, context.Cause(ctx))
+		return Done{}, Harmless(fmt.Errorf("lease: event %q was not begun: %w", h.eventID, context.Cause(ctx)))
 	case !time.Now().Before(h.until):
 		l.end(ctx, h, released, 0, false, "it did not begin before its lease ended")
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"slices"
 	"time"
 
@@ -122,9 +123,9 @@ func Harmless(err error) error {
 }
 
 // IsUnknown reports whether an error leaves open whether the effect happened: it wraps one of Unknown, or one of the
-// network, behind which a request may have arrived. Those are each net.Error, such as what http.Client.Do returns and
-// context.DeadlineExceeded, unless no connection came about; and io.EOF and io.ErrUnexpectedEOF. What Harmless wraps
-// does not count.
+// network, behind which a request may have arrived: what http.Client.Do returns, a *net.OpError, a timeout (net.Error), also
+// context.DeadlineExceeded, io.EOF and io.ErrUnexpectedEOF. Not so if no connection came about (dialing, DNS, certificates): a client
+// that follows redirects, or repeats requests, may have sent one before; use Unknown there. What Harmless wraps does not count.
 func IsUnknown(err error) bool { return errors.As(err, new(*unknownError)) || mayHaveArrived(err) }
 
 // mayHaveArrived reports whether an error, or one that it wraps, is one of the network behind which a request may have arrived.
@@ -134,8 +135,14 @@ func mayHaveArrived(err error) bool {
 		return false
 	case interface{ Unwrap() []error }:
 		return slices.ContainsFunc(err.Unwrap(), mayHaveArrived)
-	case net.Error:
+	case *url.Error:
+		return err.Op != "parse" && isConnected(err)
+	case *net.OpError:
 		return isConnected(err)
+	case net.Error: // Errors of files have its methods, too.
+		if err.Timeout() {
+			return isConnected(err)
+		}
 	}
 	inner := errors.Unwrap(err)
 

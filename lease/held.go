@@ -93,7 +93,7 @@ func (l *Leases) acquire(ctx context.Context, eventID string, fingerprint idem.F
 	})
 	switch {
 	case err != nil:
-		return nil, Done{}, fmt.Errorf("lease: acquire event %q: %w", eventID, err)
+		return nil, Done{}, Harmless(fmt.Errorf("lease: acquire event %q: %w", eventID, err))
 	case refusal != nil || done.Outcome != 0:
 		return nil, done, refusal
 	default:

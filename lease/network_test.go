@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	neturl "net/url"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +73,10 @@ func TestRequestsWithoutAnAnswer(t *testing.T) {
 		"no such host":               {func() error { return call("http://does-not-exist.invalid/") }, false},
 		"somebody else's name":       {func() error { return call(tls.URL + "/none") }, false},
 		"a deadline of its own":      {func() error { return fmt.Errorf("charge: %w", context.DeadlineExceeded) }, true},
+		"a template is missing":      {func() error { return second(os.ReadFile("/does/not/exist")) }, false},
+		"no such program":            {exec.CommandContext(t.Context(), "/does/not/exist").Run, false},
+		"a wrong URL":                {func() error { return second(http.NewRequest(http.MethodPost, "http://[::1/", nil)) }, false}, //nolint:noctx // As handlers do.
+		"a wrong address":            {func() error { return second(net.ResolveTCPAddr("tcp", "1.2.3.4")) }, false},
 		"a question before":          {func() error { return lease.Harmless(call(server.URL + "/slow")) }, false},
 		"that and another":           {func() error { return errors.Join(lease.Harmless(errBoom), call(server.URL+"/crash")) }, true},
 		"harmless, but said unknown": {func() error { return lease.Harmless(lease.Unknown(errBoom)) }, true},

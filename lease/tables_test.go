@@ -152,4 +152,4 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func second(_ lease.Done, err error) error { return err }
+func second[T any](_ T, err error) error { return err }

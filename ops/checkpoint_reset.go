@@ -15,7 +15,7 @@ import (
 type CheckpointTarget struct {
 	Consumer   string `json:"consumer"`
 	Topic      string `json:"topic"`
-	Partition  *int32 `json:"partition"` // nil: all partitions that have a checkpoint by then
+	Partition  *int32 `json:"partition"` // nil: all partitions that have a checkpoint
 	NextOffset int64  `json:"next_offset"`
 }
 
@@ -118,17 +118,21 @@ func (c *Client) PlanReset(ctx context.Context, target CheckpointTarget) (ResetP
 	}
 }
 
-// holds returns an error if a checkpoint that was set went back, or forward, and the plan says otherwise, or if there was none.
+// holds returns an error if there was no checkpoint to be set, or one of which the plan does not know, or that the plan has go the other way. A
+// plan without checkpoints says nothing of that.
 func (p ResetPlan) holds(set []db.CheckpointSetRow) error {
 	consumer, topic := readable.Name(p.Consumer), readable.Name(p.Topic)
 	if len(set) == 0 {
-		return refuse(ErrNoCheckpoint, "%s has no such checkpoint for %s any more; nothing was changed", consumer, topic)
+		return refuse(ErrNoCheckpoint, "%s has no such checkpoint for %s any more", consumer, topic)
 	}
-	for _, was := range p.Checkpoints {
-		i := slices.IndexFunc(set, func(row db.CheckpointSetRow) bool { return row.Partition == was.Partition })
-		if i >= 0 && cmp.Compare(set[i].FormerNextOffset, p.NextOffset) != cmp.Compare(was.NextOffset, p.NextOffset) {
-			return refuse(ErrChanged, "the checkpoint of %s for partition %d of %s has moved from %d to %d meanwhile, so that %d is on its other side; nothing was changed",
-				consumer, was.Partition, topic, was.NextOffset, set[i].FormerNextOffset, p.NextOffset)
+	for _, row := range set {
+		i := slices.IndexFunc(p.Checkpoints, func(was Checkpoint) bool { return was.Partition == row.Partition })
+		switch {
+		case i < 0 && len(p.Checkpoints) > 0:
+			return refuse(ErrChanged, "%s has got a checkpoint for partition %d of %s meanwhile, at %d: it stays there", consumer, row.Partition, topic, row.FormerNextOffset)
+		case i >= 0 && cmp.Compare(row.FormerNextOffset, p.NextOffset) != cmp.Compare(p.Checkpoints[i].NextOffset, p.NextOffset):
+			return refuse(ErrChanged, "the checkpoint of %s for partition %d of %s has moved from %d to %d meanwhile, so that %d is on its other side: it stays there",
+				consumer, row.Partition, topic, p.Checkpoints[i].NextOffset, row.FormerNextOffset, p.NextOffset)
 		}
 	}
 
@@ -138,7 +142,7 @@ func (p ResetPlan) holds(set []db.CheckpointSetRow) error {
 // ResetCheckpoints sets the checkpoints of a plan. A consumer that runs is fenced: its next transaction is
 // refused, and it goes on from the new checkpoint. The count of owners that ended at one record starts
 // again. The group's offset in Kafka follows by itself. The error wraps ErrChanged if a checkpoint would go back where
-// the plan has it go forward, or the other way round, because it has moved since; nothing is changed then.
+// the plan has it go forward, or the other way round, because it has moved since, or if the plan does not know it; nothing is changed then.
 func (c *Client) ResetCheckpoints(ctx context.Context, plan ResetPlan) (ResetResult, error) {
 	if err := plan.Validate(); err != nil {
 		return ResetResult{}, err

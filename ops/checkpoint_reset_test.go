@@ -44,6 +44,12 @@ func TestResetGoesWhereThePlanSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.exec(t, `INSERT INTO idem.checkpoints (consumer_id, topic, partition, next_offset) VALUES (idem.consumer_id('orders'), 'orders', 2, 0)`)
+	_, err = b.client.ResetCheckpoints(t.Context(), plan)
+	wantErr(t, "with a new partition", err, ops.ErrChanged)
+	if got := b.one(t, `SELECT next_offset::text FROM idem.checkpoints WHERE partition = 2`); got != "0" {
+		t.Errorf("its checkpoint is at %s", got)
+	}
 	b.exec(t, `DELETE FROM idem.checkpoints`)
 	_, err = b.client.ResetCheckpoints(t.Context(), plan)
 	wantErr(t, "without checkpoints", err, ops.ErrNoCheckpoint)

@@ -58,13 +58,16 @@ func (d *doctor) findUnknown(ctx context.Context) error {
 	const most = 10_000
 	unknown, err := d.queries.DoctorUnknownConsumers(ctx, d.conn, most)
 	for _, u := range unknown {
-		seen := readable.Events(u.Events)
-		if u.Events == most {
-			seen += " or more"
+		seen := readable.Events(u.Events) + " and " + readable.Plural(u.Leases, "lease")
+		if u.Events == most || u.Leases == most {
+			seen += ", or more"
 		}
-		d.add("consumer-unknown", SeverityWarning, "consumer id "+decimal(u.ID), seen+", one of them claimed "+readable.Ago(utc(u.LatestMicros), utc(d.server.ClockMicros)),
-			"Restart the service: after a rename with the new name, after a deletion with the old one, which registers it. If nobody needs these events, delete them.",
-			"DELETE FROM "+d.table("processed_events")+" WHERE consumer_id = "+decimal(u.ID)+";")
+		var commands []string
+		for _, table := range []string{"leases", "results", "dead_letters", "processed_events"} {
+			commands = append(commands, "DELETE FROM "+d.table(table)+" WHERE consumer_id = "+decimal(u.ID)+";")
+		}
+		d.add("consumer-unknown", SeverityWarning, "consumer id "+decimal(u.ID), seen,
+			"Restart the service: after a rename with the new name, after a deletion with the old one, which registers it. If nobody needs these events, delete them.", commands...)
 	}
 
 	return err

@@ -51,28 +51,25 @@ func (c *Client) newlyExpired(ctx context.Context, consumer Consumer, retention 
 
 // SetRetention does what PlanRetention has planned. The next cleanup uses the new retention; what is
 // forgotten already stays forgotten. Services that configure another retention are refused when they next
-// start. The error wraps ErrChanged if the retention is not RetentionPlan.Previous any more: other events would expire
-// than were counted.
+// start. The error wraps ErrChanged if the retention is not RetentionPlan.Previous any more, unless that is 0: other events would
+// expire than were counted.
 func (c *Client) SetRetention(ctx context.Context, plan RetentionPlan) error {
 	if err := checkRetention(plan.Retention.Duration()); err != nil {
 		return err
+	}
+	n, err := c.queries.ConsumerSetRetention(ctx, c.conn, db.ConsumerSetRetentionParams{
+		Name: plan.Consumer, Retention: plan.Retention.Duration(), Previous: plan.Previous.Duration(),
+	})
+	if err != nil || n > 0 {
+		return c.failed(ctx, "set the retention", err)
 	}
 	consumer, err := c.open(ctx, plan.Consumer)
 	if err != nil {
 		return err
 	}
-	if consumer.Retention != plan.Previous {
-		return refuse(ErrChanged, "somebody has set the retention of %s to %s meanwhile; nothing was changed",
-			readable.Name(plan.Consumer), readable.Duration(consumer.Retention.Duration()))
-	}
-	n, err := c.queries.ConsumerSetRetention(ctx, c.conn, db.ConsumerSetRetentionParams{Name: plan.Consumer, Retention: plan.Retention.Duration()})
-	if err == nil && n == 0 {
-		_, err = c.open(ctx, plan.Consumer)
 
-		return err
-	}
-
-	return c.failed(ctx, "set the retention", err)
+	return refuse(ErrChanged, "somebody has set the retention of %s to %s meanwhile; nothing was changed",
+		readable.Name(plan.Consumer), readable.Duration(consumer.Retention.Duration()))
 }
 
 func checkRetention(retention time.Duration) error {

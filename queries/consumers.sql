@@ -37,9 +37,10 @@ UPDATE idem.consumers SET bound_cluster = @bound_cluster::text, bound_group = @b
 WHERE id = @id AND bound_group IS NULL;
 
 -- name: ConsumerSetRetention :execrows
--- Changes how long ids are remembered from now on; what is forgotten already stays so. Not of a consumer that is being
--- renamed, whose new name has its retention already.
-UPDATE idem.consumers SET retention = @retention WHERE id = idem.consumer_id(@name) AND name = @name AND closed IS NULL;
+-- Changes how long ids are remembered from now on; what is forgotten already stays so. Not if it is another than previous by now (0: any), nor
+-- of a consumer that is being renamed, whose new name has its retention already.
+UPDATE idem.consumers SET retention = @retention
+WHERE id = idem.consumer_id(@name) AND name = @name AND closed IS NULL AND @previous::interval IN (interval '0', retention);
 
 -- name: ConsumerList :many
 -- All of them: consumers are services, so there are few. Retention and time are as in ConsumerByName.

@@ -130,18 +130,20 @@ WHERE p.lane = 0
 ORDER BY c.name, p.topic, p.partition;
 
 -- name: DoctorUnknownConsumers :many
--- The ids under which events are claimed, and which no consumer has, with how many events they have, up to a limit, and when the latest of those
--- was claimed. Goes from one id to the next by the index. Time as in ConsumerByName.
+-- The ids under which events are claimed or leased, and which no consumer has, with how many of both they have, up to a limit each. Goes from one
+-- id to the next by the indexes.
 WITH RECURSIVE used AS (
-    (SELECT e.consumer_id AS id FROM idem.processed_events e ORDER BY e.consumer_id LIMIT 1)
+    SELECT least((SELECT min(e.consumer_id) FROM idem.processed_events e), (SELECT min(l.consumer_id) FROM idem.leases l)) AS id
     UNION ALL
-    SELECT (SELECT e.consumer_id FROM idem.processed_events e WHERE e.consumer_id > u.id ORDER BY e.consumer_id LIMIT 1) FROM used u WHERE u.id IS NOT NULL
+    SELECT least((SELECT min(e.consumer_id) FROM idem.processed_events e WHERE e.consumer_id > u.id),
+                 (SELECT min(l.consumer_id) FROM idem.leases l WHERE l.consumer_id > u.id))
+    FROM used u WHERE u.id IS NOT NULL
 )
-SELECT u.id::bigint AS id, count(*) AS events,
-       (extract(epoch FROM greatest(least(max(e.processed_at), timestamptz '9999-12-31 23:59:59+00'), timestamptz '0001-01-01 00:00:00+00 BC')) * 1000000)::bigint AS latest_micros
-FROM used u CROSS JOIN LATERAL (SELECT p.processed_at FROM idem.processed_events p WHERE p.consumer_id = u.id LIMIT @max_events::integer) e
-WHERE NOT EXISTS (SELECT FROM idem.consumers c WHERE c.id = u.id)
-GROUP BY u.id
+SELECT u.id::bigint AS id,
+       (SELECT count(*) FROM (SELECT FROM idem.processed_events e WHERE e.consumer_id = u.id LIMIT @max_rows::integer) counted) AS events,
+       (SELECT count(*) FROM (SELECT FROM idem.leases l WHERE l.consumer_id = u.id LIMIT @max_rows::integer) counted) AS leases
+FROM used u
+WHERE u.id IS NOT NULL AND NOT EXISTS (SELECT FROM idem.consumers c WHERE c.id = u.id)
 ORDER BY u.id;
 
 -- name: DoctorDeadLetters :many

@@ -105,8 +105,7 @@ func (n *nemesis) elect(ctx context.Context, f fault) (err error) {
 	defer n.brokers.Unlock()
 	p := history.Partition{Topic: frail, Partition: int32(f.pick % frailPartitions)}
 	const both = 2
-	leader, follower, err := n.awaitInSync(ctx, p, both)
-	if err != nil {
+	if _, _, err := n.awaitInSync(ctx, p, both); err != nil {
 		return err
 	}
 	election := history.Election{Partition: p, From: time.Now()}
@@ -118,6 +117,10 @@ func (n *nemesis) elect(ctx context.Context, f fault) (err error) {
 		return err
 	}
 	election.End = ends[p]
+	leader, follower, err := n.awaitInSync(ctx, p, both) // So the follower has all before that end.
+	if err != nil {
+		return err
+	}
 	defer func() {
 		recovered := n.stack.kafka.Recover(context.WithoutCancel(ctx))
 		_, _, inSync := n.awaitInSync(ctx, p, both) // Else the next broker that ends has another one held.

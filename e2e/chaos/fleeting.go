@@ -39,7 +39,7 @@ func (l *lives) begin(ctx context.Context, s *stack) error {
 		if ctx.Err() != nil {
 			return err
 		}
-		unanswered = unanswered || !exists
+		unanswered = unanswered || !errors.As(err, new(*kerr.Error))
 	}
 	l.count++
 	records := make([]*kgo.Record, fleetingRecords)

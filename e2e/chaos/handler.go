@@ -149,11 +149,20 @@ func (h *handlers) write(ctx context.Context, tx pgx.Tx, m consume.Message) erro
 	return outbox.Publish(ctx, tx, tells(e)...)
 }
 
+// eventID is what the consumer says, unless it goes by the checkpoint alone and has nobody asked for ids.
+func (h *handlers) eventID(m consume.Message) string {
+	if h.mode == consume.ByCheckpoint {
+		return consume.HeaderCarrier(m.Headers).Get(consume.DefaultEventIDHeader)
+	}
+
+	return m.EventID
+}
+
 // effect is what is to be written for a record.
 func (h *handlers) effect(ctx context.Context, m consume.Message) (history.Effect, error) {
 	at := history.Place{Partition: partitionOfRecord(m.Record), Offset: m.Offset}
 	e := history.Effect{
-		Record: history.Record{Place: at, Event: eventOf(h.mode, consume.HeaderCarrier(m.Headers).Get(consume.DefaultEventIDHeader), at), Key: string(m.Key)}, Reign: h.watcher.reign(at.Partition), Letter: m.DeadLetter,
+		Record: history.Record{Place: at, Event: eventOf(h.mode, h.eventID(m), at), Key: string(m.Key)}, Reign: h.watcher.reign(at.Partition), Letter: m.DeadLetter,
 	}
 	if m.Topic == outcomes {
 		return e, nil

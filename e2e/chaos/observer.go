@@ -193,8 +193,9 @@ func readTables(ctx context.Context, s *stack, mode consume.Mode) (t history.Tab
 	if err != nil {
 		return t, err
 	}
-	rows, err = s.pool.Query(ctx, `SELECT coalesce((SELECT convert_from(value, 'UTF8') FROM unnest(header_keys, header_values) AS header (key, value)
-		WHERE key = convert_to($1, 'UTF8')), event_id, ''), topic, record_partition, record_offset, state FROM idem.dead_letters`, consume.DefaultEventIDHeader)
+	rows, err = s.pool.Query(ctx, `SELECT coalesce(event_id, (SELECT convert_from(value, 'UTF8') FROM unnest(header_keys, header_values) AS header (key, value)
+		WHERE $2 AND key = convert_to($1, 'UTF8')), ''), topic, record_partition, record_offset, state FROM idem.dead_letters`,
+		consume.DefaultEventIDHeader, mode == consume.ByCheckpoint)
 	if err != nil {
 		return t, err
 	}

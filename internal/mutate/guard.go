@@ -227,7 +227,7 @@ var guard = []mutant{
 	},
 	{
 		id: "claim-within-its-handler", mechanism: "a handler does not claim its own event again",
-		file: "idem/within.go", find: "if r.guard.sharesClaims(g) && ", put: "if false && ",
+		file: "idem/within.go", find: "if !r.ended.Load() && ", put: "if false && ",
 		checker: in("idem", "TestEventClaimedInItsHandler/ClaimTx"), says: "got <nil>",
 	},
 	{
@@ -242,8 +242,8 @@ var guard = []mutant{
 	},
 	{
 		id: "hooks-ended", mechanism: "hooks are ended behind a panic",
-		file: "idem/process.go", find: "defer func() { hook.end(hooked, op, HandlerEnd{err}) }()\n\terr = run(g.running(hooked, c))",
-		put:     "err = run(g.running(hooked, c))\n\thook.end(hooked, op, HandlerEnd{err})",
+		file: "idem/process.go", find: "defer func() { hook.end(hooked, op, HandlerEnd{err}) }()\n\terr = run(within)",
+		put:     "err = run(within)\n\thook.end(hooked, op, HandlerEnd{err})",
 		checker: in("idem", "TestHooksOfAHandlerThatDoesNotReturn"), says: "H< process a 1 P> none other",
 	},
 	{

@@ -11,17 +11,14 @@ import (
 )
 
 const (
-	// patience is how long a migration waits for another one in silence.
-	patience = time.Second
-
-	// lockAttempts is how often it looks whether the other one has ended: for five minutes.
+	// lockAttempts is how often a migration looks whether another one has ended: for five minutes.
 	lockAttempts = 300
 	lockInterval = time.Second
 )
 
 // OnWait has tell called when a migration waits for another one for more than a second, once for
-// each call of Up or To. Holder names the session that has the lock, for people. It is called from a
-// goroutine of its own. Call OnWait before Up and To.
+// each call of Up or To, which wait for it. Holder names the session that has the lock, for people. Call OnWait
+// before Up and To.
 func (m *Migrator) OnWait(tell func(holder string)) { m.tell = tell }
 
 // holderSQL finds the session that has the lock of migrations.
@@ -37,13 +34,7 @@ type locker struct{ migrator *Migrator }
 
 // SessionLock waits for the lock: services that start together do.
 func (l locker) SessionLock(ctx context.Context, conn *sql.Conn) error {
-	timer := time.AfterFunc(patience, func() {
-		if l.migrator.tell != nil {
-			l.migrator.tell(l.migrator.holder(ctx))
-		}
-	})
-	defer timer.Stop()
-	for range lockAttempts {
+	for attempt := range lockAttempts {
 		var locked bool
 		if err := conn.QueryRowContext(ctx, "SELECT pg_catalog.pg_try_advisory_lock($1::pg_catalog.int8)", lockID).Scan(&locked); err != nil {
 			return fmt.Errorf("take the lock: %w", err)
@@ -51,12 +42,15 @@ func (l locker) SessionLock(ctx context.Context, conn *sql.Conn) error {
 		if locked {
 			return nil
 		}
+		if attempt == 1 && l.migrator.tell != nil {
+			l.migrator.tell(holder(ctx, conn))
+		}
 		if !backoff.Sleep(ctx, lockInterval) {
-			return fmt.Errorf("wait for %s: %w", l.migrator.holder(ctx), context.Cause(ctx))
+			return fmt.Errorf("wait for %s: %w", holder(context.WithoutCancel(ctx), conn), context.Cause(ctx))
 		}
 	}
 
-	return fmt.Errorf("it has waited in vain for %s", l.migrator.holder(ctx))
+	return fmt.Errorf("it has waited in vain for %s", holder(ctx, conn))
 }
 
 // SessionUnlock gives the lock back.
@@ -71,12 +65,14 @@ func (l locker) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
 }
 
 // holder names the session that has the lock.
-func (m *Migrator) holder(ctx context.Context) string {
+func holder(ctx context.Context, conn *sql.Conn) string {
 	var (
 		pid               int32
 		role, application string
 	)
-	if err := m.db.QueryRowContext(ctx, holderSQL, lockID).Scan(&pid, &role, &application); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := conn.QueryRowContext(ctx, holderSQL, lockID).Scan(&pid, &role, &application); err != nil {
 		return "another migration"
 	}
 

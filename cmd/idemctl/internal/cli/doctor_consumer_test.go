@@ -46,10 +46,14 @@ func TestDoctorFindsEventsOfNobody(t *testing.T) {
 	if _, err := guard.MarkProcessed(t.Context(), "e"); err != nil {
 		t.Fatal(err)
 	}
-	f := b.must(t, "consumer-unknown", ops.SeverityWarning, "1 event, one of them claimed")
+	f := b.must(t, "consumer-unknown", ops.SeverityWarning, "1 event and 0 leases")
 	b.register(t, "orders", "7d")
 	b.cured(t, f.ID, "")
-	b.exec(t, "DELETE FROM idem.consumers WHERE name = 'orders'")
+	if _, err := b.leases(t, lease.Config{}).Do(t.Context(), "e", noAnswer); !errors.As(err, new(*lease.UndecidedError)) {
+		t.Fatal(err)
+	}
+	b.exec(t, "DELETE FROM idem.consumers WHERE name IN ('orders', 'payments')")
+	b.heal(t, b.must(t, f.ID, ops.SeverityWarning, "0 events and 1 lease"))
 	b.heal(t, b.must(t, f.ID, ops.SeverityWarning, f.Subject))
 }
 
