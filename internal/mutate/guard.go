@@ -424,6 +424,6 @@ var operations = []mutant{
 	{
 		id: "importers-checked", mechanism: "only `idem` and `ops` import `db`",
 		file: "kafkaadapter/memory.go", find: "package kafkaadapter\n", put: "package kafkaadapter\n\nimport _ \"github.com/nova-events/idempotent-consumer/db\"\n",
-		checker: checker{pkg: "internal/verify", run: "^TestImporters$", tags: "verify"}, says: "kafkaadapter imports db: services use idem, operators ops",
+		checker: checker{pkg: "internal/verify", run: "^TestImporters$", tags: "verify"}, says: "kafkaadapter imports db: services use idem, lease and outbox, operators ops",
 	},
 }

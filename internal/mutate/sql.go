@@ -55,7 +55,7 @@ var databaseSQL = []mutant{
 	},
 	{
 		id: "sql-context-detached", mechanism: "the transaction outlives the caller's context",
-		file: "idem/bridge.go", find: "txCtx, cancel := backoff.Outlive(ctx, c.retry.ResolveTimeout)", put: "txCtx, cancel := context.WithCancel(ctx)",
+		file: "idem/bridge.go", find: "txCtx, cancel := backoff.Outlive(ctx, c.retry.ResolveTimeout)", put: "txCtx, cancel := backoff.Outlive(ctx, 0)",
 		checker: in(sqlTests, "TestContextEndsDuringCommit"), says: "want processed",
 	},
 	{
