@@ -36,7 +36,7 @@ func (bridge) ClaimTx(ctx context.Context, g *Guard, tx sqlbridge.Conn, eventID 
 
 // Process is Guard.ProcessIfNew.
 func (bridge) Process(ctx context.Context, g *Guard, eventID string, fn func(context.Context, sqlbridge.Session) error, opts []ProcessOption) (Outcome, error) {
-	c, err := newCall(g, OpProcess, eventID, opts)
+	c, err := newCall(ctx, g, OpProcess, eventID, opts)
 	if err != nil {
 		return 0, err
 	}
@@ -46,7 +46,7 @@ func (bridge) Process(ctx context.Context, g *Guard, eventID string, fn func(con
 
 // Mark is Guard.MarkProcessed.
 func (bridge) Mark(ctx context.Context, g *Guard, eventID string, opts []ClaimOption) (Outcome, error) {
-	c, err := newCall(g, OpMark, eventID, opts)
+	c, err := newCall(ctx, g, OpMark, eventID, opts)
 	if err != nil {
 		return 0, err
 	}

@@ -72,10 +72,7 @@ func (g *Guard) ClaimTx(ctx context.Context, tx pgx.Tx, eventID string, opts ...
 
 // claimIn claims an event in a transaction of the caller's.
 func (g *Guard) claimIn(ctx context.Context, tx db.DBTX, eventID string, opts []ClaimOption) (Claim, error) {
-	c, err := newCall(g, OpClaim, eventID, opts)
-	if err == nil {
-		err = g.notWithin(ctx, eventID)
-	}
+	c, err := newCall(ctx, g, OpClaim, eventID, opts)
 	if err != nil {
 		return Claim{}, err
 	}
@@ -107,14 +104,11 @@ func (g *Guard) claimIn(ctx context.Context, tx db.DBTX, eventID string, opts []
 // (pgconn.SafeToRetry does not tell.) Call Resolve after the claiming transaction's connection has
 // been released to its pool.
 func (g *Guard) Resolve(ctx context.Context, claim Claim) (Outcome, error) {
-	c, err := newCall[ClaimOption](g, OpResolve, claim.EventID, nil)
+	c, err := newCall[ClaimOption](ctx, g, OpResolve, claim.EventID, nil)
 	if err != nil {
 		return 0, err
 	}
 	c.claimID = claim.ID
-	if err := g.notWithin(ctx, claim.EventID); err != nil {
-		return 0, err
-	}
 
 	return g.resolve(ctx, c)
 }
@@ -210,11 +204,14 @@ type claimed struct {
 // isNew reports whether the event of a call that is no batch is the caller's to process.
 func (got claimed) isNew(c call) bool { return got.place && (c.key == uuid.Nil || got.count == 1) }
 
-func newCall[O ProcessOption](g *Guard, kind OpKind, eventID string, opts []O) (call, error) {
+func newCall[O ProcessOption](ctx context.Context, g *Guard, kind OpKind, eventID string, opts []O) (call, error) {
 	if err := g.check(); err != nil {
 		return call{}, err
 	}
 	if err := CheckEventID(eventID); err != nil {
+		return call{}, err
+	}
+	if err := g.notWithin(ctx, eventID); err != nil {
 		return call{}, err
 	}
 	c, err := newOptions(g, kind, opts)

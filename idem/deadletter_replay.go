@@ -60,7 +60,7 @@ func (o *Owner) Replay(ctx context.Context, letter DeadLetter, fn Handler, opts 
 		return 0, err
 	}
 	g := o.guard
-	c, err := newCall(g, OpReplay, letter.eventID(), opts)
+	c, err := newCall(ctx, g, OpReplay, letter.eventID(), opts)
 	switch {
 	case err != nil:
 		return 0, err

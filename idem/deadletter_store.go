@@ -34,7 +34,7 @@ func (o *Owner) StoreDeadLetter(ctx context.Context, letter DeadLetter, opts ...
 		letter.State = DeadLetterOpen
 	}
 	e := Event{ID: letter.eventID(), Offset: max(letter.Offset, letter.LastOffset), Fingerprint: letter.Fingerprint}
-	c, err := newRecordCall(o, OpStoreDeadLetter, e, opts)
+	c, err := newRecordCall(ctx, o, OpStoreDeadLetter, e, opts)
 	switch {
 	case err != nil:
 		return 0, err

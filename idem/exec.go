@@ -40,7 +40,7 @@ import (
 //
 // ExecIfNew advances no checkpoint; Owner.Process does.
 func (g *Guard) ExecIfNew(ctx context.Context, eventID string, queue func(b *pgx.Batch) error, opts ...ExecOption) (Outcome, error) {
-	c, err := newCall(g, OpExec, eventID, opts)
+	c, err := newCall(ctx, g, OpExec, eventID, opts)
 	if err != nil {
 		return 0, err
 	}

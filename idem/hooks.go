@@ -177,11 +177,7 @@ func (g *Guard) watchProcess(ctx context.Context, c *call, run func(ctx context.
 		}
 		hook.end(hooked, op, end)
 	}()
-	if within := g.notWithin(ctx, c.eventID); within != nil {
-		err = within
-	} else {
-		outcome, err = run(hooked)
-	}
+	outcome, err = run(hooked)
 
 	return outcome, err
 }

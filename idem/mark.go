@@ -18,7 +18,7 @@ import (
 //
 // Transient errors and lost connections are handled as in ExecIfNew.
 func (g *Guard) MarkProcessed(ctx context.Context, eventID string, opts ...ClaimOption) (Outcome, error) {
-	c, err := newCall(g, OpMark, eventID, opts)
+	c, err := newCall(ctx, g, OpMark, eventID, opts)
 	if err != nil {
 		return 0, err
 	}

@@ -40,7 +40,7 @@ type Handler func(ctx context.Context, tx pgx.Tx) error
 // If ctx has ended when fn returns, nothing is committed. The end of ctx does not stop a COMMIT
 // that is under way: the COMMIT and the search for its outcome may take RetryPolicy.ResolveTimeout.
 func (g *Guard) ProcessIfNew(ctx context.Context, eventID string, fn Handler, opts ...ProcessOption) (Outcome, error) {
-	c, err := newCall(g, OpProcess, eventID, opts)
+	c, err := newCall(ctx, g, OpProcess, eventID, opts)
 	if err != nil {
 		return 0, err
 	}

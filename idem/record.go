@@ -17,7 +17,7 @@ import (
 //
 // For an unfenced owner it is Guard.ProcessIfNew.
 func (o *Owner) Process(ctx context.Context, e Event, fn Handler, opts ...RecordOption) (Outcome, error) {
-	c, err := newRecordCall(o, OpProcess, e, opts)
+	c, err := newRecordCall(ctx, o, OpProcess, e, opts)
 	if err != nil {
 		return 0, err
 	}
@@ -49,7 +49,7 @@ func (o *Owner) ProcessBatch(ctx context.Context, events []Event, fn BatchHandle
 }
 
 // newRecordCall returns a call that claims an event by its id and place.
-func newRecordCall[O ProcessOption](o *Owner, kind OpKind, e Event, opts []O) (call, error) {
+func newRecordCall[O ProcessOption](ctx context.Context, o *Owner, kind OpKind, e Event, opts []O) (call, error) {
 	if err := o.check(); err != nil {
 		return call{}, err
 	}
@@ -58,6 +58,9 @@ func newRecordCall[O ProcessOption](o *Owner, kind OpKind, e Event, opts []O) (c
 	}
 	metadata, err := e.validate(o.fenced())
 	if err != nil {
+		return call{}, err
+	}
+	if err := o.guard.notWithin(ctx, e.ID); err != nil {
 		return call{}, err
 	}
 	c, err := newOptions(o.guard, kind, opts)
