@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -47,16 +46,8 @@ func (e *elections) begin(ctx context.Context, s *stack) error {
 		setting.Name, setting.Value = name, new(value)
 		of.Configs = append(of.Configs, setting)
 	}
-	request := kmsg.NewPtrCreateTopicsRequest()
-	request.Topics = append(request.Topics, of)
-	limited, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	response, err := request.RequestWith(limited, s.admin)
-	if err == nil {
-		err = kerr.ErrorForCode(response.Topics[0].ErrorCode)
-	}
-	if err != nil {
-		return fmt.Errorf("create topic %s: %w", frail, err)
+	if err := createTopicAs(ctx, s.admin, of); err != nil {
+		return fmt.Errorf("%s: %w", frail, err)
 	}
 	for number := range int32(frailPartitions) {
 		if err := e.send(ctx, s, number, keysOf); err != nil {
@@ -81,14 +72,11 @@ func (e *elections) send(ctx context.Context, s *stack, partition int32, events 
 			Headers: []kgo.RecordHeader{{Key: consume.DefaultEventIDHeader, Value: fmt.Appendf(nil, "frail-%d", e.count)}},
 		}
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(s.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.UnknownTopicRetries(-1), kgo.RecordDeliveryTimeout(sendTimeout)) // Not each broker knows it yet.
+	at := time.Now()
+	results, err := s.produce(ctx, records)
 	if err != nil {
 		return err
 	}
-	defer client.Close()
-	at := time.Now()
-	results := client.ProduceSync(ctx, records...)
 	for _, result := range results {
 		sent := history.Sent{Record: recordOf(e.mode, result.Record), At: at, Producer: frail, Fate: history.Acknowledged}
 		if result.Err != nil {

@@ -50,14 +50,9 @@ func (l *lives) begin(ctx context.Context, s *stack) error {
 		}
 		l.sent = append(l.sent, recordOf(consume.ByEventID, records[i]))
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(s.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.UnknownTopicRetries(-1), kgo.RecordDeliveryTimeout(sendTimeout)) // Not each broker knows it yet.
-	if err != nil {
-		return err
-	}
-	defer client.Close()
+	results, err := s.produce(ctx, records)
 
-	return client.ProduceSync(ctx, records...).FirstErr()
+	return errors.Join(err, results.FirstErr())
 }
 
 // recreate deletes the topic, at times with records that nobody has processed, and lets it begin again.

@@ -19,18 +19,35 @@ const (
 )
 
 func createTopic(ctx context.Context, client *kgo.Client, name string, partitions int) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
 	of := kmsg.NewCreateTopicsRequestTopic()
 	of.Topic, of.NumPartitions, of.ReplicationFactor = name, int32(partitions), -1 //nolint:gosec // They are few.
+
+	return createTopicAs(ctx, client, of)
+}
+
+func createTopicAs(ctx context.Context, client *kgo.Client, of kmsg.CreateTopicsRequestTopic) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	request := kmsg.NewPtrCreateTopicsRequest()
 	request.Topics = append(request.Topics, of)
 	response, err := request.RequestWith(ctx, client)
 	if err != nil {
-		return fmt.Errorf("create topic %s: %w", name, err)
+		return fmt.Errorf("create topic %s: %w", of.Topic, err)
 	}
 
 	return kerr.ErrorForCode(response.Topics[0].ErrorCode)
+}
+
+// produce sends records to their partitions, by a client that has seen nothing yet.
+func (s *stack) produce(ctx context.Context, records []*kgo.Record) (kgo.ProduceResults, error) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.UnknownTopicRetries(-1), kgo.RecordDeliveryTimeout(sendTimeout)) // Not each broker knows the topic yet.
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+
+	return client.ProduceSync(ctx, records...), nil
 }
 
 // addPartitionTo makes the topic have so many partitions.
