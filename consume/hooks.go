@@ -169,7 +169,7 @@ const (
 	EventSkipped                          // records are skipped, by Config.OnOutOfRange, OnUnreadable or an operator: Offset, where it goes on; Err if a batch is unreadable
 	EventRewound                          // the database went back in time: Offset of the checkpoint, Records lost and read again, Err
 	EventCollision                        // an event id was processed before with another value (CollisionPolicy); the ProcessEnd of that try counts the record in DuplicateKinds alone: Offset, Err, an *idem.CollisionError
-	EventHandlerSlow                      // a handler has not returned for a minute, and each minute more: Offset, Duration so far
+	EventHandlerSlow                      // a handler, or Config.EventID, has not returned for a minute, and each minute more: Offset, Duration so far
 	EventPoolWait                         // the guard's pool has had no connection to give for 5 s while this handler ran: Offset, Duration, Err, a *PoolWaitError; no Topic if none ran
 )
 

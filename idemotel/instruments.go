@@ -46,7 +46,7 @@ var happenings = map[consume.EventKind]struct{ name, unit, description string }{
 	consume.EventSkipped:     {"idem.skips", "{skip}", "Places at which records were skipped."},
 	consume.EventRewound:     {"idem.rewinds", "{rewind}", "Partitions that were read again because the database had lost commits."},
 	consume.EventCollision:   {"idem.collisions", "{event}", "Event ids that were processed before with another value."},
-	consume.EventHandlerSlow: {"idem.handlers.slow", "{handler}", "Minutes for which handlers had not returned."},
+	consume.EventHandlerSlow: {"idem.handlers.slow", "{handler}", "Minutes for which handlers, or EventID, had not returned."},
 	consume.EventPoolWait:    {"idem.pool.waits", "{wait}", "Handlers for which the guard's pool had no connection to give for 5 s."},
 }
 

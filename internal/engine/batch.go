@@ -79,6 +79,8 @@ func (w *worker) gather(records []consume.Record) []idem.Event {
 	records = records[:min(len(records), w.limit())]
 	size := 0
 	batch := w.events[:0]
+	w.reads.begin(None)
+	defer w.reads.end()
 	for i := range records {
 		record := &records[i]
 		if size += len(record.Key) + len(record.Value); size > w.config.Batch.Bytes {
@@ -90,7 +92,8 @@ func (w *worker) gather(records []consume.Record) []idem.Event {
 		event := idem.Event{ByCheckpoint: w.config.Mode == consume.ByCheckpoint, Offset: record.Offset, Data: record}
 		if w.config.Mode != consume.ByCheckpoint {
 			var err error
-			if event.ID, err = w.eventID(*record); err != nil {
+			w.reads.offset.Store(record.Offset)
+			if event.ID, err = w.readID(*record); err != nil {
 				break
 			}
 			if w.fingerprints() {

@@ -56,8 +56,16 @@ func lookAt(err error) {
 	}
 }
 
-// eventID is Config.EventID. What it returns beside an error is no id: a part of one can be that of many records.
-func (w *worker) eventID(record consume.Record) (id string, err error) {
+// eventID reads the event id of one record.
+func (w *worker) eventID(record consume.Record) (string, error) {
+	w.reads.begin(record.Offset)
+	defer w.reads.end()
+
+	return w.readID(record)
+}
+
+// readID is Config.EventID. What it returns beside an error is no id: a part of one can be that of many records.
+func (w *worker) readID(record consume.Record) (id string, err error) {
 	err = w.safely(consume.Message{Record: record}, func() error {
 		id, err = w.config.EventID(record)
 

@@ -33,6 +33,7 @@ type worker struct {
 	look      chan struct{}   // told by the engine's lookout
 	settling  *time.Ticker    // when the checkpoint is to be taken along (settleAll)
 	breaker   *breaker        // the lanes share it
+	reads     busy            // Config.EventID
 	runs      busy            // a handler
 	asks      busy            // PostgreSQL, before and behind it
 	condition *condition      // its lanes share it

@@ -21,14 +21,14 @@ const (
 	// poolWatchInterval is how often the consumer looks.
 	poolWatchInterval = time.Second
 
-	// slowAfter is how long a handler may run, or PostgreSQL be asked, before that is reported, and how often it is.
+	// slowAfter is how long a handler or Config.EventID may run, or PostgreSQL be asked, before that is reported, and how often it is.
 	slowAfter = time.Minute
 
 	// poolWaitLine is how often that is reported while it lasts.
 	poolWaitLine = time.Minute
 )
 
-// busy is what a worker does now: the handler that it runs, or what it asks PostgreSQL before and behind it.
+// busy is what a worker does now: the event ids that it reads, the handler that it runs, or what it asks PostgreSQL before and behind it.
 type busy struct {
 	since  atomic.Int64 // Unix time in nanoseconds; 0: none
 	offset atomic.Int64 // of its first record
@@ -123,16 +123,21 @@ func (p *poolWatch) run(ctx context.Context, e *Engine) {
 	}
 }
 
-// tellSlow reports handlers that do not return, and records that wait for PostgreSQL, once a minute.
+// tellSlow reports what does not return, and records that wait for PostgreSQL, once a minute.
 func (p *poolWatch) tellSlow(ctx context.Context, now time.Time) {
 	for _, w := range p.all() {
 		if waited, offset := w.asks.slow(now); waited > 0 {
 			w.log.WarnContext(ctx, "consume: PostgreSQL has not answered yet", "offset", offset, "waited", waited)
 		}
-		if running, offset := w.runs.slow(now); running > 0 {
-			w.tell(ctx, offset, consume.Event{Kind: consume.EventHandlerSlow, Duration: running})
-			w.log.WarnContext(ctx, "consume: a handler has not returned yet", "offset", offset, "running", running)
-		}
+		w.tellRunning(ctx, &w.reads, now, "consume: EventID has not returned yet")
+		w.tellRunning(ctx, &w.runs, now, "consume: a handler has not returned yet")
+	}
+}
+
+func (w *worker) tellRunning(ctx context.Context, b *busy, now time.Time, line string) {
+	if running, offset := b.slow(now); running > 0 {
+		w.tell(ctx, offset, consume.Event{Kind: consume.EventHandlerSlow, Duration: running})
+		w.log.WarnContext(ctx, line, "offset", offset, "running", running)
 	}
 }
 

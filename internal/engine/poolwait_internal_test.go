@@ -77,3 +77,38 @@ func TestWaitForPostgreSQLIsTold(t *testing.T) {
 	}
 	expect("in the end", "")
 }
+
+// An EventID that does not return, for one record or for one in a batch, is told.
+func TestSlowEventIDIsTold(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	var told []consume.Event
+	config := consume.Config{Batch: consume.BatchConfig{Size: 10, Bytes: 1000}, HandleBatch: func(context.Context, pgx.Tx, []consume.Message) error { return nil }}
+	config.Hooks.Event = func(_ context.Context, e consume.Event) { told = append(told, e) }
+	w := &worker{config: &config, log: slog.New(slog.NewTextHandler(&log, nil))}
+	var watch poolWatch
+	defer watch.add(w)()
+	config.EventID = func(record consume.Record) (string, error) {
+		if record.Offset == 7 {
+			watch.tellSlow(t.Context(), time.Now().Add(61*time.Second))
+		}
+
+		return "id", nil
+	}
+	seven := consume.Record{Offset: 7}
+	for when, read := range map[string]func(){
+		"alone":      func() { _, _ = w.eventID(seven) },
+		"in a batch": func() { w.gather([]consume.Record{{Offset: 6}, seven, {Offset: 8}}) },
+	} {
+		log.Reset()
+		told = nil
+		read()
+		watch.tellSlow(t.Context(), time.Now().Add(time.Hour)) // It has returned.
+		if said := log.String(); strings.Count(said, "\n") != 1 || !strings.Contains(said, "EventID has not returned yet\" offset=7") {
+			t.Errorf("%s: it said %q", when, said)
+		}
+		if len(told) != 1 || told[0].Kind != consume.EventHandlerSlow || told[0].Offset != 7 {
+			t.Errorf("%s: it told %v", when, told)
+		}
+	}
+}
