@@ -52,9 +52,9 @@ test-adapters: ## Run the e2e tests with franzadapter (ADAPTERS="franz franz-eag
 	done; exit $$failed
 
 .PHONY: test-oldest-go
-test-oldest-go: ## Build with the oldest Go that is supported, and run the tests of idem, lease, consume and kafkaadapter
+test-oldest-go: ## Build with the oldest Go that is supported, and run the tests of idem, lease, outbox, schema, consume and kafkaadapter
 	GOTOOLCHAIN=$(OLDEST_GO) go build ./...
-	GOTOOLCHAIN=$(OLDEST_GO) $(WITHPG) go test -count=1 ./idem ./lease ./consume ./internal/engine ./kafkaadapter/...
+	GOTOOLCHAIN=$(OLDEST_GO) $(WITHPG) go test -count=1 -timeout=20m ./idem ./lease ./outbox ./schema/... ./consume ./internal/engine ./kafkaadapter/...
 
 VERSIONS ?= 14 15 16 17 18
 
@@ -62,7 +62,7 @@ VERSIONS ?= 14 15 16 17 18
 test-versions: ## Run the tests of idem, lease, outbox and schema on all versions of PostgreSQL that are supported (VERSIONS="14 18")
 	@failed=0; for version in $(VERSIONS); do \
 		echo "PostgreSQL $$version"; \
-		IDEM_TEST_DATABASE_URL= IDEM_TEST_PG=embedded-$$version $(WITHPG) go test -count=1 ./idem ./lease ./outbox ./schema/... || failed=1; \
+		IDEM_TEST_DATABASE_URL= IDEM_TEST_PG=embedded-$$version $(WITHPG) go test -count=1 -timeout=20m ./idem ./lease ./outbox ./schema/... || failed=1; \
 	done; exit $$failed
 
 .PHONY: verify
