@@ -38,11 +38,10 @@ func TestStaticMemberRestartsWithoutRebalance(t *testing.T) {
 		}
 		s := setup(t, b, 4)
 		var dynamic, before, after heard
-		session := func(c *settings) { c.SessionTimeout = max(c.SessionTimeout, 6*time.Second) }
-		s.start(t, func(c *settings) { dynamic.config(c); session(c) })
+		s.start(t, dynamic.config)
 		s.awaitMembers(t, 1)
 		static := func(h *heard) *member {
-			return s.start(t, func(c *settings) { h.config(c); session(c); c.InstanceID = "one" })
+			return s.start(t, func(c *settings) { h.config(c); c.InstanceID = "one" })
 		}
 		m := static(&before)
 		s.awaitMembers(t, 2)

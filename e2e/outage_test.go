@@ -26,7 +26,6 @@ func TestLongPostgresOutage(t *testing.T) {
 		b.Write(t, s.topic, events(0, n, 4)...)
 		var assigned atomic.Int64
 		m := through.start(t, func(c *settings) {
-			c.SessionTimeout = 6 * time.Second // A busy machine can be late by more than the shortest one.
 			c.Failure.Retry.MaxAttempts = 1
 			c.Hooks.Assignment.Begin = func(ctx context.Context, _ consume.AssignmentBegin) context.Context {
 				assigned.Add(1)
