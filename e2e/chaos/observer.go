@@ -40,17 +40,18 @@ func (o *observer) run(ctx context.Context) {
 	var looking sync.WaitGroup
 	looking.Go(func() {
 		for ctx.Err() == nil {
+			asked := time.Now()
 			if checkpoints, err := o.readCheckpoints(ctx); err == nil {
-				o.note(time.Now(), checkpoints, nil)
+				o.note(asked, checkpoints, nil)
 			}
 			wait(ctx, observeEvery)
 		}
 	})
 	looking.Go(func() {
 		for ctx.Err() == nil {
-			at := time.Now()
+			asked := time.Now()
 			if committed, err := committedOffsets(ctx, o.stack.admin); err == nil {
-				o.note(at, nil, committed)
+				o.note(asked, nil, committed)
 			}
 			if ends, err := endsOf(ctx, o.stack.admin, o.partitions()); err == nil {
 				o.mu.Lock()
@@ -82,14 +83,15 @@ func (o *observer) readCheckpoints(ctx context.Context) (map[history.Partition]i
 	return checkpoints, err
 }
 
-func (o *observer) note(at time.Time, checkpoints, committed map[history.Partition]int64) {
+func (o *observer) note(asked time.Time, checkpoints, committed map[history.Partition]int64) {
+	at := time.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for p, next := range checkpoints {
-		o.seen = append(o.seen, history.Seen{Partition: p, At: at, Checkpoint: next, Committed: -1})
+		o.seen = append(o.seen, history.Seen{Partition: p, Asked: asked, At: at, Checkpoint: next, Committed: -1})
 	}
 	for p, offset := range committed {
-		o.seen = append(o.seen, history.Seen{Partition: p, At: at, Checkpoint: -1, Committed: offset})
+		o.seen = append(o.seen, history.Seen{Partition: p, Asked: asked, At: at, Checkpoint: -1, Committed: offset})
 	}
 	stands := checkpoints
 	if o.mode == consume.ByEventID {

@@ -32,6 +32,11 @@ func by(seconds float64, kind history.Kind, reign string, try int64, offsets ...
 	return history.Entry{Partition: first, At: at(seconds), Worker: reign[:1], Kind: kind, Reign: reign, Try: try, Offsets: offsets}
 }
 
+// seen is an answer that comes at once.
+func seen(seconds float64, checkpoint, committed int64) history.Seen {
+	return history.Seen{Partition: first, Asked: at(seconds), At: at(seconds), Checkpoint: checkpoint, Committed: committed}
+}
+
 // good is a run in which a processes two records, is frozen in the middle of the third, and b goes on: with the third,
 // with a duplicate of the first, and after the loss of that all with the third again.
 func good() history.Run {
@@ -60,10 +65,10 @@ func good() history.Run {
 			by(10, history.OffsetTold, "b2", 0, 6),
 		},
 		Seen: []history.Seen{
-			{Partition: first, At: at(3), Checkpoint: 2, Committed: 2},
-			{Partition: first, At: at(7), Checkpoint: 5, Committed: 5},
-			{Partition: first, At: at(8.7), Checkpoint: 2, Committed: 5},
-			{Partition: first, At: at(11), Checkpoint: 6, Committed: 6},
+			seen(3, 2, 2),
+			seen(7, 5, 5),
+			seen(8.7, 2, 5),
+			seen(11, 6, 6),
 		},
 		Losses: []history.Loss{{From: at(5.5), To: at(8.5), How: "failover"}},
 	}
@@ -98,14 +103,31 @@ func TestGoodRuns(t *testing.T) {
 			r.Losses, r.Entries[14].Kind = nil, history.GaveUp
 			r.Resets = []history.Reset{{Partition: first, From: at(8), To: at(8.6)}}
 		},
+		"an operator's reset while an answer is under way": func(r *history.Run) {
+			r.Losses, r.Entries[14].Kind = nil, history.GaveUp
+			r.Seen[1].At = at(8.5)
+			r.Resets = []history.Reset{{Partition: first, From: at(8.2), To: at(8.3)}}
+		},
+		"a loss while an answer is under way": func(r *history.Run) {
+			r.Seen[1].At = at(8.65)
+		},
 		"a second loss while nobody sees the group's offset": func(r *history.Run) {
 			r.Losses = append(r.Losses, history.Loss{From: at(9.15), To: at(9.18), How: "failover"})
-			r.Seen = append(r.Seen, history.Seen{Partition: first, At: at(9.19), Checkpoint: 2, Committed: -1})
+			r.Seen = append(r.Seen, seen(9.19, 2, -1))
 		},
 		"a second loss before the group's offset follows the first": func(r *history.Run) {
 			r.Losses = append(r.Losses, history.Loss{From: at(9.06), To: at(9.08), How: "failover"})
-			r.Seen = slices.Insert(r.Seen, 3, history.Seen{Partition: first, At: at(9.05), Checkpoint: -1, Committed: 5},
-				history.Seen{Partition: first, At: at(9.09), Checkpoint: 2, Committed: -1})
+			r.Seen = slices.Insert(r.Seen, 3, seen(9.05, -1, 5),
+				seen(9.09, 2, -1))
+		},
+		"the group's offset when it was asked for before a loss and answered after it": func(r *history.Run) {
+			r.Losses = append(r.Losses, history.Loss{From: at(9.15), To: at(9.18), How: "failover"})
+			r.Seen = append(r.Seen, seen(9.19, 2, -1), history.Seen{Partition: first, Asked: at(9.12), At: at(9.95), Checkpoint: -1, Committed: 4})
+		},
+		"a loss that is told while the answer is under way": func(r *history.Run) {
+			r.Seen[1].Asked, r.Seen[2].Committed = at(6.6), -1
+			r.Losses = append(r.Losses, history.Loss{From: at(9.3), To: at(9.4), How: "failover"})
+			r.Seen = append(r.Seen, history.Seen{Partition: first, Asked: at(8.9), At: at(9.25), Checkpoint: -1, Committed: 4}, seen(9.45, 2, -1))
 		},
 		"a topic that was created again": func(r *history.Run) {
 			r.Gone = []history.Record{record(0, "e9", "k"), record(1, "e8", "k")}
@@ -265,6 +287,12 @@ func TestBadRuns(t *testing.T) {
 			history.Untold, func(r *history.Run) { r.Entries[14].Kind = history.GaveUp },
 			"failover: the checkpoint of orders/0 then stood at 2, where the group had committed 5, and nobody said so",
 			"failover: the database has lost what it committed since 12:00:05.500",
+		},
+		"a silent rewind, with an answer of before that comes after it": {
+			history.Untold, func(r *history.Run) {
+				r.Entries[14].Kind = history.GaveUp
+				r.Seen = slices.Insert(r.Seen, 2, history.Seen{Partition: first, Asked: at(8.4), At: at(8.6), Checkpoint: 5, Committed: -1})
+			}, "failover: the checkpoint of orders/0 then stood at 2, where the group had committed 5, and nobody said so", "",
 		},
 		"a false alarm": {
 			history.Alarmed, func(r *history.Run) {

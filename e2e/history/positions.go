@@ -29,9 +29,9 @@ func (c *checker) lostWithin(from, to time.Time) bool {
 }
 
 func (c *checker) mayGoBack(from, to Seen) bool {
-	return c.lostWithin(from.At, to.At) ||
+	return c.lostWithin(from.Asked, to.At) ||
 		slices.ContainsFunc(c.run.Resets, func(r Reset) bool {
-			return r.Partition == to.Partition && !r.From.After(to.At) && !r.To.Before(from.At)
+			return r.Partition == to.Partition && !r.From.After(to.At) && !r.To.Before(from.Asked)
 		}) ||
 		slices.ContainsFunc(c.run.Elections, func(e Election) bool { // Whenever an owner finds out.
 			return e.Partition == to.Partition && !e.From.After(to.At) && e.End <= to.Checkpoint
@@ -45,7 +45,7 @@ func (c *checker) untold() {
 		before, after := map[Partition]Seen{}, map[Partition]Seen{} // the latest offset of the group, when it was new; the first checkpoint
 		for _, s := range c.run.Seen {
 			group, known := before[s.Partition]
-			if _, later := after[s.Partition]; s.At.After(loss.To) && !later && s.Checkpoint >= 0 {
+			if _, later := after[s.Partition]; s.Asked.After(loss.To) && !later && s.Checkpoint >= 0 {
 				after[s.Partition] = s
 			} else if !s.At.After(loss.To) && s.Committed >= 0 && (!known || s.Committed != group.Committed) {
 				before[s.Partition] = s
@@ -56,7 +56,7 @@ func (c *checker) untold() {
 			reset := slices.ContainsFunc(c.run.Resets, func(r Reset) bool { return r.Partition == p }) ||
 				slices.ContainsFunc(c.run.Elections, func(e Election) bool { return e.Partition == p })
 			told := slices.ContainsFunc(c.run.Entries, func(e Entry) bool { // Else for an earlier loss: the group's offset is another since.
-				return e.Kind == Rewound && e.Partition == p && !e.At.Before(group.At)
+				return e.Kind == Rewound && e.Partition == p && !e.At.Before(group.Asked)
 			})
 			if known && !c.fleeting[p.Topic] && group.Committed > now.Checkpoint && !reset && !told {
 				c.breakf(Untold, c.storyOfPartition(p, loss.From, loss.To.Add(time.Minute)),

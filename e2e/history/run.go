@@ -112,11 +112,13 @@ type Letter struct {
 	State string `json:"state"`
 }
 
-// Seen is where a partition stood when an observer looked; -1 where it saw nothing.
+// Seen is where a partition stood at some time between the observer's question and the answer, which may be far apart where
+// servers die; -1 where it saw nothing.
 type Seen struct {
 	Partition
 
-	At         time.Time `json:"at"` // a checkpoint stood there no later, the group's offset no earlier
+	Asked      time.Time `json:"asked"`
+	At         time.Time `json:"at"` // when the answer came
 	Checkpoint int64     `json:"checkpoint"`
 	Committed  int64     `json:"committed"` // to Kafka
 }
