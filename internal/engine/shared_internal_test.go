@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -45,5 +46,28 @@ func TestBatchesLimitBytes(t *testing.T) {
 		if got := len(w.gather(records)); got != c.want {
 			t.Errorf("%d of the records of %v bytes are one batch, want %d", got, c.sizes, c.want)
 		}
+	}
+}
+
+// Transactions grow by doubling up to what takes 20 ms, shrink at once when records take longer, and begin anew after a conflict.
+func TestPace(t *testing.T) {
+	t.Parallel()
+	var p pace
+	for i, step := range []struct {
+		each time.Duration
+		want int
+	}{{0, 2}, {0, 4}, {0, 8}, {time.Millisecond, 16}, {time.Millisecond, 20}, {5 * time.Millisecond, 4}, {time.Second, 1}, {time.Millisecond, 2}} {
+		n := p.most()
+		p.took(n, time.Duration(n)*step.each)
+		if got := p.most(); got != step.want {
+			t.Errorf("step %d: %d records, want %d", i, got, step.want)
+		}
+	}
+	if p.alone(); p.most() != 1 {
+		t.Errorf("%d records after a conflict", p.most())
+	}
+	p.took(1, 0)
+	if p.took(1, 0); p.most() != 4 {
+		t.Errorf("%d records after two that were quick", p.most())
 	}
 }
