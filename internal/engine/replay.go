@@ -129,12 +129,23 @@ func (w *worker) reopen(revoked, work context.Context, letter idem.DeadLetter, a
 		}
 		letter.Copied = copied
 	}
+	err := w.persist(revoked, "open a dead letter again", func() error {
+		return w.owner.ReopenDeadLetter(work, letter, attempts, errors.New(textOf(reason)))
+	})
+	if err != nil {
+		return w.notDecided(revoked, letter, err)
+	}
 	w.log.ErrorContext(work, "consume: replay of a dead letter failed", "dead_letter", letter.ID, "offset", letter.Offset, "error", reason)
 	w.tell(work, letter.Offset, consume.Event{Kind: consume.EventDeadLetter, Err: reason})
 
-	return w.endOf(revoked, m, w.persist(revoked, "open a dead letter again", func() error {
-		return w.owner.ReopenDeadLetter(work, letter, attempts, errors.New(textOf(reason)))
-	}))
+	return nil
+}
+
+// notDecided ends a replay whose end could not be stored: the next owner finds the dead letter as it was.
+func (w *worker) notDecided(revoked context.Context, letter idem.DeadLetter, err error) error {
+	w.putBack(revoked, letter)
+
+	return w.endOf(revoked, newReplay(letter), err)
 }
 
 // putBack subtracts the start of a replay that ends in order: the next owner counts it from the start.

@@ -19,11 +19,12 @@ func (w *worker) fetchRequested(revoked, work context.Context, letter idem.DeadL
 	record, err := w.fetchOne(revoked, letter.Offset)
 	switch {
 	case errors.Is(err, errNotInLog):
+		if expired := w.persist(revoked, "give up a request", func() error { return w.owner.ExpireDeadLetter(work, letter, err) }); expired != nil {
+			return true, w.notDecided(revoked, letter, expired)
+		}
 		w.log.ErrorContext(work, "consume: the record that is to be processed again is not in the log", "dead_letter", letter.ID, "offset", letter.Offset)
 
-		return true, w.endOf(revoked, newReplay(letter), w.persist(revoked, "give up a request", func() error {
-			return w.owner.ExpireDeadLetter(work, letter, err)
-		}))
+		return true, nil
 	case errors.Is(err, consume.ErrUnreadable):
 		return true, w.reopen(revoked, work, letter, 0, err)
 	case err != nil:
