@@ -110,7 +110,7 @@ func (n *nemesis) elect(ctx context.Context, f fault) (err error) {
 		return err
 	}
 	defer func() {
-		recovered := n.stack.kafka.Recover(context.WithoutCancel(ctx))
+		recovered := n.recover(ctx)
 		_, _, inSync := n.awaitInSync(ctx, p, both) // Else the next broker that ends has another one held.
 		err = errors.Join(err, recovered, inSync)
 	}()
@@ -135,7 +135,7 @@ func (n *nemesis) overturn(ctx context.Context, f fault, p history.Partition, le
 	}
 	wait(ctx, f.between(0, 3*time.Second))
 	n.stack.kafka.Kill(leader)
-	if err := n.stack.kafka.Recover(context.WithoutCancel(ctx), follower); err != nil {
+	if err := n.recover(ctx, follower); err != nil {
 		return err
 	}
 	for {

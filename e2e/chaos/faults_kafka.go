@@ -23,6 +23,9 @@ const (
 
 const mostPartitions = 8
 
+// brokerPatience is for a machine that is very busy.
+const brokerPatience = 5 * time.Minute
+
 func brokerOf(f fault) int { return 1 + int(f.pick%3) }
 
 func (n *nemesis) killBroker(ctx context.Context, f fault) error {
@@ -31,14 +34,26 @@ func (n *nemesis) killBroker(ctx context.Context, f fault) error {
 	n.stack.kafka.Kill(brokerOf(f))
 	wait(ctx, f.between(0, 4*time.Second))
 
-	return n.stack.kafka.Recover(context.WithoutCancel(ctx), brokerOf(f))
+	return n.recover(ctx, brokerOf(f))
+}
+
+// recover brings brokers back, all if none is named, also when the run is interrupted: but then others may be away for good, without whom one
+// never is ready.
+func (n *nemesis) recover(ctx context.Context, ids ...int) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), brokerPatience)
+	defer cancel()
+
+	return n.stack.kafka.Recover(ctx, ids...)
 }
 
 func (n *nemesis) restartBroker(ctx context.Context, f fault) error {
 	n.brokers.Lock()
 	defer n.brokers.Unlock()
 
-	return n.stack.kafka.Restart(context.WithoutCancel(ctx), brokerOf(f))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), brokerPatience)
+	defer cancel()
+
+	return n.stack.kafka.Restart(ctx, brokerOf(f))
 }
 
 // limitClients has the brokers throttle each client, us too.

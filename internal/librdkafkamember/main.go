@@ -10,6 +10,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -58,9 +59,20 @@ func consume(ctx context.Context, args []string) error {
 			_, _ = fmt.Fprintln(os.Stderr, event)
 		}
 	}
+	// Close commits, too, but does not say whether it could.
+	if _, err := consumer.Commit(); err != nil && !isNoOffset(err) {
+		_, _ = fmt.Fprintln(os.Stderr, "commit:", err)
+	}
 	if err := consumer.Close(); err != nil {
 		return fmt.Errorf("leave the group: %w", err)
 	}
 
 	return nil
+}
+
+// isNoOffset reports whether an error says that there is nothing to commit.
+func isNoOffset(err error) bool {
+	var failed kafka.Error
+
+	return errors.As(err, &failed) && failed.Code() == kafka.ErrNoOffset
 }
