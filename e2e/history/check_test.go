@@ -108,6 +108,10 @@ func TestGoodRuns(t *testing.T) {
 			r.Seen[1].At = at(8.5)
 			r.Resets = []history.Reset{{Partition: first, From: at(8.2), To: at(8.3)}}
 		},
+		"a reset of which a former owner, and so the group, does not know yet": func(r *history.Run) {
+			r.Entries[14].Kind = history.GaveUp
+			r.Resets = []history.Reset{{Partition: first, From: at(-9), To: at(-8)}}
+		},
 		"a loss while an answer is under way": func(r *history.Run) {
 			r.Seen[1].At = at(8.65)
 		},
@@ -128,6 +132,9 @@ func TestGoodRuns(t *testing.T) {
 			r.Seen[1].Asked, r.Seen[2].Committed = at(6.6), -1
 			r.Losses = append(r.Losses, history.Loss{From: at(9.3), To: at(9.4), How: "failover"})
 			r.Seen = append(r.Seen, history.Seen{Partition: first, Asked: at(8.9), At: at(9.25), Checkpoint: -1, Committed: 4}, seen(9.45, 2, -1))
+		},
+		"a loss that is told again because the group does not know yet": func(r *history.Run) {
+			r.Entries = append(r.Entries, by(29, history.GaveUp, "b2", 0), by(30, history.Acquired, "b3", 0, 6), by(31, history.Rewound, "b3", 0, 2))
 		},
 		"a topic that was created again": func(r *history.Run) {
 			r.Gone = []history.Record{record(0, "e9", "k"), record(1, "e8", "k")}
@@ -275,7 +282,7 @@ func TestBadRuns(t *testing.T) {
 		},
 		"a checkpoint without a loss": {
 			history.Back, func(r *history.Run) { r.Losses, r.Entries[14].Kind = nil, history.GaveUp },
-			"the checkpoint of orders/0 went back from 5 to 2, and nobody lost or reset it", "12:00:08.700 the checkpoint is 2, the group's offset 5",
+			"the checkpoint of orders/0 went back from 5 to 2, and nobody lost or reset it", "12:00:08.700 the checkpoint is 2",
 		},
 		"a reset of another partition": {
 			history.Back, func(r *history.Run) {
@@ -288,6 +295,12 @@ func TestBadRuns(t *testing.T) {
 			"failover: the checkpoint of orders/0 then stood at 2, where the group had committed 5, and nobody said so",
 			"failover: the database has lost what it committed since 12:00:05.500",
 		},
+		"a silent rewind of a partition that was reset long before, and later": {
+			history.Untold, func(r *history.Run) {
+				r.Entries[14].Kind = history.GaveUp
+				r.Resets = []history.Reset{{Partition: first, From: at(-15), To: at(-14)}, {Partition: first, From: at(10.5), To: at(10.6)}}
+			}, "failover: the checkpoint of orders/0 then stood at 2, where the group had committed 5, and nobody said so", "",
+		},
 		"a silent rewind, with an answer of before that comes after it": {
 			history.Untold, func(r *history.Run) {
 				r.Entries[14].Kind = history.GaveUp
@@ -298,6 +311,12 @@ func TestBadRuns(t *testing.T) {
 			history.Alarmed, func(r *history.Run) {
 				r.Losses, r.Seen = nil, nil
 			}, "b said that the database had lost commits of orders/0, which it had not", "b rewound orders/0 at 2 (b1)",
+		},
+		"a false alarm long after a loss": {
+			history.Alarmed, func(r *history.Run) {
+				r.Entries = append(r.Entries, by(29, history.GaveUp, "b2", 0), by(30, history.Acquired, "b3", 0, 6),
+					by(30.5, history.OffsetTold, "b3", 0, 6), by(31, history.Rewound, "b3", 0, 2))
+			}, "b said that the database had lost commits of orders/0, which it had not", "b rewound orders/0 at 2 (b3)",
 		},
 		"a reset that is taken for a loss": {
 			history.Alarmed, func(r *history.Run) {

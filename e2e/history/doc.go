@@ -19,8 +19,9 @@
 //   - [Both]: no event has an effect and a dead letter that waits or was discarded.
 //   - [Back]: a checkpoint goes back only where the database lost commits or an operator reset it.
 //   - [Untold]: where the database lost commits and a checkpoint came to stand before an offset that the group had
-//     committed, a worker said so.
-//   - [Alarmed]: a worker says so only if the database lost commits. An operator's reset is no loss.
+//     committed, a worker said so. Offsets from before an operator's reset, or from soon after it, are excepted: the group keeps them.
+//   - [Alarmed]: a worker says so only if the database lost commits, and the group has no offset of an owner from well after that. An
+//     operator's reset is no loss.
 //   - [Early]: an offset is committed to Kafka only when each record before it is done with: its transaction has ended
 //     well, or the checkpoint was found behind it. What a new owner finds lost is not done with any more.
 //   - [Usurped]: once somebody has acquired a partition, nothing of its former owners takes effect. The history of each
@@ -61,5 +62,5 @@
 //
 // Workers write down what they know. One that is killed between its COMMIT and its line has written nothing: its
 // transaction counts as one that may have ended at any time since, so Usurped and Early say less about it than about
-// others. All times must come from one clock. No record may have expired from the logs.
+// others. What an observer sees was so at some time between its question and the answer. All times must come from one clock. No record may have expired from the logs.
 package history

@@ -38,23 +38,38 @@ func (c *checker) mayGoBack(from, to Seen) bool {
 		})
 }
 
+// stale is how long after a reset or a loss a worker may still tell of what it did before, because it has not noticed or was frozen.
+const stale = 15 * time.Second
+
+// groupOffset is an offset of the group when it was new.
+type groupOffset struct {
+	Seen
+
+	former time.Time // when it was asked for last and still was another
+}
+
 // untold leaves partitions alone that an operator, or the owner after an unclean election, has set back: their offsets stay
-// ahead for a while.
+// ahead until they are committed again.
 func (c *checker) untold() {
 	for _, loss := range c.run.Losses {
-		before, after := map[Partition]Seen{}, map[Partition]Seen{} // the latest offset of the group, when it was new; the first checkpoint
+		before, after := map[Partition]groupOffset{}, map[Partition]Seen{} // the latest; the first checkpoint
+		asked := map[Partition]time.Time{}
 		for _, s := range c.run.Seen {
 			group, known := before[s.Partition]
 			if _, later := after[s.Partition]; s.Asked.After(loss.To) && !later && s.Checkpoint >= 0 {
 				after[s.Partition] = s
-			} else if !s.At.After(loss.To) && s.Committed >= 0 && (!known || s.Committed != group.Committed) {
-				before[s.Partition] = s
+			} else if !s.At.After(loss.To) && s.Committed >= 0 {
+				if !known || s.Committed != group.Committed {
+					before[s.Partition] = groupOffset{s, asked[s.Partition]}
+				}
+				asked[s.Partition] = s.Asked
 			}
 		}
 		for p, now := range after {
 			group, known := before[p]
-			reset := slices.ContainsFunc(c.run.Resets, func(r Reset) bool { return r.Partition == p }) ||
-				slices.ContainsFunc(c.run.Elections, func(e Election) bool { return e.Partition == p })
+			reset := slices.ContainsFunc(c.run.Resets, func(r Reset) bool {
+				return r.Partition == p && !r.From.After(now.At) && r.To.Add(stale).After(group.former)
+			}) || slices.ContainsFunc(c.run.Elections, func(e Election) bool { return e.Partition == p })
 			told := slices.ContainsFunc(c.run.Entries, func(e Entry) bool { // Else for an earlier loss: the group's offset is another since.
 				return e.Kind == Rewound && e.Partition == p && !e.At.Before(group.Asked)
 			})
@@ -66,14 +81,37 @@ func (c *checker) untold() {
 	}
 }
 
+// alarmed takes a loss for the reason of what is told of it until the group has an offset of an owner who has acquired the partition after it.
 func (c *checker) alarmed() {
+	type owner struct {
+		Partition
+
+		worker string
+	}
+	acquired, sound := map[owner]time.Time{}, map[Partition]time.Time{} // when the owner had whose offset the group has
 	for _, e := range c.run.Entries {
-		lost := slices.ContainsFunc(c.run.Losses, func(l Loss) bool { return !l.From.After(e.At) })
-		if e.Kind == Rewound && !lost {
-			c.breakf(Alarmed, c.storyOfPartition(e.Partition, e.At.Add(-time.Minute), e.At),
-				"%s said that the database had lost commits of %v, which it had not: %s", e.Worker, e.Partition, e.Note)
+		switch e.Kind {
+		case Acquired:
+			acquired[owner{e.Partition, e.Worker}] = e.At
+		case OffsetTold:
+			sound[e.Partition] = later(sound[e.Partition], acquired[owner{e.Partition, e.Worker}])
+		case Rewound:
+			lost := slices.ContainsFunc(c.run.Losses, func(l Loss) bool { return !l.From.After(e.At) && !sound[e.Partition].After(l.To.Add(stale)) })
+			if !lost {
+				c.breakf(Alarmed, c.storyOfPartition(e.Partition, e.At.Add(-time.Minute), e.At),
+					"%s said that the database had lost commits of %v, which it had not: %s", e.Worker, e.Partition, e.Note)
+			}
+		default:
 		}
 	}
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+
+	return a
 }
 
 // early follows each partition through the entries: which of its records are done with.

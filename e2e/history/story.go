@@ -79,9 +79,18 @@ func (c *checker) storyWith(p Partition, from, to time.Time, told func(Entry) bo
 			story = append(story, sentence{e.At, e.tells()})
 		}
 	}
+	checkpoint, committed := int64(-1), int64(-1)
 	for _, s := range c.run.Seen {
-		if s.Partition == p && within(s.At) {
-			story = append(story, sentence{s.At, fmt.Sprintf("the checkpoint is %d, the group's offset %d", s.Checkpoint, s.Committed)})
+		if s.Partition != p || !within(s.At) {
+			continue
+		}
+		if s.Checkpoint >= 0 && s.Checkpoint != checkpoint {
+			checkpoint = s.Checkpoint
+			story = append(story, sentence{s.At, fmt.Sprint("the checkpoint is ", checkpoint, s.delay())})
+		}
+		if s.Committed >= 0 && s.Committed != committed {
+			committed = s.Committed
+			story = append(story, sentence{s.At, fmt.Sprint("the group's offset is ", committed, s.delay())})
 		}
 	}
 
@@ -157,3 +166,12 @@ func ranges(offsets []int64) string {
 }
 
 func clock(at time.Time) string { return at.Format("15:04:05.000") }
+
+// delay says how old an answer may be, if that matters.
+func (s Seen) delay() string {
+	if age := s.At.Sub(s.Asked); age >= time.Second {
+		return fmt.Sprintf(" (or was, up to %v before)", age.Round(time.Millisecond))
+	}
+
+	return ""
+}
