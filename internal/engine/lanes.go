@@ -140,6 +140,13 @@ func (l *lanes) reach(next int64, release func()) {
 	l.complete(last)
 }
 
+// keep has release called when the lanes have finished: they may still have records of a batch of which only a part was dispatched.
+func (l *lanes) keep(release func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.window = append(l.window, &inFlight{release: release})
+}
+
 // complete says that a record is completed, and moves the prefix if it was the first one that was
 // not.
 func (l *lanes) complete(f *inFlight) {

@@ -200,8 +200,15 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 }
 
 func (w *worker) processAll(revoked, work context.Context, batch fetched) error {
-	release := batch.Release
-	defer func() { release() }()
+	dispatched := false // as a whole, to lanes
+	defer func() {
+		switch {
+		case w.lanes == nil:
+			batch.Release()
+		case !dispatched:
+			w.lanes.keep(batch.Release)
+		}
+	}()
 	defer w.condition.rest(w)
 	if batch.note != noNote {
 		w.suspect.note = batch.note
@@ -228,7 +235,7 @@ func (w *worker) processAll(revoked, work context.Context, batch fetched) error 
 		return nil // The next owner of the partition goes on.
 	}
 	if w.lanes != nil {
-		release = func() {} // Lanes have the records still.
+		dispatched = true
 		w.lanes.reach(batch.Next, batch.Release)
 
 		return w.settleLanes(revoked)
