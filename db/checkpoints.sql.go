@@ -386,7 +386,7 @@ func (q *Queries) CheckpointLockers(ctx context.Context, db DBTX) ([]CheckpointL
 }
 
 const checkpointMakeLanes = `-- name: CheckpointMakeLanes :execrows
-INSERT INTO idem.checkpoints (consumer_id, topic, partition, lane, next_offset, owner_token, epoch) SELECT c.consumer_id, c.topic, c.partition, s.lane, $1::bigint, c.owner_token, c.epoch FROM idem.checkpoints c, (SELECT pg_catalog.generate_series(1, $2::int) AS lane) s WHERE c.consumer_id OPERATOR(pg_catalog.=) $3 AND c.topic OPERATOR(pg_catalog.=) $4 AND c.partition OPERATOR(pg_catalog.=) $5 AND c.lane OPERATOR(pg_catalog.=) 0 AND c.owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid FOR UPDATE OF c ON CONFLICT (consumer_id, topic, partition, lane) DO UPDATE SET next_offset = excluded.next_offset, owner_token = excluded.owner_token
+INSERT INTO idem.checkpoints (consumer_id, topic, partition, lane, next_offset, owner_token, epoch) SELECT c.consumer_id, c.topic, c.partition, s.lane, $1::bigint, c.owner_token, c.epoch FROM idem.checkpoints c, (SELECT pg_catalog.generate_series(1, $2::int) AS lane) s WHERE c.consumer_id OPERATOR(pg_catalog.=) $3 AND c.topic OPERATOR(pg_catalog.=) $4 AND c.partition OPERATOR(pg_catalog.=) $5 AND c.lane OPERATOR(pg_catalog.=) 0 AND c.owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid AND c.next_offset OPERATOR(pg_catalog.>=) $1::bigint FOR UPDATE OF c ON CONFLICT (consumer_id, topic, partition, lane) DO UPDATE SET next_offset = excluded.next_offset, owner_token = excluded.owner_token
 `
 
 type CheckpointMakeLanesParams struct {
@@ -398,8 +398,8 @@ type CheckpointMakeLanesParams struct {
 	OwnerToken string
 }
 
-// Begins, or begins anew, with lanes at the checkpoint. No row if the caller is not the owner. The
-// checkpoint is locked, so that nobody acquires the partition, and ends its lanes, in between.
+// Begins, or begins anew, with lanes at the checkpoint. No row if the caller is not the owner, or the database has lost
+// what it has committed: lanes would process what comes behind that first. The checkpoint is locked, so that nobody acquires the partition, and ends its lanes, in between.
 func (q *Queries) CheckpointMakeLanes(ctx context.Context, db DBTX, arg CheckpointMakeLanesParams) (int64, error) {
 	result, err := db.Exec(ctx, checkpointMakeLanes,
 		arg.NextOffset,
@@ -526,7 +526,7 @@ func (q *Queries) CheckpointReadOwned(ctx context.Context, db DBTX, arg Checkpoi
 }
 
 const checkpointReset = `-- name: CheckpointReset :many
-WITH lanes AS (UPDATE idem.checkpoints l SET owner_token = NULL WHERE l.consumer_id OPERATOR(pg_catalog.=) $5::bigint AND l.topic OPERATOR(pg_catalog.=) $6::pg_catalog.text AND l.partition OPERATOR(pg_catalog.=) $7::int AND l.lane OPERATOR(pg_catalog.>) 0 AND l.owner_token OPERATOR(pg_catalog.=) $8::pg_catalog.text::pg_catalog.uuid) UPDATE idem.checkpoints p SET next_offset = $1, epoch = p.epoch OPERATOR(pg_catalog.+) 1, reset_epoch = p.epoch OPERATOR(pg_catalog.+) 1, owner_token = $2::pg_catalog.text::pg_catalog.uuid, topic_id = $3, leader_epoch = $4, started_offset = NULL, started_by = NULL, starts = 0 WHERE p.consumer_id OPERATOR(pg_catalog.=) $5::bigint AND p.topic OPERATOR(pg_catalog.=) $6::pg_catalog.text AND p.partition OPERATOR(pg_catalog.=) $7::int AND p.lane OPERATOR(pg_catalog.=) 0 AND p.owner_token OPERATOR(pg_catalog.=) ANY(ARRAY[$8::pg_catalog.text::pg_catalog.uuid, $2::pg_catalog.text::pg_catalog.uuid]) RETURNING p.epoch
+WITH lanes AS (UPDATE idem.checkpoints l SET owner_token = NULL WHERE l.consumer_id OPERATOR(pg_catalog.=) $5::bigint AND l.topic OPERATOR(pg_catalog.=) $6::pg_catalog.text AND l.partition OPERATOR(pg_catalog.=) $7::int AND l.lane OPERATOR(pg_catalog.>) 0 AND l.owner_token OPERATOR(pg_catalog.=) $8::pg_catalog.text::pg_catalog.uuid) UPDATE idem.checkpoints p SET next_offset = $1, epoch = p.epoch OPERATOR(pg_catalog.+) 1, reset_epoch = p.epoch OPERATOR(pg_catalog.+) 1, owner_token = $2::pg_catalog.text::pg_catalog.uuid, topic_id = $3, leader_epoch = $4, started_offset = NULL, started_by = NULL, starts = 0 WHERE p.consumer_id OPERATOR(pg_catalog.=) $5::bigint AND p.topic OPERATOR(pg_catalog.=) $6::pg_catalog.text AND p.partition OPERATOR(pg_catalog.=) $7::int AND p.lane OPERATOR(pg_catalog.=) 0 AND ((p.owner_token OPERATOR(pg_catalog.=) $8::pg_catalog.text::pg_catalog.uuid AND p.next_offset OPERATOR(pg_catalog.>=) $9) OR p.owner_token OPERATOR(pg_catalog.=) $2::pg_catalog.text::pg_catalog.uuid) RETURNING p.epoch
 `
 
 type CheckpointResetParams struct {
@@ -538,11 +538,13 @@ type CheckpointResetParams struct {
 	Topic       string
 	Partition   int32
 	OwnerToken  string
+	SeenOffset  int64
 }
 
 // Sets the checkpoint anywhere, also back, for a log that has become another one or for the place that
 // an operator chose. Its lanes end: they would take what comes again for processed. The owner goes on with another token, so
-// that it knows when the database has lost this. No row if the caller is not the owner.
+// that it knows when the database has lost this. No row if the caller is not the owner, or the database has lost what it has
+// committed: by that the place was chosen.
 func (q *Queries) CheckpointReset(ctx context.Context, db DBTX, arg CheckpointResetParams) ([]int64, error) {
 	rows, err := db.Query(ctx, checkpointReset,
 		arg.NextOffset,
@@ -553,6 +555,7 @@ func (q *Queries) CheckpointReset(ctx context.Context, db DBTX, arg CheckpointRe
 		arg.Topic,
 		arg.Partition,
 		arg.OwnerToken,
+		arg.SeenOffset,
 	)
 	if err != nil {
 		return nil, err

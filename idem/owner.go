@@ -1,6 +1,7 @@
 package idem
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -316,7 +317,8 @@ func (o *Owner) verify(ctx context.Context, conn db.DBTX) error {
 // that an operator has chosen. Call SetLeaderEpoch before, with the epoch of the record before next, or -1.
 // Records from there on are processed, unless their event ids are known. Lanes end (ErrFenced); call Lanes
 // again. The owner has another token after it, so that it is a former owner (ErrFenced) if the database loses
-// the Reset. Reset does nothing if the owner is unfenced.
+// the Reset. If the database has lost what this owner has committed, nothing is set (ErrRewound): acquire the partition
+// again, and choose by that checkpoint. Reset does nothing if the owner is unfenced.
 func (o *Owner) Reset(ctx context.Context, next int64) error {
 	if err := o.check(); err != nil || !o.fenced() {
 		return err
@@ -329,7 +331,7 @@ func (o *Owner) Reset(ctx context.Context, next int64) error {
 	var epoch int64
 	err = o.update(ctx, func(conn db.DBTX) (int64, error) {
 		rows, err := o.guard.queries.CheckpointReset(ctx, conn, db.CheckpointResetParams{
-			NextOffset: next, TopicID: id, LeaderEpoch: o.leaderEpoch, NextToken: token,
+			NextOffset: next, TopicID: id, LeaderEpoch: o.leaderEpoch, NextToken: token, SeenOffset: o.Next(),
 			ConsumerID: o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.Token(),
 		})
 		if len(rows) == 1 {
@@ -405,16 +407,12 @@ func (o *Owner) End(ctx context.Context, offset int64) error {
 
 // update changes the checkpoint's row, which is there only for its owner.
 func (o *Owner) update(ctx context.Context, statement func(conn db.DBTX) (int64, error)) error {
-	var rows int64
-	err := o.guard.onPool(ctx, func(conn db.DBTX) error {
-		var err error
-		rows, err = statement(conn)
+	return o.guard.onPool(ctx, func(conn db.DBTX) error {
+		rows, err := statement(conn)
+		if err != nil || rows > 0 {
+			return err
+		}
 
-		return err
+		return cmp.Or(o.verify(ctx, conn), ErrFenced)
 	})
-	if err == nil && rows == 0 {
-		return ErrFenced
-	}
-
-	return err
 }

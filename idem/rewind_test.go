@@ -86,6 +86,39 @@ func TestDatabaseGoesBackUnderAnOwner(t *testing.T) {
 	}
 }
 
+// An owner that does not know yet that its latest commits are lost set the checkpoint behind them, where the log had been truncated: they were
+// never made again.
+func TestNothingIsSetOverLostCommits(t *testing.T) {
+	t.Parallel()
+	for name, set := range map[string]func(ctx context.Context, o *idem.Owner) error{
+		"Reset": func(ctx context.Context, o *idem.Owner) error { return o.Reset(ctx, 15) },
+		"Lanes": func(ctx context.Context, o *idem.Owner) error {
+			_, err := o.Lanes(ctx, 2)
+
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			o := acquire(t, b.guard)
+			if err := o.Advance(t.Context(), 20); err != nil {
+				t.Fatal(err)
+			}
+			b.goBack(t, 10)
+			if err := set(t.Context(), o); !errors.Is(err, idem.ErrRewound) {
+				t.Errorf("%v, want ErrRewound", err)
+			}
+			if o = acquire(t, b.guard); o.Next() != 10 {
+				t.Errorf("the next owner goes on at %d, want 10", o.Next())
+			}
+			if err := set(t.Context(), o); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // The commit that made this owner the owner is lost too: the row has the token of the one before,
 // or is not there at all.
 func TestDatabaseGoesBackBehindTheOwner(t *testing.T) {

@@ -63,13 +63,13 @@ UPDATE idem.checkpoints SET owner_token = NULL
 WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition AND lane > 0 AND owner_token IS NOT NULL;
 
 -- name: CheckpointMakeLanes :execrows
--- Begins, or begins anew, with lanes at the checkpoint. No row if the caller is not the owner. The
--- checkpoint is locked, so that nobody acquires the partition, and ends its lanes, in between.
+-- Begins, or begins anew, with lanes at the checkpoint. No row if the caller is not the owner, or the database has lost
+-- what it has committed: lanes would process what comes behind that first. The checkpoint is locked, so that nobody acquires the partition, and ends its lanes, in between.
 INSERT INTO idem.checkpoints (consumer_id, topic, partition, lane, next_offset, owner_token, epoch)
 SELECT c.consumer_id, c.topic, c.partition, s.lane, @next_offset::bigint, c.owner_token, c.epoch
 FROM idem.checkpoints c, (SELECT pg_catalog.generate_series(1, @lanes::integer) AS lane) s
 WHERE c.consumer_id = @consumer_id AND c.topic = @topic AND c.partition = @partition AND c.lane = 0
-  AND c.owner_token = CAST(@owner_token::text AS uuid)
+  AND c.owner_token = CAST(@owner_token::text AS uuid) AND c.next_offset >= @next_offset::bigint
 FOR UPDATE OF c
 ON CONFLICT (consumer_id, topic, partition, lane) DO UPDATE SET next_offset = excluded.next_offset, owner_token = excluded.owner_token;
 
@@ -134,7 +134,8 @@ WHERE p.consumer_id = @consumer_id::bigint AND p.topic = @topic::text AND p.part
 -- name: CheckpointReset :many
 -- Sets the checkpoint anywhere, also back, for a log that has become another one or for the place that
 -- an operator chose. Its lanes end: they would take what comes again for processed. The owner goes on with another token, so
--- that it knows when the database has lost this. No row if the caller is not the owner.
+-- that it knows when the database has lost this. No row if the caller is not the owner, or the database has lost what it has
+-- committed: by that the place was chosen.
 WITH lanes AS (
     UPDATE idem.checkpoints l SET owner_token = NULL
     WHERE l.consumer_id = @consumer_id::bigint AND l.topic = @topic::text AND l.partition = @partition::integer AND l.lane > 0
@@ -144,7 +145,7 @@ UPDATE idem.checkpoints p
 SET next_offset = @next_offset, epoch = p.epoch + 1, reset_epoch = p.epoch + 1, owner_token = CAST(@next_token::text AS uuid), topic_id = sqlc.narg(topic_id), leader_epoch = sqlc.narg(leader_epoch),
     started_offset = NULL, started_by = NULL, starts = 0
 WHERE p.consumer_id = @consumer_id::bigint AND p.topic = @topic::text AND p.partition = @partition::integer AND p.lane = 0
-  AND p.owner_token IN (CAST(@owner_token::text AS uuid), CAST(@next_token::text AS uuid))
+  AND (p.owner_token = CAST(@owner_token::text AS uuid) AND p.next_offset >= @seen_offset OR p.owner_token = CAST(@next_token::text AS uuid))
 RETURNING p.epoch;
 
 -- name: CheckpointStart :many

@@ -35,15 +35,12 @@ func (w *worker) acquire(revoked context.Context) (int64, error) {
 	if err := w.own(revoked, func() (int64, error) { return w.firstOffset(revoked, group) }); err != nil || revoked.Err() != nil {
 		return 0, err
 	}
-	if w.owner.Recreated() {
-		return 0, &outOfRangeError{offset: w.owner.Next(), truncated: None}
-	}
 
 	return w.reconcile(revoked, group)
 }
 
 // own acquires the partition in PostgreSQL. start says where it begins if it has no checkpoint. Nothing
-// is said if the partition is revoked meanwhile.
+// is said if the partition is revoked meanwhile. A checkpoint of another topic is out of the range of this one.
 func (w *worker) own(revoked context.Context, start func() (int64, error)) error {
 	err := w.persist(revoked, "acquire the partition", func() error {
 		var former standstill
@@ -65,11 +62,14 @@ func (w *worker) own(revoked context.Context, start func() (int64, error)) error
 	if err == nil {
 		err = w.readParked(revoked)
 	}
-	if err != nil && revoked.Err() == nil {
+	switch {
+	case err != nil && revoked.Err() == nil:
 		return fmt.Errorf("consume: acquire %v: %w", w.partition, err)
+	case err == nil && w.owner.Recreated():
+		return &outOfRangeError{offset: w.owner.Next(), truncated: None}
+	default:
+		return nil
 	}
-
-	return nil
 }
 
 // reconcile compares the checkpoint with the group's offset and returns where to go on.

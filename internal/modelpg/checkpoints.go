@@ -90,7 +90,7 @@ func checkpointEndLanes(s *Server, t *tx, a args) (result, error) {
 
 func checkpointMakeLanes(s *Server, t *tx, a args) (result, error) {
 	at := place{a.int(3), a.text(4), a.int(5), 0}
-	mine := func(c *checkpoint) bool { return c != nil && same(c.token, a[5]) }
+	mine := func(c *checkpoint) bool { return c != nil && same(c.token, a[5]) && c.next >= a.int(1) }
 	if !mine(s.checkpoints.read(t, at)) {
 		return affected("INSERT 0", 0), nil
 	}
@@ -182,7 +182,9 @@ func checkpointReset(s *Server, t *tx, a args) (result, error) {
 		return result{}, err
 	}
 	var rows [][]*string
-	mineOrNext := func(_ place, c *checkpoint) bool { return same(c.token, a[7]) || same(c.token, a[1]) }
+	mineOrNext := func(_ place, c *checkpoint) bool {
+		return same(c.token, a[7]) && c.next >= a.int(9) || same(c.token, a[1])
+	}
 	_, err := update(s.checkpoints, t, []place{at}, mineOrNext, func(_ place, c *checkpoint) {
 		c.next, c.token, c.topicID, c.leaderEpoch, c.startedOffset, c.startedBy, c.starts = a.int(1), a[1], a[2], a.maybeInt(4), nil, nil, 0
 		c.epoch++

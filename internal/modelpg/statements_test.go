@@ -179,6 +179,7 @@ func (d *deck) all() map[string]call {
 		"CheckpointReset": func(ctx context.Context, c db.DBTX) (any, error) {
 			return queries.CheckpointReset(ctx, c, db.CheckpointResetParams{
 				NextOffset: next, NextToken: nextToken, LeaderEpoch: epoch, TopicID: topicID, ConsumerID: d.consumer, Topic: topicName, Partition: partition, OwnerToken: token,
+				SeenOffset: seen,
 			})
 		},
 		"CheckpointStart": func(ctx context.Context, c db.DBTX) (any, error) {

@@ -301,8 +301,18 @@ var owners = []mutant{
 		checker: in("idem", "TestAcquireEndsTheFormerOwnersTransaction"), says: "panic: test timed out after 20s", limit: 20 * time.Second,
 	},
 	{
+		id: "reset-seen", mechanism: "a checkpoint is set only where it stands no earlier than its owner has seen it",
+		file: "db/checkpoints.sql.go", find: "p.next_offset OPERATOR(pg_catalog.>=) $9", put: "$9::bigint IS NOT NULL",
+		checker: in("idem", "TestNothingIsSetOverLostCommits/Reset"), says: "want ErrRewound",
+	},
+	{
+		id: "lanes-seen", mechanism: "lanes begin only where the checkpoint stands no earlier than its owner has seen it",
+		file: "db/checkpoints.sql.go", find: " AND c.next_offset OPERATOR(pg_catalog.>=) $1::bigint", put: "",
+		checker: in("idem", "TestNothingIsSetOverLostCommits/Lanes"), says: "want ErrRewound",
+	},
+	{
 		id: "token-compared", mechanism: "the owner's token is compared where the checkpoint is advanced",
-		file: "db/checkpoints.sql.go", find: "owner_token OPERATOR(pg_catalog.=) $8::pg_catalog.text::pg_catalog.uuid AND", put: "$8::pg_catalog.text IS NOT NULL AND",
+		file: "db/checkpoints.sql.go", find: "owner_token OPERATOR(pg_catalog.=) $8::pg_catalog.text::pg_catalog.uuid AND next_offset", put: "$8::pg_catalog.text IS NOT NULL AND next_offset",
 		checker: in("idem", "TestFormerOwnerIsFenced"), says: "want ErrFenced",
 	},
 	{
