@@ -96,8 +96,8 @@ soak: ## Run two consumers for an hour, and see whether anything grows (ARGS=--h
 	@go run -C e2e ./soak $(ARGS)
 
 .PHONY: sim
-sim: ## Simulate the lives of consumers for DURATION=60s, each from a seed (SEED=n; ARGS=-trace tells what happens)
-	@go test -count=1 -timeout=0 -v -run='^TestSeeds$$' ./internal/simulation -args -duration=$(DURATION) $(addprefix -seed=,$(SEED)) $(ARGS)
+sim: ## Simulate the lives of consumers for DURATION=60s, each from a seed (SEED=n; ARGS=-trace tells what happens; RACE= is faster)
+	@go test $(RACE) -count=1 -timeout=0 -v -run='^TestSeeds$$' ./internal/simulation -args -duration=$(DURATION) $(addprefix -seed=,$(SEED)) $(ARGS)
 
 .PHONY: lint
 lint: ## Run golangci-lint
