@@ -526,35 +526,36 @@ func (q *Queries) CheckpointReadOwned(ctx context.Context, db DBTX, arg Checkpoi
 }
 
 const checkpointReset = `-- name: CheckpointReset :many
-WITH lanes AS (UPDATE idem.checkpoints l SET owner_token = NULL WHERE l.consumer_id OPERATOR(pg_catalog.=) $5::bigint AND l.topic OPERATOR(pg_catalog.=) $6::pg_catalog.text AND l.partition OPERATOR(pg_catalog.=) $7::int AND l.lane OPERATOR(pg_catalog.>) 0 AND l.owner_token OPERATOR(pg_catalog.=) $8::pg_catalog.text::pg_catalog.uuid) UPDATE idem.checkpoints p SET next_offset = $1, epoch = p.epoch OPERATOR(pg_catalog.+) 1, reset_epoch = p.epoch OPERATOR(pg_catalog.+) 1, owner_token = $2::pg_catalog.text::pg_catalog.uuid, topic_id = $3, leader_epoch = $4, started_offset = NULL, started_by = NULL, starts = 0 WHERE p.consumer_id OPERATOR(pg_catalog.=) $5::bigint AND p.topic OPERATOR(pg_catalog.=) $6::pg_catalog.text AND p.partition OPERATOR(pg_catalog.=) $7::int AND p.lane OPERATOR(pg_catalog.=) 0 AND ((p.owner_token OPERATOR(pg_catalog.=) $8::pg_catalog.text::pg_catalog.uuid AND p.next_offset OPERATOR(pg_catalog.>=) $9) OR p.owner_token OPERATOR(pg_catalog.=) $2::pg_catalog.text::pg_catalog.uuid) RETURNING p.epoch
+WITH lanes AS (UPDATE idem.checkpoints l SET owner_token = NULL WHERE l.consumer_id OPERATOR(pg_catalog.=) $1::bigint AND l.topic OPERATOR(pg_catalog.=) $2::pg_catalog.text AND l.partition OPERATOR(pg_catalog.=) $3::int AND l.lane OPERATOR(pg_catalog.>) 0 AND l.owner_token OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid), reset AS (UPDATE idem.checkpoints p SET next_offset = $5, epoch = p.epoch OPERATOR(pg_catalog.+) 1, reset_epoch = p.epoch OPERATOR(pg_catalog.+) 1, owner_token = $6::pg_catalog.text::pg_catalog.uuid, topic_id = $7, leader_epoch = $8, started_offset = NULL, started_by = NULL, starts = 0 WHERE p.consumer_id OPERATOR(pg_catalog.=) $1::bigint AND p.topic OPERATOR(pg_catalog.=) $2::pg_catalog.text AND p.partition OPERATOR(pg_catalog.=) $3::int AND p.lane OPERATOR(pg_catalog.=) 0 AND p.owner_token OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid AND p.next_offset OPERATOR(pg_catalog.>=) $9 RETURNING p.epoch) SELECT epoch FROM reset UNION ALL SELECT c.epoch FROM idem.checkpoints c WHERE c.consumer_id OPERATOR(pg_catalog.=) $1::bigint AND c.topic OPERATOR(pg_catalog.=) $2::pg_catalog.text AND c.partition OPERATOR(pg_catalog.=) $3::int AND c.lane OPERATOR(pg_catalog.=) 0 AND c.owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid
 `
 
 type CheckpointResetParams struct {
-	NextOffset  int64
-	NextToken   string
-	TopicID     uuid.NullUUID
-	LeaderEpoch *int32
 	ConsumerID  int64
 	Topic       string
 	Partition   int32
 	OwnerToken  string
+	NextOffset  int64
+	NextToken   string
+	TopicID     uuid.NullUUID
+	LeaderEpoch *int32
 	SeenOffset  int64
 }
 
 // Sets the checkpoint anywhere, also back, for a log that has become another one or for the place that
 // an operator chose. Its lanes end: they would take what comes again for processed. The owner goes on with another token, so
 // that it knows when the database has lost this. No row if the caller is not the owner, or the database has lost what it has
-// committed: by that the place was chosen.
+// committed: by that the place was chosen. If an earlier try took effect this one changes nothing, and one that comes later
+// than the answer of the next neither: the owner has gone on.
 func (q *Queries) CheckpointReset(ctx context.Context, db DBTX, arg CheckpointResetParams) ([]int64, error) {
 	rows, err := db.Query(ctx, checkpointReset,
-		arg.NextOffset,
-		arg.NextToken,
-		arg.TopicID,
-		arg.LeaderEpoch,
 		arg.ConsumerID,
 		arg.Topic,
 		arg.Partition,
 		arg.OwnerToken,
+		arg.NextOffset,
+		arg.NextToken,
+		arg.TopicID,
+		arg.LeaderEpoch,
 		arg.SeenOffset,
 	)
 	if err != nil {

@@ -135,18 +135,25 @@ WHERE p.consumer_id = @consumer_id::bigint AND p.topic = @topic::text AND p.part
 -- Sets the checkpoint anywhere, also back, for a log that has become another one or for the place that
 -- an operator chose. Its lanes end: they would take what comes again for processed. The owner goes on with another token, so
 -- that it knows when the database has lost this. No row if the caller is not the owner, or the database has lost what it has
--- committed: by that the place was chosen.
+-- committed: by that the place was chosen. If an earlier try took effect this one changes nothing, and one that comes later
+-- than the answer of the next neither: the owner has gone on.
 WITH lanes AS (
     UPDATE idem.checkpoints l SET owner_token = NULL
     WHERE l.consumer_id = @consumer_id::bigint AND l.topic = @topic::text AND l.partition = @partition::integer AND l.lane > 0
       AND l.owner_token = CAST(@owner_token::text AS uuid)
+), reset AS (
+    UPDATE idem.checkpoints p
+    SET next_offset = @next_offset, epoch = p.epoch + 1, reset_epoch = p.epoch + 1, owner_token = CAST(@next_token::text AS uuid), topic_id = sqlc.narg(topic_id), leader_epoch = sqlc.narg(leader_epoch),
+        started_offset = NULL, started_by = NULL, starts = 0
+    WHERE p.consumer_id = @consumer_id::bigint AND p.topic = @topic::text AND p.partition = @partition::integer AND p.lane = 0
+      AND p.owner_token = CAST(@owner_token::text AS uuid) AND p.next_offset >= @seen_offset
+    RETURNING p.epoch
 )
-UPDATE idem.checkpoints p
-SET next_offset = @next_offset, epoch = p.epoch + 1, reset_epoch = p.epoch + 1, owner_token = CAST(@next_token::text AS uuid), topic_id = sqlc.narg(topic_id), leader_epoch = sqlc.narg(leader_epoch),
-    started_offset = NULL, started_by = NULL, starts = 0
-WHERE p.consumer_id = @consumer_id::bigint AND p.topic = @topic::text AND p.partition = @partition::integer AND p.lane = 0
-  AND (p.owner_token = CAST(@owner_token::text AS uuid) AND p.next_offset >= @seen_offset OR p.owner_token = CAST(@next_token::text AS uuid))
-RETURNING p.epoch;
+SELECT epoch FROM reset
+UNION ALL
+SELECT c.epoch FROM idem.checkpoints c
+WHERE c.consumer_id = @consumer_id::bigint AND c.topic = @topic::text AND c.partition = @partition::integer AND c.lane = 0
+  AND c.owner_token = CAST(@next_token::text AS uuid);
 
 -- name: CheckpointStart :many
 -- Counts the owners that have begun with a record, each once, however often it says so, and notes

@@ -176,23 +176,24 @@ func checkpointAdvance(s *Server, t *tx, a args) (result, error) {
 }
 
 func checkpointReset(s *Server, t *tx, a args) (result, error) {
-	at := place{a.int(5), a.text(6), a.int(7), 0}
-	mine := func(_ place, c *checkpoint) bool { return same(c.token, a[7]) }
+	at := place{a.int(1), a.text(2), a.int(3), 0}
+	mine := func(_ place, c *checkpoint) bool { return same(c.token, a[3]) }
 	if _, err := update(s.checkpoints, t, s.lanesOf(t, at), mine, func(_ place, c *checkpoint) { c.token = nil }); err != nil {
 		return result{}, err
 	}
-	var rows [][]*string
-	mineOrNext := func(_ place, c *checkpoint) bool {
-		return same(c.token, a[7]) && c.next >= a.int(9) || same(c.token, a[1])
+	var rows, earlier [][]*string
+	if c := s.checkpoints.read(t, at); c != nil && same(c.token, a[5]) {
+		earlier = append(earlier, []*string{text(c.epoch)})
 	}
-	_, err := update(s.checkpoints, t, []place{at}, mineOrNext, func(_ place, c *checkpoint) {
-		c.next, c.token, c.topicID, c.leaderEpoch, c.startedOffset, c.startedBy, c.starts = a.int(1), a[1], a[2], a.maybeInt(4), nil, nil, 0
+	seen := func(_ place, c *checkpoint) bool { return same(c.token, a[3]) && c.next >= a.int(9) }
+	_, err := update(s.checkpoints, t, []place{at}, seen, func(_ place, c *checkpoint) {
+		c.next, c.token, c.topicID, c.leaderEpoch, c.startedOffset, c.startedBy, c.starts = a.int(5), a[5], a[6], a.maybeInt(8), nil, nil, 0
 		c.epoch++
 		c.resetEpoch = c.epoch
 		rows = append(rows, []*string{text(c.epoch)})
 	})
 
-	return selected(rows, column{"epoch", oidInt8}), err
+	return selected(append(rows, earlier...), column{"epoch", oidInt8}), err
 }
 
 func checkpointStart(s *Server, t *tx, a args) (result, error) {

@@ -287,7 +287,7 @@ var owners = []mutant{
 	},
 	{
 		id: "own-reset-remembered", mechanism: "the same, of an owner's `Reset`",
-		file: "db/checkpoints.sql.go", find: "reset_epoch = p.epoch OPERATOR(pg_catalog.+) 1, owner_token = $2", put: "owner_token = $2",
+		file: "db/checkpoints.sql.go", find: "reset_epoch = p.epoch OPERATOR(pg_catalog.+) 1, owner_token = $6", put: "owner_token = $6",
 		checker: in("idem", "TestResetIsRemembered"), says: "behind Reset: epoch 7 after 5, reset since false",
 	},
 	{
@@ -304,6 +304,11 @@ var owners = []mutant{
 		id: "reset-seen", mechanism: "a checkpoint is set only where it stands no earlier than its owner has seen it",
 		file: "db/checkpoints.sql.go", find: "p.next_offset OPERATOR(pg_catalog.>=) $9", put: "$9::bigint IS NOT NULL",
 		checker: in("idem", "TestNothingIsSetOverLostCommits/Reset"), says: "want ErrRewound",
+	},
+	{
+		id: "reset-once", mechanism: "a try of `Reset` that comes late changes nothing",
+		file: "db/checkpoints.sql.go", find: "p.owner_token OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid AND p.next", put: "p.owner_token IN ($4::pg_catalog.text::pg_catalog.uuid, $6::pg_catalog.text::pg_catalog.uuid) AND p.next",
+		checker: in("idem", "TestResetThatComesLate"), says: "want 120",
 	},
 	{
 		id: "lanes-seen", mechanism: "lanes begin only where the checkpoint stands no earlier than its owner has seen it",
@@ -357,7 +362,7 @@ var owners = []mutant{
 	},
 	{
 		id: "reset-ends-lanes", mechanism: "`Reset` ends the lanes",
-		file: "db/checkpoints.sql.go", find: "AND l.owner_token OPERATOR(pg_catalog.=) $8::pg_catalog.text::pg_catalog.uuid) UPDATE", put: "AND false) UPDATE",
+		file: "db/checkpoints.sql.go", find: "AND l.owner_token OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid), reset", put: "AND false), reset",
 		checker: in("idem", "TestResetEndsLanes"), says: "a lane from before: processed, <nil>; want ErrFenced",
 	},
 	{
