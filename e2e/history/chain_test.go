@@ -138,6 +138,12 @@ func TestBadChains(t *testing.T) {
 				r.Entries = append(r.Entries, leased(9.92, history.Sought, "c", 0), leased(9.93, history.Charging, "c", 4), leased(9.94, history.Charged, "c", 4), leased(9.95, history.Settled, "c", 4))
 			}, "event e5: attempts 3 and 4, of b and c, completed it", "c completed event e5, attempt 4",
 		},
+		"two completions behind one that the database has lost": {
+			history.Resettled, func(r *history.Run) {
+				r.Entries = append(r.Entries, leased(8, history.Sought, "c", 0), leased(8.1, history.Charging, "c", 1), leased(8.2, history.Charged, "c", 1), leased(8.3, history.Settled, "c", 1),
+					leased(9.92, history.Sought, "d", 0), leased(9.93, history.Charging, "d", 4), leased(9.94, history.Charged, "d", 4), leased(9.95, history.Settled, "d", 4))
+			}, "event e5: attempts 3 and 4, of b and d, completed it", "d completed event e5, attempt 4",
+		},
 		"another key": {
 			history.Recharged, func(r *history.Run) { r.Charges[2] = charge(9.8, 1, "x") },
 			"event e5 was charged with key k5 and key x", "by attempt 1 with key x",

@@ -128,6 +128,9 @@ func TestGoodRuns(t *testing.T) {
 			r.Losses = append(r.Losses, history.Loss{From: at(9.15), To: at(9.18), How: "failover"})
 			r.Seen = append(r.Seen, seen(9.19, 2, -1), history.Seen{Partition: first, Asked: at(9.12), At: at(9.95), Checkpoint: -1, Committed: 4})
 		},
+		"a loss that is told before the next look at the group": func(r *history.Run) {
+			r.Entries[14].At, r.Seen[1].Asked, r.Seen[1].At = at(8.3), at(8.4), at(8.45)
+		},
 		"a loss that is told while the answer is under way": func(r *history.Run) {
 			r.Seen[1].Asked, r.Seen[2].Committed = at(6.6), -1
 			r.Losses = append(r.Losses, history.Loss{From: at(9.3), To: at(9.4), How: "failover"})

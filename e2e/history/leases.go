@@ -88,6 +88,8 @@ func (c *checker) resettled() {
 				first = a
 			case !c.lostWithin(first.charged, a.settled):
 				c.breakf(Resettled, c.storyOf(event), "event %s: attempts %d and %d, of %s and %s, completed it", event, first.number, a.number, first.worker, a.worker)
+			default: // What it completed is lost.
+				first = a
 			}
 		}
 	}

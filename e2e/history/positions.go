@@ -71,7 +71,7 @@ func (c *checker) untold() {
 				return r.Partition == p && !r.From.After(now.At) && r.To.Add(stale).After(group.former)
 			}) || slices.ContainsFunc(c.run.Elections, func(e Election) bool { return e.Partition == p })
 			told := slices.ContainsFunc(c.run.Entries, func(e Entry) bool { // Else for an earlier loss: the group's offset is another since.
-				return e.Kind == Rewound && e.Partition == p && !e.At.Before(group.Asked)
+				return e.Kind == Rewound && e.Partition == p && !e.At.Before(group.former)
 			})
 			if known && !c.fleeting[p.Topic] && group.Committed > now.Checkpoint && !reset && !told {
 				c.breakf(Untold, c.storyOfPartition(p, loss.From, loss.To.Add(time.Minute)),

@@ -35,7 +35,8 @@ func TestWhatGrowsIsFound(t *testing.T) {
 		"a goroutine each minute": {func(u *usage, minute int) { u.Goroutines += float64(minute) }, 1},
 		"memory":                  {func(u *usage, minute int) { u.Heap += 1e5 * float64(minute); u.Resident += 4e5 * float64(minute) }, 2},
 		"at the beginning only":   {func(u *usage, minute int) { u.Sockets += float64(min(minute, 10)) }, 0},
-		"the machine is slower":   {func(u *usage, minute int) { u.P99 *= float64(1 + minute) }, 0},
+		"slower by a half":        {func(u *usage, minute int) { u.P99 *= 1 + float64(minute)/120 }, 0},
+		"slower all the time":     {func(u *usage, minute int) { u.P99 *= float64(1 + minute) }, 1},
 	} {
 		var table strings.Builder
 		if grown, err := made(test.change).tell(&table); err != nil || grown != test.grown || strings.Count(table.String(), "GROWN") != grown {

@@ -45,8 +45,7 @@ type trouble struct {
 	draw draw
 }
 
-// kinds of trouble. Consumers without checkpoints cannot notice what a database or a log has lost. Of the two a
-// schedule has one: a database that loses how far a checkpoint was set back is not noticed by the owner that did so.
+// kinds of trouble, for all. Consumers without checkpoints cannot notice what a database or a log has lost.
 var kinds = []string{"move", "zombie", "crash", "leave", "terminate", "restart", "kafka", "coordinator", "downstream", "produce", "transaction", "pause", "replay", "election"}
 
 func newPlan(s seed) plan {
