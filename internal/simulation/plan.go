@@ -79,7 +79,7 @@ func newPlan(s seed) plan {
 	return p
 }
 
-func (p plan) String() string {
+func (p *plan) String() string {
 	return fmt.Sprintf("%d members, %d partitions of %d records, mode %d, %v, parks %v, breaker %d, duplicates %v, poison %v, one fault in %d",
 		p.members, p.partitions, p.records, p.mode, p.form, p.parks, p.breaker, p.duplicates, p.poison, p.faults)
 }
@@ -92,7 +92,7 @@ type fate struct {
 }
 
 // fate of the record at an offset.
-func (p plan) fate(partition int32, offset int64) fate {
+func (p *plan) fate(partition int32, offset int64) fate {
 	d := p.seed.of("fate", int64(partition), offset)
 	f := fate{pause: d.between(0, time.Millisecond)}
 	if d.once(10) {

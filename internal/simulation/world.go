@@ -80,7 +80,7 @@ func Run(s uint64, traced bool) (wrong, happened string) {
 	config.ConnConfig.LookupFunc = func(context.Context, string) ([]string, error) { return []string{"model"}, nil }
 	w.pool = config
 	w.pg.Faults = w.exchange
-	w.logf("%v", w.plan)
+	w.logf("%v", &w.plan)
 	w.stormy.Store(true)
 	for number := range w.plan.partitions {
 		p := &partition{number: int32(number), held: engine.None, epochs: []epoch{{}}}
