@@ -27,7 +27,7 @@ func (o *Owner) Lanes(ctx context.Context, n int) ([]*Owner, error) {
 
 		return lanes, nil
 	}
-	err := o.update(ctx, func(conn db.DBTX) (int64, error) {
+	err := o.place(ctx, func(conn db.DBTX) (int64, error) {
 		return o.guard.queries.CheckpointMakeLanes(ctx, conn, db.CheckpointMakeLanesParams{
 			NextOffset: o.Next(), Lanes: int32(n), //nolint:gosec // Checked above.
 			ConsumerID: o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.Token(),

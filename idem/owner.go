@@ -1,7 +1,6 @@
 package idem
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -329,7 +328,7 @@ func (o *Owner) Reset(ctx context.Context, next int64) error {
 	}
 	id := nullable(o.partition.TopicID)
 	var epoch int64
-	err = o.update(ctx, func(conn db.DBTX) (int64, error) {
+	err = o.place(ctx, func(conn db.DBTX) (int64, error) {
 		rows, err := o.guard.queries.CheckpointReset(ctx, conn, db.CheckpointResetParams{
 			NextOffset: next, TopicID: id, LeaderEpoch: o.leaderEpoch, NextToken: token, SeenOffset: o.Next(),
 			ConsumerID: o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.Token(),
@@ -407,12 +406,29 @@ func (o *Owner) End(ctx context.Context, offset int64) error {
 
 // update changes the checkpoint's row, which is there only for its owner.
 func (o *Owner) update(ctx context.Context, statement func(conn db.DBTX) (int64, error)) error {
-	return o.guard.onPool(ctx, func(conn db.DBTX) error {
+	var rows int64
+	err := o.guard.onPool(ctx, func(conn db.DBTX) error {
+		var err error
+		rows, err = statement(conn)
+
+		return err
+	})
+	if err == nil && rows == 0 {
+		return ErrFenced
+	}
+
+	return err
+}
+
+// place is update for what takes the checkpoint to be where the owner has seen it. It reads the lanes, as verify does: it is for the goroutine
+// that makes them.
+func (o *Owner) place(ctx context.Context, statement func(conn db.DBTX) (int64, error)) error {
+	return o.update(ctx, func(conn db.DBTX) (int64, error) {
 		rows, err := statement(conn)
-		if err != nil || rows > 0 {
-			return err
+		if err == nil && rows == 0 {
+			err = o.verify(ctx, conn)
 		}
 
-		return cmp.Or(o.verify(ctx, conn), ErrFenced)
+		return rows, err
 	})
 }
