@@ -399,7 +399,8 @@ type CheckpointMakeLanesParams struct {
 }
 
 // Begins, or begins anew, with lanes at the checkpoint. No row if the caller is not the owner, or the database has lost
-// what it has committed: lanes would process what comes behind that first. The checkpoint is locked, so that nobody acquires the partition, and ends its lanes, in between.
+// what it has committed: lanes would process what comes behind that first. The checkpoint is locked, so that
+// nobody acquires the partition, and ends its lanes, in between.
 func (q *Queries) CheckpointMakeLanes(ctx context.Context, db DBTX, arg CheckpointMakeLanesParams) (int64, error) {
 	result, err := db.Exec(ctx, checkpointMakeLanes,
 		arg.NextOffset,

@@ -64,7 +64,8 @@ WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition A
 
 -- name: CheckpointMakeLanes :execrows
 -- Begins, or begins anew, with lanes at the checkpoint. No row if the caller is not the owner, or the database has lost
--- what it has committed: lanes would process what comes behind that first. The checkpoint is locked, so that nobody acquires the partition, and ends its lanes, in between.
+-- what it has committed: lanes would process what comes behind that first. The checkpoint is locked, so that
+-- nobody acquires the partition, and ends its lanes, in between.
 INSERT INTO idem.checkpoints (consumer_id, topic, partition, lane, next_offset, owner_token, epoch)
 SELECT c.consumer_id, c.topic, c.partition, s.lane, @next_offset::bigint, c.owner_token, c.epoch
 FROM idem.checkpoints c, (SELECT pg_catalog.generate_series(1, @lanes::integer) AS lane) s

@@ -94,7 +94,9 @@ func (c *checker) alarmed() {
 		case Acquired:
 			acquired[owner{e.Partition, e.Worker}] = e.At
 		case OffsetTold:
-			sound[e.Partition] = later(sound[e.Partition], acquired[owner{e.Partition, e.Worker}])
+			if at := acquired[owner{e.Partition, e.Worker}]; at.After(sound[e.Partition]) {
+				sound[e.Partition] = at
+			}
 		case Rewound:
 			lost := slices.ContainsFunc(c.run.Losses, func(l Loss) bool { return !l.From.After(e.At) && !sound[e.Partition].After(l.To.Add(stale)) })
 			if !lost {
@@ -104,14 +106,6 @@ func (c *checker) alarmed() {
 		default:
 		}
 	}
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-
-	return a
 }
 
 // early follows each partition through the entries: which of its records are done with.

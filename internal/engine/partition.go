@@ -200,15 +200,11 @@ func (w *worker) consume(revoked, work context.Context, offset int64) error {
 }
 
 func (w *worker) processAll(revoked, work context.Context, batch fetched) error {
-	dispatched := false // as a whole, to lanes
-	defer func() {
-		switch {
-		case w.lanes == nil:
-			batch.Release()
-		case !dispatched:
-			w.lanes.keep(batch.Release)
-		}
-	}()
+	release := batch.Release
+	if w.lanes != nil {
+		release = func() { w.lanes.keep(batch.Release) }
+	}
+	defer func() { release() }()
 	defer w.condition.rest(w)
 	if batch.note != noNote {
 		w.suspect.note = batch.note
@@ -235,7 +231,7 @@ func (w *worker) processAll(revoked, work context.Context, batch fetched) error 
 		return nil // The next owner of the partition goes on.
 	}
 	if w.lanes != nil {
-		dispatched = true
+		release = func() {} // Behind the last of its records.
 		w.lanes.reach(batch.Next, batch.Release)
 
 		return w.settleLanes(revoked)

@@ -141,7 +141,7 @@ func (w *worker) reopen(revoked, work context.Context, letter idem.DeadLetter, a
 	return nil
 }
 
-// notDecided ends a replay whose end could not be stored: the next owner finds the dead letter as it was.
+// notDecided ends a replay that has decided nothing, for an error or none: the next one begins as if it had not been.
 func (w *worker) notDecided(revoked context.Context, letter idem.DeadLetter, err error) error {
 	w.putBack(revoked, letter)
 

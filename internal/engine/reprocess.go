@@ -40,9 +40,8 @@ func (w *worker) fetchRequested(revoked, work context.Context, letter idem.DeadL
 	err = w.persist(revoked, "store a record that is to be processed again", func() error {
 		return w.owner.FillDeadLetter(work, letter)
 	})
-	w.putBack(revoked, letter)
 
-	return true, w.endOf(revoked, newReplay(letter), err)
+	return true, w.notDecided(revoked, letter, err)
 }
 
 // fetchOne reads the record at an offset.

@@ -33,17 +33,11 @@ func (p *pauses) hook() idem.Hook[consume.PauseBegin, consume.PauseEnd] {
 	}
 }
 
-// newLogged returns a worker that writes to a log, without the times of synctest's clock.
+// newLogged returns a worker that writes to a log.
 func newLogged(hooks consume.Hooks) (*worker, *bytes.Buffer) {
 	var log bytes.Buffer
 	_, w := newPausable(hooks)
-	w.log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.TimeKey {
-			return slog.Attr{}
-		}
-
-		return a
-	}}))
+	w.log = slog.New(slog.NewTextHandler(&log, nil))
 
 	return w, &log
 }
