@@ -26,7 +26,8 @@ type explained struct {
 // read is what one read of the outbox has touched.
 type read struct {
 	look    bool // before the portions of a turn
-	buffers int  // of 8 KiB
+	rows    int
+	buffers int // of 8 KiB
 	plan    string
 }
 
@@ -36,8 +37,9 @@ func (e *explained) TraceQueryStart(ctx context.Context, conn *pgx.Conn, data pg
 		var text string
 		var plan []struct {
 			Plan struct {
-				Hit  int `json:"Shared Hit Blocks"`  //nolint:tagliatelle // PostgreSQL's.
-				Read int `json:"Shared Read Blocks"` //nolint:tagliatelle // PostgreSQL's.
+				Hit  int     `json:"Shared Hit Blocks"`  //nolint:tagliatelle // PostgreSQL's.
+				Read int     `json:"Shared Read Blocks"` //nolint:tagliatelle // PostgreSQL's.
+				Rows float64 `json:"Actual Rows"`        //nolint:tagliatelle // PostgreSQL's.
 			} `json:"Plan"` //nolint:tagliatelle // PostgreSQL's.
 		}
 		err := conn.QueryRow(ctx, "EXPLAIN (ANALYZE, BUFFERS, TIMING off, FORMAT json)\n"+data.SQL, data.Args...).Scan(&text)
@@ -52,7 +54,7 @@ func (e *explained) TraceQueryStart(ctx context.Context, conn *pgx.Conn, data pg
 		}
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		e.reads = append(e.reads, read{look, plan[0].Plan.Hit + plan[0].Plan.Read, text})
+		e.reads = append(e.reads, read{look, int(plan[0].Plan.Rows), plan[0].Plan.Hit + plan[0].Plan.Read, text})
 	}
 
 	return ctx
@@ -109,7 +111,8 @@ func TestCostOfReading(t *testing.T) {
 	came(backlog)
 	tracer.mu.Lock()
 	for i, r := range tracer.reads {
-		if r.buffers > 2_000 || r.look && r.buffers > 200 {
+		// The first read that finds nothing behind the backlog passes all dead rows, once.
+		if (r.look || r.rows > 0) && r.buffers > 200 {
 			t.Errorf("read %d (a look: %t) touched %d buffers: %s", i, r.look, r.buffers, r.plan)
 		}
 	}
