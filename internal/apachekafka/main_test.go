@@ -10,6 +10,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"go.uber.org/goleak"
+
+	"github.com/nova-events/idempotent-consumer/internal/await"
 )
 
 const topic = "survivors"
@@ -78,8 +80,13 @@ func produce(t *testing.T, c *Cluster, value string) {
 		Addr: kafka.TCP(c.Addrs()...), Topic: topic, RequiredAcks: kafka.RequireAll,
 		BatchTimeout: time.Millisecond, MaxAttempts: 30, Transport: client(t, c).Transport,
 	}
-	err := errors.Join(writer.WriteMessages(t.Context(), kafka.Message{Value: []byte(value)}), writer.Close())
-	if err != nil {
+	var err error
+	await.Until(t, "the brokers to know the topic", func() bool { // Some hear of it later than others.
+		err = writer.WriteMessages(t.Context(), kafka.Message{Value: []byte(value)})
+
+		return !errors.Is(err, kafka.UnknownTopicOrPartition)
+	})
+	if err = errors.Join(err, writer.Close()); err != nil {
 		t.Fatal(err)
 	}
 }
