@@ -95,6 +95,31 @@ func TestCheckpointThatIsSetBackStaysThere(t *testing.T) {
 	}
 }
 
+// Where the checkpoint has moved over records, that is told even if the partition is revoked before the group has that offset: the next owner
+// begins at the checkpoint, and would not tell.
+func TestSkipIsToldBeforeTheGroupHasIt(t *testing.T) {
+	t.Parallel()
+	s := setup(t, broker.InProcess(t), 1)
+	s.broker.Write(t, s.topic, events(0, 20, 1)...)
+	s.start(t, nil).leaveAt(t, s, 20)
+	s.shorten(15)
+	s.broker.Fake.ControlKey(int16(kmsg.OffsetCommit), func(kmsg.Request) (kmsg.Response, error, bool) {
+		s.broker.Fake.KeepControl()
+
+		return nil, errors.New("the connection breaks"), true
+	})
+	var h heard
+	m := s.start(t, func(c *settings) {
+		c.OnOutOfRange = consume.SkipToEarliest
+		h.config(c)
+	})
+	until(t, "the checkpoint to be set back", func() bool { return s.checkpoint(t) == 15 })
+	m.leave(t)
+	if told := h.of(consume.EventSkipped); len(told) != 1 || told[0].Offset != 15 {
+		t.Errorf("it said %+v", told)
+	}
+}
+
 // reset sets the checkpoints of the topic, as an operator does.
 func (s *bench) reset(t *testing.T, to int64) {
 	t.Helper()

@@ -119,6 +119,7 @@ func (w *worker) moveTo(revoked context.Context, to int64, epoch int32, reset bo
 	}
 	err := w.persist(revoked, "move the checkpoint", func() error { return move(revoked, to) })
 	if err == nil {
+		w.tell(revoked, to, consume.Event{Kind: consume.EventSkipped}) // The next owner would not, who begins at the checkpoint.
 		err = w.source.Commit(revoked, w.place(to))
 	}
 	switch {
@@ -126,8 +127,6 @@ func (w *worker) moveTo(revoked context.Context, to int64, epoch int32, reset bo
 		return err
 	case err != nil && revoked.Err() == nil:
 		return fmt.Errorf("consume: go on at offset %d of %v: %w", to, w.partition, err)
-	case err == nil:
-		w.tell(revoked, to, consume.Event{Kind: consume.EventSkipped})
 	}
 
 	return nil

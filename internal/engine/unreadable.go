@@ -50,13 +50,13 @@ func (w *worker) passUnreadable(revoked, work context.Context, bad *UnreadableEr
 	}
 
 	w.suspect.settle(false)
-	w.done(next)
 	kind, offset, message := consume.EventSkipped, next, "consume: unreadable batch skipped, its records are lost to this consumer"
 	if w.config.OnUnreadable == consume.StoreUnreadable {
 		kind, offset, message = consume.EventDeadLetter, bad.First, "consume: unreadable batch stored as a dead letter"
 	}
 	w.log.ErrorContext(work, message, "first", bad.First, "last", bad.Last, "bytes", bad.Size, "error", bad.Err)
 	w.tell(work, offset, consume.Event{Kind: kind, Err: bad})
+	w.done(next)
 
 	return next, nil
 }
