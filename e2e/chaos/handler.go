@@ -26,13 +26,13 @@ const (
 	createTables = `
 		CREATE TABLE public.effects (seq bigint GENERATED ALWAYS AS IDENTITY, event_id text, topic text, "partition" int, "offset" bigint,
 			key text, reign text, letter text, run text, receipt text);
-		CREATE TABLE public.counted (n int);
+		CREATE TABLE public.counted (event_id text);
 		CREATE TABLE public.stock (id int PRIMARY KEY, n int);
 		INSERT INTO public.stock SELECT id, 0 FROM generate_series(0, 7) AS id`
 
 	insertEffect = `INSERT INTO public.effects (event_id, topic, "partition", "offset", key, reign, letter, run, receipt)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
-	insertCount = `INSERT INTO public.counted VALUES (1)`
+	insertCount = `INSERT INTO public.counted VALUES ($1)`
 	updateStock = `UPDATE public.stock SET n = n + 1 WHERE id = $1`
 )
 
@@ -126,7 +126,7 @@ func (h *handlers) queue(ctx context.Context, statements *pgx.Batch, m consume.M
 		return err
 	}
 	statements.Queue(insertEffect, arguments(e)...)
-	statements.Queue(insertCount)
+	statements.Queue(insertCount, e.Event)
 	h.watcher.handled(ctx, e)
 
 	return outbox.Queue(statements, tells(e)...) //nolint:contextcheck // It does no I/O.
@@ -141,7 +141,7 @@ func (h *handlers) write(ctx context.Context, tx pgx.Tx, m consume.Message) erro
 	if _, err := tx.Exec(ctx, insertEffect, arguments(e)...); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, insertCount); err != nil {
+	if _, err := tx.Exec(ctx, insertCount, e.Event); err != nil {
 		return err
 	}
 	h.watcher.handled(ctx, e)
@@ -162,7 +162,7 @@ func (h *handlers) eventID(m consume.Message) string {
 func (h *handlers) effect(ctx context.Context, m consume.Message) (history.Effect, error) {
 	at := history.Place{Partition: partitionOfRecord(m.Record), Offset: m.Offset}
 	e := history.Effect{
-		Record: history.Record{Place: at, Event: eventOf(h.mode, h.eventID(m), at), Key: string(m.Key)}, Reign: h.watcher.reign(at.Partition), Letter: m.DeadLetter,
+		Record: history.Record{Place: at, Event: eventOf(h.mode, h.eventID(m), at), Key: string(m.Key)}, Reign: tryIn(ctx).reign, Letter: m.DeadLetter,
 	}
 	if m.Topic == outcomes {
 		return e, nil

@@ -182,7 +182,8 @@ func (o *observer) await(ctx context.Context) error {
 
 // readTables reads what the database holds.
 func readTables(ctx context.Context, s *stack, mode consume.Mode) (t history.Tables, err error) {
-	rows, err := s.pool.Query(ctx, `SELECT event_id, topic, "partition", "offset", key, reign, letter, run, receipt FROM public.effects ORDER BY seq`)
+	rows, err := s.pool.Query(ctx, `SELECT event_id, topic, "partition", "offset", key, reign, letter, run, receipt FROM public.effects
+		ORDER BY pg_xact_commit_timestamp(xmin), seq`)
 	if err != nil {
 		return t, err
 	}
@@ -212,5 +213,18 @@ func readTables(ctx context.Context, s *stack, mode consume.Mode) (t history.Tab
 		return t, err
 	}
 
-	return t, s.pool.QueryRow(ctx, `SELECT count(*) FROM public.counted`).Scan(&t.Counted)
+	rows, err = s.pool.Query(ctx, `SELECT event_id, count(*) FROM public.counted GROUP BY event_id`)
+	if err != nil {
+		return t, err
+	}
+	t.Counted = map[string]int{}
+	var event string
+	var n int
+	_, err = pgx.ForEachRow(rows, []any{&event, &n}, func() error {
+		t.Counted[event] = n
+
+		return nil
+	})
+
+	return t, err
 }

@@ -81,7 +81,10 @@ func (s *stack) startKafka(ctx context.Context, p plan) (err error) {
 }
 
 func (s *stack) startPostgres(ctx context.Context, p plan, sayf func(format string, args ...any)) (err error) {
-	s.config.Settings = map[string]string{"max_wal_size": "160MB"} // The disk is small.
+	s.config.Settings = map[string]string{
+		"max_wal_size":           "160MB", // The disk is small.
+		"track_commit_timestamp": "on",    // The order of effects is that of their commits.
+	}
 	if p.forgetful {
 		maps.Copy(s.config.Settings, pgserver.Forgetful())
 	}

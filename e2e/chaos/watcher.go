@@ -20,10 +20,11 @@ type watcher struct {
 	mu     sync.Mutex
 	count  int64 // of reigns, tries and runs
 	reigns map[history.Partition]string
+	ended  map[history.Partition]time.Time // when the last try has
 }
 
 func newWatcher(writer *history.Writer) *watcher {
-	return &watcher{writer: writer, reigns: map[history.Partition]string{}}
+	return &watcher{writer: writer, reigns: map[history.Partition]string{}, ended: map[history.Partition]time.Time{}}
 }
 
 // hooks are what the consumer calls.
@@ -38,10 +39,10 @@ func (w *watcher) hooks() consume.Hooks {
 			},
 			End: func(_ context.Context, b consume.AssignmentBegin, e consume.AssignmentEnd) {
 				p := partitionOf(b.Place)
-				w.write(history.Entry{Partition: p, Kind: history.GaveUp, Reign: w.reign(p), Note: text(e.Err)})
+				w.write(history.Entry{Partition: p, Kind: history.GaveUp, Reign: w.end(p), Note: text(e.Err)})
 			},
 		},
-		Process: idem.Hook[consume.ProcessBegin, consume.ProcessEnd]{Begin: w.began, End: w.ended},
+		Process: idem.Hook[consume.ProcessBegin, consume.ProcessEnd]{Begin: w.began, End: w.finished},
 		OffsetCommit: idem.Hook[consume.OffsetCommitBegin, consume.OffsetCommitEnd]{
 			Begin: func(ctx context.Context, _ consume.OffsetCommitBegin) context.Context {
 				return context.WithValue(ctx, sentKey{}, w.writer.Now())
@@ -54,12 +55,31 @@ func (w *watcher) hooks() consume.Hooks {
 
 // guardHooks are what the guard calls.
 func (w *watcher) guardHooks() idem.Hooks {
-	return idem.Hooks{Claim: idem.Hook[idem.Op, idem.ClaimEnd]{End: func(_ context.Context, op idem.Op, e idem.ClaimEnd) {
-		if op.Kind == idem.OpResolve && e.Err == nil {
-			p := history.Partition{Topic: op.Partition.Topic, Partition: op.Partition.Number}
-			w.write(history.Entry{Partition: p, Kind: history.Resolved, Offsets: []int64{op.Offset}})
+	commit := func(ctx context.Context, op idem.Op, kind history.Kind) {
+		if t := tryIn(ctx); t != (try{}) {
+			w.write(history.Entry{Partition: partitionOfOp(op), Kind: kind, Reign: t.reign, Try: t.number})
 		}
-	}}}
+	}
+
+	return idem.Hooks{
+		Claim: idem.Hook[idem.Op, idem.ClaimEnd]{End: func(_ context.Context, op idem.Op, e idem.ClaimEnd) {
+			if op.Kind == idem.OpResolve && e.Err == nil {
+				w.write(history.Entry{Partition: partitionOfOp(op), Kind: history.Resolved, Offsets: []int64{op.Offset}})
+			}
+		}},
+		Commit: idem.Hook[idem.Op, idem.CommitEnd]{
+			Begin: func(ctx context.Context, op idem.Op) context.Context {
+				commit(ctx, op, history.Committing)
+
+				return ctx
+			},
+			End: func(ctx context.Context, op idem.Op, e idem.CommitEnd) {
+				if e.Err == nil {
+					commit(ctx, op, history.Landed)
+				}
+			},
+		},
+	}
 }
 
 type (
@@ -73,6 +93,12 @@ type try struct {
 	number int64
 }
 
+func tryIn(ctx context.Context) try {
+	t, _ := ctx.Value(tryKey{}).(try)
+
+	return t
+}
+
 func (w *watcher) began(ctx context.Context, b consume.ProcessBegin) context.Context {
 	p, offsets := recordsOf(b.Messages)
 	w.mu.Lock()
@@ -84,9 +110,9 @@ func (w *watcher) began(ctx context.Context, b consume.ProcessBegin) context.Con
 	return context.WithValue(ctx, tryKey{}, t)
 }
 
-func (w *watcher) ended(ctx context.Context, b consume.ProcessBegin, e consume.ProcessEnd) {
+func (w *watcher) finished(ctx context.Context, b consume.ProcessBegin, e consume.ProcessEnd) {
 	p, offsets := recordsOf(b.Messages)
-	t, _ := ctx.Value(tryKey{}).(try)
+	t := tryIn(ctx)
 	entry := history.Entry{Partition: p, Reign: t.reign, Try: t.number, Note: text(e.Err)}
 	done := e.Processed + e.Duplicates
 	if e.Err == nil {
@@ -103,6 +129,9 @@ func (w *watcher) ended(ctx context.Context, b consume.ProcessBegin, e consume.P
 		entry.Kind, entry.Offsets, entry.Note = history.Committed, offsets[:done], fmt.Sprintf("%d are duplicates", e.Duplicates)
 		w.write(entry)
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended[p] = w.writer.Now()
 }
 
 func (w *watcher) committed(ctx context.Context, b consume.OffsetCommitBegin, e consume.OffsetCommitEnd) {
@@ -119,16 +148,26 @@ func (w *watcher) event(_ context.Context, e consume.Event) {
 	kind, worth := map[consume.EventKind]history.Kind{
 		consume.EventRewound: history.Rewound, consume.EventDeadLetter: history.Stored, consume.EventSkipped: history.Skipped,
 	}[e.Kind]
-	if worth {
-		p := partitionOf(e.Place)
-		w.write(history.Entry{Partition: p, Kind: kind, Reign: w.reign(p), Offsets: []int64{e.Offset}, Note: text(e.Err)})
+	if !worth {
+		return
 	}
+	p := partitionOf(e.Place)
+	reign := w.reign(p)
+	w.write(history.Entry{Partition: p, Kind: kind, Reign: reign, Offsets: []int64{e.Offset}, Note: text(e.Err)})
+	if e.Kind != consume.EventRewound || reign == "" {
+		return
+	}
+	// A running owner has acquired the partition anew, some time since its last try.
+	w.mu.Lock()
+	since := w.ended[p]
+	w.mu.Unlock()
+	w.write(history.Entry{At: since, Partition: p, Kind: history.GaveUp, Reign: reign})
+	w.write(history.Entry{Partition: p, Kind: history.Acquired, Reign: w.begin(p), Offsets: []int64{e.Offset}})
 }
 
 // handled notes that a handler has written an effect.
 func (w *watcher) handled(ctx context.Context, e history.Effect) {
-	t, _ := ctx.Value(tryKey{}).(try)
-	w.write(history.Entry{Partition: e.Partition, Kind: history.Handled, Reign: e.Reign, Try: t.number, Offsets: []int64{e.Offset}, Run: e.Run, Note: e.Letter})
+	w.write(history.Entry{Partition: e.Partition, Kind: history.Handled, Reign: e.Reign, Try: tryIn(ctx).number, Offsets: []int64{e.Offset}, Run: e.Run, Note: e.Letter})
 }
 
 // name is another one each time: for a reign, or a run of the handler.
@@ -144,7 +183,16 @@ func (w *watcher) begin(p history.Partition) string {
 	reign := w.name()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.reigns[p] = reign
+	w.reigns[p], w.ended[p] = reign, w.writer.Now()
+
+	return reign
+}
+
+func (w *watcher) end(p history.Partition) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	reign := w.reigns[p]
+	delete(w.reigns, p)
 
 	return reign
 }
@@ -166,6 +214,10 @@ func (w *watcher) write(e history.Entry) {
 
 func partitionOf(p consume.Place) history.Partition {
 	return history.Partition{Topic: p.Topic, Partition: p.Partition}
+}
+
+func partitionOfOp(op idem.Op) history.Partition {
+	return history.Partition{Topic: op.Partition.Topic, Partition: op.Partition.Number}
 }
 
 func partitionOfRecord(r consume.Record) history.Partition {

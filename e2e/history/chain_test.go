@@ -78,7 +78,7 @@ func TestGoodChain(t *testing.T) {
 			t.Parallel()
 			r := chained()
 			change(&r)
-			for _, v := range history.Check(r) {
+			for _, v := range check(r) {
 				t.Errorf("%s: %s\n%s", v.Rule, v.Says, strings.Join(v.Story, "\n"))
 			}
 		})
@@ -165,7 +165,7 @@ func TestBadChains(t *testing.T) {
 // expectOne expects one violation.
 func expectOne(t *testing.T, r history.Run, rule history.Rule, says, story string) {
 	t.Helper()
-	verdict := history.Check(r)
+	verdict := check(r)
 	if len(verdict) != 1 || verdict.Count(rule) != 1 {
 		t.Fatalf("%d violations: %+v; want one of %q", len(verdict), verdict, rule)
 	}

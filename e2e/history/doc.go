@@ -13,20 +13,20 @@
 //   - [Doubled]: no event has two effects.
 //   - [Phantom]: an effect is of a record of the logs, at the place of that record. So no record of an aborted
 //     transaction has one.
-//   - [Torn]: what a transaction writes besides the effect stands in the tables exactly as often.
-//   - [Reordered]: the effects of a key have the order of their offsets. Replays of dead letters are excepted, unless records
+//   - [Torn]: what a transaction writes besides the effect of an event stands in the tables exactly as often.
+//   - [Reordered]: the effects of a key were committed in the order of their offsets. Replays of dead letters are excepted, unless records
 //     of their keys are parked.
-//   - [Both]: no event has an effect and a dead letter that waits or was discarded.
+//   - [Both]: no event has an effect and a dead letter that waits or was discarded, or whose replay found the event processed.
 //   - [Back]: a checkpoint goes back only where the database lost commits or an operator reset it.
 //   - [Untold]: where the database lost commits and a checkpoint came to stand before an offset that the group had
-//     committed, a worker said so. Offsets from before an operator's reset, or from soon after it, are excepted: the group keeps them.
+//     committed, a worker said so before it was there again. Offsets from before an operator's reset, or from soon after it, are excepted: the group keeps them.
 //   - [Alarmed]: a worker says so only if the database lost commits, and the group has no offset of an owner from well after that. An
 //     operator's reset is no loss.
 //   - [Early]: an offset is committed to Kafka only when each record before it is done with: its transaction has ended
 //     well, or the checkpoint was found behind it. What a new owner finds lost is not done with any more.
 //   - [Usurped]: once somebody has acquired a partition, nothing of its former owners takes effect. The history of each
-//     partition is that of a register: acquiring writes it, each transaction reads its own name in it. Porcupine looks
-//     for an order in which that is so. Without checkpoints it is not promised. [Undecided]: it has found one, or there is none, within a minute.
+//     partition is that of a register: acquiring writes it, and each COMMIT reads its own name in it. Porcupine looks
+//     for an order in which that is so. What the database may have lost is left out, unless it has effects at the end. Without checkpoints it is not promised. [Undecided]: it has found one, or there is none, within a minute.
 //
 // A handler that publishes does so in the transaction of its effect, by the outbox:
 //

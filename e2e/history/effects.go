@@ -1,5 +1,10 @@
 package history
 
+import (
+	"maps"
+	"slices"
+)
+
 // The rules about effects: what is in the tables at the end, against what is in the logs.
 
 func (c *checker) lost() {
@@ -48,8 +53,15 @@ func (c *checker) phantom() {
 }
 
 func (c *checker) torn() {
-	if effects := int64(len(c.run.Tables.Effects)); c.run.Tables.Counted != effects {
-		c.breakf(Torn, nil, "there are %d effects, and their transactions have counted to %d", effects, c.run.Tables.Counted)
+	events := map[string]int{}
+	maps.Copy(events, c.run.Tables.Counted)
+	for event := range c.effects {
+		events[event] += 0
+	}
+	for event, counted := range events {
+		if effects := len(c.effects[event]); effects != counted {
+			c.breakf(Torn, c.storyOf(event), "event %s has %d effects, and their transactions have counted %d", event, effects, counted)
+		}
 	}
 }
 
@@ -69,8 +81,10 @@ func (c *checker) reordered() {
 }
 
 func (c *checker) both() {
-	for event := range c.effects {
-		if c.waits(event) {
+	for event, effects := range c.effects {
+		byLetter := func(e Effect) bool { return e.Letter != "" }
+		superseded := func(l Letter) bool { return l.State == "superseded" } // When it was replayed the event was processed.
+		if c.waits(event) || slices.ContainsFunc(c.letters[event], superseded) && !slices.ContainsFunc(effects, byLetter) {
 			c.breakf(Both, c.storyOf(event), "event %s has an effect and a dead letter", event)
 		}
 	}

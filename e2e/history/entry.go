@@ -21,6 +21,8 @@ const (
 	GaveUp     Kind = "gave up"     // the partition: nothing; Note says why, if there is a reason
 	Began      Kind = "began"       // to process records in a transaction
 	Handled    Kind = "handled"     // a record: its effect is written, and not committed yet
+	Committing Kind = "committing"  // a transaction of records that Began, or a part of them: nothing. Its COMMIT is sent next
+	Landed     Kind = "landed"      // that COMMIT: nothing. It was answered, and the answer was that all is well
 	Committed  Kind = "committed"   // records that Began: those that are done with
 	RolledBack Kind = "rolled back" // records that Began: those that are still to be done
 	Unknown    Kind = "unknown"     // the same, where the outcome of the COMMIT could not be found out

@@ -33,28 +33,27 @@ var register = porcupine.Model{
 	DescribeOperation: func(input, _ any) string { return fmt.Sprintf("%+v", input) },
 }
 
-// usurped looks at the reigns of which there is an effect at the end. What the database has lost was never owned.
+// usurped looks for an order of the owners and the transactions of each partition.
 func (c *checker) usurped() {
 	if c.run.Unfenced {
 		return
 	}
-	effective := map[Partition]map[string]map[int64]bool{} // by reign: the offsets
-	for _, e := range c.run.Tables.Effects {
-		reigns := effective[e.Partition]
-		if reigns == nil {
-			reigns = map[string]map[int64]bool{}
-			effective[e.Partition] = reigns
+	reigns := map[Partition]*reigns{}
+	for _, e := range c.run.Entries {
+		if e.Kind == Acquired && reigns[e.Partition] == nil {
+			reigns[e.Partition] = newReigns(c)
 		}
-		if reigns[e.Reign] == nil {
-			reigns[e.Reign] = map[int64]bool{}
-		}
-		reigns[e.Reign][e.Offset] = true
 	}
-	for p, reigns := range effective {
+	for _, e := range c.run.Tables.Effects {
+		if of := reigns[e.Partition]; of != nil {
+			of.effects[effectOf{e.Reign, e.Offset}], of.effective[e.Reign] = true, true
+		}
+	}
+	for p, of := range reigns {
 		story := func() []string {
 			return c.storyOfReigns(p, c.run.Entries[0].At, c.run.Entries[len(c.run.Entries)-1].At)
 		}
-		switch porcupine.CheckOperationsTimeout(register, c.ownership(p, reigns), ownershipTimeout) {
+		switch porcupine.CheckOperationsTimeout(register, of.operations(p), ownershipTimeout) {
 		case porcupine.Illegal:
 			c.breakf(Usurped, story(), "%v: there is no order of its owners and their transactions in which each transaction is of the latest owner", p)
 		case porcupine.Unknown:
@@ -64,57 +63,104 @@ func (c *checker) usurped() {
 	}
 }
 
-// ownership makes the operations of a partition: an acquisition began when the worker was without the partition for
-// the last time, a transaction ended when the worker said so, or else at any time. Of the transactions of a reign two
-// say all: the one that ends first, before which the reign has begun, and the one that begins last, behind which the next
-// reign begins. An order of these is one of all.
-func (c *checker) ownership(p Partition, effective map[string]map[int64]bool) []porcupine.Operation {
+// reigns are those of a partition. What the database may have lost is left out, unless there is an effect of it at the end.
+type reigns struct {
+	*checker
+
+	effects   map[effectOf]bool
+	effective map[string]bool // those with an effect
+
+	acquisitions []porcupine.Operation
+
+	// Of the transactions of a reign two say all: the one that ends first, before which the reign has begun, and the one that begins
+	// last, behind which the next reign begins. An order of these is one of all.
+	endsFirst, beginsLast map[string]porcupine.Operation
+}
+
+type effectOf struct {
+	reign  string
+	offset int64
+}
+
+func newReigns(c *checker) *reigns {
+	return &reigns{
+		checker: c, effects: map[effectOf]bool{}, effective: map[string]bool{},
+		endsFirst: map[string]porcupine.Operation{}, beginsLast: map[string]porcupine.Operation{},
+	}
+}
+
+// commit is the latest one of a try.
+type commit struct {
+	reign   string
+	offsets []int64 // of the try
+	sent    time.Time
+	open    bool // it was not answered, and nobody has said that it failed
+}
+
+// operations makes those of a partition: an acquisition began when the worker was without the partition for the last
+// time. A transaction took effect between its COMMIT and the answer, or else the end of its try, or at any time since.
+func (r *reigns) operations(p Partition) []porcupine.Operation {
 	type try struct {
 		worker string
 		number int64
 	}
-	var acquisitions []porcupine.Operation
-	without := map[string]int64{} // by worker
-	tries := map[try]porcupine.Operation{}
-	for _, e := range c.run.Entries {
-		at, of := e.At.UnixNano(), try{e.Worker, e.Try}
+	without, commits := map[string]time.Time{}, map[try]commit{} // by worker
+	for _, e := range r.run.Entries {
+		of := try{e.Worker, e.Try}
+		latest := commits[of]
 		switch {
 		case e.Kind == Started, e.Kind == GaveUp && e.Partition == p:
-			without[e.Worker] = at
-		case e.Partition != p || effective[e.Reign] == nil:
+			without[e.Worker] = e.At
+		case e.Partition != p:
 		case e.Kind == Acquired:
-			acquisitions = append(acquisitions, porcupine.Operation{Input: act{e.Reign, true}, Call: without[e.Worker], Return: at})
-		case e.Kind == Began && hasAny(effective[e.Reign], e.Offsets):
-			tries[of] = porcupine.Operation{Input: act{e.Reign, false}, Call: at, Return: math.MaxInt64}
-		case e.Kind == RolledBack:
-			delete(tries, of)
-		case e.Kind == Committed:
-			if o, there := tries[of]; there {
-				o.Return = at
-				tries[of] = o
+			if since := without[e.Worker]; r.effective[e.Reign] || !r.lostWithin(since, e.At) {
+				r.acquisitions = append(r.acquisitions, operation(e.Reign, true, since, e.At.UnixNano()))
 			}
+		case e.Kind == Began:
+			latest = commit{reign: e.Reign, offsets: e.Offsets}
+		case e.Kind == Committing:
+			latest.sent, latest.open = e.At, true
+		case e.Kind == Landed:
+			if !r.lostWithin(latest.sent, e.At) || r.hasEffect(latest) {
+				r.add(latest, e.At.UnixNano())
+			}
+			latest.open = false
+		case e.Kind == RolledBack:
+			latest.open = false
+		case e.Kind == Committed:
+			if latest.open && r.hasEffect(latest) {
+				r.add(latest, e.At.UnixNano())
+			}
+			latest.open = false
+		}
+		if e.Try != 0 && e.Partition == p {
+			commits[of] = latest
+		}
+	}
+	for _, latest := range commits {
+		if latest.open && r.hasEffect(latest) {
+			r.add(latest, math.MaxInt64)
 		}
 	}
 
-	endsFirst, beginsLast := map[any]porcupine.Operation{}, map[any]porcupine.Operation{} // by reign
-	for _, o := range tries {
-		if first, there := endsFirst[o.Input]; !there || o.Return < first.Return {
-			endsFirst[o.Input] = o
-		}
-		if last, there := beginsLast[o.Input]; !there || o.Call > last.Call {
-			beginsLast[o.Input] = o
-		}
-	}
-
-	return slices.AppendSeq(slices.AppendSeq(acquisitions, maps.Values(endsFirst)), maps.Values(beginsLast))
+	return slices.AppendSeq(slices.AppendSeq(r.acquisitions, maps.Values(r.endsFirst)), maps.Values(r.beginsLast))
 }
 
-func hasAny(set map[int64]bool, offsets []int64) bool {
-	for _, offset := range offsets {
-		if set[offset] {
-			return true
-		}
-	}
+func (r *reigns) hasEffect(of commit) bool {
+	return slices.ContainsFunc(of.offsets, func(offset int64) bool { return r.effects[effectOf{of.reign, offset}] })
+}
 
-	return false
+// add adds a transaction that has taken effect.
+func (r *reigns) add(of commit, until int64) {
+	o := operation(of.reign, false, of.sent, until)
+	if first, there := r.endsFirst[of.reign]; !there || o.Return < first.Return {
+		r.endsFirst[of.reign] = o
+	}
+	if last, there := r.beginsLast[of.reign]; !there || o.Call > last.Call {
+		r.beginsLast[of.reign] = o
+	}
+}
+
+func operation(reign string, acquires bool, from time.Time, until int64) porcupine.Operation {
+	return porcupine.Operation{Input: act{reign, acquires}, Call: from.UnixNano(), Return: until}
 }

@@ -52,33 +52,56 @@ type groupOffset struct {
 // ahead until they are committed again.
 func (c *checker) untold() {
 	for _, loss := range c.run.Losses {
-		before, after := map[Partition]groupOffset{}, map[Partition]Seen{} // the latest; the first checkpoint
-		asked := map[Partition]time.Time{}
+		before, asked := map[Partition]groupOffset{}, map[Partition]time.Time{} // the latest
 		for _, s := range c.run.Seen {
-			group, known := before[s.Partition]
-			if _, later := after[s.Partition]; s.Asked.After(loss.To) && !later && s.Checkpoint >= 0 {
-				after[s.Partition] = s
-			} else if !s.At.After(loss.To) && s.Committed >= 0 {
-				if !known || s.Committed != group.Committed {
-					before[s.Partition] = groupOffset{s, asked[s.Partition]}
-				}
-				asked[s.Partition] = s.Asked
+			if s.At.After(loss.To) || s.Committed < 0 {
+				continue
 			}
+			if group, known := before[s.Partition]; !known || s.Committed != group.Committed {
+				before[s.Partition] = groupOffset{s, asked[s.Partition]}
+			}
+			asked[s.Partition] = s.Asked
 		}
-		for p, now := range after {
-			group, known := before[p]
-			reset := slices.ContainsFunc(c.run.Resets, func(r Reset) bool {
-				return r.Partition == p && !r.From.After(now.At) && r.To.Add(stale).After(group.former)
-			}) || slices.ContainsFunc(c.run.Elections, func(e Election) bool { return e.Partition == p })
-			told := slices.ContainsFunc(c.run.Entries, func(e Entry) bool { // Else for an earlier loss: the group's offset is another since.
-				return e.Kind == Rewound && e.Partition == p && !e.At.Before(group.former)
-			})
-			if known && !c.fleeting[p.Topic] && group.Committed > now.Checkpoint && !reset && !told {
+		for p, group := range before {
+			if now, back := c.fallsBehind(group, loss); back && !c.fleeting[p.Topic] && !c.wasReset(group, now) && !c.told(group, now) {
 				c.breakf(Untold, c.storyOfPartition(p, loss.From, loss.To.Add(time.Minute)),
 					"%s: the checkpoint of %v then stood at %d, where the group had committed %d, and nobody said so", loss.How, p, now.Checkpoint, group.Committed)
 			}
 		}
 	}
+}
+
+// fallsBehind returns the first checkpoint before an offset of the group: during a loss, or the first one behind it.
+func (c *checker) fallsBehind(group groupOffset, loss Loss) (Seen, bool) {
+	for _, s := range c.run.Seen {
+		switch {
+		case s.Partition != group.Partition || s.Checkpoint < 0 || s.Asked.Before(group.At) || s.Asked.Before(loss.From):
+		case s.Checkpoint < group.Committed:
+			return s, true
+		case s.Asked.After(loss.To):
+			return Seen{}, false
+		}
+	}
+
+	return Seen{}, false
+}
+
+func (c *checker) wasReset(group groupOffset, now Seen) bool {
+	return slices.ContainsFunc(c.run.Resets, func(r Reset) bool {
+		return r.Partition == now.Partition && !r.From.After(now.At) && r.To.Add(stale).After(group.former)
+	}) || slices.ContainsFunc(c.run.Elections, func(e Election) bool { return e.Partition == now.Partition })
+}
+
+// told tells whether somebody said that the checkpoint was behind: after the group's offset had come (else it was for an earlier loss), and
+// before the checkpoint was there again.
+func (c *checker) told(group groupOffset, now Seen) bool {
+	again := slices.IndexFunc(c.run.Seen, func(s Seen) bool {
+		return s.Partition == now.Partition && s.Asked.After(now.At) && s.Checkpoint >= group.Committed
+	})
+
+	return slices.ContainsFunc(c.run.Entries, func(e Entry) bool {
+		return e.Kind == Rewound && e.Partition == now.Partition && !e.At.Before(group.former) && (again < 0 || !e.At.After(c.run.Seen[again].At))
+	})
 }
 
 // alarmed takes a loss for the reason of what is told of it until the group has an offset of an owner who has acquired the partition after it.

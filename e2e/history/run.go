@@ -68,11 +68,11 @@ type Sent struct {
 
 // Tables are what the database holds at the end.
 type Tables struct {
-	Effects []Effect `json:"effects"` // in the order in which they were written
+	Effects []Effect `json:"effects"` // in the order in which they were committed
 	Letters []Letter `json:"letters"`
 
-	// Counted is how often transactions have counted, which they do once for each effect.
-	Counted int64 `json:"counted"`
+	// Counted is how often transactions have counted an event, which they do once for each effect.
+	Counted map[string]int `json:"counted"`
 }
 
 // Effect is what a handler wrote for an event.
