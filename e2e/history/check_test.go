@@ -299,6 +299,12 @@ func TestBadRuns(t *testing.T) {
 				r.Losses, r.Entries[14].Kind = nil, history.GaveUp
 			}, "the checkpoint of orders/0 went back from 5 to 2", "",
 		},
+		"a checkpoint that goes back twice for one election": {
+			history.Back, func(r *history.Run) {
+				drop(r)
+				r.Seen = append(r.Seen, seen(12, 9, 6), seen(12.1, 7, 6), seen(12.2, 8, 6), seen(12.3, 7, 6))
+			}, "the checkpoint of orders/0 went back from 8 to 7, and nobody lost or reset it", "",
+		},
 		"half a transaction": {
 			history.Torn, func(r *history.Run) {
 				count(r)

@@ -49,7 +49,7 @@
 // An unclean election has Kafka itself lose records that it has acknowledged, and give their offsets to others. Dropped is a record that was
 // acknowledged while the leader to be was not in sync, stood behind the end of its log, and is not in the log at the end. It is excepted
 // from Lost, if nobody has read it, and from Phantom, if somebody has. All other rules hold for dropped records,
-// too; their order is one of their own. The checkpoint may go back where the log was cut, and no further, and its partition is
+// too; their order is one of their own. The checkpoint may go back once where the log was cut, and no further, and its partition is
 // excepted from Untold. All that is in the log at the end must have taken effect, whatever stood in its place before.
 //
 // Of a topic that was deleted and created again, nobody knows where its records stood: it is excepted from Back, Untold and

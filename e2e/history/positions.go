@@ -9,13 +9,13 @@ import (
 // The rules about where partitions stand.
 
 func (c *checker) back() {
-	last := map[Partition]Seen{}
+	last, used := map[Partition]Seen{}, map[Election]time.Time{}
 	for _, s := range c.run.Seen {
 		if s.Checkpoint < 0 || c.fleeting[s.Topic] {
 			continue
 		}
 		before, there := last[s.Partition]
-		if there && s.Checkpoint < before.Checkpoint && !c.mayGoBack(before, s) {
+		if there && s.Checkpoint < before.Checkpoint && !c.mayGoBack(before, s, used) {
 			c.breakf(Back, c.storyOfPartition(s.Partition, before.At, s.At),
 				"the checkpoint of %v went back from %d to %d, and nobody lost or reset it", s.Partition, before.Checkpoint, s.Checkpoint)
 		}
@@ -28,14 +28,23 @@ func (c *checker) lostWithin(from, to time.Time) bool {
 	return slices.ContainsFunc(c.run.Losses, func(l Loss) bool { return !l.From.After(to) && !l.To.Before(from) })
 }
 
-func (c *checker) mayGoBack(from, to Seen) bool {
-	return c.lostWithin(from.Asked, to.At) ||
-		slices.ContainsFunc(c.run.Resets, func(r Reset) bool {
-			return r.Partition == to.Partition && !r.From.After(to.At) && !r.To.Before(from.Asked)
-		}) ||
-		slices.ContainsFunc(c.run.Elections, func(e Election) bool { // Whenever an owner finds out.
-			return e.Partition == to.Partition && !e.From.After(to.At) && e.End <= to.Checkpoint
-		})
+// mayGoBack has an election excuse the owner that finds out, whenever that is, and another one if the database loses what that has stored.
+func (c *checker) mayGoBack(from, to Seen, used map[Election]time.Time) bool {
+	if c.lostWithin(from.Asked, to.At) || slices.ContainsFunc(c.run.Resets, func(r Reset) bool {
+		return r.Partition == to.Partition && !r.From.After(to.At) && !r.To.Before(from.Asked)
+	}) {
+		return true
+	}
+	for _, e := range c.run.Elections {
+		before, found := used[e]
+		if e.Partition == to.Partition && !e.From.After(to.At) && e.End <= to.Checkpoint && (!found || c.lostWithin(before, to.At)) {
+			used[e] = to.At
+
+			return true
+		}
+	}
+
+	return false
 }
 
 // stale is how long after a reset or a loss a worker may still tell of what it did before, because it has not noticed or was frozen.
