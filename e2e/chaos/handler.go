@@ -82,12 +82,24 @@ func (h *handlers) config(c consume.Config) consume.Config {
 	return c
 }
 
+// execute executes a statement in the transaction of a handler, at once or, if the handler only queues it, later. Then no error
+// comes back, and the record fails with it.
+type execute func(sql string, args ...any) error
+
+func executeIn(ctx context.Context, tx pgx.Tx) execute {
+	return func(sql string, args ...any) error {
+		_, err := tx.Exec(ctx, sql, args...)
+
+		return err
+	}
+}
+
 func (h *handlers) handle(ctx context.Context, tx pgx.Tx, m consume.Message) error {
-	if err := h.write(ctx, tx, m); err != nil {
+	if err := h.publish(ctx, tx, m); err != nil {
 		return err
 	}
 
-	return h.misbehave(ctx, tx)
+	return h.misbehave(ctx, executeIn(ctx, tx))
 }
 
 func (h *handlers) batch(ctx context.Context, tx pgx.Tx, batch []consume.Message) error {
@@ -95,7 +107,7 @@ func (h *handlers) batch(ctx context.Context, tx pgx.Tx, batch []consume.Message
 		slices.SortStableFunc(batch, func(a, b consume.Message) int { return bytes.Compare(b.Key, a.Key) })
 	}
 	for _, m := range batch {
-		if err := h.write(ctx, tx, m); err != nil {
+		if err := h.publish(ctx, tx, m); err != nil {
 			return err
 		}
 	}
@@ -109,7 +121,7 @@ func (h *handlers) batch(ctx context.Context, tx pgx.Tx, batch []consume.Message
 	default:
 	}
 
-	return h.misbehave(ctx, tx)
+	return h.misbehave(ctx, executeIn(ctx, tx))
 }
 
 // keep keeps a batch and overwrites the one that it kept before.
@@ -121,32 +133,47 @@ func (h *handlers) keep(batch []consume.Message) {
 }
 
 func (h *handlers) queue(ctx context.Context, statements *pgx.Batch, m consume.Message) error {
-	e, err := h.effect(ctx, m)
+	later := func(sql string, args ...any) error {
+		statements.Queue(sql, args...)
+
+		return nil
+	}
+	e, err := h.write(ctx, later, m)
 	if err != nil {
 		return err
 	}
-	statements.Queue(insertEffect, arguments(e)...)
-	statements.Queue(insertCount, e.Event)
-	h.watcher.handled(ctx, e)
+	if err := outbox.Queue(statements, tells(e)...); err != nil { //nolint:contextcheck // It does no I/O.
+		return err
+	}
 
-	return outbox.Queue(statements, tells(e)...) //nolint:contextcheck // It does no I/O.
+	return h.misbehave(ctx, later)
+}
+
+// publish writes the effect of a record, and publishes it.
+func (h *handlers) publish(ctx context.Context, tx pgx.Tx, m consume.Message) error {
+	e, err := h.write(ctx, executeIn(ctx, tx), m)
+	if err != nil {
+		return err
+	}
+
+	return outbox.Publish(ctx, tx, tells(e)...)
 }
 
 // write writes the effect of a record.
-func (h *handlers) write(ctx context.Context, tx pgx.Tx, m consume.Message) error {
+func (h *handlers) write(ctx context.Context, execute execute, m consume.Message) (history.Effect, error) {
 	e, err := h.effect(ctx, m)
 	if err != nil {
-		return err
+		return e, err
 	}
-	if _, err := tx.Exec(ctx, insertEffect, arguments(e)...); err != nil {
-		return err
+	if err := execute(insertEffect, arguments(e)...); err != nil {
+		return e, err
 	}
-	if _, err := tx.Exec(ctx, insertCount, e.Event); err != nil {
-		return err
+	if err := execute(insertCount, e.Event); err != nil {
+		return e, err
 	}
 	h.watcher.handled(ctx, e)
 
-	return outbox.Publish(ctx, tx, tells(e)...)
+	return e, nil
 }
 
 // eventID is what the consumer says, unless it goes by the checkpoint alone and has nobody asked for ids.
@@ -238,7 +265,7 @@ func (h *handlers) charge(ctx context.Context, event string) (string, error) {
 }
 
 // misbehave does what handlers should not do, in one of twenty calls.
-func (h *handlers) misbehave(ctx context.Context, tx pgx.Tx) error {
+func (h *handlers) misbehave(ctx context.Context, execute execute) error {
 	if rand.IntN(20) != 0 { //nolint:gosec // It is no secret.
 		return nil
 	}
@@ -250,16 +277,14 @@ func (h *handlers) misbehave(ctx context.Context, tx pgx.Tx) error {
 	case transient:
 		return consume.Transient(errAtTimes)
 	case swallows:
-		_, _ = tx.Exec(ctx, `SELECT 1/0`)
+		_ = execute(`SELECT 1/0`) // Queued, it cannot be swallowed.
 	case slow:
-		_, err := tx.Exec(ctx, `SELECT pg_sleep(random() * 0.3)`)
-
-		return err
+		return execute(`SELECT pg_sleep(random() * 0.3)`)
 	case waits:
 		return h.useAnotherConnection(ctx)
 	case deadlocks:
 		for range 3 {
-			if _, err := tx.Exec(ctx, updateStock, rand.IntN(8)); err != nil { //nolint:gosec // As above.
+			if err := execute(updateStock, rand.IntN(8)); err != nil { //nolint:gosec // As above.
 				return err
 			}
 		}
