@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,24 +16,8 @@ import (
 
 const stepClock = "clock step of a worker"
 
-// order is what a worker is told while it runs.
-type order struct {
-	Step time.Duration `json:"step"` // of its clock, in seconds
-}
-
 // step steps this process's clock where it can be stepped.
 var step = func(time.Duration) {}
-
-// obey does what it is told until there is nobody to tell.
-func obey(orders *json.Decoder) {
-	for {
-		var o order
-		if orders.Decode(&o) != nil {
-			return
-		}
-		step(o.Step)
-	}
-}
 
 func (n *nemesis) stepClock(_ context.Context, f fault) error {
 	m := n.fleet.pick(f.pick, 0)
@@ -43,7 +26,7 @@ func (n *nemesis) stepClock(_ context.Context, f fault) error {
 	}
 	furthest := []time.Duration{5 * time.Second, 10 * time.Minute, 30 * time.Hour, 400 * 24 * time.Hour}[f.pick>>8%4]
 
-	return json.NewEncoder(m.input).Encode(order{f.between(-furthest, furthest).Truncate(time.Second)})
+	return m.order(order{Step: f.between(-furthest, furthest).Truncate(time.Second)})
 }
 
 // steppedTime adds a package time that can be stepped to an overlay for go build.

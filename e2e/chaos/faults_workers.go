@@ -13,6 +13,7 @@ const (
 	dismiss = "SIGTERM of a worker"
 	join    = "another worker"
 	change  = "change of all workers"
+	exhaust = "exhausted pool"
 	convert = "change of the group's protocol"
 )
 

@@ -40,7 +40,7 @@ type nemesis struct {
 // causes are the faults by kind. Those that last end before they return.
 var causes = map[string]func(n *nemesis, ctx context.Context, f fault) error{
 	kill: (*nemesis).kill, freeze: (*nemesis).freeze, dismiss: (*nemesis).dismiss, join: (*nemesis).join,
-	change: (*nemesis).change, convert: (*nemesis).convert,
+	change: (*nemesis).change, convert: (*nemesis).convert, exhaust: (*nemesis).exhaust,
 	stepClock: (*nemesis).stepClock, restart: (*nemesis).restart, failover: (*nemesis).failover, forget: (*nemesis).forget,
 	terminate: (*nemesis).terminate, cutBefore: (*nemesis).cutCommit, cutBehind: (*nemesis).cutCommit, cutAt: (*nemesis).cutCommit,
 	cutAll: (*nemesis).cutAll, killBouncer: (*nemesis).killBouncer, refuse: (*nemesis).refuse, lockCheckpoints: (*nemesis).lock, lockStock: (*nemesis).lock,

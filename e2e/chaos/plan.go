@@ -167,6 +167,7 @@ var domains = map[string]kinds{
 	"topics":   {8 * time.Second, []string{addPartition, recreate, recreate}},
 	"producer": {5 * time.Second, []string{haunt}},
 	"clocks":   {2 * time.Second, []string{stepClock}},
+	"pools":    {3 * time.Second, []string{exhaust}},
 	"operator": {2 * time.Second, []string{pauseGroup, resetBack, replayLetters, cleanUp}},
 }
 

@@ -71,10 +71,6 @@ func serve(ctx context.Context, stop func(), input io.Reader) error {
 	if err := orders.Decode(&j); err != nil {
 		return err
 	}
-	go func() {
-		obey(orders)
-		stop()
-	}()
 	writer, err := history.NewWriter(j.Folder, j.Name)
 	if err != nil {
 		return err
@@ -91,6 +87,10 @@ func serve(ctx context.Context, stop func(), input io.Reader) error {
 	}
 	defer pool.Close()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	go func() {
+		obey(ctx, orders, pool, log)
+		stop()
+	}()
 	w := newWatcher(writer)
 	guard, err := idem.New(pool, idem.Config{
 		Consumer: consumerName, Isolation: pgx.TxIsoLevel(j.Isolation), Logger: log, Hooks: w.guardHooks(),
