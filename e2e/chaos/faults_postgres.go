@@ -177,7 +177,7 @@ func (n *nemesis) lock(ctx context.Context, f fault) error {
 		p := n.partition(f)
 		_, err = tx.Exec(limited, `SELECT FROM idem.checkpoints WHERE topic = $1 AND partition = $2 FOR UPDATE`, p.Topic, p.Partition)
 	} else {
-		_, err = tx.Exec(limited, `SELECT FROM public.stock WHERE id < 4 FOR UPDATE`)
+		_, err = tx.Exec(limited, `SELECT FROM public.stock WHERE (id + $1) % $2 < $2 / 2 FOR UPDATE`, int(f.pick%stockRows), stockRows)
 	}
 	if err != nil {
 		return err
