@@ -38,7 +38,7 @@ func (e *elections) begin(ctx context.Context, s *stack) error {
 	of.Topic, of.NumPartitions, of.ReplicationFactor = frail, -1, -1
 	for number := range int32(frailPartitions) {
 		replicas := kmsg.NewCreateTopicsRequestTopicReplicaAssignment()
-		replicas.Partition, replicas.Replicas = number, []int32{1 + number, 1 + (number+1)%frailPartitions}
+		replicas.Partition, replicas.Replicas = number, replicasOf(history.Partition{Topic: frail, Partition: number})
 		of.ReplicaAssignment = append(of.ReplicaAssignment, replicas)
 	}
 	for name, value := range map[string]string{"unclean.leader.election.enable": "true", "min.insync.replicas": "1"} {

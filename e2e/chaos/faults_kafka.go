@@ -89,8 +89,13 @@ func (n *nemesis) haunt(ctx context.Context, _ fault) error {
 	}
 }
 
+// moveLeaders waits for an unclean election, which counts on the leader that it has found.
 func (n *nemesis) moveLeaders(ctx context.Context, f fault) error {
-	return moveLeadersOf(ctx, n.stack.admin, int(n.partitions.Load()), int(f.pick%3))
+	n.brokers.Lock()
+	defer n.brokers.Unlock()
+	of := [][]history.Partition{partitionsOf(topic, n.partitions.Load()), partitionsOf(outcomes, outcomePartitions), partitionsOf(frail, frailPartitions)}[f.pick>>8%3]
+
+	return moveLeadersOf(ctx, n.stack.admin, of, int(f.pick%3))
 }
 
 func (n *nemesis) brokerWeather(ctx context.Context, f fault) error {

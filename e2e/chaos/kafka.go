@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -66,36 +68,76 @@ func addPartitionTo(ctx context.Context, client *kgo.Client, partitions int) err
 	return kerr.ErrorForCode(response.Topics[0].ErrorCode)
 }
 
-// moveLeadersOf has other brokers lead the partitions: each replica list is turned, and its first elected.
-func moveLeadersOf(ctx context.Context, client *kgo.Client, partitions int, turn int) error {
+// replicasOf are the brokers of a partition.
+func replicasOf(p history.Partition) []int32 {
+	first := p.Partition % 3
+	all := []int32{1 + first, 1 + (first+1)%3, 1 + (first+2)%3}
+	if p.Topic == frail {
+		return all[:2]
+	}
+
+	return all
+}
+
+// moveLeadersOf has other brokers lead partitions of a topic: each replica list is turned, and its first elected. It is errNothing if
+// all of those lead already.
+func moveLeadersOf(ctx context.Context, client *kgo.Client, partitions []history.Partition, turn int) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	of := kmsg.NewAlterPartitionAssignmentsRequestTopic()
-	of.Topic = topic
 	elected := kmsg.NewElectLeadersRequestTopic()
-	elected.Topic = topic
-	for number := range partitions {
-		first := (number + turn) % 3
+	for _, each := range partitions {
+		replicas := replicasOf(each)
+		first := turn % len(replicas)
 		p := kmsg.NewAlterPartitionAssignmentsRequestTopicPartition()
-		p.Partition = int32(number)
-		for i := range 3 {
-			p.Replicas = append(p.Replicas, int32(1+(first+i)%3))
-		}
-		of.Partitions = append(of.Partitions, p)
-		elected.Partitions = append(elected.Partitions, p.Partition)
+		p.Partition, p.Replicas = each.Partition, slices.Concat(replicas[first:], replicas[:first])
+		of.Topic, of.Partitions = each.Topic, append(of.Partitions, p)
+		elected.Topic, elected.Partitions = each.Topic, append(elected.Partitions, p.Partition)
 	}
 	move := kmsg.NewPtrAlterPartitionAssignmentsRequest()
 	move.Topics = append(move.Topics, of)
-	if _, err := move.RequestWith(ctx, client); err != nil {
+	turned, err := move.RequestWith(ctx, client)
+	if err == nil {
+		err = kerr.ErrorForCode(turned.ErrorCode)
+	}
+	if err != nil {
 		return fmt.Errorf("turn the replicas: %w", err)
+	}
+	for _, of := range turned.Topics {
+		for _, p := range of.Partitions {
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return fmt.Errorf("turn the replicas of %s/%d: %w", of.Topic, p.Partition, err)
+			}
+		}
 	}
 	elect := kmsg.NewPtrElectLeadersRequest()
 	elect.Topics = append(elect.Topics, elected)
-	if _, err := elect.RequestWith(ctx, client); err != nil {
+	response, err := elect.RequestWith(ctx, client)
+	if err == nil {
+		err = kerr.ErrorForCode(response.ErrorCode)
+	}
+	if err != nil {
 		return fmt.Errorf("elect the leaders: %w", err)
 	}
 
-	return nil
+	return anyMoved(response)
+}
+
+// anyMoved is nil if one leader has moved. The others may have led already, or be away.
+func anyMoved(response *kmsg.ElectLeadersResponse) error {
+	err := errNothing
+	for _, of := range response.Topics {
+		for _, p := range of.Partitions {
+			switch found := kerr.ErrorForCode(p.ErrorCode); {
+			case found == nil:
+				return nil
+			case !errors.Is(found, kerr.ElectionNotNeeded):
+				err = fmt.Errorf("elect the leader of %s/%d: %w", of.Topic, p.Partition, found)
+			}
+		}
+	}
+
+	return err
 }
 
 // unlimited takes quotas away.
