@@ -32,6 +32,11 @@ const (
 		INSERT INTO public.stock SELECT id, 0 FROM generate_series(0, 7) AS id`
 	stockRows = 8
 
+	// grantTables has what these handlers need besides what schema.Grants gives.
+	grantTables = `
+		GRANT INSERT ON public.effects, public.counted TO worker;
+		GRANT SELECT, UPDATE ON public.stock TO worker`
+
 	insertEffect = `INSERT INTO public.effects (event_id, topic, "partition", "offset", key, reign, letter, run, receipt)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
 	insertCount = `INSERT INTO public.counted VALUES ($1)`

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -106,9 +107,12 @@ func (s *stack) startPostgres(ctx context.Context, p plan, sayf func(format stri
 	if _, err := s.pool.Exec(ctx, createTables); err != nil {
 		return err
 	}
-	behind := dsn
+	behind, err := s.createWorker(ctx, dsn)
+	if err != nil {
+		return err
+	}
 	if p.pgBouncer {
-		s.bouncer, err = pgtest.LaunchPgBouncer(ctx, dsn, "transaction")
+		s.bouncer, err = pgtest.LaunchPgBouncer(ctx, behind, "transaction")
 		switch {
 		case errors.Is(err, pgtest.ErrNoPgBouncer):
 			sayf("without PgBouncer: %v", err)
@@ -130,6 +134,27 @@ func (s *stack) startPostgres(ctx context.Context, p plan, sayf func(format stri
 	}
 
 	return err
+}
+
+// createWorker makes the role of the workers, with the rights of a service and no more. It returns their connection string.
+func (s *stack) createWorker(ctx context.Context, dsn string) (string, error) {
+	const role = "worker"
+	grants, err := schema.Grants(schema.DefaultName, role)
+	if err != nil {
+		return "", err
+	}
+	password := rand.Text()
+	_, err = s.pool.Exec(ctx, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s';\n%s%s", role, password, grants, grantTables))
+	if err != nil {
+		return "", err
+	}
+	parsed, err := url.Parse(dsn)
+	if err != nil {
+		return "", errors.New("the connection string cannot be parsed") // The cause may show the password.
+	}
+	parsed.User = url.UserPassword(role, password)
+
+	return parsed.String(), nil
 }
 
 // through returns a connection string that leads to another address.
