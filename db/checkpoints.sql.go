@@ -386,11 +386,12 @@ func (q *Queries) CheckpointLockers(ctx context.Context, db DBTX) ([]CheckpointL
 }
 
 const checkpointMakeLanes = `-- name: CheckpointMakeLanes :execrows
-INSERT INTO idem.checkpoints (consumer_id, topic, partition, lane, next_offset, owner_token, epoch) SELECT c.consumer_id, c.topic, c.partition, s.lane, $1::bigint, c.owner_token, c.epoch FROM idem.checkpoints c, (SELECT pg_catalog.generate_series(1, $2::int) AS lane) s WHERE c.consumer_id OPERATOR(pg_catalog.=) $3 AND c.topic OPERATOR(pg_catalog.=) $4 AND c.partition OPERATOR(pg_catalog.=) $5 AND c.lane OPERATOR(pg_catalog.=) 0 AND c.owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid AND c.next_offset OPERATOR(pg_catalog.>=) $1::bigint FOR UPDATE OF c ON CONFLICT (consumer_id, topic, partition, lane) DO UPDATE SET next_offset = excluded.next_offset, owner_token = excluded.owner_token
+INSERT INTO idem.checkpoints AS l (consumer_id, topic, partition, lane, next_offset, owner_token, epoch) SELECT c.consumer_id, c.topic, c.partition, s.lane, $1::bigint, c.owner_token, $2::bigint FROM idem.checkpoints c, (SELECT pg_catalog.generate_series(1, $3::int) AS lane) s WHERE c.consumer_id OPERATOR(pg_catalog.=) $4 AND c.topic OPERATOR(pg_catalog.=) $5 AND c.partition OPERATOR(pg_catalog.=) $6 AND c.lane OPERATOR(pg_catalog.=) 0 AND c.owner_token OPERATOR(pg_catalog.=) $7::pg_catalog.text::pg_catalog.uuid AND c.next_offset OPERATOR(pg_catalog.>=) $1::bigint FOR UPDATE OF c ON CONFLICT (consumer_id, topic, partition, lane) DO UPDATE SET next_offset = excluded.next_offset, owner_token = excluded.owner_token, epoch = excluded.epoch WHERE NOT COALESCE(l.owner_token OPERATOR(pg_catalog.=) excluded.owner_token AND l.epoch OPERATOR(pg_catalog.>=) excluded.epoch, false)
 `
 
 type CheckpointMakeLanesParams struct {
 	NextOffset int64
+	Try        int64
 	Lanes      int32
 	ConsumerID int64
 	Topic      string
@@ -400,10 +401,12 @@ type CheckpointMakeLanesParams struct {
 
 // Begins, or begins anew, with lanes at the checkpoint. No row if the caller is not the owner, or the database has lost
 // what it has committed: lanes would process what comes behind that first. The checkpoint is locked, so that
-// nobody acquires the partition, and ends its lanes, in between.
+// nobody acquires the partition, and ends its lanes, in between. The epoch of a lane is the number of its owner's try: one that comes
+// late changes nothing, because the lanes of a later one are at work.
 func (q *Queries) CheckpointMakeLanes(ctx context.Context, db DBTX, arg CheckpointMakeLanesParams) (int64, error) {
 	result, err := db.Exec(ctx, checkpointMakeLanes,
 		arg.NextOffset,
+		arg.Try,
 		arg.Lanes,
 		arg.ConsumerID,
 		arg.Topic,

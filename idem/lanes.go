@@ -28,8 +28,10 @@ func (o *Owner) Lanes(ctx context.Context, n int) ([]*Owner, error) {
 		return lanes, nil
 	}
 	err := o.place(ctx, func(conn db.DBTX) (int64, error) {
+		o.laneTries++
+
 		return o.guard.queries.CheckpointMakeLanes(ctx, conn, db.CheckpointMakeLanesParams{
-			NextOffset: o.Next(), Lanes: int32(n), //nolint:gosec // Checked above.
+			NextOffset: o.Next(), Try: o.laneTries, Lanes: int32(n), //nolint:gosec // Checked above.
 			ConsumerID: o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number, OwnerToken: o.Token(),
 		})
 	})

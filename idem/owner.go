@@ -56,10 +56,11 @@ type Owner struct {
 	// partition once: of an unfenced one since its first transaction that met a duplicate. 0: it is not known.
 	acquired atomic.Int64
 
-	lane  int32        // 0: the partition itself
-	lanes []*Owner     // of a partition whose records are processed out of their order
-	seen  atomic.Int64 // the checkpoint, as this owner knows it
-	sent  atomic.Int64 // how far this owner may have moved it, should an answer be lost
+	lane      int32        // 0: the partition itself
+	lanes     []*Owner     // of a partition whose records are processed out of their order
+	laneTries int64        // to make lanes
+	seen      atomic.Int64 // the checkpoint, as this owner knows it
+	sent      atomic.Int64 // how far this owner may have moved it, should an answer be lost
 
 	epoch      int64 // of this owner
 	resetEpoch int64 // that began when the checkpoint was last set

@@ -146,6 +146,33 @@ func TestResetThatComesLate(t *testing.T) {
 	}
 }
 
+// The same with lanes: what the first try set back was told as lost commits.
+func TestLanesThatComeLate(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var sent statements
+	o := acquire(t, newGuard(t, b.db.Pool(t, func(c *pgxpool.Config) { c.ConnConfig.Tracer = &sent }), idem.Config{Consumer: "orders"}))
+	for range 2 { // The lanes of before have the same token.
+		lanes, err := o.Lanes(t.Context(), 2)
+		if err == nil {
+			_, err = lanes[1].Process(t.Context(), idem.Event{ID: strconv.FormatInt(o.Next(), 10), Offset: o.Next()}, effect("e"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		tries := slices.DeleteFunc(slices.Clone(sent.all), func(s pgx.TraceQueryStartData) bool { return !strings.Contains(s.SQL, "CheckpointMakeLanes") })
+		for _, try := range tries {
+			b.exec(t, try.SQL, try.Args...)
+		}
+		if err := o.Verify(t.Context()); err != nil {
+			t.Errorf("behind %d tries that come late: %v", len(tries), err)
+		}
+		if err := o.Advance(t.Context(), o.Next()+1); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // The commit that made this owner the owner is lost too: the row has the token of the one before,
 // or is not there at all.
 func TestDatabaseGoesBackBehindTheOwner(t *testing.T) {

@@ -65,14 +65,16 @@ WHERE consumer_id = @consumer_id AND topic = @topic AND partition = @partition A
 -- name: CheckpointMakeLanes :execrows
 -- Begins, or begins anew, with lanes at the checkpoint. No row if the caller is not the owner, or the database has lost
 -- what it has committed: lanes would process what comes behind that first. The checkpoint is locked, so that
--- nobody acquires the partition, and ends its lanes, in between.
-INSERT INTO idem.checkpoints (consumer_id, topic, partition, lane, next_offset, owner_token, epoch)
-SELECT c.consumer_id, c.topic, c.partition, s.lane, @next_offset::bigint, c.owner_token, c.epoch
+-- nobody acquires the partition, and ends its lanes, in between. The epoch of a lane is the number of its owner's try: one that comes
+-- late changes nothing, because the lanes of a later one are at work.
+INSERT INTO idem.checkpoints AS l (consumer_id, topic, partition, lane, next_offset, owner_token, epoch)
+SELECT c.consumer_id, c.topic, c.partition, s.lane, @next_offset::bigint, c.owner_token, @try::bigint
 FROM idem.checkpoints c, (SELECT pg_catalog.generate_series(1, @lanes::integer) AS lane) s
 WHERE c.consumer_id = @consumer_id AND c.topic = @topic AND c.partition = @partition AND c.lane = 0
   AND c.owner_token = CAST(@owner_token::text AS uuid) AND c.next_offset >= @next_offset::bigint
 FOR UPDATE OF c
-ON CONFLICT (consumer_id, topic, partition, lane) DO UPDATE SET next_offset = excluded.next_offset, owner_token = excluded.owner_token;
+ON CONFLICT (consumer_id, topic, partition, lane) DO UPDATE SET next_offset = excluded.next_offset, owner_token = excluded.owner_token, epoch = excluded.epoch
+WHERE NOT coalesce(l.owner_token = excluded.owner_token AND l.epoch >= excluded.epoch, false);
 
 -- name: CheckpointInsert :many
 -- Begins a partition. No row if somebody else did. The time is as in CheckpointAcquire.

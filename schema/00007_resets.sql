@@ -12,7 +12,7 @@ CREATE OR REPLACE FUNCTION idem.schema_version() RETURNS integer
 -- Owners learn that a checkpoint was set, however many of them end before Kafka has an offset from after that.
 ALTER TABLE idem.checkpoints ADD COLUMN reset_epoch bigint NOT NULL DEFAULT 0;
 
-COMMENT ON COLUMN idem.checkpoints.epoch IS 'Grows with each owner and each time that the checkpoint is set. Stands in the offsets that the owner commits to Kafka.';
+COMMENT ON COLUMN idem.checkpoints.epoch IS 'Grows with each owner and each time that the checkpoint is set. Stands in the offsets that the owner commits to Kafka. Of a lane: the number of the try that made it.';
 COMMENT ON COLUMN idem.checkpoints.reset_epoch IS 'The epoch since the checkpoint was last set: offsets of earlier ones say nothing of lost commits.';
 
 SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('idem_migration.search_path'), false);

@@ -89,8 +89,8 @@ func checkpointEndLanes(s *Server, t *tx, a args) (result, error) {
 }
 
 func checkpointMakeLanes(s *Server, t *tx, a args) (result, error) {
-	at := place{a.int(3), a.text(4), a.int(5), 0}
-	mine := func(c *checkpoint) bool { return c != nil && same(c.token, a[5]) && c.next >= a.int(1) }
+	at := place{a.int(4), a.text(5), a.int(6), 0}
+	mine := func(c *checkpoint) bool { return c != nil && same(c.token, a[6]) && c.next >= a.int(1) }
 	if !mine(s.checkpoints.read(t, at)) {
 		return affected("INSERT 0", 0), nil
 	}
@@ -98,17 +98,23 @@ func checkpointMakeLanes(s *Server, t *tx, a args) (result, error) {
 	if err != nil || !mine(c) {
 		return affected("INSERT 0", 0), err
 	}
-	for at.lane = 1; at.lane <= a.int(2); at.lane++ {
-		inserted, err := s.checkpoints.insert(t, at, checkpoint{next: a.int(1), token: c.token, epoch: c.epoch})
+	earlier := func(_ place, lane *checkpoint) bool { return !same(lane.token, c.token) || lane.epoch < a.int(2) }
+	made := 0
+	for at.lane = 1; at.lane <= a.int(3); at.lane++ {
+		inserted, err := s.checkpoints.insert(t, at, checkpoint{next: a.int(1), token: c.token, epoch: a.int(2)})
+		n := 1
 		if err == nil && !inserted {
-			_, err = update(s.checkpoints, t, []place{at}, always, func(_ place, lane *checkpoint) { lane.next, lane.token = a.int(1), c.token })
+			n, err = update(s.checkpoints, t, []place{at}, earlier, func(_ place, lane *checkpoint) {
+				lane.next, lane.token, lane.epoch = a.int(1), c.token, a.int(2)
+			})
 		}
 		if err != nil {
 			return result{}, err
 		}
+		made += n
 	}
 
-	return affected("INSERT 0", int(a.int(2))), nil
+	return affected("INSERT 0", made), nil
 }
 
 func checkpointClaim(s *Server, t *tx, a args) (result, error) {

@@ -156,7 +156,7 @@ func (d *deck) all() map[string]call {
 		},
 		"CheckpointMakeLanes": func(ctx context.Context, c db.DBTX) (any, error) {
 			return queries.CheckpointMakeLanes(ctx, c, db.CheckpointMakeLanesParams{
-				NextOffset: next, Lanes: 1 + lane, ConsumerID: d.consumer, Topic: topicName, Partition: partition, OwnerToken: token,
+				NextOffset: next, Try: seen, Lanes: 1 + lane, ConsumerID: d.consumer, Topic: topicName, Partition: partition, OwnerToken: token,
 			})
 		},
 		"CheckpointClaim": func(ctx context.Context, c db.DBTX) (any, error) {

@@ -312,8 +312,13 @@ var owners = []mutant{
 	},
 	{
 		id: "lanes-seen", mechanism: "lanes begin only where the checkpoint stands no earlier than its owner has seen it",
-		file: "db/checkpoints.sql.go", find: " AND c.next_offset OPERATOR(pg_catalog.>=) $1::bigint", put: "",
+		file: "db/checkpoints.sql.go", find: " AND c.next_offset OPERATOR(pg_catalog.>=) $1::bigint FOR", put: " FOR",
 		checker: in("idem", "TestNothingIsSetOverLostCommits/Lanes"), says: "want ErrRewound",
+	},
+	{
+		id: "lanes-once", mechanism: "a try of `Lanes` that comes late changes nothing",
+		file: "db/checkpoints.sql.go", find: "l.epoch OPERATOR(pg_catalog.>=) excluded.epoch, false)", put: "l.epoch OPERATOR(pg_catalog.<) excluded.epoch, false)",
+		checker: in("idem", "TestLanesThatComeLate"), says: "behind 1 tries that come late",
 	},
 	{
 		id: "token-compared", mechanism: "the owner's token is compared where the checkpoint is advanced",
