@@ -33,9 +33,9 @@ demo: ## Show what the guard does (BROKER=kafka for Apache Kafka; ARGS=--help fo
 	@bin/demo $(ARGS)
 
 .PHONY: test
-test: ## Run the tests of all modules, with the race detector
+test: ## Run the tests of all modules, with the race detector (TESTFLAGS="-shuffle=on -count=3")
 	@$(if $(RACE),,echo 'make test: the race detector is off, because it needs a C compiler' >&2)
-	$(WITHPG) bash -c 'failed=0; for module in $(MODULES); do go test -C $$module $(RACE) -timeout=20m ./... || failed=1; done; exit $$failed'
+	$(WITHPG) bash -c 'failed=0; for module in $(MODULES); do go test -C $$module $(RACE) -timeout=20m $(TESTFLAGS) ./... || failed=1; done; exit $$failed'
 
 .PHONY: test-fast
 test-fast: ## Run the tests of the root module, without the race detector
