@@ -91,7 +91,7 @@ func nextIs(s string, c byte) bool {
 }
 
 func lineEnd(s string) int {
-	if n := strings.IndexByte(s, '\n'); n >= 0 {
+	if n := strings.IndexAny(s, "\n\r"); n >= 0 {
 		return n + 1
 	}
 
@@ -147,16 +147,41 @@ func quotedEnd(s string) int {
 	}
 }
 
-// stringEnd returns the length of a string, in which a backslash may hide a quote.
+// stringEnd returns the length of a string, in which a backslash may hide a quote. Such a one goes on behind two quotes, and in
+// a further line.
 func stringEnd(s string, backslashes bool) int {
 	for i := 1; i < len(s); i++ {
 		switch {
 		case s[i] == '\\' && backslashes:
 			i++
+		case s[i] == '\'' && backslashes && continues(s[i+1:]) > 0:
+			i += continues(s[i+1:])
 		case s[i] == '\'':
 			return i + 1
 		}
 	}
 
 	return len(s)
+}
+
+// continues returns the length of what lies between two parts of a string and the quote of the second: nothing, or white space
+// with the end of a line in it, and comments. It is 0 where there is no second part.
+func continues(s string) int {
+	line := false
+	for i := 0; i < len(s); {
+		switch n := lineEnd(s[i:]); {
+		case s[i] == '\'' && (line || i == 0):
+			return i + 1
+		case strings.HasPrefix(s[i:], "--"):
+			i += n
+			line = true
+		case s[i] == ' ' || s[i] >= '\t' && s[i] <= '\r':
+			line = line || n == 1
+			i++
+		default:
+			return 0
+		}
+	}
+
+	return 0
 }
