@@ -15,7 +15,7 @@ import (
 const leased = "/lease?consumer=orders&id=order+1"
 
 // pay makes an attempt at an effect which gets no answer after its first step. NeedsDecision is its policy.
-func (b *bundle) pay(t *testing.T) (lease.Done, error) {
+func (b *bundle) pay(t testing.TB) (lease.Done, error) {
 	t.Helper()
 	leases, err := lease.New(b.guard, lease.Config{})
 	if err != nil {
@@ -34,7 +34,7 @@ func (b *bundle) pay(t *testing.T) (lease.Done, error) {
 	})
 }
 
-func (b *bundle) undecided(t *testing.T) {
+func (b *bundle) undecided(t testing.TB) {
 	t.Helper()
 	if _, err := b.pay(t); !errors.As(err, new(*lease.UndecidedError)) {
 		t.Fatal(err)

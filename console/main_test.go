@@ -106,7 +106,7 @@ func (b *bundle) states(t *testing.T) (text string) {
 	return text
 }
 
-func (b *bundle) exec(t *testing.T, sql string) {
+func (b *bundle) exec(t testing.TB, sql string) {
 	t.Helper()
 	if _, err := b.pool.Exec(t.Context(), sql); err != nil {
 		t.Fatal(err)

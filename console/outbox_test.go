@@ -14,7 +14,7 @@ import (
 )
 
 // publish puts records into the outbox, in a state each; an empty one waits for the relay.
-func (b *bundle) publish(t *testing.T, topic string, states ...string) {
+func (b *bundle) publish(t testing.TB, topic string, states ...string) {
 	t.Helper()
 	for i, state := range states {
 		record := outbox.Record{Topic: topic, Key: fmt.Appendf(nil, "key-%d", i), Value: []byte("4111"), EventID: fmt.Sprint(topic, "-", i)}

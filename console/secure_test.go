@@ -182,14 +182,20 @@ func TestEveryAnswerIsSecure(t *testing.T) {
 	b := setup(t)
 	for _, path := range []string{"/", "/style.css", "/console.js", "/icon.svg", "/nosuch", "/deadletter?id=zz", "/doctor"} {
 		a := b.get(t, path)
-		for name, part := range map[string]string{
-			"Content-Security-Policy": "default-src 'none'", "X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store",
-		} {
-			if !strings.Contains(a.header.Get(name), part) {
-				t.Errorf("%s: %s is %q", path, name, a.header.Get(name))
-			}
-		}
+		secured(t, path, a.header)
 		a.lacks(t, "<script>", " style=", "onclick", "javascript:")
+	}
+}
+
+// secured checks the headers of an answer.
+func secured(t *testing.T, path string, header http.Header) {
+	t.Helper()
+	for name, part := range map[string]string{
+		"Content-Security-Policy": "default-src 'none'", "X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store",
+	} {
+		if !strings.Contains(header.Get(name), part) {
+			t.Errorf("%s: %s is %q", path, name, header.Get(name))
+		}
 	}
 }
 
