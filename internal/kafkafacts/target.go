@@ -54,7 +54,7 @@ func Parse(text string) (Target, error) {
 	}
 	rest, query, _ := strings.Cut(rest, "?")
 	values, err := url.ParseQuery(query)
-	if err != nil {
+	if err != nil || strings.Contains(query, "@") { // What stands before the ? is a part of the password.
 		return Target{}, errPercent
 	}
 	var t Target

@@ -45,7 +45,7 @@ func TestParseRefusesWhatItCannotRead(t *testing.T) {
 	for _, text := range []string{
 		"", "k1", ":9092", "k1:", "k1:9092,", "k1 :9092", "k1:9092/topic", "postgres://u:zebra@k1:5432/db", "kafka://u:ze%bra@k1:9092", "kafka://u:zebra@k1",
 		"kafka://u:zebra@k1:9092?sasl=GSSAPI", "kafka://k1:9092?ca=/nowhere", "kafka+tls://k1:9092?ca=/nowhere", "kafka+tls://k1:9092?cert=/nowhere",
-		"kafka://k1:9092?sasl=%zz",
+		"kafka://k1:9092?sasl=%zz", "kafka://u:1?zebra@k1:9092", "kafka://u:1?sasl=zebra@k1:9092",
 	} {
 		if got, err := Parse(text); err == nil || strings.Contains(err.Error(), "zebra") {
 			t.Errorf("%q: %+v, %v", text, got, err)
