@@ -161,6 +161,34 @@ func TestGoodRuns(t *testing.T) {
 		"a loss that is told again because the group does not know yet": func(r *history.Run) {
 			r.Entries = append(r.Entries, by(29, history.GaveUp, "b2", 0), by(30, history.Acquired, "b3", 0, 6), by(31, history.Rewound, "b3", 0, 2))
 		},
+		"another partition whose checkpoint is lower": func(r *history.Run) {
+			untold(r)
+			other := seen(8.9, 1, -1)
+			other.Partition.Partition = 1
+			r.Seen = append(r.Seen, other)
+		},
+		"a checkpoint that was lower before the group's offset": func(r *history.Run) {
+			untold(r)
+			r.Seen = append(r.Seen, seen(6, 3, -1))
+		},
+		"a checkpoint that nobody saw": func(r *history.Run) {
+			untold(r)
+			r.Seen = append(r.Seen, seen(8.6, -1, -1))
+		},
+		"an unclean election that sets the checkpoint before the group's offset": func(r *history.Run) {
+			drop(r)
+			r.Entries[14].Kind = history.GaveUp
+			r.Seen[1].Checkpoint, r.Seen[1].Committed, r.Seen[2].Checkpoint, r.Seen[2].Committed = 7, 7, 5, 7
+		},
+		"an election of which an owner finds out again because the database has lost the first time": func(r *history.Run) {
+			drop(r)
+			r.Seen = append(r.Seen, seen(12, 9, 6), seen(12.1, 7, 6), seen(12.4, 9, 6), seen(12.5, 7, 6))
+			r.Losses = append(r.Losses, history.Loss{From: at(12.2), To: at(12.3), How: "failover"})
+		},
+		"a dead letter that another one of the event supersedes": func(r *history.Run) {
+			r.Tables.Effects[0].Letter = "another"
+			r.Tables.Letters = []history.Letter{{Place: r.Log[0].Place, Event: "e0", State: "superseded"}}
+		},
 		"a topic that was created again": func(r *history.Run) {
 			r.Gone = []history.Record{record(0, "e9", "k"), record(1, "e8", "k")}
 			r.Tables.Effects = append([]history.Effect{effect(r.Gone[0], "a0")}, r.Tables.Effects...)
@@ -261,6 +289,13 @@ func TestBadRuns(t *testing.T) {
 				r.Tables.Effects = r.Tables.Effects[1:]
 			}, "event d5 was acknowledged at orders/0@5, where the log does not have it", "unclean election: the log of orders/0 ends at 5, without what was sent since 12:00:02.000",
 		},
+		"acknowledged by the new leader, and not there": {
+			history.Lost, func(r *history.Run) {
+				drop(r)
+				r.Sent[2].At = at(9.15)
+				r.Tables.Effects = r.Tables.Effects[1:]
+			}, "event d5 was acknowledged at orders/0@5", "",
+		},
 		"acknowledged before the end of the new leader's log, and not there": {
 			history.Lost, func(r *history.Run) {
 				drop(r)
@@ -356,6 +391,12 @@ func TestBadRuns(t *testing.T) {
 			"failover: the checkpoint of orders/0 then stood at 2, where the group had committed 5, and nobody said so",
 			"failover: the database has lost what it committed since 12:00:05.500",
 		},
+		"a silent rewind beside an unclean election of another partition": {
+			history.Untold, func(r *history.Run) {
+				r.Entries[14].Kind = history.GaveUp
+				r.Elections = []history.Election{{Partition: history.Partition{Topic: "orders", Partition: 1}, From: at(2), To: at(3)}}
+			}, "failover: the checkpoint of orders/0 then stood at 2, where the group had committed 5, and nobody said so", "",
+		},
 		"a silent rewind of a partition that was reset long before, and later": {
 			history.Untold, func(r *history.Run) {
 				r.Entries[14].Kind = history.GaveUp
@@ -408,6 +449,10 @@ func TestBadRuns(t *testing.T) {
 			history.Early, func(r *history.Run) { r.Entries[11].At = at(9.3) },
 			"b committed offset 5 of orders/0, and event e2 at 2 before it was not done with", "",
 		},
+		"an old offset after a rewind, once more": {
+			history.Early, func(r *history.Run) { r.Entries = append(r.Entries, by(9.3, history.OffsetTold, "b2", 0, 5)) },
+			"b committed offset 5 of orders/0, and event e2 at 2 before it was not done with", "",
+		},
 		"a former owner": {
 			history.Usurped, usurp, "orders/0: there is no order of its owners and their transactions", "b acquired orders/0 at 2 (b2)",
 		},
@@ -443,6 +488,11 @@ func TestBadRuns(t *testing.T) {
 			expectOne(t, r, test.rule, test.says, test.story)
 		})
 	}
+}
+
+// untold has the failover lose nothing, and nobody say so.
+func untold(r *history.Run) {
+	r.Entries[14].Kind, r.Seen[2].Checkpoint = history.GaveUp, 5
 }
 
 // drop has e5 come in the place of d5, which a had processed before an unclean election dropped it.

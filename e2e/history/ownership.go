@@ -2,9 +2,6 @@ package history
 
 import (
 	"fmt"
-	"maps"
-	"math"
-	"slices"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -38,22 +35,22 @@ func (c *checker) usurped() {
 	if c.run.Unfenced {
 		return
 	}
-	reigns := map[Partition]*reigns{}
+	partitions := map[Partition]*reigns{}
 	for _, e := range c.run.Entries {
-		if e.Kind == Acquired && reigns[e.Partition] == nil {
-			reigns[e.Partition] = newReigns(c)
+		if e.Kind == Acquired && partitions[e.Partition] == nil {
+			partitions[e.Partition] = &reigns{checker: c, effects: map[effectOf]bool{}, lastCommit: map[string]time.Time{}}
 		}
 	}
 	for _, e := range c.run.Tables.Effects {
-		if of := reigns[e.Partition]; of != nil {
-			of.effects[effectOf{e.Reign, e.Offset}], of.effective[e.Reign] = true, true
+		if r := partitions[e.Partition]; r != nil {
+			r.effects[effectOf{e.Reign, e.Offset}] = true
 		}
 	}
-	for p, of := range reigns {
+	for p, r := range partitions {
 		story := func() []string {
 			return c.storyOfReigns(p, c.run.Entries[0].At, c.run.Entries[len(c.run.Entries)-1].At)
 		}
-		switch porcupine.CheckOperationsTimeout(register, of.operations(p), ownershipTimeout) {
+		switch porcupine.CheckOperationsTimeout(register, r.operations(p), ownershipTimeout) {
 		case porcupine.Illegal:
 			c.breakf(Usurped, story(), "%v: there is no order of its owners and their transactions in which each transaction is of the latest owner", p)
 		case porcupine.Unknown:
@@ -63,18 +60,15 @@ func (c *checker) usurped() {
 	}
 }
 
-// reigns are those of a partition. What the database may have lost is left out, unless there is an effect of it at the end.
+// reigns are those of a partition.
 type reigns struct {
 	*checker
 
-	effects   map[effectOf]bool
-	effective map[string]bool // those with an effect
+	effects map[effectOf]bool // at the end, whose COMMIT was not found yet
 
-	acquisitions []porcupine.Operation
-
-	// Of the transactions of a reign two say all: the one that ends first, before which the reign has begun, and the one that begins
-	// last, behind which the next reign begins. An order of these is one of all.
-	endsFirst, beginsLast map[string]porcupine.Operation
+	// lastCommit is when a reign sent its last COMMIT that took effect. Who owns the partition then has owned it since it was acquired,
+	// because no reign comes again: so earlier COMMITs need no look, nor need the time until the answer.
+	lastCommit map[string]time.Time
 }
 
 type effectOf struct {
@@ -82,85 +76,54 @@ type effectOf struct {
 	offset int64
 }
 
-func newReigns(c *checker) *reigns {
-	return &reigns{
-		checker: c, effects: map[effectOf]bool{}, effective: map[string]bool{},
-		endsFirst: map[string]porcupine.Operation{}, beginsLast: map[string]porcupine.Operation{},
-	}
-}
-
-// commit is the latest one of a try.
-type commit struct {
-	reign   string
-	offsets []int64 // of the try
-	sent    time.Time
-	open    bool // it was not answered, and nobody has said that it failed
-}
-
 // operations makes those of a partition: an acquisition began when the worker was without the partition for the last
-// time. A transaction took effect between its COMMIT and the answer, or else the end of its try, or at any time since.
-func (r *reigns) operations(p Partition) []porcupine.Operation {
+// time. A COMMIT took effect if there is an effect that it was the first to send, or if the answer said so. Left out is what the
+// database may have lost, and has no effect at the end.
+func (r *reigns) operations(p Partition) (all []porcupine.Operation) {
 	type try struct {
 		worker string
 		number int64
 	}
-	without, commits := map[string]time.Time{}, map[try]commit{} // by worker
+	without, offsets, sent := map[string]time.Time{}, map[try][]int64{}, map[try]time.Time{}
+	mayBeLost := map[string]porcupine.Operation{}
 	for _, e := range r.run.Entries {
 		of := try{e.Worker, e.Try}
-		latest := commits[of]
 		switch {
 		case e.Kind == Started, e.Kind == GaveUp && e.Partition == p:
 			without[e.Worker] = e.At
 		case e.Partition != p:
 		case e.Kind == Acquired:
-			if since := without[e.Worker]; r.effective[e.Reign] || !r.lostWithin(since, e.At) {
-				r.acquisitions = append(r.acquisitions, operation(e.Reign, true, since, e.At.UnixNano()))
+			since := without[e.Worker]
+			acquisition := operation(act{e.Reign, true}, since, e.At)
+			if r.lostWithin(since, e.At) {
+				mayBeLost[e.Reign] = acquisition
+			} else {
+				all = append(all, acquisition)
 			}
 		case e.Kind == Began:
-			latest = commit{reign: e.Reign, offsets: e.Offsets}
+			offsets[of] = e.Offsets
 		case e.Kind == Committing:
-			latest.sent, latest.open = e.At, true
-		case e.Kind == Landed:
-			if !r.lostWithin(latest.sent, e.At) || r.hasEffect(latest) {
-				r.add(latest, e.At.UnixNano())
+			sent[of] = e.At
+			for _, offset := range offsets[of] {
+				if found := (effectOf{e.Reign, offset}); r.effects[found] {
+					delete(r.effects, found)
+					r.lastCommit[e.Reign] = e.At
+				}
 			}
-			latest.open = false
-		case e.Kind == RolledBack:
-			latest.open = false
-		case e.Kind == Committed:
-			if latest.open && r.hasEffect(latest) {
-				r.add(latest, e.At.UnixNano())
-			}
-			latest.open = false
-		}
-		if e.Try != 0 && e.Partition == p {
-			commits[of] = latest
+		case e.Kind == Landed && !r.lostWithin(sent[of], e.At) && sent[of].After(r.lastCommit[e.Reign]):
+			r.lastCommit[e.Reign] = sent[of]
 		}
 	}
-	for _, latest := range commits {
-		if latest.open && r.hasEffect(latest) {
-			r.add(latest, math.MaxInt64)
+	for reign, at := range r.lastCommit {
+		all = append(all, operation(act{reign, false}, at, at))
+		if acquisition, there := mayBeLost[reign]; there {
+			all = append(all, acquisition)
 		}
 	}
 
-	return slices.AppendSeq(slices.AppendSeq(r.acquisitions, maps.Values(r.endsFirst)), maps.Values(r.beginsLast))
+	return all
 }
 
-func (r *reigns) hasEffect(of commit) bool {
-	return slices.ContainsFunc(of.offsets, func(offset int64) bool { return r.effects[effectOf{of.reign, offset}] })
-}
-
-// add adds a transaction that has taken effect.
-func (r *reigns) add(of commit, until int64) {
-	o := operation(of.reign, false, of.sent, until)
-	if first, there := r.endsFirst[of.reign]; !there || o.Return < first.Return {
-		r.endsFirst[of.reign] = o
-	}
-	if last, there := r.beginsLast[of.reign]; !there || o.Call > last.Call {
-		r.beginsLast[of.reign] = o
-	}
-}
-
-func operation(reign string, acquires bool, from time.Time, until int64) porcupine.Operation {
-	return porcupine.Operation{Input: act{reign, acquires}, Call: from.UnixNano(), Return: until}
+func operation(what act, from, to time.Time) porcupine.Operation {
+	return porcupine.Operation{Input: what, Call: from.UnixNano(), Return: to.UnixNano()}
 }

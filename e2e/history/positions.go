@@ -80,11 +80,11 @@ func (c *checker) untold() {
 	}
 }
 
-// fallsBehind returns the first checkpoint before an offset of the group: during a loss, or the first one behind it.
+// fallsBehind returns the first checkpoint that stands before an offset of the group: until the first one behind a loss.
 func (c *checker) fallsBehind(group groupOffset, loss Loss) (Seen, bool) {
 	for _, s := range c.run.Seen {
 		switch {
-		case s.Partition != group.Partition || s.Checkpoint < 0 || s.Asked.Before(group.At) || s.Asked.Before(loss.From):
+		case s.Partition != group.Partition || s.Checkpoint < 0 || s.Asked.Before(group.At):
 		case s.Checkpoint < group.Committed:
 			return s, true
 		case s.Asked.After(loss.To):
