@@ -35,18 +35,22 @@ func obey(ctx context.Context, orders *json.Decoder, pool *pgxpool.Pool, log *sl
 func hold(ctx context.Context, pool *pgxpool.Pool, long time.Duration, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, long)
 	defer cancel()
-	all := pool.Config().MaxConns
-	for held := range all {
+	all := int(pool.Config().MaxConns)
+	var held []*pgxpool.Conn
+	for len(held) < all && ctx.Err() == nil {
 		conn, err := pool.Acquire(ctx)
-		if err != nil {
-			log.Info("could not hold all connections", "held", held, "all", all, "error", err)
+		if err != nil { // Another fault may have the server away.
+			wait(ctx, observeEvery/10)
 
-			return
+			continue
 		}
-		defer conn.Release()
+		held = append(held, conn)
 	}
-	log.Info("all connections are held", "all", all)
+	log.Info("connections of the pool are held", "held", len(held), "all", all)
 	<-ctx.Done()
+	for _, conn := range held {
+		conn.Release()
+	}
 }
 
 func (n *nemesis) exhaust(ctx context.Context, f fault) error {
