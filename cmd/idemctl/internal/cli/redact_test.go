@@ -4,10 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/spf13/cobra"
 
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 )
@@ -118,4 +122,60 @@ func TestLateConnectionErrorsAreRedacted(t *testing.T) {
 	if strings.Contains(texts, "bra") || !strings.Contains(stderr.String(), "cannot connect") {
 		t.Error(texts)
 	}
+}
+
+// Each command, as its help shows it, tells that it does not get in, and no password.
+func TestNoCommandTellsAPassword(t *testing.T) {
+	t.Parallel()
+	db := pgtest.NewDB(t)
+	wrong, err := url.Parse(db.Service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong.User = url.UserPassword(wrong.User.Username(), "zebra")
+	b := &bundle{env: map[string]string{"IDEM_BROKERS": fmt.Sprintf("kafka://me:%s@127.0.0.1:1", "zebra")}}
+	var visit func(*cobra.Command)
+	visit = func(command *cobra.Command) {
+		for _, child := range command.Commands() {
+			visit(child)
+		}
+		if command.HasSubCommands() || strings.Contains(command.CommandPath(), " completion ") || slices.Contains([]string{"version", "man", "print", "help"}, command.Name()) {
+			return // It connects to nothing.
+		}
+		args := append(exampleOf(command), "--timeout", "20s")
+		if command.Flags().Lookup("yes") != nil {
+			args = append(args, "--yes")
+		}
+		for _, dsn := range []string{wrong.String(), "postgres://me:zebra@127.0.0.1:1/db"} {
+			b.env["IDEM_DATABASE_URL"] = dsn
+			r := b.run(t, args...)
+			if r.status != exitFailure || !strings.Contains(r.stderr, "cannot connect") {
+				t.Errorf("%v: %+v", args, r)
+			}
+			if strings.Contains(r.stdout+r.stderr, "zebra") {
+				t.Errorf("%v: the password is told: %+v", args, r)
+			}
+		}
+	}
+	visit(newRoot(&app{}))
+}
+
+var quotedWords = regexp.MustCompile(`"[^"]*"|'[^']*'`)
+
+// exampleOf are the words of the first line of a command's examples that calls it, or its name with an argument for each that it
+// needs.
+func exampleOf(command *cobra.Command) []string {
+	for line := range strings.Lines(command.Example) {
+		line, _, _ = strings.Cut(strings.TrimSpace(line), "   ")
+		line, _, _ = strings.Cut(line, " | ")
+		if strings.HasPrefix(line, command.CommandPath()) {
+			return strings.Fields(strings.ReplaceAll(quotedWords.ReplaceAllString(line, "text"), "charge.json", os.DevNull))[1:]
+		}
+	}
+	words := strings.Fields(command.CommandPath())[1:]
+	for range strings.Count(command.Use, " ") {
+		words = append(words, "1")
+	}
+
+	return words
 }
