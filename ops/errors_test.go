@@ -122,3 +122,22 @@ func TestTablesThatAreNotThere(t *testing.T) {
 	_, err = newClient(t, db.Pool(t, pgtest.MaxConns(1))).ImportTable(t.Context(), "orders", "public.old", nil)
 	wantErr(t, "a pool that would wait for itself", err, ops.ErrInvalid)
 }
+
+// What PostgreSQL has no text for is refused before it is asked.
+func TestTextThatPostgreSQLLacks(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.client = b.ownerClient(t)
+	for _, text := range []string{"a\x00b", "\xff"} {
+		err := b.client.SetRetention(t.Context(), ops.RetentionPlan{Consumer: text, Retention: ops.Seconds(time.Hour), Previous: 1})
+		wantErr(t, "another retention", err, ops.ErrUnknownConsumer)
+		_, err = b.client.Reprocess(t.Context(), ops.RecordPlace{Consumer: "orders", Topic: text})
+		wantErr(t, "reprocess", err, ops.ErrInvalid)
+		for cluster, group := range map[string]string{text: "a", "a": text} {
+			_, err = b.client.PlanRebind(t.Context(), "orders", cluster, group)
+			wantErr(t, "rebind", err, ops.ErrInvalid)
+		}
+		_, err = b.client.ImportTable(t.Context(), "orders", "public."+text, nil)
+		wantErr(t, "import", err, ops.ErrInvalid)
+	}
+}

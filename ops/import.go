@@ -11,6 +11,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // ImportResult says what became of the rows of another table.
@@ -45,6 +46,10 @@ func parseTable(name string) (pgx.Identifier, error) {
 	schemaName, tableName, found := strings.Cut(name, ".")
 	if !found || schemaName == "" || tableName == "" || strings.Contains(tableName, ".") {
 		return nil, invalid("the table must be SCHEMA.TABLE, e.g. public.processed_events")
+	}
+
+	if !tables.IsText(name) {
+		return nil, invalid("the table's name is not UTF-8 without NUL bytes")
 	}
 
 	return pgx.Identifier{schemaName, tableName}, nil

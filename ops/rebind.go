@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // RebindPlan is a consumer that belongs to another Kafka group.
@@ -21,6 +22,9 @@ type RebindPlan struct {
 func (c *Client) PlanRebind(ctx context.Context, name, cluster, group string) (RebindPlan, error) {
 	if (cluster == "") != (group == "") {
 		return RebindPlan{}, invalid("give a group and its cluster, or neither for the next group that comes")
+	}
+	if !tables.IsText(group) || !tables.IsText(cluster) {
+		return RebindPlan{}, invalid("the group or its cluster is not UTF-8 without NUL bytes")
 	}
 	consumer, err := c.open(ctx, name)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // RecordPlace is the place of a record in Kafka, and the consumer that is to process it again.
@@ -72,6 +73,9 @@ func (c *Client) PlanReprocess(ctx context.Context, consumer, eventID string) (R
 func (c *Client) Reprocess(ctx context.Context, place RecordPlace) (ReprocessResult, error) {
 	if place.Topic == "" || place.Partition < 0 || place.Offset < 0 {
 		return ReprocessResult{}, invalid("a record has a topic, a partition and an offset that are not negative")
+	}
+	if !tables.IsText(place.Topic) {
+		return ReprocessResult{}, invalid("the topic is not UTF-8 without NUL bytes")
 	}
 	consumer, err := c.open(ctx, place.Consumer)
 	if err != nil {

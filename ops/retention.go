@@ -6,6 +6,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/internal/readable"
+	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // RetentionPlan is another retention for a consumer.
@@ -55,6 +56,11 @@ func (c *Client) newlyExpired(ctx context.Context, consumer Consumer, retention 
 // expire than were counted.
 func (c *Client) SetRetention(ctx context.Context, plan RetentionPlan) error {
 	if err := checkRetention(plan.Retention.Duration()); err != nil {
+		return err
+	}
+	if !tables.IsText(plan.Consumer) {
+		_, err := c.consumer(ctx, plan.Consumer) // There is none.
+
 		return err
 	}
 	n, err := c.queries.ConsumerSetRetention(ctx, c.conn, db.ConsumerSetRetentionParams{
