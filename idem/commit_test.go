@@ -84,6 +84,42 @@ func TestCommitWithoutAnswer(t *testing.T) {
 	}
 }
 
+// What a COMMIT did is looked up for as long as ResolveTimeout, also by a call that is to be tried once only.
+func TestOutcomeIsLookedUpAgain(t *testing.T) {
+	t.Parallel()
+	cut, refused, attempts := make(chan struct{}), make(chan struct{}), atomic.Int32{}
+	var c *cutCommits
+	c = setupCut(t, idem.RetryPolicy{}, func(config *pgxpool.Config) {
+		config.BeforeConnect = func(context.Context, *pgx.ConnConfig) error {
+			select {
+			case <-cut:
+				<-refused
+				if attempts.Add(1) == 3 {
+					c.proxy.Resume()
+				}
+			default:
+			}
+
+			return nil
+		}
+	})
+	done := c.proxy.CutNextCommit(pgtest.DropAfterCommit)
+	go func() {
+		<-done
+		c.proxy.Refuse()
+		close(refused)
+	}()
+	outcome, err := c.through.ProcessIfNew(t.Context(), "e", func(ctx context.Context, tx pgx.Tx) error {
+		close(cut)
+
+		return effect("e")(ctx, tx)
+	}, idem.WithRetry(idem.RetryPolicy{MaxAttempts: 1, InitialBackoff: time.Millisecond}))
+	want(t, "e", outcome, err, idem.Processed)
+	if n := attempts.Load(); n < 3 {
+		t.Errorf("it connected %d times", n)
+	}
+}
+
 // Another worker waits for the event while the COMMIT of the first one is cut: one of the two
 // processes it, whichever way that ends.
 func TestCommitWithoutAnswerWhileAnotherWaits(t *testing.T) {

@@ -29,6 +29,17 @@ func (b *bundle) storedForReplayBy(t *testing.T, o *idem.Owner, l idem.DeadLette
 	return b.next(t)
 }
 
+// A client that sends no time, or one that PostgreSQL has not, gets none back.
+func TestDeadLetterWithoutATime(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	l := letter("e", 0)
+	l.Time = time.Time{}
+	if stored := b.storedForReplay(t, l); !stored.Time.IsZero() {
+		t.Errorf("it has the time %v", stored.Time)
+	}
+}
+
 // A record without an event id may fail where the checkpoint does not pass it, in a lane, and come
 // again to the next owner.
 func TestRecordWithoutEventIDHasOneDeadLetter(t *testing.T) {
@@ -58,10 +69,13 @@ func TestRecordWithoutEventIDHasOneDeadLetter(t *testing.T) {
 
 	// Another record in the same place, as in a log that was truncated, is another one.
 	for name, change := range map[string]func(l *idem.DeadLetter){
-		"another key":    func(l *idem.DeadLetter) { l.Key = []byte("other") },
-		"another value":  func(l *idem.DeadLetter) { l.Value = []byte("other") },
-		"another header": func(l *idem.DeadLetter) { l.Headers = l.Headers[:2] },
-		"another time":   func(l *idem.DeadLetter) { l.Time = l.Time.Add(time.Millisecond) },
+		"another key":                    func(l *idem.DeadLetter) { l.Key = []byte("other") },
+		"another value":                  func(l *idem.DeadLetter) { l.Value = []byte("other") },
+		"another header":                 func(l *idem.DeadLetter) { l.Headers = l.Headers[:2] },
+		"a header's key":                 func(l *idem.DeadLetter) { l.Headers[2].Key = "other" },
+		"a header's value":               func(l *idem.DeadLetter) { l.Headers[2].Value = []byte("other") },
+		"a byte of the key in the value": func(l *idem.DeadLetter) { l.Key, l.Value = l.Key[:4], append(l.Key[4:], l.Value...) },
+		"another time":                   func(l *idem.DeadLetter) { l.Time = l.Time.Add(time.Millisecond) },
 	} {
 		other := letter("", 3)
 		change(&other)

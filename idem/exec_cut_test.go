@@ -278,3 +278,20 @@ func TestExecIfNewLatePipeline(t *testing.T) {
 		})
 	}
 }
+
+// A handler that fails, and an event that is known, cost no connection.
+func TestConnectionsAreKept(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	pool := b.db.Pool(t, func(c *pgxpool.Config) { c.MaxConns = 1 })
+	guard := newGuard(t, pool, idem.Config{Consumer: "orders"})
+	for _, fails := range []error{nil, nil, errBoom} {
+		_, err := guard.ProcessIfNew(t.Context(), fmt.Sprint(fails), func(context.Context, pgx.Tx) error { return fails })
+		if !errors.Is(err, fails) {
+			t.Errorf("got %v, want %v", err, fails)
+		}
+	}
+	if n := pool.Stat().NewConnsCount(); n != 1 {
+		t.Errorf("%d connections were made", n)
+	}
+}

@@ -2,10 +2,13 @@ package idem
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -138,9 +141,13 @@ func TestVerdictOnCommit(t *testing.T) {
 		"08006": false, "08P01": false, "40003": false, "57P01": false, "58000": false, "58030": false,
 	} {
 		for severity, possible := range map[string]bool{"ERROR": true, "FATAL": false, "PANIC": false} {
-			err := fmt.Errorf("wrapped: %w", &pgconn.PgError{Code: code, Severity: "FEHLER", SeverityUnlocalized: severity})
-			if got := commitRefused(err); got != (refused && possible) {
-				t.Errorf("%s %s: refused is %v", severity, code, got)
+			for _, err := range []*pgconn.PgError{
+				{Code: code, Severity: "FEHLER", SeverityUnlocalized: severity},
+				{Code: code, Severity: severity}, // as of a pooler
+			} {
+				if got := commitRefused(fmt.Errorf("wrapped: %w", err)); got != (refused && possible) {
+					t.Errorf("%+v: refused is %v", err, got)
+				}
 			}
 		}
 	}
@@ -195,5 +202,68 @@ func TestPauseOfATinyShare(t *testing.T) {
 	c := &Cleaner{config: CleanerConfig{Share: 1e-300}}
 	if got := c.pauseBehind(time.Second); got != maxPause {
 		t.Errorf("the pause is %v", got)
+	}
+}
+
+func TestIsTransient(t *testing.T) {
+	t.Parallel()
+	code := func(code, routine string) error { return &pgconn.PgError{Code: code, Routine: routine} }
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{code("40001", ""), true},
+		{code("40P01", ""), true},
+		{code("08006", ""), true},
+		{code("53300", ""), true},
+		{code("57P01", ""), true},
+		{code("57014", ""), false},
+		{code("23505", ""), false},
+		{code("0A000", "RevalidateCachedQuery"), true},
+		{code("0A000", "transformStmt"), false},
+		{code("26000", "FetchPreparedStatement"), true},
+		{code("26000", "exec_bind_message"), true},
+		{code("26000", "exec_stmt_raise"), false},
+		{code("42P05", "StorePreparedStatement"), true},
+		{code("42P05", "exec_stmt_raise"), false},
+		{&pgconn.ConnectError{}, true},
+		{io.EOF, true},
+		{io.ErrUnexpectedEOF, true},
+		{net.ErrClosed, true},
+		{driver.ErrBadConn, true},
+		{&net.OpError{Op: "read", Err: errors.New("reset")}, true},
+		{context.Canceled, false},
+		{context.DeadlineExceeded, false},
+		{ErrOutcomeUnknown, true},
+		{errCommitUnanswered, true},
+		{ErrFenced, false},
+		{errors.New("anything"), false},
+		{nil, false},
+	} {
+		if got := IsTransient(c.err); got != c.want {
+			t.Errorf("%+v: %t, want %t", c.err, got, c.want)
+		}
+	}
+	for _, c := range []error{code("XX000", "FetchPreparedStatement"), code("XX000", "StorePreparedStatement")} {
+		if statementsLost(c) {
+			t.Errorf("%+v does not say that statements were lost", c)
+		}
+	}
+}
+
+// PostgreSQL takes years that JSON does not, and producers send any.
+func TestTimesOfDeadLetters(t *testing.T) {
+	t.Parallel()
+	for at, want := range map[time.Time]bool{
+		{}: false,
+		time.Date(0, 12, 31, 23, 59, 59, 0, time.UTC):                  false,
+		time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC):                       true,
+		time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC):               true,
+		time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC):                  false,
+		time.Date(10_000, 1, 1, 0, 30, 0, 0, time.FixedZone("", 3600)): true,
+	} {
+		if got := timestamptz(at); got.Valid != want {
+			t.Errorf("%v: %t, want %t", at, got.Valid, want)
+		}
 	}
 }
