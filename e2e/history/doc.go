@@ -61,6 +61,6 @@
 // # What it cannot see
 //
 // Workers write down what they know. One that is killed between its COMMIT and its line has written nothing: its
-// transaction counts as one that may have ended at any time since, so Usurped and Early say less about it than about
-// others. What an observer sees was so at some time between its question and the answer. All times must come from one clock. No record may have expired from the logs.
+// transaction counts as one that may have ended at any time since, so Early says less about it than about
+// others, and Usurped if it has left no effect. What an observer sees was so at some time between its question and the answer. All times must come from one clock. No record may have expired from the logs.
 package history
