@@ -20,7 +20,7 @@ func mountDisk(ctx context.Context) (*disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	if output, err := exec.CommandContext(ctx, "mount", "-t", "tmpfs", "-o", "mode=1777,size=1g", "idem-chaos", folder).CombinedOutput(); err != nil {
+	if output, err := exec.CommandContext(ctx, "mount", "-t", "tmpfs", "-o", "mode=1777,size=2g", "idem-chaos", folder).CombinedOutput(); err != nil {
 		return nil, errors.Join(fmt.Errorf("mount a file system: %w: %s", err, output), os.Remove(folder))
 	}
 
