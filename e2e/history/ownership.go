@@ -35,22 +35,22 @@ func (c *checker) usurped() {
 	if c.run.Unfenced {
 		return
 	}
-	partitions := map[Partition]*reigns{}
+	partitions := map[Partition]map[effectOf]bool{} // what has an effect at the end
 	for _, e := range c.run.Entries {
 		if e.Kind == Acquired && partitions[e.Partition] == nil {
-			partitions[e.Partition] = &reigns{checker: c, effects: map[effectOf]bool{}, lastCommit: map[string]time.Time{}}
+			partitions[e.Partition] = map[effectOf]bool{}
 		}
 	}
 	for _, e := range c.run.Tables.Effects {
-		if r := partitions[e.Partition]; r != nil {
-			r.effects[effectOf{e.Reign, e.Offset}] = true
+		if effects := partitions[e.Partition]; effects != nil {
+			effects[effectOf{e.Reign, e.Offset}] = true
 		}
 	}
-	for p, r := range partitions {
+	for p, effects := range partitions {
 		story := func() []string {
 			return c.storyOfReigns(p, c.run.Entries[0].At, c.run.Entries[len(c.run.Entries)-1].At)
 		}
-		switch porcupine.CheckOperationsTimeout(register, r.operations(p), ownershipTimeout) {
+		switch porcupine.CheckOperationsTimeout(register, c.ownership(p, effects), ownershipTimeout) {
 		case porcupine.Illegal:
 			c.breakf(Usurped, story(), "%v: there is no order of its owners and their transactions in which each transaction is of the latest owner", p)
 		case porcupine.Unknown:
@@ -60,33 +60,25 @@ func (c *checker) usurped() {
 	}
 }
 
-// reigns are those of a partition.
-type reigns struct {
-	*checker
-
-	effects map[effectOf]bool // at the end, whose COMMIT was not found yet
-
-	// lastCommit is when a reign sent its last COMMIT that took effect. Who owns the partition then has owned it since it was acquired,
-	// because no reign comes again: so earlier COMMITs need no look, nor need the time until the answer.
-	lastCommit map[string]time.Time
-}
-
 type effectOf struct {
 	reign  string
 	offset int64
 }
 
-// operations makes those of a partition: an acquisition began when the worker was without the partition for the last
+// ownership makes the operations of a partition: an acquisition began when the worker was without the partition for the last
 // time. A COMMIT took effect if there is an effect that it was the first to send, or if the answer said so. Left out is what the
 // database may have lost, and has no effect at the end.
-func (r *reigns) operations(p Partition) (all []porcupine.Operation) {
+//
+// Of the COMMITs of a reign the last one says all. Who owns the partition when it is sent has owned it since it was acquired,
+// because no reign comes again: so earlier ones need no look, nor need the time until the answer.
+func (c *checker) ownership(p Partition, effects map[effectOf]bool) (all []porcupine.Operation) {
 	type try struct {
 		worker string
 		number int64
 	}
 	without, offsets, sent := map[string]time.Time{}, map[try][]int64{}, map[try]time.Time{}
-	mayBeLost := map[string]porcupine.Operation{}
-	for _, e := range r.run.Entries {
+	mayBeLost, lastCommit := map[string]porcupine.Operation{}, map[string]time.Time{} // by reign
+	for _, e := range c.run.Entries {
 		of := try{e.Worker, e.Try}
 		switch {
 		case e.Kind == Started, e.Kind == GaveUp && e.Partition == p:
@@ -95,7 +87,7 @@ func (r *reigns) operations(p Partition) (all []porcupine.Operation) {
 		case e.Kind == Acquired:
 			since := without[e.Worker]
 			acquisition := operation(act{e.Reign, true}, since, e.At)
-			if r.lostWithin(since, e.At) {
+			if c.lostWithin(since, e.At) {
 				mayBeLost[e.Reign] = acquisition
 			} else {
 				all = append(all, acquisition)
@@ -105,16 +97,16 @@ func (r *reigns) operations(p Partition) (all []porcupine.Operation) {
 		case e.Kind == Committing:
 			sent[of] = e.At
 			for _, offset := range offsets[of] {
-				if found := (effectOf{e.Reign, offset}); r.effects[found] {
-					delete(r.effects, found)
-					r.lastCommit[e.Reign] = e.At
+				if found := (effectOf{e.Reign, offset}); effects[found] {
+					delete(effects, found) // Later ones may have failed.
+					lastCommit[e.Reign] = e.At
 				}
 			}
-		case e.Kind == Landed && !r.lostWithin(sent[of], e.At) && sent[of].After(r.lastCommit[e.Reign]):
-			r.lastCommit[e.Reign] = sent[of]
+		case e.Kind == Landed && !c.lostWithin(sent[of], e.At) && sent[of].After(lastCommit[e.Reign]):
+			lastCommit[e.Reign] = sent[of]
 		}
 	}
-	for reign, at := range r.lastCommit {
+	for reign, at := range lastCommit {
 		all = append(all, operation(act{reign, false}, at, at))
 		if acquisition, there := mayBeLost[reign]; there {
 			all = append(all, acquisition)
