@@ -110,9 +110,13 @@ func TestCostOfReading(t *testing.T) {
 	}
 	came(backlog)
 	tracer.mu.Lock()
+	passes := 0
 	for i, r := range tracer.reads {
+		if r.buffers <= 200 {
+			continue
+		}
 		// The first read that finds nothing behind the backlog passes all dead rows, once.
-		if (r.look || r.rows > 0) && r.buffers > 200 {
+		if passes++; r.look || r.rows > 0 || passes > 1 {
 			t.Errorf("read %d (a look: %t) touched %d buffers: %s", i, r.look, r.buffers, r.plan)
 		}
 	}
