@@ -29,6 +29,19 @@ func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.
 	return ctx
 }
 
+// of returns those that were made of a query.
+func (s *statements) of(query string) (all []pgx.TraceQueryStartData) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sent := range s.all {
+		if strings.Contains(sent.SQL, query) {
+			all = append(all, sent)
+		}
+	}
+
+	return all
+}
+
 func (s *statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
 // blocks runs a statement again, in a transaction that is rolled back, and returns how many blocks it
