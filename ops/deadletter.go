@@ -10,7 +10,6 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/idem"
-	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // DeadLetter is a dead letter without the record itself.
@@ -102,8 +101,8 @@ type DeadLetterFilter struct {
 // Errors wrap ErrInvalid.
 func (f DeadLetterFilter) Validate() error {
 	for _, text := range []struct{ field, value string }{{"consumer", f.Consumer}, {"topic", f.Topic}, {"event id", f.EventID}, {"error", f.Error}, {"error's shape", f.ErrorShape}} {
-		if !tables.IsText(text.value) {
-			return invalid("the %s of the filter is not UTF-8 without NUL bytes", text.field)
+		if err := checkText("the "+text.field+" of the filter", text.value); err != nil {
+			return err
 		}
 	}
 	for _, state := range f.States {

@@ -13,7 +13,6 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/readable"
-	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // Event is a processed event, as one consumer remembers it.
@@ -37,10 +36,8 @@ func CheckEventID(id string) error {
 		return invalid("it is empty")
 	case len(id) > idem.MaxEventIDBytes:
 		return invalid("it has %s bytes, %s are allowed", readable.Number(len(id)), readable.Number(idem.MaxEventIDBytes))
-	case !tables.IsText(id):
-		return invalid("it is not UTF-8 without NUL bytes")
 	default:
-		return nil
+		return checkText("it", id)
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/readable"
-	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // ImportResult says what became of the rows of another table.
@@ -48,11 +47,7 @@ func parseTable(name string) (pgx.Identifier, error) {
 		return nil, invalid("the table must be SCHEMA.TABLE, e.g. public.processed_events")
 	}
 
-	if !tables.IsText(name) {
-		return nil, invalid("the table's name is not UTF-8 without NUL bytes")
-	}
-
-	return pgx.Identifier{schemaName, tableName}, nil
+	return pgx.Identifier{schemaName, tableName}, checkText("the table's name", name)
 }
 
 // ImportTable imports for a registered consumer what the predecessor of this library has processed, from

@@ -14,12 +14,21 @@ const longestWords = 1000
 // checkWords refuses what cannot be stored of who did something and why.
 func checkWords(by, reason string) error {
 	for _, given := range []struct{ what, text string }{{"the name of who does it (--by)", by}, {"the reason (--reason)", reason}} {
-		switch {
-		case len(given.text) > longestWords:
+		if len(given.text) > longestWords {
 			return invalid("%s has %d bytes; %d are possible", given.what, len(given.text), longestWords)
-		case !tables.IsText(given.text):
-			return invalid("%s is not UTF-8 without NUL bytes", given.what)
 		}
+		if err := checkText(given.what, given.text); err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+// checkText refuses what PostgreSQL has no text for.
+func checkText(what, text string) error {
+	if !tables.IsText(text) {
+		return invalid("%s is not UTF-8 without NUL bytes", what)
 	}
 
 	return nil

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/nova-events/idempotent-consumer/db"
-	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // OutboxState is the state of a record of the outbox that Kafka refuses, or that waits behind one.
@@ -68,8 +67,8 @@ func (c *Client) OutboxRecords(ctx context.Context, f OutboxFilter) ([]OutboxRec
 		}
 		p.States = append(p.States, string(state))
 	}
-	if !tables.IsText(f.Topic) {
-		return nil, invalid("the topic of the filter is not UTF-8 without NUL bytes")
+	if err := checkText("the topic of the filter", f.Topic); err != nil {
+		return nil, err
 	}
 	p.Topic = unlessEmpty(f.Topic)
 	if f.Limit > 0 {

@@ -1,10 +1,10 @@
 package ops
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/nova-events/idempotent-consumer/db"
-	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // RebindPlan is a consumer that belongs to another Kafka group.
@@ -23,8 +23,8 @@ func (c *Client) PlanRebind(ctx context.Context, name, cluster, group string) (R
 	if (cluster == "") != (group == "") {
 		return RebindPlan{}, invalid("give a group and its cluster, or neither for the next group that comes")
 	}
-	if !tables.IsText(group) || !tables.IsText(cluster) {
-		return RebindPlan{}, invalid("the group or its cluster is not UTF-8 without NUL bytes")
+	if err := cmp.Or(checkText("the group", group), checkText("the cluster", cluster)); err != nil {
+		return RebindPlan{}, err
 	}
 	consumer, err := c.open(ctx, name)
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/internal/readable"
-	"github.com/nova-events/idempotent-consumer/internal/tables"
 )
 
 // RecordPlace is the place of a record in Kafka, and the consumer that is to process it again.
@@ -74,8 +73,8 @@ func (c *Client) Reprocess(ctx context.Context, place RecordPlace) (ReprocessRes
 	if place.Topic == "" || place.Partition < 0 || place.Offset < 0 {
 		return ReprocessResult{}, invalid("a record has a topic, a partition and an offset that are not negative")
 	}
-	if !tables.IsText(place.Topic) {
-		return ReprocessResult{}, invalid("the topic is not UTF-8 without NUL bytes")
+	if err := checkText("the topic", place.Topic); err != nil {
+		return ReprocessResult{}, err
 	}
 	consumer, err := c.open(ctx, place.Consumer)
 	if err != nil {
