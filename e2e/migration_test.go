@@ -266,6 +266,9 @@ func (s *sharedGroup) verifyShared(t *testing.T, counts []int64) {
 			}
 		}
 	}
+	if t.Failed() {
+		t.Log(s.story(t))
+	}
 	t.Logf("%d records took effect, others consumed %d, no partition stood still for longer than %v",
 		len(ours), len(s.progress.theirs), s.progress.longest.Round(time.Millisecond))
 }

@@ -3,11 +3,12 @@ import java.time.Duration;
 import java.util.Collection;
 import java.util.List;
 import java.util.Properties;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.TopicPartition;
-import org.apache.kafka.common.errors.WakeupException;
+import org.apache.kafka.common.errors.RebalanceInProgressException;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /**
@@ -37,20 +38,36 @@ public final class Member {
         }
         ByteArrayDeserializer bytes = new ByteArrayDeserializer();
         try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(properties, bytes, bytes)) {
+            AtomicBoolean leaving = new AtomicBoolean();
             Thread listener = new Thread(() -> {
                 awaitEndOfInput();
-                consumer.wakeup();
+                leaving.set(true);
             });
             listener.setDaemon(true);
             listener.start();
             consumer.subscribe(List.of(args[2]), new CommitWhenRevoked(consumer));
-            while (true) {
+            boolean committed = false;
+            while (!committed) {
+                boolean last = leaving.get();
                 for (ConsumerRecord<byte[], byte[]> record : consumer.poll(POLL)) {
                     System.out.println(record.partition() + " " + record.offset());
                 }
+                committed = last && commit(consumer);
             }
-        } catch (WakeupException e) {
-            // It is to leave, and has.
+        }
+    }
+
+    /**
+     * Commits what was consumed and tells whether it could: in a rebalance it cannot, and poll has to complete that
+     * first. Close commits, too, but only logs that it could not.
+     */
+    private static boolean commit(KafkaConsumer<?, ?> consumer) {
+        try {
+            consumer.commitSync();
+            return true;
+        } catch (RebalanceInProgressException e) {
+            System.err.println(e);
+            return false;
         }
     }
 

@@ -48,7 +48,8 @@ func consume(ctx context.Context, args []string) error {
 	if err := consumer.Subscribe(args[2], nil); err != nil {
 		return fmt.Errorf("subscribe: %w", err)
 	}
-	for ctx.Err() == nil {
+	for committed := false; !committed; {
+		last := ctx.Err() != nil
 		switch event := consumer.Poll(pollMillis).(type) {
 		case *kafka.Message:
 			_, _ = fmt.Fprintln(os.Stdout, event.TopicPartition.Partition, int64(event.TopicPartition.Offset))
@@ -58,10 +59,7 @@ func consume(ctx context.Context, args []string) error {
 		case kafka.Error: // librdkafka tries again by itself.
 			_, _ = fmt.Fprintln(os.Stderr, event)
 		}
-	}
-	// Close commits, too, but does not say whether it could.
-	if _, err := consumer.Commit(); err != nil && !isNoOffset(err) {
-		_, _ = fmt.Fprintln(os.Stderr, "commit:", err)
+		committed = last && commit(consumer)
 	}
 	if err := consumer.Close(); err != nil {
 		return fmt.Errorf("leave the group: %w", err)
@@ -70,9 +68,20 @@ func consume(ctx context.Context, args []string) error {
 	return nil
 }
 
-// isNoOffset reports whether an error says that there is nothing to commit.
-func isNoOffset(err error) bool {
+// commit commits what was consumed and tells whether it need not be tried again: in a rebalance it cannot be
+// done, and Poll has to complete that first. Close commits, too, but does not say whether it could.
+func commit(consumer *kafka.Consumer) bool {
+	_, err := consumer.Commit()
+	if err == nil || isCode(err, kafka.ErrNoOffset) { // There is nothing to commit.
+		return true
+	}
+	_, _ = fmt.Fprintln(os.Stderr, "commit:", err)
+
+	return !isCode(err, kafka.ErrRebalanceInProgress)
+}
+
+func isCode(err error, code kafka.ErrorCode) bool {
 	var failed kafka.Error
 
-	return errors.As(err, &failed) && failed.Code() == kafka.ErrNoOffset
+	return errors.As(err, &failed) && failed.Code() == code
 }
