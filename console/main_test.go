@@ -1,7 +1,6 @@
 package console_test
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,13 +9,13 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nova-events/idempotent-consumer/console"
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/logbuffer"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 	"github.com/nova-events/idempotent-consumer/ops"
 )
@@ -29,7 +28,7 @@ type bundle struct {
 	pool   *pgxpool.Pool
 	guard  *idem.Guard
 	server *httptest.Server
-	log    *logged
+	log    *logbuffer.Buffer
 }
 
 // operator may do everything.
@@ -37,7 +36,7 @@ var operator = console.User{Name: "olga", Change: true, Payloads: true}
 
 func setup(t testing.TB, change ...func(*console.Config)) *bundle {
 	t.Helper()
-	b := &bundle{pool: pgtest.NewDB(t).OwnerPool(t), log: &logged{}}
+	b := &bundle{pool: pgtest.NewDB(t).OwnerPool(t), log: &logbuffer.Buffer{}}
 	client, err := ops.New(b.pool, ops.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -60,26 +59,6 @@ func setup(t testing.TB, change ...func(*console.Config)) *bundle {
 	t.Cleanup(b.server.Close)
 
 	return b
-}
-
-// logged is what was logged.
-type logged struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-
-	return l.text.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-
-	return l.text.String()
 }
 
 // store stores open dead letters, one for each error.

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/internal/logbuffer"
 )
 
 // The broker refuses to commit offsets for a while: that is told once, and again when it is over.
@@ -38,11 +39,11 @@ func TestRefusedCommitsAreToldOnce(t *testing.T) {
 
 		return answer, nil, true
 	})
-	var log lines
+	var log logbuffer.Buffer
 	m := s.start(t, func(c *settings) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 	s.awaitCommitted(t, 10)
 	m.leave(t)
-	if refusal, end := log.having("not committed"), log.having("committed again"); len(refusal) != 1 || len(end) != 1 {
+	if refusal, end := log.Having("not committed"), log.Having("committed again"); len(refusal) != 1 || len(end) != 1 {
 		t.Errorf("told %q and %q", refusal, end)
 	}
 }

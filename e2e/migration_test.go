@@ -224,8 +224,6 @@ func (s *sharedGroup) story(t *testing.T) string {
 		said := m.Said()
 		_, _ = fmt.Fprintf(&text, "\none of theirs said:\n%s", said[:min(len(said), enough)])
 	}
-	s.heard.mu.Lock()
-	defer s.heard.mu.Unlock()
 	said := s.heard.log.String()
 	_, _ = fmt.Fprintf(&text, "\nours said:\n%s", said[max(0, len(said)-enough):])
 

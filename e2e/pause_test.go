@@ -65,7 +65,7 @@ func TestPausedGroupStandsStill(t *testing.T) {
 				members[i] = s.start(t, func(c *settings) {
 					use(c, record)
 					watchers[i].watch(c)
-					c.Logger = slog.New(slog.NewTextHandler(&logs[i], nil))
+					c.Logger = slog.New(slog.NewTextHandler(&logs[i].log, nil))
 				})
 			}
 			s.broker.Write(t, s.topic, events(0, 100, 4)...)
@@ -253,7 +253,7 @@ func TestPauseOutlivesAnOutageOfPostgres(t *testing.T) {
 	)
 	m := through.start(t, func(c *settings) {
 		w.watch(c)
-		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		c.Logger = slog.New(slog.NewTextHandler(&log.log, nil))
 	})
 	s.broker.Write(t, s.topic, events(0, 10, 1)...)
 	s.awaitCommitted(t, 10)

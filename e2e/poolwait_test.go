@@ -13,34 +13,9 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/internal/logbuffer"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 )
-
-// lines is a log that a test can read while it is written.
-type lines struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lines) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-
-	return l.text.Write(line)
-}
-
-// having returns the lines with a text in them.
-func (l *lines) having(text string) (found []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for line := range strings.Lines(l.text.String()) {
-		if strings.Contains(line, text) {
-			found = append(found, line)
-		}
-	}
-
-	return found
-}
 
 // The handlers of four partitions take a second connection each from a pool of four: nobody gets one, and
 // that is told, with the size of the pool and the partitions that wait.
@@ -51,7 +26,7 @@ func TestHandlersThatWaitForThePoolAreTold(t *testing.T) {
 	s.broker.Write(t, s.topic, events(0, 8, 4)...)
 	through := *s
 	through.pool = db.Pool(t, pgtest.MaxConns(4))
-	var log lines
+	var log logbuffer.Buffer
 	var all sync.WaitGroup // They all have their transactions before the first one asks for more.
 	all.Add(4)
 	told := make(chan consume.Event, 100)
@@ -93,8 +68,8 @@ func TestHandlersThatWaitForThePoolAreTold(t *testing.T) {
 		t.Errorf("it was told after %v", took)
 	}
 	const line = "the guard's pool has no free connection"
-	until(t, "a line in the log", func() bool { return len(log.having(line)) > 0 })
-	if got := log.having(line); len(got) != 1 || !strings.Contains(got[0], "max_conns=4") || strings.Count(got[0], "at offset 0") != 4 {
+	until(t, "a line in the log", func() bool { return len(log.Having(line)) > 0 })
+	if got := log.Having(line); len(got) != 1 || !strings.Contains(got[0], "max_conns=4") || strings.Count(got[0], "at offset 0") != 4 {
 		t.Errorf("the log says %q", got)
 	}
 	m.leave(t)

@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/logbuffer"
 )
 
 // goBack makes the database what it was when the checkpoint of the only partition stood at next, as a
@@ -44,10 +44,11 @@ func (s *bench) goBack(t *testing.T, next int) {
 
 // heard keeps what a consumer says.
 type heard struct {
+	log logbuffer.Buffer
+
 	mu       sync.Mutex
 	events   []consume.Event
 	assigned int // how often a partition was
-	log      bytes.Buffer
 }
 
 func (h *heard) config(c *settings) {
@@ -63,20 +64,10 @@ func (h *heard) config(c *settings) {
 
 		return ctx
 	}
-	c.Logger = slog.New(slog.NewTextHandler(h, nil))
-}
-
-func (h *heard) Write(line []byte) (int, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-
-	return h.log.Write(line)
+	c.Logger = slog.New(slog.NewTextHandler(&h.log, nil))
 }
 
 func (h *heard) logged(text string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-
 	return strings.Contains(h.log.String(), text)
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/idemhttp"
+	"github.com/nova-events/idempotent-consumer/internal/logbuffer"
 	"github.com/nova-events/idempotent-consumer/lease"
 	"github.com/nova-events/idempotent-consumer/ops"
 	"github.com/nova-events/idempotent-consumer/outbox"
@@ -107,7 +108,7 @@ func (v *vault) pages(t *testing.T, pool *pgxpool.Pool) (told []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var log lines
+	var log logbuffer.Buffer
 	handler, err := console.Handler(console.Config{
 		Client: client, Authorize: console.Everybody(console.User{Name: "olga", Change: true}), Hosts: []string{"localhost"}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 	})
@@ -142,7 +143,7 @@ func (v *vault) pages(t *testing.T, pool *pgxpool.Pool) (told []string) {
 		t.Errorf("who may see payloads sees %d", shown) // Those of the dead letter and of the step.
 	}
 
-	return append(told, log.having("")...)
+	return append(told, log.String())
 }
 
 const (
@@ -197,7 +198,7 @@ func (v *vault) refused(t *testing.T) (id string) {
 // and returns what is told of it.
 func lend(t *testing.T, pool *pgxpool.Pool, event string) (told []string) {
 	t.Helper()
-	var log lines
+	var log logbuffer.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	guard, err := idem.New(pool, idem.Config{Consumer: lender, Logger: logger})
 	if err != nil {
@@ -236,7 +237,7 @@ func lend(t *testing.T, pool *pgxpool.Pool, event string) (told []string) {
 		told = append(told, fmt.Sprint(w.Code, w.Header(), w.Body))
 	}
 
-	return append(told, log.having("")...)
+	return append(told, log.String())
 }
 
 var errUnanswered = errors.New("no answer")
@@ -257,10 +258,10 @@ func (v *vault) suffer(t *testing.T, b breach) (told []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var log lines
+	var log logbuffer.Buffer
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Log(log.having(""))
+			t.Log(log.String())
 		}
 	})
 	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -296,7 +297,7 @@ func (v *vault) suffer(t *testing.T, b breach) (told []string) {
 	go func() { relayed <- relay.Run(ctx) }()
 	until(t, b.told+" to be told", func() bool {
 		if b.told != "" {
-			return len(log.having(b.told)) > 0
+			return len(log.Having(b.told)) > 0
 		}
 		var done bool
 		err := v.pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM public.effects WHERE event_id = $1) AND NOT EXISTS (SELECT FROM idem.outbox)`, s.group).Scan(&done)
@@ -324,5 +325,5 @@ func (v *vault) suffer(t *testing.T, b breach) (told []string) {
 		t.Fatal(err)
 	}
 
-	return slices.Concat(told, letters, log.having(""), []string{fmt.Sprintf("%+v", metrics)})
+	return slices.Concat(told, letters, []string{log.String(), fmt.Sprintf("%+v", metrics)})
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/internal/logbuffer"
 )
 
 // certificate makes one for 127.0.0.1, and what trusts it.
@@ -79,13 +80,13 @@ func TestMissingTLSOrSASLIsExplained(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := setup(t, broker.InProcess(t), 1)
-			var log lines
+			var log logbuffer.Buffer
 			s.start(t, func(c *settings) {
 				c.Brokers, c.TLS = test.brokers(t), test.tls
 				c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 			})
-			until(t, "the setting to be explained", func() bool { return len(log.having(test.want)) > 0 })
-			if told := log.having("waiting for the topics"); len(told) != 1 {
+			until(t, "the setting to be explained", func() bool { return len(log.Having(test.want)) > 0 })
+			if told := log.Having("waiting for the topics"); len(told) != 1 {
 				t.Errorf("told %q", told)
 			}
 		})

@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"log/slog"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/internal/logbuffer"
 )
 
 // A broker answers a client that is over its quota at once, without topics, and says how long
@@ -96,7 +96,7 @@ type throttled struct {
 type throttledEvents struct {
 	mu     sync.Mutex
 	events []throttled
-	log    bytes.Buffer
+	log    logbuffer.Buffer
 }
 
 func (e *throttledEvents) watch(c *settings) {

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/logbuffer"
 )
 
 // keyed is a dead letter of key k.
@@ -160,7 +161,7 @@ func TestNoParkedDeadLetterIsOrphaned(t *testing.T) {
 		t.Run(string(isolation), func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
-			var log safeLog
+			var log logbuffer.Buffer
 			guard := newGuard(t, b.pool, idem.Config{
 				Consumer: "orders", Isolation: isolation, Retry: idem.RetryPolicy{MaxAttempts: idem.Unlimited, InitialBackoff: 1},
 				Logger: slog.New(slog.NewTextHandler(&log, nil)),
@@ -224,26 +225,6 @@ func TestNoParkedDeadLetterIsOrphaned(t *testing.T) {
 			}
 		})
 	}
-}
-
-// safeLog is a log for several goroutines.
-type safeLog struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *safeLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-
-	return l.text.Write(p)
-}
-
-func (l *safeLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-
-	return l.text.String()
 }
 
 func (b *bundle) ids(t *testing.T, where string) []uuid.UUID {

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nova-events/idempotent-consumer/internal/await"
+	"github.com/nova-events/idempotent-consumer/internal/logbuffer"
 	"github.com/nova-events/idempotent-consumer/outbox"
 )
 
@@ -71,7 +72,7 @@ func TestFrozenRelayIsReplaced(t *testing.T) {
 		}
 	}
 	short := func(c *outbox.Config) { c.ProduceTimeout = time.Millisecond } // The turn lasts five seconds longer.
-	var told lockedBuffer
+	var told logbuffer.Buffer
 	b.start(t, func(c *outbox.Config) {
 		short(c)
 		c.Logger = slog.New(slog.NewTextHandler(&told, nil))

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nova-events/idempotent-consumer/internal/await"
+	"github.com/nova-events/idempotent-consumer/internal/logbuffer"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 	"github.com/nova-events/idempotent-consumer/outbox"
 )
@@ -57,7 +58,7 @@ func TestConnectionToAStandby(t *testing.T) {
 			return nil
 		}
 	})}
-	var told lockedBuffer
+	var told logbuffer.Buffer
 	relay.start(t, func(c *outbox.Config) { c.Logger = slog.New(slog.NewTextHandler(&told, nil)) })
 	b.published(t, numbered(0, 2, 1)...)
 	b.awaitEmpty(t)

@@ -1,41 +1,20 @@
 package outbox_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/await"
+	"github.com/nova-events/idempotent-consumer/internal/logbuffer"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 	"github.com/nova-events/idempotent-consumer/outbox"
 )
-
-// lockedBuffer is a log that several goroutines use.
-type lockedBuffer struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-
-	return b.buffer.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-
-	return b.buffer.String()
-}
 
 // The packets of a relay's connection vanish, from any statement on: no answer comes, and no error. The relay gives it up, says so, and goes
 // on over another one.
@@ -47,7 +26,7 @@ func TestConnectionVanishes(t *testing.T) {
 			b := setup(t)
 			proxy := pgtest.NewProxy(t, b.db)
 			relay := &bundle{db: b.db, log: b.log, pool: b.db.Pool(t, pgtest.Via(proxy.Addr()))}
-			var told lockedBuffer
+			var told logbuffer.Buffer
 			stop := relay.startWith(t, func(c *outbox.Config) {
 				c.ProduceTimeout = time.Millisecond
 				c.Logger = slog.New(slog.NewTextHandler(&told, nil))
@@ -71,7 +50,7 @@ func TestConnectionVanishes(t *testing.T) {
 func TestLongTurnsOfOthers(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	var told lockedBuffer
+	var told logbuffer.Buffer
 	var turns atomic.Int32
 	holder := b.begin(t)
 	if _, err := holder.Exec(t.Context(), `SELECT pg_advisory_xact_lock($1)`, b.relay(t, nil).LockKey()); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/nova-events/idempotent-consumer/internal/await"
+	"github.com/nova-events/idempotent-consumer/internal/logbuffer"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 	"github.com/nova-events/idempotent-consumer/outbox"
 )
@@ -43,7 +44,7 @@ func TestPreparedStatementsOfOthers(t *testing.T) {
 					return conn.PgConn().Exec(ctx, "PREPARE "+pgx.Identifier{name}.Sanitize()+" AS SELECT 1").Close()
 				}
 			})}
-			var told lockedBuffer
+			var told logbuffer.Buffer
 			relay.start(t, func(c *outbox.Config) { c.Logger = slog.New(slog.NewTextHandler(&told, nil)) })
 			b.published(t, numbered(1, 2, 1)...)
 			b.awaitEmpty(t)

@@ -1,18 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/nova-events/idempotent-consumer/internal/await"
+	"github.com/nova-events/idempotent-consumer/internal/logbuffer"
 	"github.com/nova-events/idempotent-consumer/internal/pgtest"
 )
 
@@ -22,26 +21,6 @@ func TestMain(m *testing.M) {
 		os.Exit(work(os.Stdin))
 	}
 	pgtest.Main(m)
-}
-
-// output is what a worker writes to stderr.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-
-	return o.text.String()
 }
 
 // Neither what a worker writes to stderr nor its history, which are kept and shown, holds the password of its database: not
@@ -94,7 +73,7 @@ func toldBy(t *testing.T, j job, awaited string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var stderr output
+	var stderr logbuffer.Buffer
 	command := exec.CommandContext(t.Context(), program)
 	command.Env = append(os.Environ(), envWorker+"=1")
 	command.Stdout, command.Stderr = &stderr, &stderr

@@ -1,13 +1,13 @@
 package foreign
 
 import (
-	"bytes"
 	"context"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/nova-events/idempotent-consumer/internal/logbuffer"
 )
 
 // Franz returns a client on franz-go with that assignor, in this process.
@@ -27,7 +27,7 @@ func startFranz(t testing.TB, config Config, assignor kgo.GroupBalancer) Member 
 		kgo.Balancers(assignor), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.SessionTimeout(config.SessionTimeout), kgo.HeartbeatInterval(config.HeartbeatInterval),
 		kgo.BlockRebalanceOnPoll(), kgo.DisableAutoCommit(),
-		kgo.WithLogger(kgo.BasicLogger(m, kgo.LogLevelWarn, nil)),
+		kgo.WithLogger(kgo.BasicLogger(&m.said, kgo.LogLevelWarn, nil)),
 	}
 	if config.InstanceID != "" {
 		options = append(options, kgo.InstanceID(config.InstanceID))
@@ -65,9 +65,7 @@ func commit(ctx context.Context, client *kgo.Client) {
 type franz struct {
 	leave context.CancelFunc
 	ended chan struct{}
-
-	mu   sync.Mutex
-	said bytes.Buffer
+	said  logbuffer.Buffer
 }
 
 // Leave implements Member.
@@ -91,18 +89,5 @@ func (m *franz) Ended() bool {
 	}
 }
 
-// Write takes what the client complains of.
-func (m *franz) Write(line []byte) (int, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-
-	return m.said.Write(line)
-}
-
 // Said implements Member.
-func (m *franz) Said() string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-
-	return m.said.String()
-}
+func (m *franz) Said() string { return m.said.String() }

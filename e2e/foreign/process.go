@@ -8,9 +8,10 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/nova-events/idempotent-consumer/internal/logbuffer"
 )
 
 // process is a member in a process of its own. It leaves when its input ends, also if the test is killed.
@@ -19,9 +20,7 @@ type process struct {
 	input   io.Closer
 	ended   chan struct{} // closed when it has ended
 	err     error         // how it ended; set before that
-
-	mu   sync.Mutex
-	said strings.Builder
+	said    logbuffer.Buffer
 }
 
 func startProcess(t testing.TB, config Config, assignors string, command func(ctx context.Context, args ...string) *exec.Cmd) Member { //nolint:ireturn // It is one of several kinds.
@@ -37,7 +36,7 @@ func startProcess(t testing.TB, config Config, assignors string, command func(ct
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.input, p.command.Stderr = input, p
+	p.input, p.command.Stderr = input, &p.said
 	if err := p.command.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +62,7 @@ func (p *process) read(output io.Reader, consumed func(partition int, offset int
 		if n, err := fmt.Sscanf(lines.Text(), "%d %d", &partition, &offset); err == nil && n == 2 && lines.Text() == fmt.Sprint(partition, offset) {
 			consumed(partition, offset)
 		} else {
-			_, _ = fmt.Fprintln(p, lines.Text())
+			_, _ = fmt.Fprintln(&p.said, lines.Text())
 		}
 	}
 }
@@ -102,18 +101,5 @@ func (p *process) Ended() bool {
 	}
 }
 
-// Write takes what the process complains of.
-func (p *process) Write(line []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-
-	return p.said.Write(line)
-}
-
 // Said implements Member.
-func (p *process) Said() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-
-	return p.said.String()
-}
+func (p *process) Said() string { return p.said.String() }
