@@ -5,8 +5,10 @@ import (
 	"flag"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,11 +33,29 @@ func TestSeeds(t *testing.T) {
 	if s == 0 {
 		s = rand.Uint64()
 	}
-	n := uint64(0)
-	for ; time.Since(began) < *duration && !t.Failed(); n++ {
-		run(t, s+n, *traced)
+	var (
+		next   atomic.Uint64
+		failed atomic.Bool
+	)
+	workers := runtime.GOMAXPROCS(0) // A schedule keeps one processor busy.
+	if *traced {
+		workers = 1 // What happens is told in the order of the seeds.
 	}
-	t.Logf("%d schedules from the seed %d on, %.0f a second", n, s, float64(n)/time.Since(began).Seconds())
+	for i := range workers {
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			t.Parallel()
+			for time.Since(began) < *duration && !failed.Load() {
+				run(t, s+next.Add(1)-1, *traced)
+				if t.Failed() {
+					failed.Store(true)
+				}
+			}
+		})
+	}
+	t.Cleanup(func() {
+		n := next.Load()
+		t.Logf("%d schedules from the seed %d on, %.0f a second", n, s, float64(n)/time.Since(began).Seconds())
+	})
 }
 
 // The seeds of former failures, and some that stay the same.
