@@ -28,7 +28,7 @@ type CleanerConfig struct {
 
 	// Share is the part of the time in which a pass works; in the rest it pauses. A larger share
 	// makes a pass faster and delays others more; 1 means no pauses. Default 0.2, which deletes
-	// some 70,000 events a second (docs/benchmarks.md).
+	// 80,000 to 100,000 events a second (docs/benchmarks.md).
 	Share float64
 
 	// Retry governs how the transient errors of each batch are retried.

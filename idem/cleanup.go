@@ -2,6 +2,7 @@ package idem
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -56,7 +57,7 @@ type CleanupProgress struct {
 // (CleanerConfig.Share), and stops at the end of ctx with the report so far and the context's error.
 // It skips rows that somebody has locked, until the next pass. Only one process cleans up at a time. A
 // Cleaner runs it periodically. The error wraps ErrCannotCleanUp if the table cannot be read in heap
-// order.
+// order; dead letters and leases are removed all the same.
 func (g *Guard) CleanupOldEvents(ctx context.Context) (CleanupReport, error) {
 	if err := g.check(); err != nil {
 		return CleanupReport{}, err
@@ -82,9 +83,25 @@ func (c *Cleaner) Clean(ctx context.Context) (report CleanupReport, err error) {
 		c.config.Hook.end(ctx, op, CleanupEnd{Report: report, Err: err})
 	}()
 
+	led, err := c.cleanEvents(ctx, &report)
+	if !led && !errors.Is(err, ErrCannotCleanUp) {
+		return report, err
+	}
+	others := c.inChunks(ctx, "dead letters", &report.DeadLetters, c.queries.DeadLetterDeleteResolved)
+	if others == nil {
+		others = c.inChunks(ctx, "leases", &report.Leases, c.queries.LeaseDeleteExpired)
+	}
+	err = errors.Join(err, others)
+	report.Complete = err == nil
+
+	return report, err
+}
+
+// cleanEvents deletes the expired events, with the results of leased ones, and tells whether no other process does.
+func (c *Cleaner) cleanEvents(ctx context.Context, report *CleanupReport) (led bool, err error) {
 	total, err := c.blocks(ctx)
 	if err != nil {
-		return report, fmt.Errorf("idem: cleanup: %w", err)
+		return false, fmt.Errorf("idem: cleanup: %w", err)
 	}
 
 	size := int64(firstBatchBlocks)
@@ -99,12 +116,12 @@ func (c *Cleaner) Clean(ctx context.Context) (report CleanupReport, err error) {
 			return explain(err)
 		})
 		if err != nil {
-			return report, fmt.Errorf("idem: cleanup: %w", err)
+			return false, fmt.Errorf("idem: cleanup: %w", err)
 		}
 		if !rows[0].Leading {
 			report.Leader, err = c.leader(ctx)
 
-			return report, err
+			return false, err
 		}
 		report.Batches++
 		for _, row := range rows {
@@ -122,12 +139,8 @@ func (c *Cleaner) Clean(ctx context.Context) (report CleanupReport, err error) {
 			backoff.Sleep(ctx, c.pauseBehind(took))
 		}
 	}
-	if err = c.inChunks(ctx, "dead letters", &report.DeadLetters, c.queries.DeadLetterDeleteResolved); err == nil {
-		err = c.inChunks(ctx, "leases", &report.Leases, c.queries.LeaseDeleteExpired)
-	}
-	report.Complete = err == nil
 
-	return report, err
+	return true, nil
 }
 
 // blocks is the size of the table, if it is one that can be read block by block.

@@ -12,7 +12,7 @@ import (
 // none.
 type Fingerprint int64
 
-// FingerprintOf returns the fingerprint of a payload: the first 8 bytes of SHA-256. Two payloads have the
+// FingerprintOf returns the fingerprint of a payload: the first 63 bits of SHA-256, and 1 where they are all zero. Two payloads have the
 // same fingerprint by chance in one of 10^19 cases.
 func FingerprintOf(payload []byte) Fingerprint {
 	hash := sha256.Sum256(payload)
