@@ -253,7 +253,7 @@ func TestMissingRightsAreNamed(t *testing.T) {
 	b := setup(t)
 	config := b.pool.Config()
 	role := config.ConnConfig.Database + "_reader"
-	b.exec(t, "CREATE ROLE "+role+"; GRANT USAGE ON SCHEMA idem TO "+role+"; GRANT SELECT ON ALL TABLES IN SCHEMA idem TO "+role)
+	b.exec(t, "CREATE ROLE "+role+"; GRANT USAGE ON SCHEMA idem TO "+role+"; GRANT SELECT ON ALL TABLES IN SCHEMA idem TO "+role+"; GRANT SELECT ON ALL SEQUENCES IN SCHEMA idem TO "+role)
 	t.Cleanup(func() {
 		if _, err := b.pool.Exec(context.WithoutCancel(t.Context()), "DROP OWNED BY "+role+"; DROP ROLE "+role); err != nil {
 			t.Error(err)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/internal/readable"
 )
 
@@ -206,12 +207,23 @@ func (d *doctor) findCheckpoints(ctx context.Context) error {
 		}
 		if c.Starts >= fewStarts && c.StartedOffset >= c.NextOffset {
 			d.add("record-kills", SeverityWarning, subject, fmt.Sprintf("%d owners in a row began with the record at offset %d, and none has come further", c.Starts, c.StartedOffset),
-				"See how they ended (memory, panics, kills). After FailureConfig.MaxStarts of them the record becomes a dead letter by itself; this passes over it for ever.",
-				fmt.Sprintf("idemctl checkpoint reset%s --consumer %s --topic %s --partition %d --to %d", d.schemaFlag(), readable.ShellWord(c.Consumer), readable.ShellWord(c.Topic), c.Partition, c.StartedOffset+1))
+				"See how they ended (memory, panics, kills). After FailureConfig.MaxStarts of them the record becomes a dead letter by itself; this passes over it.", d.passOver(c))
 		}
 	}
 
 	return nil
+}
+
+// passOver is the command that moves a checkpoint behind the record with which the owners began. Only where that is the
+// next record can it be skipped, which "idemctl reprocess" undoes.
+func (d *doctor) passOver(c db.DoctorCheckpointsRow) string {
+	how, to := "skip", fmt.Sprint("--offset ", c.NextOffset)
+	if c.StartedOffset > c.NextOffset {
+		how, to = "reset", fmt.Sprint("--to ", c.StartedOffset+1)
+	}
+
+	return fmt.Sprintf("idemctl checkpoint %s%s --consumer %s --topic %s --partition %d %s",
+		how, d.schemaFlag(), readable.ShellWord(c.Consumer), readable.ShellWord(c.Topic), c.Partition, to)
 }
 
 // findOutbox finds records of the outbox that nobody relays, or that Kafka refuses.

@@ -288,7 +288,7 @@ func (d *doctor) findStuck(ctx context.Context) error {
 				if c.Pause == nil && c.group.Members > 0 && p.Err == nil && p.End > before.NextOffset && after[c.Name][topic][number].NextOffset == before.NextOffset {
 					d.add("checkpoint-stuck", SeverityWarning, partitionSubject(c.Name, topic, number),
 						fmt.Sprintf("it stands at %d for %v although the group has members and %s wait", before.NextOffset, d.opts.Watch, readable.Plural(p.End-before.NextOffset, "record")),
-						"See the service's log: it says once a minute why a partition waits (EventPaused, EventHandlerSlow, the breaker, the pool). Run this again to see whether it lasts.")
+						"See the service's log: it says once a minute why a partition waits (a slow handler, the breaker, the pool, another transaction). Run this again to see whether it lasts.")
 				}
 			}
 		}

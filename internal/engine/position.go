@@ -208,7 +208,7 @@ func (w *worker) logStart(revoked context.Context) (int64, error) {
 func (w *worker) gone(offset int64) error {
 	return fmt.Errorf("%w: the group %q has come to offset %d of %v with a checkpoint; if the tables are in another database or schema, "+
 		"correct the connection; if the consumer's name was changed, move what it has under the former one (idemctl consumer rename); if they were made anew on purpose, say where to go on with kafka-consumer-groups.sh --reset-offsets "+
-		"(--to-current goes on where the group has come, --to-earliest reads all again)", idem.ErrCheckpointGone, w.engine.group, offset, w.partition)
+		"(--to-current goes on where the group has come, which may be a second behind what took effect; --to-earliest reads all again)", idem.ErrCheckpointGone, w.engine.group, offset, w.partition)
 }
 
 // startWithoutCheckpoint returns where to go on in mode consume.ByEventID, in which only the group knows.

@@ -141,7 +141,12 @@ func TestDoctorLooksAtCheckpoints(t *testing.T) {
 	b.must(t, "partition-unowned", ops.SeverityWarning, "since its checkpoint was reset")
 	acquire()
 	b.cured(t, "partition-unowned", "")
-	if n := b.one(t, "SELECT next_offset FROM idem.checkpoints"); n != 8 {
+	if n, skipped := b.one(t, "SELECT next_offset FROM idem.checkpoints"), b.one(t, "SELECT count(*) FROM idem.dead_letters WHERE record_offset = 7"); n != 8 || skipped != 1 {
+		t.Errorf("the checkpoint is at %d, %d skipped records", n, skipped)
+	}
+	b.exec(t, `UPDATE idem.checkpoints SET started_offset = 9, starts = 3`) // The records from 8 on are known, or not there.
+	b.heal(t, b.must(t, "record-kills", ops.SeverityWarning, "3 owners in a row began with the record at offset 9"))
+	if n := b.one(t, "SELECT next_offset FROM idem.checkpoints"); n != 10 {
 		t.Errorf("the checkpoint is at %d", n)
 	}
 }

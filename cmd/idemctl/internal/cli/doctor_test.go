@@ -115,7 +115,7 @@ func (b *bundle) take(t *testing.T, f ops.Finding) {
 
 			continue
 		}
-		if asks := []string{"delete", "reset", "set-retention"}; len(words) > 1 && slices.Contains(asks, words[1]) {
+		if asks := []string{"delete", "reset", "set-retention", "skip"}; len(words) > 1 && slices.Contains(asks, words[1]) {
 			words = append(words, "--yes")
 		}
 		as.ok(t, words...)

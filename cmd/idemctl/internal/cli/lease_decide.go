@@ -31,8 +31,7 @@ effect if it has happened and the other system does not recognize the repetition
 
 The command asks first. It changes nothing while an attempt is running. The database's role and this
 host are recorded, with --by and --reason: with the claim, or with the lease until it is completed.
---rerun needs the role that owns the tables, or the right to update the columns decided_at, decided_by
-and decision_reason of "leases".
+--rerun needs the rights that "idemctl migrate print --grants" prints.
 
 The exit status is 3 if the consumer has no lease of the event.`,
 		Example: `  idemctl lease decide 4711 --consumer payments --took-effect --result charge.json --by alice

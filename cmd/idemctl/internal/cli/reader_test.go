@@ -13,7 +13,7 @@ func TestReaderSeesAllAndChangesNothing(t *testing.T) {
 	b := setup(t)
 	b.fill(t, "orders", 10)
 	role := b.db.Name + "_reader"
-	b.exec(t, "CREATE ROLE "+role+"; GRANT USAGE ON SCHEMA idem TO "+role+"; GRANT SELECT ON ALL TABLES IN SCHEMA idem TO "+role)
+	b.exec(t, "CREATE ROLE "+role+"; GRANT USAGE ON SCHEMA idem TO "+role+"; GRANT SELECT ON ALL TABLES IN SCHEMA idem TO "+role+"; GRANT SELECT ON ALL SEQUENCES IN SCHEMA idem TO "+role)
 	t.Cleanup(func() { _, _ = b.conn.Exec(context.Background(), "DROP OWNED BY "+role+"; DROP ROLE "+role) })
 	b.env["IDEM_DATABASE_URL"] = withRole(b.env["IDEM_DATABASE_URL"], role)
 	letters := decode[[]ops.DeadLetter](t, b.ok(t, "deadletter", "list", "--json"))
@@ -23,6 +23,7 @@ func TestReaderSeesAllAndChangesNothing(t *testing.T) {
 	} {
 		b.ok(t, args...)
 	}
+	b.seen(t, "sequence-behind", "no sequence is behind")
 	b.must(t, "rights", ops.SeverityProblem, "INSERT on processed_events")
 	for _, args := range [][]string{
 		{"deadletter", "discard", letters[0].ID.String(), "-y"}, {"consumer", "pause", "orders"}, {"consumer", "delete", "orders", "-y", "--watch", "1ms"},
