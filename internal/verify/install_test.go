@@ -27,10 +27,16 @@ func TestQuickStart(t *testing.T) {
 	var script strings.Builder
 	script.WriteString("set -eu\n")
 	for _, command := range page.Commands("go") {
-		if line := strings.Join(command.Words, " "); line != "go run ." {
+		switch line := strings.Join(command.Words, " "); line {
+		default:
 			script.WriteString(line + " >&2\n")
 
 			continue
+		case "go tool idemctl migrate up":
+			script.WriteString(line + " >migrated\n")
+
+			continue
+		case "go run .":
 		}
 		script.WriteString(`go build -o service .
 			./service &
@@ -41,8 +47,11 @@ func TestQuickStart(t *testing.T) {
 	}
 	writePrograms(t, home, page)
 	printed := run(t, home, "Mend the quick start, or what keeps it from working.", environment, broker, "bash", "-c", script.String())
-	if text := string(read(t, filepath.Join(root, "docs/quick-start.md"))); printed == "" || !strings.Contains(text, "\n"+printed) {
-		t.Errorf("mend what the quick start says that the consumer prints:\n%s", printed)
+	text := string(read(t, filepath.Join(root, "docs/quick-start.md")))
+	for what, printed := range map[string]string{"consumer": printed, "migration": string(read(t, filepath.Join(home, "migrated")))} {
+		if printed == "" || !strings.Contains(text, "\n"+printed) {
+			t.Errorf("mend what the quick start says that the %s prints:\n%s", what, printed)
+		}
 	}
 	run(t, home, "Mend what the quick start imports.", environment, "go", "vet", "./...")
 
