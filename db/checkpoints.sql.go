@@ -223,23 +223,23 @@ func (q *Queries) CheckpointInsert(ctx context.Context, db DBTX, arg CheckpointI
 }
 
 const checkpointInsertStarts = `-- name: CheckpointInsertStarts :execrows
-INSERT INTO idem.checkpoints (consumer_id, topic, partition, topic_id, next_offset, epoch, acquired_at) SELECT $1::bigint, $2::pg_catalog.text, s.partition, $3::pg_catalog.uuid, s.next_offset, 0, pg_catalog.now() FROM (SELECT pg_catalog.unnest($4::int[]) AS partition, pg_catalog.unnest($5::bigint[]) AS next_offset) s WHERE NOT EXISTS (SELECT FROM idem.checkpoints c WHERE c.consumer_id OPERATOR(pg_catalog.=) $1::bigint AND c.topic OPERATOR(pg_catalog.=) $2::pg_catalog.text) ON CONFLICT DO NOTHING
+INSERT INTO idem.checkpoints (consumer_id, topic, partition, topic_id, next_offset, epoch, acquired_at) SELECT $1::bigint, s.topic, s.partition, CASE WHEN s.topic_id OPERATOR(pg_catalog.=) '' THEN NULL ELSE s.topic_id END::pg_catalog.uuid, s.next_offset, 0, pg_catalog.now() FROM (SELECT pg_catalog.unnest($2::pg_catalog.text[]) AS topic, pg_catalog.unnest($3::pg_catalog.text[]) AS topic_id, pg_catalog.unnest($4::int[]) AS partition, pg_catalog.unnest($5::bigint[]) AS next_offset) s WHERE NOT EXISTS (SELECT FROM idem.checkpoints c WHERE c.consumer_id OPERATOR(pg_catalog.=) $1::bigint AND c.topic OPERATOR(pg_catalog.=) ANY($2::pg_catalog.text[])) ON CONFLICT DO NOTHING
 `
 
 type CheckpointInsertStartsParams struct {
 	ConsumerID  int64
-	Topic       string
-	TopicID     uuid.NullUUID
+	Topics      []string
+	TopicIds    []string
 	Partitions  []int32
 	NextOffsets []int64
 }
 
-// Notes where the partitions of a topic begin, before anybody owns them, if none of them is known.
+// Notes where the partitions of topics begin, before anybody owns them, if none of the topics is known.
 func (q *Queries) CheckpointInsertStarts(ctx context.Context, db DBTX, arg CheckpointInsertStartsParams) (int64, error) {
 	result, err := db.Exec(ctx, checkpointInsertStarts,
 		arg.ConsumerID,
-		arg.Topic,
-		arg.TopicID,
+		arg.Topics,
+		arg.TopicIds,
 		arg.Partitions,
 		arg.NextOffsets,
 	)
@@ -247,23 +247,6 @@ func (q *Queries) CheckpointInsertStarts(ctx context.Context, db DBTX, arg Check
 		return 0, err
 	}
 	return result.RowsAffected(), nil
-}
-
-const checkpointKnowsTopic = `-- name: CheckpointKnowsTopic :one
-SELECT EXISTS (SELECT FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2) AS known
-`
-
-type CheckpointKnowsTopicParams struct {
-	ConsumerID int64
-	Topic      string
-}
-
-// Whether a partition of the topic has a checkpoint.
-func (q *Queries) CheckpointKnowsTopic(ctx context.Context, db DBTX, arg CheckpointKnowsTopicParams) (bool, error) {
-	row := db.QueryRow(ctx, checkpointKnowsTopic, arg.ConsumerID, arg.Topic)
-	var known bool
-	err := row.Scan(&known)
-	return known, err
 }
 
 const checkpointList = `-- name: CheckpointList :many
@@ -530,15 +513,15 @@ func (q *Queries) CheckpointReadOwned(ctx context.Context, db DBTX, arg Checkpoi
 }
 
 const checkpointReset = `-- name: CheckpointReset :many
-WITH lanes AS (UPDATE idem.checkpoints l SET owner_token = NULL WHERE l.consumer_id OPERATOR(pg_catalog.=) $1::bigint AND l.topic OPERATOR(pg_catalog.=) $2::pg_catalog.text AND l.partition OPERATOR(pg_catalog.=) $3::int AND l.lane OPERATOR(pg_catalog.>) 0 AND l.owner_token OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid), reset AS (UPDATE idem.checkpoints p SET next_offset = $5, epoch = p.epoch OPERATOR(pg_catalog.+) 1, reset_epoch = p.epoch OPERATOR(pg_catalog.+) 1, owner_token = $6::pg_catalog.text::pg_catalog.uuid, topic_id = $7, leader_epoch = $8, started_offset = NULL, started_by = NULL, starts = 0 WHERE p.consumer_id OPERATOR(pg_catalog.=) $1::bigint AND p.topic OPERATOR(pg_catalog.=) $2::pg_catalog.text AND p.partition OPERATOR(pg_catalog.=) $3::int AND p.lane OPERATOR(pg_catalog.=) 0 AND p.owner_token OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid AND p.next_offset OPERATOR(pg_catalog.>=) $9 RETURNING p.epoch) SELECT epoch FROM reset UNION ALL SELECT c.epoch FROM idem.checkpoints c WHERE c.consumer_id OPERATOR(pg_catalog.=) $1::bigint AND c.topic OPERATOR(pg_catalog.=) $2::pg_catalog.text AND c.partition OPERATOR(pg_catalog.=) $3::int AND c.lane OPERATOR(pg_catalog.=) 0 AND c.owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid
+WITH lanes AS (UPDATE idem.checkpoints l SET owner_token = NULL, next_offset = CASE WHEN f.next_offset OPERATOR(pg_catalog.>) $1::bigint THEN 0 ELSE l.next_offset END FROM idem.checkpoints f WHERE l.consumer_id OPERATOR(pg_catalog.=) $2::bigint AND l.topic OPERATOR(pg_catalog.=) $3::pg_catalog.text AND l.partition OPERATOR(pg_catalog.=) $4::int AND l.lane OPERATOR(pg_catalog.>) 0 AND COALESCE(l.owner_token OPERATOR(pg_catalog.=) $5::pg_catalog.text::pg_catalog.uuid, true) AND f.consumer_id OPERATOR(pg_catalog.=) l.consumer_id AND f.topic OPERATOR(pg_catalog.=) l.topic AND f.partition OPERATOR(pg_catalog.=) l.partition AND f.lane OPERATOR(pg_catalog.=) 0), reset AS (UPDATE idem.checkpoints p SET next_offset = $1::bigint, epoch = p.epoch OPERATOR(pg_catalog.+) 1, reset_epoch = p.epoch OPERATOR(pg_catalog.+) 1, owner_token = $6::pg_catalog.text::pg_catalog.uuid, topic_id = $7, leader_epoch = $8, started_offset = NULL, started_by = NULL, starts = 0 WHERE p.consumer_id OPERATOR(pg_catalog.=) $2::bigint AND p.topic OPERATOR(pg_catalog.=) $3::pg_catalog.text AND p.partition OPERATOR(pg_catalog.=) $4::int AND p.lane OPERATOR(pg_catalog.=) 0 AND p.owner_token OPERATOR(pg_catalog.=) $5::pg_catalog.text::pg_catalog.uuid AND p.next_offset OPERATOR(pg_catalog.>=) $9 RETURNING p.epoch) SELECT epoch FROM reset UNION ALL SELECT c.epoch FROM idem.checkpoints c WHERE c.consumer_id OPERATOR(pg_catalog.=) $2::bigint AND c.topic OPERATOR(pg_catalog.=) $3::pg_catalog.text AND c.partition OPERATOR(pg_catalog.=) $4::int AND c.lane OPERATOR(pg_catalog.=) 0 AND c.owner_token OPERATOR(pg_catalog.=) $6::pg_catalog.text::pg_catalog.uuid
 `
 
 type CheckpointResetParams struct {
+	NextOffset  int64
 	ConsumerID  int64
 	Topic       string
 	Partition   int32
 	OwnerToken  string
-	NextOffset  int64
 	NextToken   string
 	TopicID     uuid.NullUUID
 	LeaderEpoch *int32
@@ -546,17 +529,17 @@ type CheckpointResetParams struct {
 }
 
 // Sets the checkpoint anywhere, also back, for a log that has become another one or for the place that
-// an operator chose. Its lanes end: they would take what comes again for processed. The owner goes on with another token, so
+// an operator chose. Its lanes end: they would take what comes again for processed. If it is set back, what they have done ahead counts no more. The owner goes on with another token, so
 // that it knows when the database has lost this. No row if the caller is not the owner, or the database has lost what it has
 // committed: by that the place was chosen. If an earlier try took effect this one changes nothing, and one that comes later
 // than the answer of the next neither: the owner has gone on.
 func (q *Queries) CheckpointReset(ctx context.Context, db DBTX, arg CheckpointResetParams) ([]int64, error) {
 	rows, err := db.Query(ctx, checkpointReset,
+		arg.NextOffset,
 		arg.ConsumerID,
 		arg.Topic,
 		arg.Partition,
 		arg.OwnerToken,
-		arg.NextOffset,
 		arg.NextToken,
 		arg.TopicID,
 		arg.LeaderEpoch,
@@ -581,7 +564,7 @@ func (q *Queries) CheckpointReset(ctx context.Context, db DBTX, arg CheckpointRe
 }
 
 const checkpointSet = `-- name: CheckpointSet :many
-WITH former AS (SELECT partition, next_offset, epoch FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $2 AND topic OPERATOR(pg_catalog.=) $3 AND lane OPERATOR(pg_catalog.=) 0 AND ($4::int IS NULL OR partition OPERATOR(pg_catalog.=) $4::int) AND ($5::bigint IS NULL OR next_offset OPERATOR(pg_catalog.=) $5::bigint) ORDER BY partition FOR UPDATE), lanes AS (UPDATE idem.checkpoints l SET owner_token = NULL FROM former f WHERE l.consumer_id OPERATOR(pg_catalog.=) $2 AND l.topic OPERATOR(pg_catalog.=) $3 AND l.partition OPERATOR(pg_catalog.=) f.partition AND l.lane OPERATOR(pg_catalog.>) 0) UPDATE idem.checkpoints p SET next_offset = $1, epoch = p.epoch OPERATOR(pg_catalog.+) 1, reset_epoch = p.epoch OPERATOR(pg_catalog.+) 1, owner_token = NULL, topic_id = NULL, leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0 FROM former f WHERE p.consumer_id OPERATOR(pg_catalog.=) $2 AND p.topic OPERATOR(pg_catalog.=) $3 AND p.partition OPERATOR(pg_catalog.=) f.partition AND p.lane OPERATOR(pg_catalog.=) 0 RETURNING p.partition, f.next_offset AS former_next_offset, p.next_offset, f.epoch AS former_epoch, p.epoch
+WITH former AS (SELECT partition, next_offset, epoch FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $2 AND topic OPERATOR(pg_catalog.=) $3 AND lane OPERATOR(pg_catalog.=) 0 AND ($4::int IS NULL OR partition OPERATOR(pg_catalog.=) $4::int) AND ($5::bigint IS NULL OR next_offset OPERATOR(pg_catalog.=) $5::bigint) ORDER BY partition FOR UPDATE), lanes AS (UPDATE idem.checkpoints l SET owner_token = NULL, next_offset = CASE WHEN f.next_offset OPERATOR(pg_catalog.>) $1::bigint THEN 0 ELSE l.next_offset END FROM former f WHERE l.consumer_id OPERATOR(pg_catalog.=) $2 AND l.topic OPERATOR(pg_catalog.=) $3 AND l.partition OPERATOR(pg_catalog.=) f.partition AND l.lane OPERATOR(pg_catalog.>) 0) UPDATE idem.checkpoints p SET next_offset = $1::bigint, epoch = p.epoch OPERATOR(pg_catalog.+) 1, reset_epoch = p.epoch OPERATOR(pg_catalog.+) 1, owner_token = NULL, topic_id = NULL, leader_epoch = NULL, started_offset = NULL, started_by = NULL, starts = 0 FROM former f WHERE p.consumer_id OPERATOR(pg_catalog.=) $2 AND p.topic OPERATOR(pg_catalog.=) $3 AND p.partition OPERATOR(pg_catalog.=) f.partition AND p.lane OPERATOR(pg_catalog.=) 0 RETURNING p.partition, f.next_offset AS former_next_offset, p.next_offset, f.epoch AS former_epoch, p.epoch
 `
 
 type CheckpointSetParams struct {
@@ -684,6 +667,39 @@ func (q *Queries) CheckpointStart(ctx context.Context, db DBTX, arg CheckpointSt
 		return nil, err
 	}
 	return items, nil
+}
+
+const checkpointStarts = `-- name: CheckpointStarts :one
+SELECT pg_catalog.count(*) OPERATOR(pg_catalog.>) 0 AS known, COALESCE(pg_catalog.bool_or(epoch OPERATOR(pg_catalog.=) 0), false)::boolean AS noted, COALESCE(pg_catalog.max(next_offset) FILTER (WHERE epoch OPERATOR(pg_catalog.=) 0 AND topic OPERATOR(pg_catalog.=) $1 AND partition OPERATOR(pg_catalog.=) $2 AND COALESCE(topic_id OPERATOR(pg_catalog.=) $3, true)), -1)::bigint AS next_offset FROM idem.checkpoints WHERE consumer_id OPERATOR(pg_catalog.=) $4 AND topic OPERATOR(pg_catalog.=) ANY($5::pg_catalog.text[]) AND lane OPERATOR(pg_catalog.=) 0
+`
+
+type CheckpointStartsParams struct {
+	Topic      string
+	Partition  int32
+	TopicID    uuid.NullUUID
+	ConsumerID int64
+	Topics     []string
+}
+
+type CheckpointStartsRow struct {
+	Known      bool
+	Noted      bool
+	NextOffset int64
+}
+
+// Whether any partition of some topics has a checkpoint, whether one has only the note of its start that nobody has begun from,
+// and the note of one partition, unless it is of another topic of that name; -1: it has none.
+func (q *Queries) CheckpointStarts(ctx context.Context, db DBTX, arg CheckpointStartsParams) (CheckpointStartsRow, error) {
+	row := db.QueryRow(ctx, checkpointStarts,
+		arg.Topic,
+		arg.Partition,
+		arg.TopicID,
+		arg.ConsumerID,
+		arg.Topics,
+	)
+	var i CheckpointStartsRow
+	err := row.Scan(&i.Known, &i.Noted, &i.NextOffset)
+	return i, err
 }
 
 const checkpointTakeBackStart = `-- name: CheckpointTakeBackStart :exec

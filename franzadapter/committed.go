@@ -41,7 +41,7 @@ func (c *committed) of(ctx context.Context, t topics.Topic, number int32) (engin
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if int(number) >= len(c.topics[t.ID].places) { // Nor does it help to know what its other partitions had before.
-		if err := c.read(ctx, t); err != nil {
+		if err := c.read(ctx, t, c.names...); err != nil {
 			return engine.Committed{}, err
 		}
 	}
@@ -50,16 +50,45 @@ func (c *committed) of(ctx context.Context, t topics.Topic, number int32) (engin
 		return engine.Committed{}, known.err
 	}
 	found := known.places[number]
-	found.Any = slices.ContainsFunc(known.places, func(p engine.Committed) bool { return p.Offset != engine.None })
+	if found.Any = known.any(); found.Any || c.member.consumer.config.TopicPattern == nil {
+		return found, nil
+	}
+	var err error
+	found.Any, err = c.anyOfAll(ctx, t)
 
-	return found, nil
+	return found, err
 }
 
-// read reads what is not known yet of a topic and of those that were assigned with it.
-func (c *committed) read(ctx context.Context, t topics.Topic) error {
+// any tells whether something is committed.
+func (t topicOffsets) any() bool {
+	return slices.ContainsFunc(t.places, func(p engine.Committed) bool { return p.Offset != engine.None })
+}
+
+// anyOfAll tells whether something is committed for any topic that matches the pattern.
+func (c *committed) anyOfAll(ctx context.Context, t topics.Topic) (bool, error) {
+	all := c.member.view.latest.Load().byName
+	if err := c.read(ctx, t, slices.Collect(maps.Keys(all))...); err != nil {
+		return false, err
+	}
+	for _, other := range all {
+		switch known := c.topics[other.ID]; {
+		case known.any():
+			return true, nil
+		case known.err != nil:
+			delete(c.topics, other.ID) // To be asked for again.
+
+			return false, known.err
+		}
+	}
+
+	return false, nil
+}
+
+// read reads what is known of a topic, and of others of which nothing is known yet.
+func (c *committed) read(ctx context.Context, t topics.Topic, others ...string) error {
 	unknown := map[[16]byte]topics.Topic{t.ID: t}
 	latest := c.member.view.latest.Load()
-	for _, name := range c.names {
+	for _, name := range others {
 		other, ok := latest.byName[name]
 		if _, known := c.topics[other.ID]; ok && !known && other.Err == nil && name != t.Name {
 			unknown[other.ID] = other

@@ -42,8 +42,8 @@ func (t turns) take(ctx context.Context) (pass func(), err error) {
 }
 
 // Ends implements engine.Source.
-func (s *source) Ends(ctx context.Context, partitions ...int32) (map[int32]engine.Ends, error) {
-	found, err := s.offsets(ctx, partitions, firstOffset, lastOffset)
+func (s *source) Ends(ctx context.Context, topic string, partitions ...int32) (map[int32]engine.Ends, error) {
+	found, err := s.offsets(ctx, topic, partitions, firstOffset, lastOffset)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (s *source) Ends(ctx context.Context, partitions ...int32) (map[int32]engin
 	for _, number := range partitions {
 		ends := engine.Ends{First: found[0][number], Last: found[1][number]}
 		if ends.First < 0 || ends.Last < ends.First {
-			return nil, fmt.Errorf("read the ends of the log: %s/%d: %w", s.topic.Name, number, kerr.UnknownTopicOrPartition)
+			return nil, fmt.Errorf("read the ends of the log: %s/%d: %w", topic, number, kerr.UnknownTopicOrPartition)
 		}
 		all[number] = ends
 	}
@@ -60,8 +60,8 @@ func (s *source) Ends(ctx context.Context, partitions ...int32) (map[int32]engin
 }
 
 // Since implements engine.Source.
-func (s *source) Since(ctx context.Context, at time.Time, partitions ...int32) (map[int32]int64, error) {
-	found, err := s.offsets(ctx, partitions, at.UnixMilli())
+func (s *source) Since(ctx context.Context, topic string, at time.Time, partitions ...int32) (map[int32]int64, error) {
+	found, err := s.offsets(ctx, topic, partitions, at.UnixMilli())
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func (s *source) Since(ctx context.Context, at time.Time, partitions ...int32) (
 }
 
 // offsets returns those of all partitions at each of the times.
-func (s *source) offsets(ctx context.Context, partitions []int32, times ...int64) ([]map[int32]int64, error) {
+func (s *source) offsets(ctx context.Context, topic string, partitions []int32, times ...int64) ([]map[int32]int64, error) {
 	pass, err := s.member.asking.take(ctx)
 	if err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func (s *source) offsets(ctx context.Context, partitions []int32, times ...int64
 	defer cancel()
 	found := make([]map[int32]int64, len(times))
 	for i, at := range times {
-		if found[i], err = s.listOffsets(ctx, at, partitions); err != nil {
+		if found[i], err = s.listOffsets(ctx, topic, at, partitions); err != nil {
 			s.member.view.stale()
 
 			return nil, classified(err)
@@ -92,12 +92,12 @@ func (s *source) offsets(ctx context.Context, partitions []int32, times ...int64
 
 // listOffsets returns the offset of a time for each partition, from their leaders. franz-go would have to find
 // those out for each topic.
-func (s *source) listOffsets(ctx context.Context, at int64, partitions []int32) (map[int32]int64, error) {
+func (s *source) listOffsets(ctx context.Context, topic string, at int64, partitions []int32) (map[int32]int64, error) {
 	led := make(map[int32][]int32) // by broker
 	for _, number := range partitions {
-		leader, err := s.member.view.leader(partition{s.topic.Name, number})
+		leader, err := s.member.view.leader(partition{topic, number})
 		if err != nil {
-			return nil, fmt.Errorf("list offsets: %s/%d: %w", s.topic.Name, number, err)
+			return nil, fmt.Errorf("list offsets: %s/%d: %w", topic, number, err)
 		}
 		led[leader] = append(led[leader], number)
 	}
@@ -105,7 +105,7 @@ func (s *source) listOffsets(ctx context.Context, at int64, partitions []int32) 
 	for leader, numbers := range led {
 		request := kmsg.NewPtrListOffsetsRequest()
 		t := kmsg.NewListOffsetsRequestTopic()
-		t.Topic = s.topic.Name
+		t.Topic = topic
 		for _, number := range numbers {
 			p := kmsg.NewListOffsetsRequestTopicPartition()
 			p.Partition, p.Timestamp = number, at
@@ -127,7 +127,7 @@ func (s *source) listOffsets(ctx context.Context, at int64, partitions []int32) 
 	}
 	for _, number := range partitions {
 		if _, ok := found[number]; !ok {
-			return nil, fmt.Errorf("list offsets: %s/%d: %w", s.topic.Name, number, errLeftOut)
+			return nil, fmt.Errorf("list offsets: %s/%d: %w", topic, number, errLeftOut)
 		}
 	}
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -135,8 +137,19 @@ func (s *source) Commit(ctx context.Context, at engine.Place) error {
 	return s.member.commits.now(ctx, s.partition, place{at, s.topic.ID})
 }
 
-// Partitions implements engine.Source.
-func (s *source) Partitions() int { return len(s.topic.Leaders) }
+// Topics implements engine.Source.
+func (s *source) Topics() []engine.Topic {
+	together := []topics.Topic{s.topic}
+	if s.member.consumer.config.TopicPattern != nil {
+		together = slices.Collect(maps.Values(s.member.view.latest.Load().byName))
+	}
+	all := make([]engine.Topic, len(together))
+	for i, t := range together {
+		all[i] = engine.Topic{Name: t.Name, ID: t.ID, Partitions: len(t.Leaders)}
+	}
+
+	return all
+}
 
 // CheckTopic implements engine.Source.
 func (s *source) CheckTopic(ctx context.Context) error {

@@ -28,6 +28,10 @@ type AcquireOptions struct {
 	// ends Acquire, and nothing is written. Default: offset 0.
 	Start func(ctx context.Context) (int64, error)
 
+	// WithoutEventIDs says that the caller will process records without claims, so that the checkpoint alone tells which are
+	// processed. It is refused (ErrInvalidConfig) while lanes have processed records beyond the checkpoint.
+	WithoutEventIDs bool
+
 	// Waiting is called once a second with what Acquire waits for. Default: the guard's Logger gets
 	// a line once a minute.
 	Waiting func(reason error)
@@ -131,6 +135,9 @@ func (a *acquisition) try(ctx context.Context) error {
 		if len(former) == 0 {
 			return a.begin(ctx, conn)
 		}
+		if err := a.refuseAhead(ctx, conn, former[0].NextOffset); err != nil {
+			return err
+		}
 		row, err := g.queries.CheckpointAcquire(ctx, conn, db.CheckpointAcquireParams{
 			ConsumerID: g.consumer, Topic: o.partition.Topic, Partition: o.partition.Number,
 			TopicID: nullable(o.partition.TopicID), Owner: ownerName(), OwnerToken: o.Token(),
@@ -154,6 +161,30 @@ func (a *acquisition) try(ctx context.Context) error {
 	closeUseless(ctx, pooled, err)
 
 	return err
+}
+
+// refuseAhead refuses a partition of which lanes have processed records that only event ids tell.
+func (a *acquisition) refuseAhead(ctx context.Context, conn db.DBTX, next int64) error {
+	if !a.options.WithoutEventIDs {
+		return nil
+	}
+	o := a.owner
+	rows, err := o.guard.queries.CheckpointRead(ctx, conn, db.CheckpointReadParams{
+		ConsumerID: o.guard.consumer, Topic: o.partition.Topic, Partition: o.partition.Number,
+	})
+	if err != nil {
+		return err
+	}
+	ahead := next
+	for _, row := range rows {
+		ahead = max(ahead, row.NextOffset)
+	}
+	if ahead > next {
+		return fmt.Errorf("%w: lanes have processed records of it between the checkpoint, %d, and %d, and only the event ids tell which: "+
+			"go on with event ids and without lanes until the checkpoint is there", ErrInvalidConfig, next, ahead)
+	}
+
+	return nil
 }
 
 // heldBy makes of a lock that was not had in time what it means.

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -181,7 +182,7 @@ func TestStartOfAPartition(t *testing.T) {
 	if err != nil || o.Next() != 40 || o.IsNew() {
 		t.Fatalf("the next owner: %v, %v", o, err)
 	}
-	if err := b.guard.InsertStarts(t.Context(), "orders", partition.TopicID, map[int32]int64{3: 1, 4: 7}); err != nil {
+	if err := b.guard.InsertStarts(t.Context(), idem.TopicStarts{Topic: "orders", TopicID: partition.TopicID, Offsets: map[int32]int64{3: 1, 4: 7}}); err != nil {
 		t.Fatal(err)
 	}
 	added := partition
@@ -189,14 +190,34 @@ func TestStartOfAPartition(t *testing.T) {
 	if o, err = b.guard.Acquire(t.Context(), added, start(99, nil)); err != nil || o.Next() != 99 {
 		t.Errorf("a partition that was added to a known topic begins at %v, %v", o.Next(), err)
 	}
-	if err := b.guard.InsertStarts(t.Context(), "mails", partition.TopicID, map[int32]int64{0: 5, 1: 7}); err != nil {
+	mails := idem.TopicStarts{Topic: "mails", TopicID: uuid.New(), Offsets: map[int32]int64{0: 5, 1: 7}}
+	if err := b.guard.InsertStarts(t.Context(), mails, idem.TopicStarts{Topic: "orders", Offsets: map[int32]int64{9: 1}}); err != nil {
 		t.Fatal(err)
 	}
-	o, err = b.guard.Acquire(t.Context(), idem.Partition{Topic: "mails", Number: 1}, start(0, errBoom))
+	mail := idem.Partition{Topic: "mails", TopicID: mails.TopicID, Number: 1}
+	if got, err := b.guard.Starts(t.Context(), mail, "mails"); got != (idem.Starts{Offset: -1}) || err != nil {
+		t.Errorf("beside a topic that is known %+v was noted, %v", got, err)
+	}
+	if err := b.guard.InsertStarts(t.Context(), mails, idem.TopicStarts{Topic: "letters", Offsets: map[int32]int64{0: 3}}); err != nil {
+		t.Fatal(err)
+	}
+	for p, want := range map[idem.Partition]idem.Starts{
+		mail: {Known: true, Noted: true, Offset: 7},
+		{Topic: "mails", TopicID: uuid.New(), Number: 1}:    {Known: true, Noted: true, Offset: -1},
+		{Topic: "mails", TopicID: mails.TopicID, Number: 2}: {Known: true, Noted: true, Offset: -1},
+		{Topic: "letters", TopicID: uuid.New(), Number: 0}:  {Known: true, Noted: true, Offset: 3},
+		{Topic: "orders", TopicID: uuid.New(), Number: 3}:   {Known: true, Offset: -1},
+		{Topic: "nothing", TopicID: uuid.New(), Number: 0}:  {Offset: -1},
+	} {
+		if got, err := b.guard.Starts(t.Context(), p, p.Topic); got != want || err != nil {
+			t.Errorf("%+v: %+v, %v; want %+v", p, got, err, want)
+		}
+	}
+	o, err = b.guard.Acquire(t.Context(), mail, start(0, errBoom))
 	if err != nil || o.Next() != 7 || o.IsNew() {
 		t.Errorf("a partition whose start was noted: %v, %v", o, err)
 	}
-	if known, err := b.guard.KnowsTopic(t.Context(), "nothing"); known || err != nil {
-		t.Errorf("an unknown topic: %v, %v", known, err)
+	if got, err := b.guard.Starts(t.Context(), mail, "mails"); got != (idem.Starts{Known: true, Noted: true, Offset: -1}) || err != nil {
+		t.Errorf("once it has begun: %+v, %v", got, err)
 	}
 }

@@ -8,15 +8,29 @@ import (
 	"github.com/nova-events/idempotent-consumer/db"
 )
 
-// InsertStarts stores the first offset of each partition of a topic, by the partitions' numbers,
-// unless a partition of the topic has a checkpoint already. So members that start at the same time
-// agree on which partitions the topic had when the consumer first read it, and a partition that is
-// added later is known to be new (KnowsTopic).
-func (g *Guard) InsertStarts(ctx context.Context, topic string, topicID uuid.UUID, starts map[int32]int64) error {
-	params := db.CheckpointInsertStartsParams{ConsumerID: g.consumer, Topic: topic, TopicID: nullable(topicID)}
-	for partition, offset := range starts {
-		params.Partitions = append(params.Partitions, partition)
-		params.NextOffsets = append(params.NextOffsets, offset)
+// TopicStarts says where the partitions of a topic begin.
+type TopicStarts struct {
+	Topic   string
+	TopicID uuid.UUID       // Kafka's id of the topic; uuid.Nil: not known
+	Offsets map[int32]int64 // by the partitions' numbers
+}
+
+// InsertStarts notes the first offsets of all partitions of topics, unless a partition of one of the topics has a
+// checkpoint or a note already. So members that start at the same time agree on which partitions there were when the
+// consumer began, and one that is added later is known to be new (Starts).
+func (g *Guard) InsertStarts(ctx context.Context, starts ...TopicStarts) error {
+	params := db.CheckpointInsertStartsParams{ConsumerID: g.consumer}
+	for _, t := range starts {
+		id := ""
+		if t.TopicID != uuid.Nil {
+			id = t.TopicID.String()
+		}
+		for partition, offset := range t.Offsets {
+			params.Topics = append(params.Topics, t.Topic)
+			params.TopicIds = append(params.TopicIds, id)
+			params.Partitions = append(params.Partitions, partition)
+			params.NextOffsets = append(params.NextOffsets, offset)
+		}
 	}
 
 	return g.onPool(ctx, func(conn db.DBTX) error {
@@ -26,15 +40,24 @@ func (g *Guard) InsertStarts(ctx context.Context, topic string, topicID uuid.UUI
 	})
 }
 
-// KnowsTopic reports whether a partition of the topic has a checkpoint.
-func (g *Guard) KnowsTopic(ctx context.Context, topic string) (bool, error) {
-	known := false
+// Starts is what the tables know of a consumer's beginning in some topics.
+type Starts struct {
+	Known  bool  // one of their partitions has a checkpoint or a note
+	Noted  bool  // one of them has a note, and nobody has acquired it
+	Offset int64 // the note of the partition that was asked for, if nobody has acquired it; -1: there is none
+}
+
+// Starts returns what is known of the beginning in topics, and in one of their partitions.
+func (g *Guard) Starts(ctx context.Context, p Partition, topics ...string) (Starts, error) {
+	var found db.CheckpointStartsRow
 	err := g.onPool(ctx, func(conn db.DBTX) error {
 		var err error
-		known, err = g.queries.CheckpointKnowsTopic(ctx, conn, db.CheckpointKnowsTopicParams{ConsumerID: g.consumer, Topic: topic})
+		found, err = g.queries.CheckpointStarts(ctx, conn, db.CheckpointStartsParams{
+			ConsumerID: g.consumer, Topic: p.Topic, Partition: p.Number, TopicID: nullable(p.TopicID), Topics: topics,
+		})
 
 		return err
 	})
 
-	return known, err
+	return Starts{Known: found.Known, Noted: found.Noted, Offset: found.NextOffset}, err
 }

@@ -43,15 +43,16 @@ func (c *committed) read(ctx context.Context) error {
 	return nil
 }
 
-// of returns what is committed for a partition. A partition that was added after the generation
-// began has nothing.
-func (c *committed) of(topic string, partition int) engine.Committed {
+// of returns what is committed for a partition of topics that begin together. A partition that was added after the
+// generation began has nothing.
+func (c *committed) of(topic string, partition int, together []engine.Topic) engine.Committed {
 	found := engine.Committed{Offset: engine.None}
-	places := c.places[topic]
-	if partition < len(places) {
+	if places := c.places[topic]; partition < len(places) {
 		found = places[partition]
 	}
-	found.Any = slices.ContainsFunc(places, func(p engine.Committed) bool { return p.Offset != engine.None })
+	found.Any = slices.ContainsFunc(together, func(t engine.Topic) bool {
+		return slices.ContainsFunc(c.places[t.Name], func(p engine.Committed) bool { return p.Offset != engine.None })
+	})
 
 	return found
 }

@@ -89,7 +89,7 @@ func (s *source) Committed(ctx context.Context) (engine.Committed, error) {
 		return engine.Committed{}, classified(err)
 	}
 
-	return committed.of(s.topic.Name, s.partition), nil
+	return committed.of(s.topic.Name, s.partition, s.Topics()), nil
 }
 
 // CommitSoon implements engine.Source.
@@ -102,8 +102,19 @@ func (s *source) Commit(ctx context.Context, place engine.Place) error {
 	return s.generation.commits.now(ctx, s.topic.Name, s.partition, place)
 }
 
-// Partitions implements engine.Source.
-func (s *source) Partitions() int { return s.topic.Partitions }
+// Topics implements engine.Source.
+func (s *source) Topics() []engine.Topic {
+	together := []topics.Topic{s.topic}
+	if s.generation.consumer.config.TopicPattern != nil {
+		together = s.generation.topics
+	}
+	all := make([]engine.Topic, len(together))
+	for i, t := range together {
+		all[i] = engine.Topic{Name: t.Name, ID: t.ID, Partitions: t.Partitions}
+	}
+
+	return all
+}
 
 // CheckTopic implements engine.Source.
 func (s *source) CheckTopic(ctx context.Context) error {
@@ -126,8 +137,7 @@ func (s *source) EpochEnd(ctx context.Context, epoch int32) (latest int32, end i
 }
 
 // Ends implements engine.Source.
-func (s *source) Ends(ctx context.Context, partitions ...int32) (map[int32]engine.Ends, error) {
-	topic := s.topic.Name
+func (s *source) Ends(ctx context.Context, topic string, partitions ...int32) (map[int32]engine.Ends, error) {
 	first, last, err := s.connections().Ends(ctx, topic, partitions...)
 	if err != nil {
 		return nil, classified(fmt.Errorf("read the ends of the log: %w", err))
@@ -145,8 +155,8 @@ func (s *source) Ends(ctx context.Context, partitions ...int32) (map[int32]engin
 }
 
 // Since implements engine.Source.
-func (s *source) Since(ctx context.Context, at time.Time, partitions ...int32) (map[int32]int64, error) {
-	found, err := s.connections().Since(ctx, s.topic.Name, at, partitions...)
+func (s *source) Since(ctx context.Context, topic string, at time.Time, partitions ...int32) (map[int32]int64, error) {
+	found, err := s.connections().Since(ctx, topic, at, partitions...)
 	if err != nil {
 		return nil, classified(fmt.Errorf("find the records of a time: %w", err))
 	}

@@ -84,16 +84,21 @@ ON CONFLICT DO NOTHING
 RETURNING epoch, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS acquired_micros;
 
 -- name: CheckpointInsertStarts :execrows
--- Notes where the partitions of a topic begin, before anybody owns them, if none of them is known.
+-- Notes where the partitions of topics begin, before anybody owns them, if none of the topics is known.
 INSERT INTO idem.checkpoints (consumer_id, topic, partition, topic_id, next_offset, epoch, acquired_at)
-SELECT @consumer_id::bigint, @topic::text, s.partition, sqlc.narg(topic_id)::uuid, s.next_offset, 0, now()
-FROM (SELECT pg_catalog.unnest(@partitions::integer[]) AS partition, pg_catalog.unnest(@next_offsets::bigint[]) AS next_offset) s
-WHERE NOT EXISTS (SELECT FROM idem.checkpoints c WHERE c.consumer_id = @consumer_id::bigint AND c.topic = @topic::text)
+SELECT @consumer_id::bigint, s.topic, s.partition, nullif(s.topic_id, '')::uuid, s.next_offset, 0, now()
+FROM (SELECT pg_catalog.unnest(@topics::text[]) AS topic, pg_catalog.unnest(@topic_ids::text[]) AS topic_id,
+             pg_catalog.unnest(@partitions::integer[]) AS partition, pg_catalog.unnest(@next_offsets::bigint[]) AS next_offset) s
+WHERE NOT EXISTS (SELECT FROM idem.checkpoints c WHERE c.consumer_id = @consumer_id::bigint AND c.topic = ANY (@topics::text[]))
 ON CONFLICT DO NOTHING;
 
--- name: CheckpointKnowsTopic :one
--- Whether a partition of the topic has a checkpoint.
-SELECT EXISTS (SELECT FROM idem.checkpoints WHERE consumer_id = @consumer_id AND topic = @topic) AS known;
+-- name: CheckpointStarts :one
+-- Whether any partition of some topics has a checkpoint, whether one has only the note of its start that nobody has begun from,
+-- and the note of one partition, unless it is of another topic of that name; -1: it has none.
+SELECT count(*) > 0 AS known, coalesce(bool_or(epoch = 0), false)::boolean AS noted,
+       coalesce(max(next_offset) FILTER (WHERE epoch = 0 AND topic = @topic AND partition = @partition AND coalesce(topic_id = sqlc.narg(topic_id), true)), -1)::bigint AS next_offset
+FROM idem.checkpoints
+WHERE consumer_id = @consumer_id AND topic = ANY (@topics::text[]) AND lane = 0;
 
 -- name: CheckpointClaim :many
 -- Claims records by their places and their event ids in one statement. The checkpoint is advanced
@@ -136,17 +141,19 @@ WHERE p.consumer_id = @consumer_id::bigint AND p.topic = @topic::text AND p.part
 
 -- name: CheckpointReset :many
 -- Sets the checkpoint anywhere, also back, for a log that has become another one or for the place that
--- an operator chose. Its lanes end: they would take what comes again for processed. The owner goes on with another token, so
+-- an operator chose. Its lanes end: they would take what comes again for processed. If it is set back, what they have done ahead counts no more. The owner goes on with another token, so
 -- that it knows when the database has lost this. No row if the caller is not the owner, or the database has lost what it has
 -- committed: by that the place was chosen. If an earlier try took effect this one changes nothing, and one that comes later
 -- than the answer of the next neither: the owner has gone on.
 WITH lanes AS (
-    UPDATE idem.checkpoints l SET owner_token = NULL
+    UPDATE idem.checkpoints l SET owner_token = NULL, next_offset = CASE WHEN f.next_offset > @next_offset::bigint THEN 0 ELSE l.next_offset END
+    FROM idem.checkpoints f
     WHERE l.consumer_id = @consumer_id::bigint AND l.topic = @topic::text AND l.partition = @partition::integer AND l.lane > 0
-      AND l.owner_token = CAST(@owner_token::text AS uuid)
+      AND coalesce(l.owner_token = CAST(@owner_token::text AS uuid), true)
+      AND f.consumer_id = l.consumer_id AND f.topic = l.topic AND f.partition = l.partition AND f.lane = 0
 ), reset AS (
     UPDATE idem.checkpoints p
-    SET next_offset = @next_offset, epoch = p.epoch + 1, reset_epoch = p.epoch + 1, owner_token = CAST(@next_token::text AS uuid), topic_id = sqlc.narg(topic_id), leader_epoch = sqlc.narg(leader_epoch),
+    SET next_offset = @next_offset::bigint, epoch = p.epoch + 1, reset_epoch = p.epoch + 1, owner_token = CAST(@next_token::text AS uuid), topic_id = sqlc.narg(topic_id), leader_epoch = sqlc.narg(leader_epoch),
         started_offset = NULL, started_by = NULL, starts = 0
     WHERE p.consumer_id = @consumer_id::bigint AND p.topic = @topic::text AND p.partition = @partition::integer AND p.lane = 0
       AND p.owner_token = CAST(@owner_token::text AS uuid) AND p.next_offset >= @seen_offset
@@ -209,11 +216,12 @@ WITH former AS (
     ORDER BY partition
     FOR UPDATE
 ), lanes AS (
-    UPDATE idem.checkpoints l SET owner_token = NULL FROM former f
+    UPDATE idem.checkpoints l SET owner_token = NULL, next_offset = CASE WHEN f.next_offset > @next_offset::bigint THEN 0 ELSE l.next_offset END
+    FROM former f
     WHERE l.consumer_id = @consumer_id AND l.topic = @topic AND l.partition = f.partition AND l.lane > 0
 )
 UPDATE idem.checkpoints p
-SET next_offset = @next_offset, epoch = p.epoch + 1, reset_epoch = p.epoch + 1, owner_token = NULL, topic_id = NULL, leader_epoch = NULL,
+SET next_offset = @next_offset::bigint, epoch = p.epoch + 1, reset_epoch = p.epoch + 1, owner_token = NULL, topic_id = NULL, leader_epoch = NULL,
     started_offset = NULL, started_by = NULL, starts = 0
 FROM former f
 WHERE p.consumer_id = @consumer_id AND p.topic = @topic AND p.partition = f.partition AND p.lane = 0

@@ -211,7 +211,7 @@ func (s *source) Commit(_ context.Context, at engine.Place) error {
 	return nil
 }
 
-func (s *source) Partitions() int {
+func (s *source) Topics() []engine.Topic {
 	most := int32(0)
 	for _, at := range s.logs.places() {
 		if at.topic == s.topic {
@@ -219,12 +219,12 @@ func (s *source) Partitions() int {
 		}
 	}
 
-	return int(most) + 1
+	return []engine.Topic{{Name: s.topic, Partitions: int(most) + 1}}
 }
 
 // Ends are where the records will be. While nobody has begun to read, a consumer that wants none but new
 // records begins before them.
-func (s *source) Ends(_ context.Context, partitions ...int32) (map[int32]engine.Ends, error) {
+func (s *source) Ends(_ context.Context, _ string, partitions ...int32) (map[int32]engine.Ends, error) {
 	s.logs.mu.Lock()
 	defer s.logs.mu.Unlock()
 	ends := make(map[int32]engine.Ends, len(partitions))
@@ -241,7 +241,7 @@ func (s *source) Ends(_ context.Context, partitions ...int32) (map[int32]engine.
 }
 
 // Since finds nothing: the consumer begins before all records, as with consume.FromLatest.
-func (*source) Since(_ context.Context, _ time.Time, partitions ...int32) (map[int32]int64, error) {
+func (*source) Since(_ context.Context, _ string, _ time.Time, partitions ...int32) (map[int32]int64, error) {
 	none := make(map[int32]int64, len(partitions))
 	for _, number := range partitions {
 		none[number] = engine.None

@@ -134,7 +134,7 @@ func (w *worker) moveTo(revoked context.Context, to int64, epoch int32, reset bo
 
 // ends returns the offset of the first record, and the one after the last.
 func (w *worker) ends(ctx context.Context) (first, last int64, err error) {
-	all, err := w.source.Ends(ctx, w.partition.Number)
+	all, err := w.source.Ends(ctx, w.partition.Topic, w.partition.Number)
 	own := all[w.partition.Number]
 
 	return own.First, own.Last, err

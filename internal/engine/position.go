@@ -46,8 +46,8 @@ func (w *worker) own(revoked context.Context, start func() (int64, error)) error
 		var former standstill
 		defer former.end(false)
 		owner, err := w.guard.Acquire(revoked, w.partition, idem.AcquireOptions{
-			Patience: w.config.DrainTimeout,
-			Start:    func(context.Context) (int64, error) { return start() },
+			Patience: w.config.DrainTimeout, WithoutEventIDs: w.config.Mode == consume.ByCheckpoint,
+			Start: func(context.Context) (int64, error) { return start() },
 			Waiting: func(reason error) {
 				former.begin(revoked, w, w.stands(consume.PauseFormerOwner, None, reason))
 			},
@@ -82,6 +82,9 @@ func (w *worker) reconcile(revoked context.Context, group Committed) (int64, err
 	switch {
 	case w.owner.IsNew():
 		w.start = next
+		if w.config.Mode == consume.ByCheckpoint && offsetmark.HasNoToken(group.Metadata) {
+			w.log.WarnContext(revoked, "consume: the mode was ByEventID: what it has processed beyond the group's offset, in lanes or before a crash, is processed again", "offset", next)
+		}
 	case group.Offset == None, group.Offset == next:
 	case offsetmark.HasToken(group.Metadata) && group.Offset > next && !reset:
 		return next, w.rewound(revoked, group.Offset, fmt.Errorf("%w: the checkpoint of %v was at %d and is at %d", idem.ErrRewound, w.partition, group.Offset, next))
@@ -138,48 +141,58 @@ func (w *worker) firstOffset(revoked context.Context, group Committed) (int64, e
 	case w.config.Start == consume.FromEarliest:
 		return w.logStart(revoked)
 	}
-	known, err := w.guard.KnowsTopic(revoked, w.partition.Topic)
-	if err != nil {
+	if _, err := w.beginning(revoked, group); err != nil {
 		return 0, err
 	}
-	if !known && !group.Any {
-		if err := w.insertStarts(revoked); err != nil {
-			return 0, err
-		}
-	}
-	// If it was not among those that have been noted, it was added since, and nobody has seen what
+	// The note of this partition counts more. If it has none it was added since, and nobody has seen what
 	// it holds.
 	return w.logStart(revoked)
 }
 
-// insertStarts notes where the group begins in the partitions of the topic. All at once, so that a partition that
-// is added later is known to be new.
-func (w *worker) insertStarts(revoked context.Context) error {
-	numbers := make([]int32, w.source.Partitions())
-	for i := range numbers {
-		numbers[i] = int32(i)
+// beginning returns what the tables know of where the group begins. In all partitions of its topics it begins at once,
+// so that one that is added later is known to be new.
+func (w *worker) beginning(revoked context.Context, group Committed) (idem.Starts, error) {
+	topics := w.source.Topics()
+	names := make([]string, len(topics))
+	for i, t := range topics {
+		names[i] = t.Name
 	}
-	starts, err := w.starts(revoked, numbers...)
-	if err != nil || revoked.Err() != nil {
-		return errors.Join(err, revoked.Err())
+	known, err := w.guard.Starts(revoked, w.partition, names...)
+	if err != nil || known.Known || group.Any {
+		return known, err
+	}
+	starts := make([]idem.TopicStarts, len(topics))
+	for i, t := range topics {
+		numbers := make([]int32, t.Partitions)
+		for i := range numbers {
+			numbers[i] = int32(i)
+		}
+		offsets, err := w.starts(revoked, t.Name, numbers...)
+		if err != nil || revoked.Err() != nil {
+			return known, errors.Join(err, revoked.Err())
+		}
+		starts[i] = idem.TopicStarts{Topic: t.Name, TopicID: t.ID, Offsets: offsets}
+	}
+	if err := w.guard.InsertStarts(revoked, starts...); err != nil {
+		return known, err
 	}
 
-	return w.guard.InsertStarts(revoked, w.partition.Topic, w.partition.TopicID, starts)
+	return w.guard.Starts(revoked, w.partition, names...)
 }
 
-// starts returns where Config.Start, which is not consume.FromEarliest, lets the group begin. The ends of the log
-// are asked for first: what comes meanwhile does not end up before them.
-func (w *worker) starts(revoked context.Context, numbers ...int32) (map[int32]int64, error) {
+// starts returns where Config.Start, which is not consume.FromEarliest, lets the group begin in a topic. The ends of the
+// log are asked for first: what comes meanwhile does not end up before them.
+func (w *worker) starts(revoked context.Context, topic string, numbers ...int32) (map[int32]int64, error) {
 	starts := make(map[int32]int64, len(numbers))
 	err := w.askBroker(revoked, "find where to start", func() error {
-		ends, err := w.source.Ends(revoked, numbers...)
+		ends, err := w.source.Ends(revoked, topic, numbers...)
 		for number, p := range ends {
 			starts[number] = p.Last
 		}
 		if err != nil || w.config.Start == consume.FromLatest {
 			return err
 		}
-		since, err := w.source.Since(revoked, time.UnixMilli(int64(w.config.Start)), numbers...)
+		since, err := w.source.Since(revoked, topic, time.UnixMilli(int64(w.config.Start)), numbers...)
 		for number, offset := range since {
 			if offset != None {
 				starts[number] = offset
@@ -218,17 +231,7 @@ func (w *worker) startWithoutCheckpoint(revoked context.Context, group Committed
 
 		return group.Offset, nil
 	}
-	var (
-		offset int64
-		err    error
-	)
-	if w.config.Start != consume.FromEarliest && !group.Any {
-		var starts map[int32]int64
-		starts, err = w.starts(revoked, w.partition.Number)
-		offset = starts[w.partition.Number]
-	} else {
-		offset, err = w.logStart(revoked)
-	}
+	offset, noted, err := w.newOffset(revoked, group)
 	if revoked.Err() != nil {
 		return 0, nil //nolint:nilerr // It no longer matters.
 	}
@@ -238,11 +241,46 @@ func (w *worker) startWithoutCheckpoint(revoked context.Context, group Committed
 		// be lost.
 		err = w.source.Commit(revoked, w.place(offset))
 	}
+	if err == nil && noted {
+		// The note has served. Nobody may begin there again when Kafka has forgotten the group's offsets.
+		err = w.own(revoked, func() (int64, error) { return offset, nil })
+		w.owner = w.guard.Unfenced(w.partition)
+	}
 	if err != nil && revoked.Err() == nil {
 		return 0, fmt.Errorf("consume: start %v: %w", w.partition, err)
 	}
 
 	return offset, nil
+}
+
+// newOffset returns where a partition begins of which Kafka has no offset, and whether that was noted in the tables.
+func (w *worker) newOffset(revoked context.Context, group Committed) (offset int64, noted bool, err error) {
+	if w.config.Start == consume.FromEarliest {
+		offset, err = w.logStart(revoked)
+
+		return offset, false, err
+	}
+	var known idem.Starts
+	err = w.persist(revoked, "find where to start", func() error {
+		var err error
+		known, err = w.beginning(revoked, group)
+
+		return err
+	})
+	switch {
+	case err != nil:
+		return 0, false, err
+	case known.Offset != None:
+		return known.Offset, true, nil
+	case group.Any || known.Noted: // The group has begun, and the partition was added since.
+		offset, err = w.logStart(revoked)
+
+		return offset, false, err
+	default: // The group has begun once, and Kafka has forgotten all its offsets.
+		starts, err := w.starts(revoked, w.partition.Topic, w.partition.Number)
+
+		return starts[w.partition.Number], false, err
+	}
 }
 
 // place is an offset of the partition as it is committed to Kafka.

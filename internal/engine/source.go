@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/nova-events/idempotent-consumer/consume"
 )
 
@@ -30,15 +32,16 @@ type Source interface {
 	// the broker refuses. It repeats by itself what fails.
 	Commit(ctx context.Context, place Place) error
 
-	// Partitions is how many partitions the topic had when this one was assigned.
-	Partitions() int
+	// Topics are those in which a group begins together, as they were when this partition was assigned: its own alone,
+	// or all that match a pattern.
+	Topics() []Topic
 
-	// Ends returns the ends of some partitions of the topic, of all that were asked for.
-	Ends(ctx context.Context, partitions ...int32) (map[int32]Ends, error)
+	// Ends returns the ends of some partitions of one of them, of all that were asked for.
+	Ends(ctx context.Context, topic string, partitions ...int32) (map[int32]Ends, error)
 
-	// Since returns the offset of the first record, in each of some partitions of the topic, whose time is at or
+	// Since returns the offset of the first record, in each of some partitions of one of them, whose time is at or
 	// later; None if there is none.
-	Since(ctx context.Context, at time.Time, partitions ...int32) (map[int32]int64, error)
+	Since(ctx context.Context, topic string, at time.Time, partitions ...int32) (map[int32]int64, error)
 
 	// CheckTopic returns ErrOtherTopic if the topic is not the one any more that was assigned.
 	CheckTopic(ctx context.Context) error
@@ -107,7 +110,14 @@ type Batch struct {
 type Committed struct {
 	Offset   int64 // None: nothing
 	Metadata string
-	Any      bool // something is committed for a partition of the topic, if not for this one
+	Any      bool // something is committed for a partition of Topics, if not for this one
+}
+
+// Topic is one that a group consumes.
+type Topic struct {
+	Name       string
+	ID         uuid.UUID
+	Partitions int // how many it has
 }
 
 // Ends are the ends of a log: the offsets of its first record, and behind its last.

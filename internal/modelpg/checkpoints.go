@@ -182,18 +182,27 @@ func checkpointAdvance(s *Server, t *tx, a args) (result, error) {
 }
 
 func checkpointReset(s *Server, t *tx, a args) (result, error) {
-	at := place{a.int(1), a.text(2), a.int(3), 0}
-	mine := func(_ place, c *checkpoint) bool { return same(c.token, a[3]) }
-	if _, err := update(s.checkpoints, t, s.lanesOf(t, at), mine, func(_ place, c *checkpoint) { c.token = nil }); err != nil {
-		return result{}, err
+	at := place{a.int(2), a.text(3), a.int(4), 0}
+	ended := func(_ place, c *checkpoint) bool { return c.token == nil || same(c.token, a[4]) }
+	former := s.checkpoints.read(t, at)
+	if former != nil {
+		back := former.next > a.int(1)
+		_, err := update(s.checkpoints, t, s.lanesOf(t, at), ended, func(_ place, c *checkpoint) {
+			if c.token = nil; back {
+				c.next = 0
+			}
+		})
+		if err != nil {
+			return result{}, err
+		}
 	}
 	var rows, earlier [][]*string
-	if c := s.checkpoints.read(t, at); c != nil && same(c.token, a[5]) {
-		earlier = append(earlier, []*string{text(c.epoch)})
+	if former != nil && same(former.token, a[5]) {
+		earlier = append(earlier, []*string{text(former.epoch)})
 	}
-	seen := func(_ place, c *checkpoint) bool { return same(c.token, a[3]) && c.next >= a.int(9) }
+	seen := func(_ place, c *checkpoint) bool { return same(c.token, a[4]) && c.next >= a.int(9) }
 	_, err := update(s.checkpoints, t, []place{at}, seen, func(_ place, c *checkpoint) {
-		c.next, c.token, c.topicID, c.leaderEpoch, c.startedOffset, c.startedBy, c.starts = a.int(5), a[5], a[6], a.maybeInt(8), nil, nil, 0
+		c.next, c.token, c.topicID, c.leaderEpoch, c.startedOffset, c.startedBy, c.starts = a.int(1), a[5], a[6], a.maybeInt(8), nil, nil, 0
 		c.epoch++
 		c.resetEpoch = c.epoch
 		rows = append(rows, []*string{text(c.epoch)})

@@ -62,8 +62,28 @@ var positions = []mutant{
 	},
 	{
 		id: "added-partition", mechanism: "an added partition is read from its beginning",
-		file: "internal/engine/position.go", find: "// it holds.\n\treturn w.logStart(revoked)", put: "_, last, err := w.ends(revoked)\n\n\treturn last, err",
+		file: "internal/engine/position.go", find: "it holds.\n\treturn w.logStart(revoked)", put: "_, last, err := w.ends(revoked)\n\n\treturn last, err",
 		checker: e2e("TestAddedPartitionStartsAtItsBeginning/with_checkpoints"), says: "waited in vain for 60 events to take effect",
+	},
+	{
+		id: "topics-begin-together", mechanism: "a group begins at once in all topics that match its pattern, and reads later ones from their beginning",
+		file: "kafkaadapter/source.go", find: "together = s.generation.topics", put: "_ = s.generation.topics",
+		checker: e2e("TestTopicOfAPatternThatComesLater"), says: "waited in vain for 10 events to take effect",
+	},
+	{
+		id: "no-mode-behind-lanes", mechanism: "mode `ByCheckpoint` is refused where lanes have processed records beyond the checkpoint",
+		file: "idem/acquire.go", find: "if ahead > next {", put: "if ahead < next {",
+		checker: e2e("TestModeWithoutEventIDsIsRefusedBehindLanes"), says: "Run does not return",
+	},
+	{
+		id: "start-noted", mechanism: "where a group begins is noted for all partitions at once, in mode `ByEventID`, too",
+		file: "internal/engine/position.go", find: "case known.Offset != None:", put: "case known.Offset < None:",
+		checker: e2e("TestNotedStartServesOnce"), says: "want 10 events once",
+	},
+	{
+		id: "start-served", mechanism: "in mode `ByEventID` the note serves once",
+		file: "internal/engine/position.go", find: "if err == nil && noted {", put: "if err != nil && noted {",
+		checker: e2e("TestNotedStartServesOnce"), says: "want 10 events once",
 	},
 	{
 		id: "start-at-a-time", mechanism: "a group that starts at a time finds its first record (`StartAt`)",

@@ -307,7 +307,7 @@ var owners = []mutant{
 	},
 	{
 		id: "reset-once", mechanism: "a try of `Reset` that comes late changes nothing",
-		file: "db/checkpoints.sql.go", find: "p.owner_token OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid AND p.next", put: "p.owner_token IN ($4::pg_catalog.text::pg_catalog.uuid, $6::pg_catalog.text::pg_catalog.uuid) AND p.next",
+		file: "db/checkpoints.sql.go", find: "p.owner_token OPERATOR(pg_catalog.=) $5::pg_catalog.text::pg_catalog.uuid AND p.next", put: "p.owner_token IN ($5::pg_catalog.text::pg_catalog.uuid, $6::pg_catalog.text::pg_catalog.uuid) AND p.next",
 		checker: in("idem", "TestResetThatComesLate"), says: "want 120",
 	},
 	{
@@ -367,7 +367,7 @@ var owners = []mutant{
 	},
 	{
 		id: "reset-ends-lanes", mechanism: "`Reset` ends the lanes",
-		file: "db/checkpoints.sql.go", find: "AND l.owner_token OPERATOR(pg_catalog.=) $4::pg_catalog.text::pg_catalog.uuid), reset", put: "AND false), reset",
+		file: "db/checkpoints.sql.go", find: "AND COALESCE(l.owner_token OPERATOR(pg_catalog.=) $5::pg_catalog.text::pg_catalog.uuid, true) AND", put: "AND false AND",
 		checker: in("idem", "TestResetEndsLanes"), says: "a lane from before: processed, <nil>; want ErrFenced",
 	},
 	{

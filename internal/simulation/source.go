@@ -205,11 +205,13 @@ func (s *source) Commit(ctx context.Context, place engine.Place) error {
 	}
 }
 
-// Partitions implements engine.Source.
-func (s *source) Partitions() int { return s.world.plan.partitions }
+// Topics implements engine.Source.
+func (s *source) Topics() []engine.Topic {
+	return []engine.Topic{{Name: topic, Partitions: s.world.plan.partitions}}
+}
 
 // Ends implements engine.Source.
-func (s *source) Ends(ctx context.Context, partitions ...int32) (map[int32]engine.Ends, error) {
+func (s *source) Ends(ctx context.Context, _ string, partitions ...int32) (map[int32]engine.Ends, error) {
 	if _, err := s.ask(ctx, "ends"); err != nil {
 		return nil, err
 	}
@@ -224,7 +226,7 @@ func (s *source) Ends(ctx context.Context, partitions ...int32) (map[int32]engin
 }
 
 // Since implements engine.Source. Nobody asks, because all groups start at the beginning.
-func (*source) Since(context.Context, time.Time, ...int32) (map[int32]int64, error) {
+func (*source) Since(context.Context, string, time.Time, ...int32) (map[int32]int64, error) {
 	return nil, errors.ErrUnsupported
 }
 
