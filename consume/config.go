@@ -56,7 +56,8 @@ type Config struct {
 
 	// Start is where a group begins in a partition in which it has committed nothing: FromEarliest, FromLatest
 	// or StartAt a time. A partition that is added later begins at its beginning, and so does a topic that matches a
-	// TopicPattern when the group has begun in others. Default FromEarliest.
+	// TopicPattern when the group has begun in others. Another topic begins when a member first finds it: with FromLatest
+	// create it before. Default FromEarliest.
 	Start Start
 
 	// Failure says what happens to records that cannot be processed.
