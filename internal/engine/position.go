@@ -226,61 +226,72 @@ func (w *worker) gone(offset int64) error {
 
 // startWithoutCheckpoint returns where to go on in mode consume.ByEventID, in which only the group knows.
 func (w *worker) startWithoutCheckpoint(revoked context.Context, group Committed) (int64, error) {
-	if group.Offset != None {
+	offset, err := group.Offset, error(nil)
+	if offset != None {
 		w.suspectLoss(revoked, group)
-
-		return group.Offset, nil
-	}
-	offset, noted, err := w.newOffset(revoked, group)
-	if revoked.Err() != nil {
-		return 0, nil //nolint:nilerr // It no longer matters.
-	}
-	w.start = offset
-	if err == nil {
+	} else if offset, err = w.newOffset(revoked, group); err == nil {
+		w.start = offset
 		// Else the next owner would start somewhere else, and records between the two places would
 		// be lost.
 		err = w.source.Commit(revoked, w.place(offset))
 	}
-	if err == nil && noted {
-		// The note has served. Nobody may begin there again when Kafka has forgotten the group's offsets.
-		err = w.own(revoked, func() (int64, error) { return offset, nil })
-		w.owner = w.guard.Unfenced(w.partition)
+	if err == nil {
+		err = w.endNote(revoked)
 	}
-	if err != nil && revoked.Err() == nil {
+	switch {
+	case revoked.Err() != nil:
+		return 0, nil //nolint:nilerr // It no longer matters.
+	case err != nil:
 		return 0, fmt.Errorf("consume: start %v: %w", w.partition, err)
+	default:
+		return offset, nil
 	}
-
-	return offset, nil
 }
 
-// newOffset returns where a partition begins of which Kafka has no offset, and whether that was noted in the tables.
-func (w *worker) newOffset(revoked context.Context, group Committed) (offset int64, noted bool, err error) {
+// newOffset returns where a partition begins of which Kafka has no offset.
+func (w *worker) newOffset(revoked context.Context, group Committed) (int64, error) {
 	if w.config.Start == consume.FromEarliest {
-		offset, err = w.logStart(revoked)
-
-		return offset, false, err
+		return w.logStart(revoked)
 	}
-	var known idem.Starts
-	err = w.persist(revoked, "find where to start", func() error {
-		var err error
-		known, err = w.beginning(revoked, group)
-
-		return err
-	})
+	known, err := w.begun(revoked, func() (idem.Starts, error) { return w.beginning(revoked, group) })
 	switch {
 	case err != nil:
-		return 0, false, err
+		return 0, err
 	case known.Offset != None:
-		return known.Offset, true, nil
+		return known.Offset, nil
 	case group.Any || known.Noted: // The group has begun, and the partition was added since.
-		offset, err = w.logStart(revoked)
-
-		return offset, false, err
+		return w.logStart(revoked)
 	default: // The group has begun once, and Kafka has forgotten all its offsets.
 		starts, err := w.starts(revoked, w.partition.Topic, w.partition.Number)
 
-		return starts[w.partition.Number], false, err
+		return starts[w.partition.Number], errors.Join(err, revoked.Err())
 	}
+}
+
+// endNote ends the note of the partition's start, which Kafka knows now: nobody is to begin there again when Kafka has forgotten
+// the group's offsets. Should this owner not come to it, the next one does.
+func (w *worker) endNote(revoked context.Context) error {
+	if w.config.Start == consume.FromEarliest {
+		return nil
+	}
+	known, err := w.begun(revoked, func() (idem.Starts, error) { return w.guard.Starts(revoked, w.partition, w.partition.Topic) })
+	if err != nil || known.Offset == None {
+		return err
+	}
+	defer func() { w.owner = w.guard.Unfenced(w.partition) }()
+
+	return w.own(revoked, func() (int64, error) { return known.Offset, nil })
+}
+
+// begun asks the tables where the group has begun, until they answer.
+func (w *worker) begun(revoked context.Context, ask func() (idem.Starts, error)) (known idem.Starts, err error) {
+	err = w.persist(revoked, "find where the group has begun", func() error {
+		known, err = ask()
+
+		return err
+	})
+
+	return known, errors.Join(err, revoked.Err())
 }
 
 // place is an offset of the partition as it is committed to Kafka.

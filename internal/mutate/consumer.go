@@ -82,7 +82,7 @@ var positions = []mutant{
 	},
 	{
 		id: "start-served", mechanism: "in mode `ByEventID` the note serves once",
-		file: "internal/engine/position.go", find: "if err == nil && noted {", put: "if err != nil && noted {",
+		file: "internal/engine/position.go", find: "if err != nil || known.Offset == None {", put: "if true {",
 		checker: e2e("TestNotedStartServesOnce"), says: "want 10 events once",
 	},
 	{
