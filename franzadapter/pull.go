@@ -97,7 +97,8 @@ func (p *puller) fetch(ctx context.Context, w *want) (answer, error) {
 	return answer{}, ctx.Err()
 }
 
-// fetchOne asks for a partition besides the requests for all, without regard to the budget.
+// fetchOne asks for a partition besides the requests for all. It does not wait for the budget: what the answer takes
+// of it for a moment is given back before fetchOne returns.
 func (p *puller) fetchOne(ctx context.Context, w *want) (answer, error) {
 	leader, err := p.view.leader(w.partition)
 	if err != nil {
@@ -107,7 +108,9 @@ func (p *puller) fetchOne(ctx context.Context, w *want) (answer, error) {
 	}
 	b := &brokerPuller{puller: p, id: leader, wants: make(map[partition]*want)}
 	b.add(w)
-	b.ask(ctx, []*want{w}, int64(p.config.MaxBytes), 0)
+	most := int64(p.config.MaxBytes)
+	p.budget.add(most) // ask gives it back, whatever comes.
+	b.ask(ctx, []*want{w}, most, 0)
 	a := <-w.answer
 	p.budget.add(-a.bytes)
 	a.bytes = 0
