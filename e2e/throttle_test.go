@@ -3,9 +3,11 @@ package e2e_test
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
 	"github.com/nova-events/idempotent-consumer/internal/logbuffer"
+	"github.com/nova-events/idempotent-consumer/ops"
 )
 
 // A broker answers a client that is over its quota at once, without topics, and says how long
@@ -57,6 +60,43 @@ func TestThrottledFetchIsNoErrorAndNothingIsSentBefore(t *testing.T) {
 	told.verify(t, throttled)
 	if e := told.first(); e.wait != wait || e.Topic != s.topic {
 		t.Errorf("told %+v", e)
+	}
+}
+
+// Such an answer has no record, and says nothing of the log: a request to process one again waits for the quota. It ended as expired.
+func TestRequestWaitsForTheQuota(t *testing.T) {
+	t.Parallel()
+	s := setup(t, broker.InProcess(t), 1)
+	s.broker.Write(t, s.topic, events(0, 10, 1)...)
+	const asked = 3
+	var throttling, done atomic.Bool
+	var requests atomic.Int32
+	s.broker.Fake.ControlKey(int16(kmsg.Fetch), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		s.broker.Fake.KeepControl()
+		fetch := request.(*kmsg.FetchRequest) //nolint:forcetypeassert // By its key.
+		if !throttling.Load() || done.Load() {
+			return nil, nil, false //nolint:nilnil // The broker is to answer as ever.
+		}
+		for _, topic := range fetch.Topics {
+			if topic.Partitions[0].FetchOffset == asked && requests.Add(1) == 2 {
+				done.Store(true)
+			}
+		}
+		answer := request.ResponseKind().(*kmsg.FetchResponse) //nolint:forcetypeassert // It is a fetch.
+		answer.ThrottleMillis = 100
+
+		return answer, nil, true
+	})
+	m := s.start(t, func(c *settings) { c.Failure.ReplayInterval = 50 * time.Millisecond })
+	s.awaitEffects(t, 10)
+	throttling.Store(true)
+	if _, err := s.operator(t).Reprocess(t.Context(), ops.RecordPlace{Consumer: "test", Topic: s.topic, Offset: asked}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the request to end", func() bool { return strings.Contains(fmt.Sprint(s.letters(t)), "ed") })
+	m.leave(t)
+	if got := fmt.Sprint(s.letters(t)); got != "[3 replayed 0]" || requests.Load() != 2 {
+		t.Errorf("after %d throttled answers %s, want [3 replayed 0]", requests.Load(), got)
 	}
 }
 

@@ -31,6 +31,7 @@ type Engine struct {
 
 	collisions onceper.Limit // when one was logged
 	throttled  onceper.Limit // when that was
+	unread     onceper.Limit // when it was, that a requested record is to be fetched again
 	suspected  onceper.Limit // when it was, that the database has lost commits
 	pool       poolWatch
 	lookout    lookout

@@ -21,7 +21,7 @@ func TestNoReplayHasFailedBeforeThatIsStored(t *testing.T) {
 			return w.reopen(revoked, t.Context(), idem.DeadLetter{Copied: true}, 1, errors.New("poison"))
 		},
 		"not in the log": func(w *worker, revoked context.Context) error {
-			w.source = &still{batch: Batch{Release: func() {}}}
+			w.source = &still{batch: Batch{Next: 5, Release: func() {}}}
 			_, err := w.fetchRequested(revoked, t.Context(), idem.DeadLetter{Offset: 4})
 
 			return err

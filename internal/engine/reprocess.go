@@ -9,8 +9,15 @@ import (
 	"github.com/nova-events/idempotent-consumer/idem"
 )
 
-// errNotInLog is the reason of a request that ends without its record.
-var errNotInLog = errors.New("the log has no such record: it has expired, was compacted away, or never was")
+var (
+	// errNotInLog is the reason of a request that ends without its record.
+	errNotInLog = errors.New("the log has no such record")
+	errGone     = fmt.Errorf("%w: it has expired, was compacted away or aborted, or never was", errNotInLog)
+
+	// errThrottled and errNothingSent are reasons to fetch again later.
+	errThrottled   = errors.New("the broker sends nothing to this client for now, which is over its quota")
+	errNothingSent = errors.New("the broker has sent nothing of the partition, though its log has the offset")
+)
 
 // fetchRequested reads a record that was requested ("idemctl reprocess") and stores it with the
 // request, which from then on is a dead letter like any other. It reports whether the next request is
@@ -32,7 +39,9 @@ func (w *worker) fetchRequested(revoked, work context.Context, letter idem.DeadL
 		if fatal(err) {
 			return false, w.refuse(newReplay(letter), err)
 		}
-		w.log.WarnContext(revoked, "consume: the record that is to be processed again could not be read, trying again later", "offset", letter.Offset, "error", err)
+		if w.engine.unread.Due(waitLine) { // It may last, and is tried again every few seconds.
+			w.log.WarnContext(revoked, "consume: the record that is to be processed again could not be read, trying again later", "dead_letter", letter.ID, "offset", letter.Offset, "error", err)
+		}
 
 		return false, nil
 	}
@@ -49,7 +58,7 @@ func (w *worker) fetchOne(ctx context.Context, offset int64) (consume.Record, er
 	batch, err := w.fetch(ctx, Request{Offset: offset, Uncounted: true})
 	switch {
 	case errors.Is(err, ErrOutOfRange):
-		return consume.Record{}, errNotInLog
+		return consume.Record{}, errGone
 	case err != nil:
 		return consume.Record{}, fmt.Errorf("fetch %v at offset %d: %w", w.partition, offset, err)
 	}
@@ -60,5 +69,27 @@ func (w *worker) fetchOne(ctx context.Context, offset int64) (consume.Record, er
 		}
 	}
 
-	return consume.Record{}, errNotInLog
+	return consume.Record{}, w.lacks(ctx, offset, batch)
+}
+
+// lacks says why a batch does not have the record at the offset that it was fetched from: errNotInLog, or what may pass. What a
+// broker tells beside an empty answer is no proof: it is nothing, or old, if the client is over its quota, and a leader that
+// was just elected may not know yet how far its log is replicated. Asked for the ends of the log, it says so.
+func (w *worker) lacks(ctx context.Context, offset int64, batch *Batch) error {
+	if batch.Next > offset {
+		return errGone
+	}
+	first, last, err := w.ends(ctx)
+	switch {
+	case err != nil:
+		return err
+	case offset < first || offset >= last:
+		return errGone
+	case batch.Throttle > 0:
+		return errThrottled
+	case batch.HighWatermark > offset && batch.LastStable <= offset:
+		return consume.ErrOpenTransaction
+	default:
+		return errNothingSent
+	}
 }
