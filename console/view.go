@@ -120,7 +120,7 @@ func explainState(state idem.DeadLetterState) string {
 	case idem.DeadLetterSuperseded:
 		return "was not replayed, because another delivery of its event was processed."
 	case idem.DeadLetterExpired:
-		return "was asked for, but Kafka no longer had the record."
+		return "was asked for, but Kafka no longer had the record, or had another one in its place."
 	default:
 		return ""
 	}

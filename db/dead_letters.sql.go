@@ -876,7 +876,7 @@ func (q *Queries) DeadLetterReplay(ctx context.Context, db DBTX, arg DeadLetterR
 }
 
 const deadLetterRequest = `-- name: DeadLetterRequest :execrows
-INSERT INTO idem.dead_letters (consumer_id, id, state, topic, record_partition, record_offset, key, topic_id, attempts, error) VALUES ($1, $2, 'replay', $3, $4, $5, $6, $7, 0, 'processing again was requested') ON CONFLICT DO NOTHING
+INSERT INTO idem.dead_letters (consumer_id, id, state, topic, record_partition, record_offset, event_id, key, topic_id, attempts, error) VALUES ($1, $2, 'replay', $3, $4, $5, $6, $7, COALESCE((SELECT c.topic_id FROM idem.checkpoints c WHERE c.consumer_id OPERATOR(pg_catalog.=) $1 AND c.topic OPERATOR(pg_catalog.=) $3 AND c.partition OPERATOR(pg_catalog.=) $4 AND c.lane OPERATOR(pg_catalog.=) 0), '00000000-0000-0000-0000-000000000000'::pg_catalog.uuid), 0, 'processing again was requested') ON CONFLICT DO NOTHING
 `
 
 type DeadLetterRequestParams struct {
@@ -885,12 +885,14 @@ type DeadLetterRequestParams struct {
 	Topic           string
 	RecordPartition int32
 	RecordOffset    int64
+	EventID         *string
 	Key             uuid.UUID
-	TopicID         uuid.UUID
 }
 
 // Stands for a record that the owner of the partition is to read from Kafka again and to process whoever
 // has claimed its event. It is no part of any order: nothing waits for it. No row if that is asked for already.
+// What it is about, in case another record stands in the place by then: the event, if one was named, and the topic
+// that the checkpoint is of, if that is known.
 func (q *Queries) DeadLetterRequest(ctx context.Context, db DBTX, arg DeadLetterRequestParams) (int64, error) {
 	result, err := db.Exec(ctx, deadLetterRequest,
 		arg.ConsumerID,
@@ -898,8 +900,8 @@ func (q *Queries) DeadLetterRequest(ctx context.Context, db DBTX, arg DeadLetter
 		arg.Topic,
 		arg.RecordPartition,
 		arg.RecordOffset,
+		arg.EventID,
 		arg.Key,
-		arg.TopicID,
 	)
 	if err != nil {
 		return 0, err

@@ -29,7 +29,7 @@ const (
 	DeadLetterReplayed   DeadLetterState = "replayed"
 	DeadLetterDiscarded  DeadLetterState = "discarded"
 	DeadLetterSuperseded DeadLetterState = "superseded" // its event was processed by another delivery
-	DeadLetterExpired    DeadLetterState = "expired"    // requested, but no longer in Kafka
+	DeadLetterExpired    DeadLetterState = "expired"    // requested, but no longer in Kafka, or another one in its place
 )
 
 // DeadLetter is a record that could not be processed, whole.
@@ -51,7 +51,7 @@ type DeadLetter struct {
 	Key       []byte
 	Value     []byte
 	Headers   []DeadLetterHeader
-	EventID   string    // empty if the record has none
+	EventID   string    // empty if the record has none; if it is Requested that which was asked for, empty if the place was
 	ClaimID   uuid.UUID // that marked the event, set by StoreDeadLetter
 	Attempts  int       // that failed
 	Starts    int       // replays that have begun and not ended, with the one at hand

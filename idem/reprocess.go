@@ -22,8 +22,8 @@ func (o *Owner) FillDeadLetter(ctx context.Context, letter DeadLetter) error {
 	})
 }
 
-// ExpireDeadLetter resolves a requested dead letter whose record is not in the log. The reason is
-// stored.
+// ExpireDeadLetter resolves a requested dead letter whose record is not in the log, or has another one in its place. The
+// reason is stored.
 func (o *Owner) ExpireDeadLetter(ctx context.Context, letter DeadLetter, reason error) error {
 	return o.onPool(ctx, func(g *Guard, conn db.DBTX) error {
 		return g.queries.DeadLetterExpire(ctx, conn, db.DeadLetterExpireParams{ConsumerID: g.consumer, ID: letter.ID, Error: tables.CleanText(reason.Error())})

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/idem"
 	"github.com/nova-events/idempotent-consumer/internal/readable"
 )
 
@@ -16,6 +17,10 @@ type RecordPlace struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`
 	Offset    int64  `json:"offset"`
+
+	// EventID is that of the event which is meant: Reprocess processes no record of another one. Empty: whatever stands in
+	// the place. Skip does not look at it.
+	EventID string `json:"event_id,omitempty"`
 }
 
 // ReprocessResult is a record that is to be processed again.
@@ -23,11 +28,11 @@ type ReprocessResult struct {
 	RecordPlace
 
 	// DeadLetter stands for the request: replayed once the record is processed, open if that fails, expired if
-	// Kafka no longer has the record.
+	// Kafka no longer has the record, or has another one in its place.
 	DeadLetter uuid.UUID `json:"dead_letter"`
 }
 
-// PlanReprocess returns the place of an event's record: the one that is stored with the event, else that of its dead
+// PlanReprocess returns the place of an event's record, with its id: the place that is stored with the event, else that of its dead
 // letters. The error wraps ErrUnknownEvent if the consumer knows neither, and ErrNoPlace if no place is stored, or the
 // event has dead letters of several records.
 func (c *Client) PlanReprocess(ctx context.Context, consumer, eventID string) (RecordPlace, error) {
@@ -41,12 +46,15 @@ func (c *Client) PlanReprocess(ctx context.Context, consumer, eventID string) (R
 	}
 	for _, event := range story.Events {
 		if place, ok := event.storedPlace(); ok {
+			place.EventID = eventID
+
 			return place, nil
 		}
 	}
 	var places []RecordPlace
 	for _, letter := range story.DeadLetters {
-		own := letter.EventID != nil && *letter.EventID == eventID // Not that of a record that came with the id of another.
+		// Not that of a record that came with the id of another, nor a place in which the event's record was looked for in vain.
+		own := letter.EventID != nil && *letter.EventID == eventID && letter.State != idem.DeadLetterExpired
 		if place := letter.place(); own && !slices.Contains(places, place) {
 			places = append(places, place)
 		}
@@ -61,6 +69,8 @@ func (c *Client) PlanReprocess(ctx context.Context, consumer, eventID string) (R
 	case len(places) > 1:
 		return none, refuse(ErrNoPlace, "event %s has dead letters of %d records (\"idemctl explain\" tells which): %s", id, len(places), instead)
 	default:
+		places[0].EventID = eventID
+
 		return places[0], nil
 	}
 }
@@ -68,13 +78,19 @@ func (c *Client) PlanReprocess(ctx context.Context, consumer, eventID string) (R
 // Reprocess asks the owner of a partition to read a record from Kafka again and to process it once more,
 // whoever has processed its event. If the consumer runs, that happens within seconds. The first effects
 // stay. The checkpoint does not move, and the order is not kept, because later records have been processed
-// already. Errors wrap ErrUnknownConsumer, ErrNotProcessed or ErrRequested.
+// already. Another record that stands in the place by then is not processed, as far as it can be told: by the event id, if
+// there is one, and by Kafka's id of the topic, if it is stored with the checkpoint. Errors wrap ErrUnknownConsumer, ErrNotProcessed or ErrRequested.
 func (c *Client) Reprocess(ctx context.Context, place RecordPlace) (ReprocessResult, error) {
 	if place.Topic == "" || place.Partition < 0 || place.Offset < 0 {
 		return ReprocessResult{}, invalid("a record has a topic, a partition and an offset that are not negative")
 	}
 	if err := checkText("the topic", place.Topic); err != nil {
 		return ReprocessResult{}, err
+	}
+	if place.EventID != "" {
+		if err := checkEventID(place.EventID); err != nil {
+			return ReprocessResult{}, err
+		}
 	}
 	consumer, err := c.open(ctx, place.Consumer)
 	if err != nil {
@@ -116,7 +132,7 @@ func (c *Client) request(ctx context.Context, conn db.DBTX, consumer Consumer, p
 		return requested(": " + known[0].String())
 	}
 	n, err := c.queries.DeadLetterRequest(ctx, conn, db.DeadLetterRequestParams{
-		ConsumerID: consumer.id, ID: id, Topic: place.Topic, RecordPartition: place.Partition, RecordOffset: place.Offset,
+		ConsumerID: consumer.id, ID: id, Topic: place.Topic, RecordPartition: place.Partition, RecordOffset: place.Offset, EventID: unlessEmpty(place.EventID),
 	})
 	if err == nil && n == 0 {
 		return requested("")

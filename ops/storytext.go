@@ -81,6 +81,9 @@ func (t *teller) deadLetter(l toldLetter) {
 	record := recordAt(l.place())
 	reason := fmt.Sprintf("%s: %s", readable.Plural(int64(l.Attempts), "attempt"), readable.Name(readable.Short(l.Error)))
 	switch {
+	case l.requested && l.EventID != nil && *l.EventID != t.story.EventID: // Another one's, in the same place.
+		t.addf(at, EntryRequested, &l, "Somebody asked for event %s to be processed again, whose record was taken to be %s, as dead letter %s%s.",
+			readable.Name(readable.Short(*l.EventID)), record, l.ShortID, by)
 	case l.requested:
 		t.addf(at, EntryRequested, &l, "Somebody asked for the record %s to be processed again, as dead letter %s%s.", record, l.ShortID, by)
 	case l.State == idem.DeadLetterParked:
@@ -118,7 +121,7 @@ func (t *teller) resolved(l toldLetter, at time.Time) {
 	case idem.DeadLetterSuperseded:
 		t.addf(at, EntrySuperseded, &l, "Dead letter %s was not replayed: another delivery of the event had been processed since.", l.ShortID)
 	case idem.DeadLetterExpired:
-		t.addf(at, EntryExpired, &l, "The record that was asked for is not in Kafka any more (dead letter %s).", l.ShortID)
+		t.addf(at, EntryExpired, &l, "The record that was asked for is not in Kafka any more (dead letter %s): %s", l.ShortID, readable.Name(readable.Short(l.Error)))
 	default:
 		t.addf(at, EntryDiscarded, &l, "Somebody gave dead letter %s up: the handler never takes effect for its record.", l.ShortID)
 	}

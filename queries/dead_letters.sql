@@ -20,8 +20,15 @@ WHERE consumer_id = @consumer_id AND topic = @topic AND record_partition = @reco
 -- name: DeadLetterRequest :execrows
 -- Stands for a record that the owner of the partition is to read from Kafka again and to process whoever
 -- has claimed its event. It is no part of any order: nothing waits for it. No row if that is asked for already.
-INSERT INTO idem.dead_letters (consumer_id, id, state, topic, record_partition, record_offset, key, topic_id, attempts, error)
-VALUES (@consumer_id, @id, 'replay', @topic, @record_partition, @record_offset, @key, @topic_id, 0, 'processing again was requested')
+-- What it is about, in case another record stands in the place by then: the event, if one was named, and the topic
+-- that the checkpoint is of, if that is known.
+INSERT INTO idem.dead_letters (consumer_id, id, state, topic, record_partition, record_offset, event_id, key, topic_id, attempts, error)
+VALUES (
+    @consumer_id, @id, 'replay', @topic, @record_partition, @record_offset, sqlc.narg(event_id), @key,
+    coalesce((SELECT c.topic_id FROM idem.checkpoints c WHERE c.consumer_id = @consumer_id AND c.topic = @topic AND c.partition = @record_partition AND c.lane = 0),
+             '00000000-0000-0000-0000-000000000000'::uuid),
+    0, 'processing again was requested'
+)
 ON CONFLICT DO NOTHING;
 
 -- name: DeadLetterSkip :exec

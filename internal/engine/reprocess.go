@@ -5,14 +5,20 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/google/uuid"
+
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/readable"
 )
 
 var (
 	// errNotInLog is the reason of a request that ends without its record.
 	errNotInLog = errors.New("the log has no such record")
 	errGone     = fmt.Errorf("%w: it has expired, was compacted away or aborted, or never was", errNotInLog)
+
+	// errUntold is the reason why a request waits for somebody to decide.
+	errUntold = errors.New("whether the record is that of the event that was asked for cannot be told")
 
 	// errThrottled and errNothingSent are reasons to fetch again later.
 	errThrottled   = errors.New("the broker sends nothing to this client for now, which is over its quota")
@@ -23,17 +29,21 @@ var (
 // request, which from then on is a dead letter like any other. It reports whether the next request is
 // to be read now: while Kafka does not answer, all wait for the next time.
 func (w *worker) fetchRequested(revoked, work context.Context, letter idem.DeadLetter) (bool, error) {
-	record, err := w.fetchOne(revoked, letter.Offset)
+	record, err := w.requested(revoked, letter)
 	switch {
 	case errors.Is(err, errNotInLog):
 		if expired := w.persist(revoked, "give up a request", func() error { return w.owner.ExpireDeadLetter(work, letter, err) }); expired != nil {
 			return true, w.notDecided(revoked, letter, expired)
 		}
-		w.log.ErrorContext(work, "consume: the record that is to be processed again is not in the log", "dead_letter", letter.ID, "offset", letter.Offset)
+		w.log.ErrorContext(work, "consume: the record that is to be processed again is not in the log", "dead_letter", letter.ID, "offset", letter.Offset, "error", err)
 
 		return true, nil
-	case errors.Is(err, consume.ErrUnreadable):
+	case errors.Is(err, errUntold), errors.Is(err, consume.ErrUnreadable):
 		return true, w.reopen(revoked, work, letter, 0, err)
+	case errors.Is(err, ErrOtherTopic): // The owner from then on decides.
+		w.putBack(revoked, letter)
+
+		return false, fmt.Errorf("consume: read a record that is to be processed again: %w", err)
 	case err != nil:
 		w.putBack(revoked, letter)
 		if fatal(err) {
@@ -51,6 +61,41 @@ func (w *worker) fetchRequested(revoked, work context.Context, letter idem.DeadL
 	})
 
 	return true, w.notDecided(revoked, letter, err)
+}
+
+// requested reads the record that a request is about. Another one may stand in its place by now: the topic was made anew, or its log
+// was truncated and filled again. To process that one would be to forget its claim, too.
+func (w *worker) requested(ctx context.Context, letter idem.DeadLetter) (consume.Record, error) {
+	known := letter.Partition.TopicID != uuid.Nil && w.partition.TopicID != uuid.Nil
+	if known && letter.Partition.TopicID != w.partition.TopicID {
+		return consume.Record{}, fmt.Errorf("%w: %w since it was asked for; another one may stand at offset %d now", errNotInLog, ErrOtherTopic, letter.Offset)
+	}
+	record, err := w.fetchOne(ctx, letter.Offset)
+	if err == nil && known {
+		err = w.source.CheckTopic(ctx) // Clients fetch by the topic's name.
+	}
+	if err == nil && letter.EventID != "" {
+		err = w.checkEvent(letter.EventID, record)
+	}
+
+	return record, err
+}
+
+// checkEvent returns an error unless a record has the event id that was asked for.
+func (w *worker) checkEvent(asked string, record consume.Record) error {
+	if w.config.Mode == consume.ByCheckpoint {
+		return fmt.Errorf("%w: the consumer makes no event ids (mode ByCheckpoint); discard this, and name the record by its topic, partition and offset", errUntold)
+	}
+	id, err := w.eventID(record)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", errUntold, err)
+	case id != asked:
+		return fmt.Errorf("%w: event %s stands in its place now, at offset %d, which was not processed; if that one is meant, name it by its topic, partition and offset",
+			errNotInLog, readable.Name(readable.Short(id)), record.Offset)
+	default:
+		return nil
+	}
 }
 
 // fetchOne reads the record at an offset.

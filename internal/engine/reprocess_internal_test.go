@@ -6,7 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/nova-events/idempotent-consumer/consume"
+	"github.com/nova-events/idempotent-consumer/idem"
 )
 
 // A record that is asked for is that of its offset: if it was compacted away, the next one is not taken for it. Nothing of the answer is
@@ -24,6 +27,25 @@ func TestRequestedRecordHasItsOffset(t *testing.T) {
 	}
 	if released != 3 {
 		t.Errorf("%d of 3 answers are released", released)
+	}
+}
+
+// recreated is a source of a topic that has become another one.
+type recreated struct{ still }
+
+func (r *recreated) CheckTopic(context.Context) error { return ErrOtherTopic }
+
+// A client that fetches by the topic's name may have read from the next topic of the name, and nobody has noticed yet.
+func TestRequestedRecordIsOfItsTopic(t *testing.T) {
+	t.Parallel()
+	_, w := newPausable(consume.Hooks{})
+	w.source = &recreated{still{batch: Batch{Records: []consume.Record{{Offset: 4}}, Next: 5, Release: func() {}}}}
+	w.partition.TopicID = uuid.UUID{1}
+	for of, want := range map[uuid.UUID]error{{}: nil, {1}: ErrOtherTopic, {2}: errNotInLog} {
+		_, err := w.requested(t.Context(), idem.DeadLetter{Offset: 4, Partition: idem.Partition{TopicID: of}})
+		if !errors.Is(err, want) || errors.Is(err, errNotInLog) != errors.Is(want, errNotInLog) {
+			t.Errorf("asked for in the topic %v: %v; want %v", of, err, want)
+		}
 	}
 }
 

@@ -141,6 +141,21 @@ var positions = []mutant{
 		checker: e2e("TestReplayThatHangsDoesNotHoldThePartition"), says: "waited in vain for",
 	},
 	{
+		id: "request-of-its-event", mechanism: "a request of an event processes no other that has taken its place",
+		file: "internal/engine/reprocess.go", find: "case id != asked:", put: "case false:",
+		checker: e2e("TestRequestOfAnEventProcessesNoOther"), says: "the request is replayed:",
+	},
+	{
+		id: "request-of-its-topic", mechanism: "a request of a place processes no record of another topic of the name",
+		file: "internal/engine/reprocess.go", find: "if known && letter.Partition.TopicID != w.partition.TopicID {", put: "if false {",
+		checker: e2e("TestRequestOfAPlaceIsOfItsTopic/both"), says: "the request is replayed:",
+	},
+	{
+		id: "nothing-is-no-proof", mechanism: "an answer without records does not say that the log lacks the record that was asked for",
+		file: "internal/engine/reprocess.go", find: "if batch.Next > offset {", put: "if batch.Next >= offset {",
+		checker: in("internal/engine", "TestAnswerWithoutRecordsIsNoProof"), says: "over quota, nothing known: the log has no such record",
+	},
+	{
 		id: "lanes-hold-the-partition", mechanism: "lanes hold the partition",
 		file: "idem/lanes.go", find: "lockKey: o.lockKey,", put: "lockKey: o.lockKey + 1,",
 		checker: e2e("TestHangingLaneIsFenced"), says: "waited in vain for 100 records to be committed",

@@ -235,6 +235,11 @@ var fetching = []mutant{
 		checker: in(fetchPackage, "TestHolesAreCrossed|TestOnlyMarkersMoveOn"), says: "do not lead beyond offset",
 	},
 	{
+		id: "uncounted-taken", mechanism: "franzadapter: what a request's fetch gives back to the budget was taken from it",
+		file: "franzadapter/pull.go", find: "p.budget.add(most)", put: "_ = p.budget",
+		checker: in("franzadapter", "TestUncountedFetchLeavesTheBudgetAsItWas"), says: "bytes of the budget are used, and nothing is held",
+	},
+	{
 		id: "short-batch", mechanism: "franzadapter: a batch with fewer records than it claims is not passed over",
 		file: "franzadapter/records.go", find: "case all.bad || record.bad:\n\t\t\treturn fmt.Errorf(\"%w: a record of it\", errMalformed)", put: "case all.bad || record.bad:\n\t\t\treturn nil",
 		checker: in("franzadapter", "TestBatchThatEndsTooEarlyIsNotPassedOver"), says: `decoded "ab`,

@@ -20,7 +20,8 @@ func newDeadLetter(a *app) *cobra.Command {
     replayed    has been processed since
     discarded   was given up by an operator
     superseded  was not replayed, because another delivery of its event was processed
-    expired     was requested ("idemctl reprocess"), but Kafka no longer had the record
+    expired     was requested ("idemctl reprocess"), but Kafka no longer had the record, or had another
+                one in its place
 The first three are unresolved. An ID may be shortened to its first digits, at least four, that no
 other dead letter's id begins with. Lists print ids so shortened; with --json they print whole ids.`,
 		newDeadLetterList(a), newDeadLetterShow(a), newDeadLetterReplay(a), newDeadLetterDiscard(a))

@@ -30,7 +30,9 @@ asks first.
 
 Name the record by topic, partition and offset, or by its event id if its place is stored with the
 event (Config.StoreMetadata) or with a dead letter of it. The request is stored as a dead letter:
-replayed once the record is processed, open if that fails, expired if Kafka no longer has the record.`,
+replayed once the record is processed, open if that fails, expired if Kafka no longer has the record.
+If another record has taken its place, that one is not processed: one with another event id, or of a
+topic that was deleted and created again.`,
 		Example: `  idemctl reprocess 4711 --consumer orders
   idemctl reprocess --consumer orders --topic payments --partition 3 --offset 1200`,
 		Args: cobra.MaximumNArgs(1),
@@ -86,8 +88,12 @@ func (a *app) reprocess(command *cobra.Command, args []string, at place) error {
 				return err
 			}
 		}
-		err := a.confirm(ctx, fmt.Sprintf("The record at offset %d of partition %d of %s will be processed again by %s; what was done the first time stays done.",
-			place.Offset, place.Partition, readable.Name(place.Topic), readable.Name(place.Consumer)))
+		still := ""
+		if place.EventID != "" {
+			still = ", if it still is that of event " + readable.Name(readable.Short(place.EventID))
+		}
+		err := a.confirm(ctx, fmt.Sprintf("The record at offset %d of partition %d of %s will be processed again by %s%s; what was done the first time stays done.",
+			place.Offset, place.Partition, readable.Name(place.Topic), readable.Name(place.Consumer), still))
 		if err != nil {
 			return err
 		}
