@@ -57,7 +57,7 @@ type logged struct {
 	err  error // in place of the ends
 }
 
-func (l *logged) Ends(_ context.Context, partitions ...int32) (map[int32]Ends, error) {
+func (l *logged) Ends(_ context.Context, _ string, partitions ...int32) (map[int32]Ends, error) {
 	return map[int32]Ends{partitions[0]: l.ends}, l.err
 }
 
