@@ -52,8 +52,9 @@ var (
 
 	// ErrHandlerTx is returned by Commit and Rollback of the transaction that a handler is given, and
 	// instead of sending a statement that would end it, such as COMMIT; they do nothing. Return nil to
-	// commit and an error to roll back. If the handler ends the transaction in spite of that, through the
-	// connection (pgx.Tx.Conn), a HandlerError wraps this error: the claim and the writes before that may
+	// commit and an error to roll back. ExecIfNew returns it in a HandlerError and sends nothing. If the
+	// handler ends the transaction in spite of that, through the connection (pgx.Tx.Conn) for instance, a
+	// HandlerError wraps this error: the claim and the writes before that may
 	// be committed, without the writes after it, so the guard does not try again. In a batch, and for
 	// records that share a transaction, that applies to the claims of all.
 	ErrHandlerTx = errors.New("idem: the transaction is ended by the guard, not by the handler")

@@ -19,8 +19,9 @@ import (
 // claim or not at all. If queue puts nothing into b, the call is MarkProcessed.
 //
 // queue is called once for each attempt, before a connection is taken. Its error, or the error of a
-// statement, is returned in a *HandlerError, and the event stays claimable. Statements must not end
-// the transaction (ErrHandlerTx). The end of ctx stops them. The guard then finds out whether the
+// statement, is returned in a *HandlerError, and the event stays claimable. Nothing is sent if a
+// statement would end the transaction (ErrHandlerTx). A pgx.QueryRewriter can work around that, as
+// Handler says of tx.Conn. The end of ctx stops the statements. The guard then finds out whether the
 // COMMIT was faster, which may take RetryPolicy.ResolveTimeout.
 //
 // Transient errors and lost connections are handled as in ProcessIfNew, with one difference. Because
@@ -127,8 +128,9 @@ type pipeline struct {
 //
 // BEGIN and COMMIT are explicit, although PostgreSQL makes a pipeline without them one transaction
 // too: that transaction would have the isolation level of the session, and a procedure that commits
-// would split it. The savepoint needs a transaction, so it fails if a statement has ended the one
-// that the claim is in.
+// would split it. Statements that would end the transaction are refused: one of them could begin another,
+// whose COMMIT would look like that of the claim. Only the text that is queued is seen here. What a
+// pgx.QueryRewriter makes of it may end the transaction all the same; then the savepoint fails, which needs one.
 func (g *Guard) newPipeline(ctx context.Context, c call, business *pgx.Batch) (*pipeline, error) {
 	p := &pipeline{call: c, batch: &pgx.Batch{}, statements: business.Len()}
 	p.batch.BeginTx(pgx.TxOptions{IsoLevel: c.isolation})
@@ -140,6 +142,9 @@ func (g *Guard) newPipeline(ctx context.Context, c call, business *pgx.Batch) (*
 	for _, query := range business.QueuedQueries {
 		if query.Fn != nil {
 			return nil, fmt.Errorf("%w: a query of ExecIfNew has a callback, which would run too late; use ProcessIfNew", ErrInvalidConfig)
+		}
+		if err := refuseEnd(query.SQL); err != nil {
+			return nil, statementsFailed(c, err)
 		}
 		p.batch.Queue(query.SQL, query.Arguments...)
 	}

@@ -128,29 +128,66 @@ func TestExecIfNewWithArgumentsThatDoNotFit(t *testing.T) {
 	}
 }
 
+// They are not sent: some of them leave another transaction open, without the claim or with nothing else.
 func TestExecIfNewStatementsCannotEndTheTransaction(t *testing.T) {
 	t.Parallel()
 	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
-			pool := b.db.Pool(t, pgtest.ExecMode(mode.QueryExecMode))
-			guard := newGuard(t, pool, idem.Config{Consumer: "orders"})
+			guard := newGuard(t, b.db.Pool(t, pgtest.ExecMode(mode.QueryExecMode)), idem.Config{Consumer: "orders"})
+			for _, statements := range [][]string{
+				{`ROLLBACK AND CHAIN`}, {`ROLLBACK`, `BEGIN`}, {`COMMIT AND CHAIN`, `SELECT 1/0`}, {`COMMIT`}, {`ROLLBACK`}, {`END`, `SELECT 1/0`},
+			} {
+				id := strings.Join(statements, "; ")
+				var handlerErr *idem.HandlerError
+				outcome, err := guard.ExecIfNew(t.Context(), id, queued(id, statements...))
+				if outcome != 0 || !errors.As(err, &handlerErr) || handlerErr.EventID != id || !errors.Is(err, idem.ErrHandlerTx) || idem.IsTransient(err) {
+					t.Errorf("%s: %v, %v", id, outcome, err)
+				}
+				b.wantProcessed(t, id, false)
+				outcome, err = guard.ExecIfNew(t.Context(), id, queued(id))
+				want(t, id+" mended", outcome, err, idem.Processed)
+				b.wantProcessed(t, id, true)
+			}
+			outcome, err := guard.ExecIfNew(t.Context(), "e", queued("e", `SAVEPOINT a`, `ROLLBACK TO a`, `RELEASE a`))
+			want(t, "savepoints", outcome, err, idem.Processed)
+			b.wantProcessed(t, "e", true)
+		})
+	}
+}
+
+// rewriter is a pgx.QueryRewriter: the statement is another one than its text says.
+type rewriter string
+
+func (r rewriter) RewriteQuery(context.Context, *pgx.Conn, string, []any) (string, []any, error) {
+	return string(r), nil, nil
+}
+
+// A statement can end the transaction by a way around the refusal.
+func TestExecIfNewNoticesATransactionThatHasEnded(t *testing.T) {
+	t.Parallel()
+	for _, mode := range modes {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			guard := newGuard(t, b.db.Pool(t, pgtest.ExecMode(mode.QueryExecMode)), idem.Config{Consumer: "orders"})
 			const transient = `DO $$ BEGIN RAISE EXCEPTION '' USING ERRCODE = '40001'; END $$`
 			for i, statements := range [][]string{{`COMMIT`}, {`ROLLBACK`}, {`END`, transient}, {`ABORT`, transient}} {
 				runs, id := 0, strconv.Itoa(i)
 				outcome, err := guard.ExecIfNew(t.Context(), id, func(batch *pgx.Batch) error {
 					runs++
+					err := queued(id)(batch)
+					for _, sql := range statements {
+						batch.Queue(`SELECT 1`, rewriter(sql))
+					}
 
-					return queued(id, statements...)(batch)
+					return err
 				})
 				if outcome != 0 || !errors.Is(err, idem.ErrHandlerTx) || idem.IsTransient(err) || runs != 1 {
 					t.Errorf("%s: %v, %v after %d runs", statements, outcome, err, runs)
 				}
 			}
-			outcome, err := guard.ExecIfNew(t.Context(), "e", queued("e", `SAVEPOINT a`, `ROLLBACK TO a`, `RELEASE a`))
-			want(t, "savepoints", outcome, err, idem.Processed)
-			b.wantProcessed(t, "e", true)
 		})
 	}
 }
@@ -173,6 +210,7 @@ func TestExecIfNewWithSeveralStatementsInAQuery(t *testing.T) {
 	if outcome != 0 || !errors.Is(err, idem.ErrHandlerTx) {
 		t.Errorf("ended: %v, %v", outcome, err)
 	}
+	b.wantProcessed(t, "ended", false)
 }
 
 func TestExecIfNewQueueThatFails(t *testing.T) {

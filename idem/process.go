@@ -19,7 +19,8 @@ import (
 // ever commits; what it does outside tx may be repeated. It must neither commit nor roll back tx
 // (ErrHandlerTx); use tx.Begin for savepoints. Do not use tx after the handler has returned.
 //
-// Statements that would end the transaction are not sent. A handler can work around that with tx.Conn.
+// Statements that would end the transaction are not sent. A handler can work around that with tx.Conn,
+// or with a pgx.QueryRewriter.
 // The guard notices a transaction that was ended in this way, but not one that was ended and begun
 // again: what follows is then committed without the claim.
 type Handler func(ctx context.Context, tx pgx.Tx) error

@@ -119,7 +119,12 @@ var guard = []mutant{
 	{
 		id: "savepoint-before-commit", mechanism: "`ExecIfNew` has a savepoint before the COMMIT",
 		file: "idem/exec.go", find: `p.batch.Queue("SAVEPOINT idem")`, put: `p.batch.Queue("SELECT 1")`,
-		checker: in("idem", "TestExecIfNewStatementsCannotEndTheTransaction"), says: "processed, <nil>",
+		checker: in("idem", "TestExecIfNewNoticesATransactionThatHasEnded"), says: "processed, <nil>",
+	},
+	{
+		id: "pipeline-cannot-commit", mechanism: "statements of `ExecIfNew` that would end the transaction are not sent",
+		file: "idem/exec.go", find: "refuseEnd(query.SQL)", put: `refuseEnd("")`,
+		checker: in("idem", "TestExecIfNewStatementsCannotEndTheTransaction"), says: "ROLLBACK AND CHAIN: processed, <nil>",
 	},
 	{
 		id: "sql-qualified", mechanism: "names of the generated SQL are qualified (`internal/qualifysql`)",
