@@ -48,9 +48,15 @@ func (g *Guard) register(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("idem: register consumer: %w", err)
 	}
-	g.registered.Store(true)
+	g.setRegistered()
 
 	return nil
+}
+
+// setRegistered notes that the consumer is registered, and not to be refused for its retention any more.
+func (g *Guard) setRegistered() {
+	g.agreed.Store(true)
+	g.registered.Store(true)
 }
 
 // registerIn registers the consumer in the caller's transaction, if that may be rolled back.
@@ -63,14 +69,15 @@ func (g *Guard) registerIn(ctx context.Context, tx db.DBTX) error {
 		return fmt.Errorf("idem: register consumer: %w", explain(err))
 	}
 	if found {
-		g.registered.Store(true)
+		g.setRegistered()
 	}
 
 	return nil
 }
 
 // registerOn reports whether the consumer was there. It reads before it writes, so that a role
-// without the right to insert consumers can use those that are registered.
+// without the right to insert consumers can use those that are registered. A retention that an operator
+// changes while the service runs is no reason to end: it is compared when the guard first registers.
 func (g *Guard) registerOn(ctx context.Context, conn db.DBTX) (found bool, err error) {
 	version, err := g.queries.SchemaVersion(ctx, conn)
 	switch {
@@ -99,7 +106,7 @@ func (g *Guard) registerOn(ctx context.Context, conn db.DBTX) (found bool, err e
 			ErrInvalidConfig, g.config.Consumer, row.Name)
 	case row.Closed != nil:
 		return false, fmt.Errorf("%w: it is being %s", ErrConsumerClosed, *row.Closed)
-	case want != 0 && want != registered:
+	case want != 0 && want != registered && !g.agreed.Load():
 		return false, &RetentionConflictError{Consumer: g.config.Consumer, Configured: want, Registered: registered}
 	}
 

@@ -133,3 +133,35 @@ func TestRegisteredRetentionIsKept(t *testing.T) {
 		t.Errorf("another retention: %v", err)
 	}
 }
+
+// An operator changes the retention while a service runs that configures the former one: the service goes on, also where it acquires
+// other partitions, and is refused when it next starts.
+func TestRetentionIsChangedWhileTheServiceRuns(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	config := idem.Config{Consumer: "orders", Retention: 24 * time.Hour}
+	guard, lazy := newGuard(t, b.pool, config), newGuard(t, b.pool, config)
+	_ = acquire(t, guard)
+	tx, err := b.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lazy.ClaimTx(t.Context(), tx, "e"); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.exec(t, `UPDATE idem.consumers SET retention = '2 days'`)
+	for name, running := range map[string]*idem.Guard{"acquired": guard, "claimed in the caller's transaction": lazy} {
+		for range 2 {
+			if _, err := running.Acquire(t.Context(), partition, idem.AcquireOptions{}); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	var conflict *idem.RetentionConflictError
+	if _, err := newGuard(t, b.pool, config).Acquire(t.Context(), partition, idem.AcquireOptions{}); !errors.As(err, &conflict) {
+		t.Errorf("when it next starts: %v", err)
+	}
+}

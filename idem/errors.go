@@ -78,8 +78,9 @@ func (e *HandlerError) Error() string { return "idem: handler failed: " + e.Err.
 func (e *HandlerError) Unwrap() error { return e.Err }
 
 // RetentionConflictError is returned when a consumer is registered with another retention than
-// Config.Retention. Either change the configuration (zero means the registered retention), or
-// change the registration with "idemctl consumer set-retention".
+// Config.Retention when a Guard first uses it; a change after that is no error. Either change the
+// configuration (zero means the registered retention), or change the registration with
+// "idemctl consumer set-retention".
 type RetentionConflictError struct {
 	Consumer   string
 	Configured time.Duration

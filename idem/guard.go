@@ -27,6 +27,7 @@ type Guard struct {
 
 	consumer   int64 // consumerID of its name
 	registered atomic.Bool
+	agreed     atomic.Bool // the registered retention was the configured one when it was first compared
 }
 
 // New returns a Guard. It does no I/O: the consumer is registered by Register or by the first

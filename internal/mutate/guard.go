@@ -186,6 +186,11 @@ var guard = []mutant{
 		checker: in("idem", "TestKey|TestKeyIsTheSameInSQL"), says: "has the same key",
 	},
 	{
+		id: "retention-agreed-once", mechanism: "the retention is compared when a guard first registers, not at each `Acquire`",
+		file: "idem/consumer.go", find: "want != registered && !g.agreed.Load():", put: "want != registered:",
+		checker: in("idem", "TestRetentionIsChangedWhileTheServiceRuns"), says: "acquired: idem: acquire orders/3: idem: register consumer:",
+	},
+	{
 		id: "handler-cannot-commit", mechanism: "statements of a handler that would end the transaction are not sent",
 		file: "idem/handlertx.go", find: "if endsTransaction(sql) {", put: "if endsTransaction(sql) && sql == \"\" {",
 		checker: in("idem", "TestHandlerCannotEndTheTransactionBySQL"), says: "FAIL: TestHandlerCannotEndTheTransactionBySQL",
