@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -58,11 +59,15 @@ func (p changePlan) Back() string {
 	return p.Filter.Address()
 }
 
-// Mark stands for what exactly would be changed.
+// Mark stands for what exactly would be changed: with another one somebody has changed some of it, or it has failed anew.
 func (p changePlan) Mark() string {
 	hash := sha256.New()
 	for _, letter := range p.DeadLetters {
-		_, _ = hash.Write(letter.ID[:]) // It never fails.
+		failed := int64(0)
+		if letter.FailedAt != nil {
+			failed = letter.FailedAt.UnixMicro()
+		}
+		_, _ = fmt.Fprintln(hash, letter.ID, letter.State, failed) // It never fails.
 	}
 
 	return hex.EncodeToString(hash.Sum(nil))

@@ -182,6 +182,24 @@ func TestConfirmedPlansThatNoLongerHoldChangeNothing(t *testing.T) {
 	b.post(t, "/deadletters-discard", url.Values{}).want(t, http.StatusConflict)
 }
 
+// The dead letter is the same one, but somebody else has it replayed, or it has failed anew.
+func TestConfirmedPlanForADeadLetterThatHasChanged(t *testing.T) {
+	t.Parallel()
+	for state, change := range map[string]string{
+		"replay": `state = 'replay'`, "open": `failed_at = failed_at OPERATOR(pg_catalog.+) INTERVAL '1 microsecond'`,
+	} {
+		b := setup(t)
+		b.store(t, "a")
+		plan := b.get(t, "/deadletters-discard?id="+b.firstID(t)).want(t, http.StatusOK, "Discard 1 dead letter?").form()
+		b.exec(t, `UPDATE idem.dead_letters SET `+change)
+		again := b.post(t, "/deadletters-discard", plan).want(t, http.StatusConflict, "Nothing was changed", "Discard 1 dead letter?")
+		if got := b.states(t); got != state {
+			t.Errorf("%s: it is %s", change, got)
+		}
+		b.post(t, "/deadletters-discard", again.form()).want(t, http.StatusOK, "1 dead letter discarded")
+	}
+}
+
 func (b *bundle) storeAt(t *testing.T, offset int64) {
 	t.Helper()
 	_, err := b.guard.Unfenced(partition).StoreDeadLetter(t.Context(), idem.DeadLetter{

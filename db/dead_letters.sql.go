@@ -211,19 +211,27 @@ func (q *Queries) DeadLetterDeleteResolved(ctx context.Context, db DBTX, most in
 }
 
 const deadLetterDiscard = `-- name: DeadLetterDiscard :many
-UPDATE idem.dead_letters SET state = 'discarded', resolved_at = pg_catalog.now() WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND id OPERATOR(pg_catalog.=) ANY($2::pg_catalog.text[]::pg_catalog.uuid[]) AND state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']) RETURNING id
+UPDATE idem.dead_letters d SET state = 'discarded', resolved_at = pg_catalog.now() FROM (SELECT pg_catalog.unnest($2::pg_catalog.text[]) AS id, pg_catalog.unnest($3::pg_catalog.text[]) AS state, pg_catalog.unnest($4::bigint[]) AS failed_micros) s WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND d.id OPERATOR(pg_catalog.=) s.id::pg_catalog.uuid AND d.state OPERATOR(pg_catalog.=) s.state AND d.state OPERATOR(pg_catalog.=) ANY(ARRAY['open', 'parked', 'replay']) AND COALESCE(CASE WHEN d.failed_at OPERATOR(pg_catalog.>=) '0001-01-01 00:00:00+00'::timestamp with time zone AND d.failed_at OPERATOR(pg_catalog.<) '10000-01-01 00:00:00+00'::timestamp with time zone THEN CAST(extract ('epoch' FROM d.failed_at) OPERATOR(pg_catalog.*) 1000000 AS bigint) END, -9223372036854775808)::bigint OPERATOR(pg_catalog.=) s.failed_micros RETURNING d.id
 `
 
 type DeadLetterDiscardParams struct {
-	ConsumerID int64
-	Ids        []string
+	ConsumerID   int64
+	Ids          []string
+	States       []string
+	FailedMicros []int64
 }
 
-// Gives unresolved dead letters up for ever; their events stay marked. Returns those that were
-// unresolved; one that a transaction is processing is waited for and discarded only if that fails.
+// Gives unresolved dead letters up for ever; their events stay marked. Returns those that are in the states in which
+// somebody has looked at them, and have not failed anew since, as in DeadLetterReplay; one that a transaction is processing
+// is waited for and discarded only if that fails.
 // It stands between DeadLetterLockKeys and DeadLetterRelease.
 func (q *Queries) DeadLetterDiscard(ctx context.Context, db DBTX, arg DeadLetterDiscardParams) ([]uuid.UUID, error) {
-	rows, err := db.Query(ctx, deadLetterDiscard, arg.ConsumerID, arg.Ids)
+	rows, err := db.Query(ctx, deadLetterDiscard,
+		arg.ConsumerID,
+		arg.Ids,
+		arg.States,
+		arg.FailedMicros,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -845,18 +853,20 @@ func (q *Queries) DeadLetterRelease(ctx context.Context, db DBTX, arg DeadLetter
 }
 
 const deadLetterReplay = `-- name: DeadLetterReplay :many
-UPDATE idem.dead_letters SET state = 'replay' WHERE consumer_id OPERATOR(pg_catalog.=) $1 AND id OPERATOR(pg_catalog.=) ANY($2::pg_catalog.text[]::pg_catalog.uuid[]) AND state OPERATOR(pg_catalog.=) 'open' RETURNING id
+UPDATE idem.dead_letters d SET state = 'replay' FROM (SELECT pg_catalog.unnest($2::pg_catalog.text[]) AS id, pg_catalog.unnest($3::bigint[]) AS failed_micros) s WHERE d.consumer_id OPERATOR(pg_catalog.=) $1 AND d.id OPERATOR(pg_catalog.=) s.id::pg_catalog.uuid AND d.state OPERATOR(pg_catalog.=) 'open' AND COALESCE(CASE WHEN d.failed_at OPERATOR(pg_catalog.>=) '0001-01-01 00:00:00+00'::timestamp with time zone AND d.failed_at OPERATOR(pg_catalog.<) '10000-01-01 00:00:00+00'::timestamp with time zone THEN CAST(extract ('epoch' FROM d.failed_at) OPERATOR(pg_catalog.*) 1000000 AS bigint) END, -9223372036854775808)::bigint OPERATOR(pg_catalog.=) s.failed_micros RETURNING d.id
 `
 
 type DeadLetterReplayParams struct {
-	ConsumerID int64
-	Ids        []string
+	ConsumerID   int64
+	Ids          []string
+	FailedMicros []int64
 }
 
-// Hands open dead letters to the owners of their partitions. Returns those that were open; one
+// Hands open dead letters to the owners of their partitions. Returns those that were open, and have not failed
+// anew since somebody has looked at them (as DeadLetterList tells the time); one
 // that a transaction is resolving is waited for and then left alone.
 func (q *Queries) DeadLetterReplay(ctx context.Context, db DBTX, arg DeadLetterReplayParams) ([]uuid.UUID, error) {
-	rows, err := db.Query(ctx, deadLetterReplay, arg.ConsumerID, arg.Ids)
+	rows, err := db.Query(ctx, deadLetterReplay, arg.ConsumerID, arg.Ids, arg.FailedMicros)
 	if err != nil {
 		return nil, err
 	}

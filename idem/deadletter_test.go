@@ -52,7 +52,7 @@ func (b *bundle) discard(t *testing.T, eventID string) {
 	if err := b.pool.QueryRow(t.Context(), `SELECT id::text FROM idem.dead_letters WHERE event_id = $1`, eventID).Scan(&id); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := discard(t.Context(), operator(t, b.pool, "idem"), b.guard.Consumer(), id); err != nil || n != 1 {
+	if n, err := discard(t.Context(), operator(t, b.pool, "idem"), id); err != nil || n != 1 {
 		t.Fatalf("%d were discarded, %v; want %v", n, err, id)
 	}
 }

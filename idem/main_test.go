@@ -72,11 +72,18 @@ func operator(t *testing.T, pool *pgxpool.Pool, schemaName string) *ops.Client {
 	return client
 }
 
-// discard discards dead letters of a consumer, and returns how many were unresolved.
-func discard(ctx context.Context, client *ops.Client, consumer string, ids ...uuid.UUID) (int64, error) {
-	plan := ops.DeadLetterPlan{DeadLetters: make([]ops.DeadLetter, len(ids))}
-	for i, id := range ids {
-		plan.DeadLetters[i] = ops.DeadLetter{ID: id, Consumer: consumer}
+// discard discards dead letters, and returns how many were unresolved.
+func discard(ctx context.Context, client *ops.Client, ids ...uuid.UUID) (int64, error) {
+	if len(ids) == 0 {
+		return 0, nil
+	}
+	var choice ops.DeadLetterChoice
+	for _, id := range ids {
+		choice.IDs = append(choice.IDs, id.String())
+	}
+	plan, err := client.PlanDiscard(ctx, choice)
+	if err != nil {
+		return 0, err
 	}
 	done, err := client.DiscardDeadLetters(ctx, plan, nil)
 

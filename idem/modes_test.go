@@ -281,7 +281,7 @@ func (b *bundle) suiteCheckpoint(t *testing.T, prefix string) {
 	parked.State = idem.DeadLetterParked
 	outcome, err := w.StoreDeadLetter(t.Context(), parked)
 	want(t, "parked", outcome, err, idem.Processed)
-	if n, err := discard(t.Context(), operator(t, b.guard.Pool(), b.schema), b.guard.Consumer(), dead.ID); err != nil || n != 1 {
+	if n, err := discard(t.Context(), operator(t, b.guard.Pool(), b.schema), dead.ID); err != nil || n != 1 {
 		t.Fatalf("discarded: %d, %v", n, err)
 	}
 	next := b.next(t)

@@ -194,7 +194,7 @@ func TestNoParkedDeadLetterIsOrphaned(t *testing.T) {
 				working.Go(func() { // An operator.
 					for !ended() {
 						ids := b.ids(t, `state IN ('open', 'parked') ORDER BY random() LIMIT 2`)
-						if _, err := discard(t.Context(), client, guard.Consumer(), ids...); err != nil {
+						if _, err := discard(t.Context(), client, ids...); err != nil {
 							t.Errorf("discard: %v", err)
 						}
 						if rand.N(2) == 0 {

@@ -36,7 +36,8 @@ func (c DeadLetterChoice) Validate() error {
 	return c.Filter.Validate()
 }
 
-// DeadLetterPlan says which dead letters are to be changed.
+// DeadLetterPlan says which dead letters are to be changed. Take it from PlanReplay or PlanDiscard: a dead letter that is not in its
+// State any more, or has failed at another time than FailedAt, is left alone.
 type DeadLetterPlan struct {
 	DeadLetters []DeadLetter `json:"dead_letters"`
 	Unchanged   []DeadLetter `json:"unchanged"` // chosen by id, and left alone because of their states

@@ -37,6 +37,69 @@ func TestPlansMeetWhatOthersHaveDone(t *testing.T) {
 	}
 }
 
+// What somebody else has had replayed since a plan was made, or what has failed anew, is none of it: nobody has decided about that.
+func TestDeadLettersThatHaveChangedSinceThePlan(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]struct{ sql, state string }{
+		"somebody has it replayed": {`UPDATE idem.dead_letters SET state = 'replay'`, "replay"},
+		"it has failed anew":       {`UPDATE idem.dead_letters SET failed_at = clock_timestamp()`, "open"},
+		"its time is infinite now": {`UPDATE idem.dead_letters SET failed_at = 'infinity'`, "open"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.store(t, 1)
+			all := ops.DeadLetterChoice{All: true}
+			discard, err := b.client.PlanDiscard(t.Context(), all)
+			if err != nil {
+				t.Fatal(err)
+			}
+			replay, err := b.client.PlanReplay(t.Context(), all)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.exec(t, change.sql)
+			for what, do := range map[string]func() (ops.DeadLetterResult, error){
+				"discard": func() (ops.DeadLetterResult, error) { return b.client.DiscardDeadLetters(t.Context(), discard, nil) },
+				"replay":  func() (ops.DeadLetterResult, error) { return b.client.ReplayDeadLetters(t.Context(), replay, nil) },
+			} {
+				done, err := do()
+				if err != nil || done.Changed != 0 || len(done.Unchanged) != 1 || string(done.Unchanged[0].State) != change.state || !done.Complete {
+					t.Errorf("%s: %+v, %v", what, done, err)
+				}
+				if got := b.states(t); got != change.state {
+					t.Errorf("%s: it is %s, want %s", what, got, change.state)
+				}
+			}
+			if discard, err = b.client.PlanDiscard(t.Context(), all); err != nil {
+				t.Fatal(err)
+			}
+			if done, err := b.client.DiscardDeadLetters(t.Context(), discard, nil); err != nil || done.Changed != 1 {
+				t.Errorf("with a plan of now: %+v, %v", done, err)
+			}
+		})
+	}
+}
+
+// Discarding the first dead letter of a key releases the next one, but none that is to be discarded, too: not even where they are so many
+// that they go in parts.
+func TestDiscardReleasesNothingOfItsPlan(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.store(t, 2)
+	b.exec(t, `INSERT INTO idem.dead_letters (id, state, key, key_hash, topic_id, record_offset, claim_id, consumer_id, record_partition, attempts, topic, error, header_keys, header_values)
+		SELECT pg_catalog.gen_random_uuid(), state, key, key_hash, topic_id, n, claim_id, consumer_id, record_partition, attempts, topic, error, '{}', '{}'
+		FROM idem.dead_letters, pg_catalog.generate_series(2, 2000) n WHERE record_offset OPERATOR(pg_catalog.=) 1`)
+	plan, err := b.client.PlanDiscard(t.Context(), ops.DeadLetterChoice{All: true})
+	if err != nil || len(plan.DeadLetters) != 2001 || plan.Released != 0 {
+		t.Fatal(len(plan.DeadLetters), plan.Released, err)
+	}
+	done, err := b.client.DiscardDeadLetters(t.Context(), plan, nil)
+	if err != nil || done.Changed != 2001 || len(done.Unchanged) != 0 {
+		t.Errorf("changed %d, unchanged %d, %v", done.Changed, len(done.Unchanged), err)
+	}
+}
+
 // Nobody chooses all dead letters by a filter that is empty because a variable was not set.
 func TestNothingIsChosenByNothing(t *testing.T) {
 	t.Parallel()

@@ -233,19 +233,27 @@ FROM idem.dead_letters d JOIN idem.consumers c ON c.id = d.consumer_id
 WHERE d.consumer_id = @consumer_id AND d.id = @id;
 
 -- name: DeadLetterReplay :many
--- Hands open dead letters to the owners of their partitions. Returns those that were open; one
+-- Hands open dead letters to the owners of their partitions. Returns those that were open, and have not failed
+-- anew since somebody has looked at them (as DeadLetterList tells the time); one
 -- that a transaction is resolving is waited for and then left alone.
-UPDATE idem.dead_letters SET state = 'replay'
-WHERE consumer_id = @consumer_id AND id = ANY (CAST(@ids::text[] AS uuid[])) AND state = 'open'
-RETURNING id;
+UPDATE idem.dead_letters d SET state = 'replay'
+FROM (SELECT unnest(@ids::text[]) AS id, unnest(@failed_micros::bigint[]) AS failed_micros) s
+WHERE d.consumer_id = @consumer_id AND d.id = CAST(s.id AS uuid) AND d.state = 'open'
+  AND coalesce(CASE WHEN d.failed_at >= timestamptz '0001-01-01 00:00:00+00' AND d.failed_at < timestamptz '10000-01-01 00:00:00+00'
+       THEN (extract(epoch FROM d.failed_at) * 1000000)::bigint END, -9223372036854775808)::bigint = s.failed_micros
+RETURNING d.id;
 
 -- name: DeadLetterDiscard :many
--- Gives unresolved dead letters up for ever; their events stay marked. Returns those that were
--- unresolved; one that a transaction is processing is waited for and discarded only if that fails.
+-- Gives unresolved dead letters up for ever; their events stay marked. Returns those that are in the states in which
+-- somebody has looked at them, and have not failed anew since, as in DeadLetterReplay; one that a transaction is processing
+-- is waited for and discarded only if that fails.
 -- It stands between DeadLetterLockKeys and DeadLetterRelease.
-UPDATE idem.dead_letters SET state = 'discarded', resolved_at = now()
-WHERE consumer_id = @consumer_id AND id = ANY (CAST(@ids::text[] AS uuid[])) AND state IN ('open', 'parked', 'replay')
-RETURNING id;
+UPDATE idem.dead_letters d SET state = 'discarded', resolved_at = now()
+FROM (SELECT unnest(@ids::text[]) AS id, unnest(@states::text[]) AS state, unnest(@failed_micros::bigint[]) AS failed_micros) s
+WHERE d.consumer_id = @consumer_id AND d.id = CAST(s.id AS uuid) AND d.state = s.state AND d.state IN ('open', 'parked', 'replay')
+  AND coalesce(CASE WHEN d.failed_at >= timestamptz '0001-01-01 00:00:00+00' AND d.failed_at < timestamptz '10000-01-01 00:00:00+00'
+       THEN (extract(epoch FROM d.failed_at) * 1000000)::bigint END, -9223372036854775808)::bigint = s.failed_micros
+RETURNING d.id;
 
 -- name: DeadLetterCountReleased :one
 -- How many parked dead letters follow when these are resolved: those behind one of them of the

@@ -47,4 +47,14 @@ var controls = []mutant{
 		file: "ops/checkpoint_skip.go", find: ", Standing: &plan.Offset,", put: ",",
 		checker: in("ops", "TestSkipOfARecordThatIsNotTheNext"), says: "again: <nil>",
 	},
+	{
+		id: "discard-what-was-seen", mechanism: "no dead letter is discarded that somebody else has sent to replay since it was looked at",
+		file: "db/dead_letters.sql.go", find: "d.state OPERATOR(pg_catalog.=) s.state AND d.state", put: "d.state",
+		checker: in("ops", "TestDeadLettersThatHaveChangedSinceThePlan"), says: "discard: it is discarded, want replay",
+	},
+	{
+		id: "discard-from-the-end", mechanism: "dead letters that are discarded in parts release none of the later parts",
+		file: "ops/deadletter_change.go", find: "cmp.Compare(b.Offset, a.Offset)", put: "cmp.Compare(a.Offset, b.Offset)",
+		checker: in("ops", "TestDiscardReleasesNothingOfItsPlan"), says: "changed 2000, unchanged 1",
+	},
 }

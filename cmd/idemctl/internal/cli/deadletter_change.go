@@ -90,7 +90,7 @@ func (a *app) changeDeadLetters(command *cobra.Command, choice ops.DeadLetterCho
 			return err
 		}
 		if dryRun {
-			return a.finish(plan, dryRunText(plan, change.done), cmp.Or(plan.Err(), change.nothing(plan.Unchanged, len(plan.DeadLetters))))
+			return a.finish(plan, change.dryRunText(plan), cmp.Or(plan.Err(), change.nothing(plan.Unchanged, len(plan.DeadLetters))))
 		}
 		if len(plan.DeadLetters) > 0 && (change.alwaysAsks || len(choice.IDs) == 0) {
 			if err := a.confirm(ctx, change.warning(plan)); err != nil {
@@ -104,7 +104,7 @@ func (a *app) changeDeadLetters(command *cobra.Command, choice ops.DeadLetterCho
 		if err == nil {
 			err = cmp.Or(plan.Err(), change.nothing(r.Unchanged, int(r.Changed)))
 		}
-		text := changeText(r, change.done)
+		text := change.text(r)
 		if r.Complete && r.Changed > 0 && change.after != nil {
 			text += change.after(a.schemaFlag())
 		}
@@ -116,41 +116,51 @@ func (a *app) changeDeadLetters(command *cobra.Command, choice ops.DeadLetterCho
 // nothing is the error of a command that can change none of the dead letters that it was given by their ids.
 func (c deadLetterChange) nothing(unchanged []ops.DeadLetter, changed int) error {
 	done := func(l ops.DeadLetter) bool { return slices.Contains(c.to, l.State) }
-	if changed > 0 || len(unchanged) == 0 || slices.ContainsFunc(unchanged, done) {
+	switch {
+	case changed > 0 || len(unchanged) == 0 || slices.ContainsFunc(unchanged, done):
 		return nil
+	case slices.ContainsFunc(unchanged, c.meanwhile):
+		return fail(exitNotFound, "nothing is %s: what was to be was changed meanwhile; look at it again", c.done)
 	}
 
 	return fail(exitNotFound, "nothing is %s: no dead letter that was named is %s; \"idemctl reprocess\" has the record of a resolved one processed again",
 		c.done, joined(c.from))
 }
 
-func changeText(r ops.DeadLetterResult, done string) string {
-	text := leftAlone(r.Unchanged)
+// meanwhile reports whether a dead letter that is left alone could have been changed: it is another one than was looked at.
+func (c deadLetterChange) meanwhile(l ops.DeadLetter) bool { return slices.Contains(c.from, l.State) }
+
+func (c deadLetterChange) text(r ops.DeadLetterResult) string {
+	text := c.leftAlone(r.Unchanged)
 	switch {
 	case !r.Complete:
-		text += fmt.Sprintf("%s of %s %s, the others not yet; run the same command again.\n", readable.Number(r.Changed), deadLetters(int64(r.DeadLetters)), done)
+		text += fmt.Sprintf("%s of %s %s, the others not yet; run the same command again.\n", readable.Number(r.Changed), deadLetters(int64(r.DeadLetters)), c.done)
 	case r.Changed == 0:
 		text += "No dead letter was changed.\n"
 	default:
-		text += deadLetters(r.Changed) + " " + done + ".\n"
+		text += deadLetters(r.Changed) + " " + c.done + ".\n"
 	}
 
 	return text
 }
 
-func dryRunText(plan ops.DeadLetterPlan, done string) string {
-	text := leftAlone(plan.Unchanged)
+func (c deadLetterChange) dryRunText(plan ops.DeadLetterPlan) string {
+	text := c.leftAlone(plan.Unchanged)
 	if len(plan.DeadLetters) > 0 {
 		text = deadLettersText(plan.DeadLetters) + "\n" + text
 	}
 
-	return text + deadLetters(int64(len(plan.DeadLetters))) + " would be " + done + "; nothing was changed.\n"
+	return text + deadLetters(int64(len(plan.DeadLetters))) + " would be " + c.done + "; nothing was changed.\n"
 }
 
-func leftAlone(all []ops.DeadLetter) string {
+func (c deadLetterChange) leftAlone(all []ops.DeadLetter) string {
 	var b strings.Builder
 	for _, l := range all {
-		fmt.Fprintf(&b, "Dead letter %s is left alone: %s.\n", l.ID, stateInWords(l))
+		why := ""
+		if c.meanwhile(l) {
+			why = "it was changed meanwhile, "
+		}
+		fmt.Fprintf(&b, "Dead letter %s is left alone: %s%s.\n", l.ID, why, stateInWords(l))
 	}
 
 	return b.String()

@@ -121,6 +121,34 @@ func TestInterruptedQuestionChangesNothing(t *testing.T) {
 	}
 }
 
+// While the command asks, the dead letter fails anew: nobody has decided about that.
+func TestDeadLetterThatChangesBeforeTheAnswer(t *testing.T) {
+	t.Parallel()
+	b := setupDeadLetters(t)
+	letter{}.store(t, b)
+	term := newTerminal(t)
+	var stdout, stderr strings.Builder
+	status := make(chan int, 1)
+	go func() {
+		status <- Program{
+			Args: []string{"dlq", "discard", nth(1)}, Stdin: term.program, Stdout: &stdout, Stderr: io.MultiWriter(&stderr, term.program), LookupEnv: lookup(b.env),
+		}.Run(t.Context())
+	}()
+	if _, err := bufio.NewReader(term.user).ReadString('?'); err != nil {
+		t.Fatal(err)
+	}
+	b.exec(t, `UPDATE idem.dead_letters SET failed_at = clock_timestamp()`)
+	if _, err := io.WriteString(term.user, "y\n"); err != nil {
+		t.Fatal(err)
+	}
+	r := result{status: <-status, stdout: stdout.String(), stderr: stderr.String()}
+	r.want(t, exitNotFound, "was changed meanwhile; look at it again")
+	contains(t, r.stdout, "Dead letter "+nth(1)+" is left alone: it was changed meanwhile, it is open.", "No dead letter was changed.")
+	if got := b.states(t); got != "open" {
+		t.Error(got)
+	}
+}
+
 func TestProgressAtTheTerminal(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
