@@ -207,18 +207,27 @@ func (q *Queries) ConsumerPaused(ctx context.Context, db DBTX, id int64) ([]Cons
 }
 
 const consumerRebind = `-- name: ConsumerRebind :execrows
-UPDATE idem.consumers SET bound_cluster = $1::pg_catalog.text, bound_group = $2::pg_catalog.text WHERE id OPERATOR(pg_catalog.=) $3 AND closed IS NULL
+UPDATE idem.consumers SET bound_cluster = $1::pg_catalog.text, bound_group = $2::pg_catalog.text WHERE id OPERATOR(pg_catalog.=) $3 AND closed IS NULL AND COALESCE(bound_cluster, '') OPERATOR(pg_catalog.=) $4::pg_catalog.text AND COALESCE(bound_group, '') OPERATOR(pg_catalog.=) $5::pg_catalog.text
 `
 
 type ConsumerRebindParams struct {
-	BoundCluster *string
-	BoundGroup   *string
-	ID           int64
+	BoundCluster    *string
+	BoundGroup      *string
+	ID              int64
+	PreviousCluster string
+	PreviousGroup   string
 }
 
-// For an operator: binds a consumer to a group of a cluster, or to none. Closed ones are as in ConsumerSetRetention.
+// For an operator: binds a consumer to a group of a cluster, or to none. Not if it belongs to another than previous by now (empty: none).
+// Closed ones are as in ConsumerSetRetention.
 func (q *Queries) ConsumerRebind(ctx context.Context, db DBTX, arg ConsumerRebindParams) (int64, error) {
-	result, err := db.Exec(ctx, consumerRebind, arg.BoundCluster, arg.BoundGroup, arg.ID)
+	result, err := db.Exec(ctx, consumerRebind,
+		arg.BoundCluster,
+		arg.BoundGroup,
+		arg.ID,
+		arg.PreviousCluster,
+		arg.PreviousGroup,
+	)
 	if err != nil {
 		return 0, err
 	}

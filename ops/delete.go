@@ -5,6 +5,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/idem"
+	"github.com/nova-events/idempotent-consumer/internal/readable"
 )
 
 // DeletePlan says what a consumer has that is to be deleted.
@@ -61,7 +62,8 @@ func (c *Client) deletable(ctx context.Context, name string) (Consumer, error) {
 //
 // Stop the consumer first. After it was watched (ChangeOptions.Watch) and until the end, its name cannot be
 // registered (idem.ErrConsumerClosed), and a service that still runs with checkpoints is refused. After an
-// error or a crash, call it again to continue. Errors are those of PlanDelete, and ErrConsumerRuns.
+// error or a crash, call it again to continue. Errors are those of PlanDelete, ErrConsumerRuns, and ErrChanged if the
+// consumer has more than the plan has counted.
 func (c *Client) DeleteConsumer(ctx context.Context, plan DeletePlan, opts ChangeOptions) (DeleteResult, error) {
 	consumer, err := c.deletable(ctx, plan.Consumer)
 	if err != nil {
@@ -75,6 +77,9 @@ func (c *Client) DeleteConsumer(ctx context.Context, plan DeletePlan, opts Chang
 		if err := change.refuseRunning(ctx); err != nil {
 			return DeleteResult{}, err
 		}
+		if err := change.refuseMore(plan); err != nil {
+			return DeleteResult{}, err
+		}
 	}
 	if err := change.closeForDeletion(ctx); err != nil {
 		return DeleteResult{}, err
@@ -84,6 +89,24 @@ func (c *Client) DeleteConsumer(ctx context.Context, plan DeletePlan, opts Chang
 	r.Complete = err == nil
 
 	return r, err
+}
+
+// refuseMore returns an error if there is more of anything than was counted. Less is what cleanup leaves.
+func (c *consumerChange) refuseMore(plan DeletePlan) error {
+	for _, of := range []struct {
+		what         string
+		now, counted int64
+	}{
+		{"unresolved dead letters", c.rows.Unresolved, plan.UnresolvedDeadLetters}, {"dead letters", c.rows.DeadLetters, plan.DeadLetters},
+		{"events", c.rows.Events, plan.Events}, {"checkpoints", c.rows.Checkpoints, plan.Checkpoints}, {"leases", c.rows.Leases, plan.Leases},
+	} {
+		if of.now > of.counted {
+			return refuse(ErrChanged, "%s has more %s by now, %s instead of %s; nothing was changed",
+				readable.Name(c.consumer.Name), of.what, readable.Number(of.now), readable.Number(of.counted))
+		}
+	}
+
+	return nil
 }
 
 // closeForDeletion keeps the consumer from being registered.

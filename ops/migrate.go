@@ -118,7 +118,7 @@ type MigrationStep struct {
 
 // Migrate moves the tables to the version of a plan. When it waits for another migration, it calls waiting
 // from another goroutine with the name of the session; waiting may be nil. Errors are those of package
-// migrate. If some steps were taken before an error, they are returned with it, and stay taken.
+// migrate, and ErrChanged if more would be taken back than the plan says, because somebody has migrated the tables since. If some steps were taken before an error, they are returned with it, and stay taken.
 func (c *Client) Migrate(ctx context.Context, plan MigrationPlan, waiting func(holder string)) (MigrateResult, error) {
 	before, err := c.Migrations(ctx)
 	if err != nil {
@@ -127,6 +127,9 @@ func (c *Client) Migrate(ctx context.Context, plan MigrationPlan, waiting func(h
 	r := MigrateResult{Schema: c.schema, Version: before.Applied(), Applied: []MigrationStep{}, Reverted: []MigrationStep{}}
 	if plan.To == 0 && before.State == TablesMissing && r.Version == 0 {
 		return r, nil // Migrating would create the schema.
+	}
+	if plan.To < r.Version && plan.From < r.Version {
+		return MigrateResult{}, refuse(ErrChanged, "somebody has migrated the schema %s to version %d meanwhile; nothing was changed", c.schema, r.Version)
 	}
 	migrator, done, err := c.migrator()
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/nova-events/idempotent-consumer/db"
+	"github.com/nova-events/idempotent-consumer/internal/readable"
 )
 
 // RebindPlan is a consumer that belongs to another Kafka group.
@@ -40,7 +41,7 @@ func (c *Client) PlanRebind(ctx context.Context, name, cluster, group string) (R
 
 // Rebind does what PlanRebind has planned. Stop the former group first: if it still runs, it and the
 // next group each process only a part of the events. The error is ErrConsumerRuns if the consumer processes
-// something while it is watched (ChangeOptions.Watch).
+// something while it is watched (ChangeOptions.Watch). It wraps ErrChanged if the consumer does not belong to the plan's previous group any more.
 func (c *Client) Rebind(ctx context.Context, plan RebindPlan, opts ChangeOptions) error {
 	consumer, err := c.consumer(ctx, plan.Consumer)
 	if err != nil {
@@ -53,12 +54,20 @@ func (c *Client) Rebind(ctx context.Context, plan RebindPlan, opts ChangeOptions
 	if err := change.refuseRunning(ctx); err != nil {
 		return err
 	}
-	n, err := c.queries.ConsumerRebind(ctx, c.conn, db.ConsumerRebindParams{ID: consumer.id, BoundCluster: plan.Cluster, BoundGroup: plan.Group})
-	if err == nil && n == 0 {
-		_, err = c.open(ctx, plan.Consumer)
-
+	n, err := c.queries.ConsumerRebind(ctx, c.conn, db.ConsumerRebindParams{
+		ID: consumer.id, BoundCluster: plan.Cluster, BoundGroup: plan.Group, PreviousCluster: text(plan.PreviousCluster), PreviousGroup: text(plan.PreviousGroup),
+	})
+	if err != nil || n > 0 {
+		return c.failed(ctx, "bind the consumer", err)
+	}
+	now, err := c.open(ctx, plan.Consumer)
+	if err != nil {
 		return err
 	}
+	belongs := "no group"
+	if now.Group != nil {
+		belongs = readable.Name(*now.Group) + " of cluster " + readable.Name(text(now.Cluster))
+	}
 
-	return c.failed(ctx, "bind the consumer", err)
+	return refuse(ErrChanged, "%s belongs to %s by now; nothing was changed", readable.Name(plan.Consumer), belongs)
 }

@@ -57,9 +57,10 @@ SELECT ('x' || pg_catalog.substr(pg_catalog.pg_walfile_name(l.lsn), 1, 8))::bit(
 FROM (SELECT pg_catalog.pg_current_wal_insert_lsn() AS lsn) l;
 
 -- name: ConsumerRebind :execrows
--- For an operator: binds a consumer to a group of a cluster, or to none. Closed ones are as in ConsumerSetRetention.
+-- For an operator: binds a consumer to a group of a cluster, or to none. Not if it belongs to another than previous by now (empty: none).
+-- Closed ones are as in ConsumerSetRetention.
 UPDATE idem.consumers SET bound_cluster = sqlc.narg(bound_cluster)::text, bound_group = sqlc.narg(bound_group)::text
-WHERE id = @id AND closed IS NULL;
+WHERE id = @id AND closed IS NULL AND coalesce(bound_cluster, '') = @previous_cluster::text AND coalesce(bound_group, '') = @previous_group::text;
 
 -- name: ConsumerPause :execrows
 -- For an operator: pauses a consumer that is not paused.

@@ -57,4 +57,20 @@ var controls = []mutant{
 		file: "ops/deadletter_change.go", find: "cmp.Compare(b.Offset, a.Offset)", put: "cmp.Compare(a.Offset, b.Offset)",
 		checker: in("ops", "TestDiscardReleasesNothingOfItsPlan"), says: "changed 2000, unchanged 1",
 	},
+	{
+		id: "rebind-what-was-seen", mechanism: "a consumer is not bound anew if it belongs to another group than was looked at",
+		file: "db/consumers.sql.go", find: " AND COALESCE(bound_cluster, '') OPERATOR(pg_catalog.=) $4::pg_catalog.text AND COALESCE(bound_group, '') OPERATOR(pg_catalog.=) $5::pg_catalog.text",
+		put:     " AND $4::pg_catalog.text OPERATOR(pg_catalog.>=) '' AND $5::pg_catalog.text OPERATOR(pg_catalog.>=) ''",
+		checker: in("ops", "TestRebindOfAConsumerThatIsBoundSince"), says: "a group came first: <nil>",
+	},
+	{
+		id: "delete-what-was-counted", mechanism: "a consumer is not deleted with more than was counted",
+		file: "ops/delete.go", find: "if of.now > of.counted {", put: "if false && of.now > of.counted {",
+		checker: in("ops", "TestDeletionOfMoreThanWasCounted"), says: "<nil>, want ops: changed meanwhile",
+	},
+	{
+		id: "migrate-down-as-planned", mechanism: "no migration is taken back that the plan does not know",
+		file: "ops/migrate.go", find: "if plan.To < r.Version && plan.From < r.Version {", put: "if false && plan.To < r.Version {",
+		checker: in("ops", "TestMigrationThatWouldTakeBackMoreThanPlanned"), says: "up: <nil>, want ops: changed meanwhile",
+	},
 }
