@@ -13,6 +13,18 @@ import (
 	"time"
 )
 
+const cleanupLeadExists = `-- name: CleanupLeadExists :one
+SELECT EXISTS (SELECT FROM idem.cleanup) AS found
+`
+
+// Whether there is the row that whoever cleans up locks.
+func (q *Queries) CleanupLeadExists(ctx context.Context, db DBTX) (bool, error) {
+	row := db.QueryRow(ctx, cleanupLeadExists)
+	var found bool
+	err := row.Scan(&found)
+	return found, err
+}
+
 const cleanupLeaders = `-- name: CleanupLeaders :many
 SELECT l.pid::int AS pid, COALESCE(a.usename::pg_catalog.text, '')::pg_catalog.text AS role, COALESCE(a.application_name, '')::pg_catalog.text AS application FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) l.pid WHERE l.relation OPERATOR(pg_catalog.=) 'idem.cleanup'::pg_catalog.regclass AND l.granted AND l.mode OPERATOR(pg_catalog.<>) 'AccessShareLock' AND l.database OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AND l.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()
 `

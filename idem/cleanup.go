@@ -8,6 +8,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/db"
 	"github.com/nova-events/idempotent-consumer/internal/backoff"
+	"github.com/nova-events/idempotent-consumer/schema"
 )
 
 const (
@@ -57,7 +58,7 @@ type CleanupProgress struct {
 // (CleanerConfig.Share), and stops at the end of ctx with the report so far and the context's error.
 // It skips rows that somebody has locked, until the next pass. Only one process cleans up at a time. A
 // Cleaner runs it periodically. The error wraps ErrCannotCleanUp if the table cannot be read in heap
-// order; dead letters and leases are removed all the same.
+// order, or the row is missing by which only one process cleans up; dead letters and leases are removed all the same.
 func (g *Guard) CleanupOldEvents(ctx context.Context) (CleanupReport, error) {
 	if err := g.check(); err != nil {
 		return CleanupReport{}, err
@@ -120,6 +121,9 @@ func (c *Cleaner) cleanEvents(ctx context.Context, report *CleanupReport) (led b
 		}
 		if !rows[0].Leading {
 			report.Leader, err = c.leader(ctx)
+			if err != nil {
+				err = fmt.Errorf("idem: cleanup: %w", err)
+			}
 
 			return false, err
 		}
@@ -168,8 +172,16 @@ func (c *Cleaner) blocks(ctx context.Context) (int64, error) {
 	}
 }
 
-// leader names the session that cleans up.
+// leader names the session that cleans up. Without the row that it locks nobody does.
 func (c *Cleaner) leader(ctx context.Context) (string, error) {
+	found, err := c.queries.CleanupLeadExists(ctx, c.names.on(c.pool))
+	switch {
+	case err != nil:
+		return "", explain(err)
+	case !found:
+		return "", fmt.Errorf("%w: the table cleanup has lost its row, which whoever cleans up locks; a TRUNCATE or a restore of the schema alone does that. As the role that owns the tables run: %s",
+			ErrCannotCleanUp, schema.Qualify("INSERT INTO idem.cleanup DEFAULT VALUES;", c.config.Schema))
+	}
 	rows, err := c.queries.CleanupLeaders(ctx, c.names.on(c.pool))
 	if err != nil || len(rows) == 0 {
 		return "", explain(err)

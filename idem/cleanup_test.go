@@ -248,6 +248,38 @@ func TestCleanupPassesByLockedLetters(t *testing.T) {
 	}
 }
 
+// A TRUNCATE of all tables, or a restore of the schema alone, leaves out the row that whoever cleans up locks. The error says how to put it
+// back, in the schema that it is.
+func TestCleanupWithoutTheRowThatItLocks(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	guard := b.age(t, "c", time.Minute, 100)
+	outcome, err := guard.Unfenced(partition).StoreDeadLetter(t.Context(), letter("a", 0))
+	want(t, "store", outcome, err, idem.Processed)
+	b.exec(t, `UPDATE idem.dead_letters SET state = 'discarded', resolved_at = now() - interval '1 year'`)
+	b.exec(t, `TRUNCATE idem.cleanup`)
+	report, err := guard.CleanupOldEvents(t.Context())
+	if !errors.Is(err, idem.ErrCannotCleanUp) || idem.IsTransient(err) || report.Complete || report.Leader != "" || report.Deleted != 0 || report.DeadLetters != 1 {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	_, heal, _ := strings.Cut(err.Error(), "run: ")
+	b.exec(t, heal)
+	report, err = guard.CleanupOldEvents(t.Context())
+	if err != nil || !report.Complete || report.Deleted != 100 {
+		t.Errorf("with the row: %+v, %v", report, err)
+	}
+
+	b.exec(t, `TRUNCATE idem.cleanup`)
+	b.exec(t, `ALTER SCHEMA idem RENAME TO other`)
+	cleaner, err := idem.NewCleaner(b.pool, idem.CleanerConfig{Schema: "other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cleaner.Clean(t.Context()); !errors.Is(err, idem.ErrCannotCleanUp) || !strings.Contains(err.Error(), `INSERT INTO "other".cleanup DEFAULT VALUES;`) {
+		t.Errorf("in a schema of another name: %v", err)
+	}
+}
+
 // A partitioned table has no blocks of its own: a pass over them said "0 forgotten, complete". What is in other tables is forgotten.
 func TestCleanupRefusesWhatItCannotScan(t *testing.T) {
 	t.Parallel()

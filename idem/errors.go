@@ -37,8 +37,10 @@ var (
 
 	// ErrCannotCleanUp is returned, with the reason, by a cleanup of a table that it cannot read in
 	// heap order: one that is partitioned, has children or is distributed. Delete its expired rows
-	// with a job of your own, partition by partition (docs/operations.md). Dead letters and leases are cleaned up all the same.
-	ErrCannotCleanUp = errors.New("idem: the table processed_events cannot be cleaned up in heap order")
+	// with a job of your own, partition by partition (docs/operations.md). It is returned, too, where the
+	// table cleanup has lost its row, which whoever cleans up locks; the error says how to put it back. Dead
+	// letters and leases are cleaned up all the same.
+	ErrCannotCleanUp = errors.New("idem: the table processed_events cannot be cleaned up")
 
 	// ErrConsumerClosed is returned, with the reason, when an operator is renaming or deleting the
 	// consumer. When that has ended, start the service again with the new name.

@@ -37,6 +37,7 @@ func runbook() map[string]section {
 		"row-security":    {why: "A policy hides rows. A claim that is hidden cannot be told from one that is not there, and a checkpoint that is hidden counts as gone.", fine: "row security is off"},
 		"owners":          {why: "A migration changes all of these, which takes the role that owns them.", fine: ""},
 		"sequence-behind": {why: "Logical replication copies rows and leaves sequences where they are. The next insert takes a number that is taken.", fine: "no sequence is behind its column"},
+		"cleanup-row":     {why: "Whoever cleans up locks the row. Without it nobody forgets expired events: the table grows without end.", fine: "there is the row that whoever cleans up locks"},
 
 		// Vacuum.
 		"autovacuum-off":   {why: "Expired events leave dead rows, and each advance of a checkpoint another: without vacuum the tables grow without end, and in the end the server takes no more writes (wraparound).", fine: "autovacuum is on"},

@@ -19,6 +19,7 @@ func (d *doctor) tableChecks() []check {
 		{ids: []string{"row-security"}, find: d.findRowSecurity, tables: true},
 		{ids: []string{"owners"}, find: d.findOwners, tables: true},
 		{ids: []string{"sequence-behind"}, find: d.findSequences},
+		{ids: []string{"cleanup-row"}, find: d.findCleanupRow, tables: true},
 	}
 }
 
@@ -163,4 +164,15 @@ func (d *doctor) findSequences(ctx context.Context) error {
 	}
 
 	return nil
+}
+
+// findCleanupRow finds that the row is missing which whoever cleans up locks.
+func (d *doctor) findCleanupRow(ctx context.Context) error {
+	found, err := d.queries.CleanupLeadExists(ctx, d.conn)
+	if err == nil && !found {
+		d.add("cleanup-row", SeverityProblem, "table cleanup", "its only row is missing", "Put it back, as the role that owns the tables.",
+			"INSERT INTO "+d.table("cleanup")+" DEFAULT VALUES;")
+	}
+
+	return err
 }

@@ -148,6 +148,10 @@ FROM (SELECT EXISTS (SELECT FROM lead) AS leading) l LEFT JOIN (
 ) d ON true
 ORDER BY d.consumer;
 
+-- name: CleanupLeadExists :one
+-- Whether there is the row that whoever cleans up locks.
+SELECT EXISTS (SELECT FROM idem.cleanup) AS found;
+
 -- name: CleanupLeaders :many
 -- The sessions that hold the lead of the cleanup, for people.
 SELECT l.pid::integer AS pid, coalesce(a.usename::text, '')::text AS role, coalesce(a.application_name, '')::text AS application

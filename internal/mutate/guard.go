@@ -151,6 +151,11 @@ var guard = []mutant{
 		checker: in("idem", "TestFrozenCleanerHoldsNobody"), says: "that a frozen cleaner has deleted",
 	},
 	{
+		id: "cleanup-row-missing", mechanism: "a cleanup that cannot lead looks whether the row is there that it locks",
+		file: "idem/cleanup.go", find: "case !found:", put: "case false && !found:",
+		checker: in("idem", "TestCleanupWithoutTheRowThatItLocks"), says: "Complete:false Leader:}, <nil>",
+	},
+	{
 		id: "heap-only", mechanism: "cleanup refuses tables without heap order",
 		file: "idem/cleanup.go", find: `case heap.Kind != "r":`, put: "case heap.Blocks >= 0:\n\t\treturn heap.Blocks, nil\n\tcase heap.Kind != \"r\":",
 		checker: in("idem", "TestCleanupRefusesWhatItCannotScan"), says: "Complete:true Leader:}, <nil>",

@@ -92,6 +92,18 @@ func TestDoctorFindsSequencesThatAreBehind(t *testing.T) {
 	}
 }
 
+// The schema was restored without data, or somebody has emptied all tables.
+func TestDoctorFindsThatTheRowOfCleanupIsMissing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.register(t, "c", "1m")
+	b.age(t, "c", 100)
+	b.exec(t, "TRUNCATE idem.cleanup")
+	b.run(t, "cleanup").want(t, exitFailure, "the table cleanup has lost its row", "INSERT INTO idem.cleanup DEFAULT VALUES;")
+	b.heal(t, b.must(t, "cleanup-row", ops.SeverityProblem, "table cleanup"))
+	contains(t, b.ok(t, "cleanup"), "forgotten")
+}
+
 func TestDoctorFindsAutovacuumOff(t *testing.T) {
 	t.Parallel()
 	b := onServer(t, nil)
