@@ -67,8 +67,16 @@ func (t topicOffsets) any() bool {
 // anyOfAll tells whether something is committed for any topic that matches the pattern.
 func (c *committed) anyOfAll(ctx context.Context, t topics.Topic) (bool, error) {
 	all := c.member.view.latest.Load().byName
-	if err := c.read(ctx, t, slices.Collect(maps.Keys(all))...); err != nil {
-		return false, err
+	var unknown []string
+	for name, other := range all {
+		if _, known := c.topics[other.ID]; !known {
+			unknown = append(unknown, name)
+		}
+	}
+	if len(unknown) > 0 {
+		if err := c.read(ctx, t, unknown...); err != nil {
+			return false, err
+		}
 	}
 	for _, other := range all {
 		switch known := c.topics[other.ID]; {

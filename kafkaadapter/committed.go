@@ -50,7 +50,7 @@ func (c *committed) of(topic string, partition int, together []engine.Topic) eng
 	if places := c.places[topic]; partition < len(places) {
 		found = places[partition]
 	}
-	found.Any = slices.ContainsFunc(together, func(t engine.Topic) bool {
+	found.Any = found.Offset != engine.None || slices.ContainsFunc(together, func(t engine.Topic) bool {
 		return slices.ContainsFunc(c.places[t.Name], func(p engine.Committed) bool { return p.Offset != engine.None })
 	})
 

@@ -37,12 +37,13 @@ type Engine struct {
 	lookout    lookout
 	gate       gate
 	place      place
+	begins     chan struct{} // is taken by who notes where the group begins in several topics
 	running    atomic.Bool
 }
 
 // New returns an engine for a group. The configuration is complete (consume.Config.Complete).
 func New(guard *idem.Guard, config consume.Config, group string) *Engine {
-	return &Engine{guard: guard, config: config, group: group, place: place{since: time.Now(), generation: None}}
+	return &Engine{guard: guard, config: config, group: group, begins: make(chan struct{}, 1), place: place{since: time.Now(), generation: None}}
 }
 
 // Live is a consumer's Run, with its beginning and its end in Health. There is one at a time.

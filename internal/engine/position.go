@@ -161,6 +161,17 @@ func (w *worker) beginning(revoked context.Context, group Committed) (idem.Start
 	if err != nil || known.Known || group.Any {
 		return known, err
 	}
+	if len(topics) > 1 { // One asks for the ends of all, which may be thousands.
+		select {
+		case w.engine.begins <- struct{}{}:
+			defer func() { <-w.engine.begins }()
+		case <-revoked.Done():
+			return known, revoked.Err()
+		}
+		if known, err = w.guard.Starts(revoked, w.partition, names...); err != nil || known.Known {
+			return known, err
+		}
+	}
 	starts := make([]idem.TopicStarts, len(topics))
 	for i, t := range topics {
 		numbers := make([]int32, t.Partitions)
