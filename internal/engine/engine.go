@@ -37,7 +37,8 @@ type Engine struct {
 	lookout    lookout
 	gate       gate
 	place      place
-	begins     chan struct{} // is taken by who notes where the group begins in several topics
+	begins     chan struct{} // is taken by who notes where the group begins in several topics, and looks at begun
+	begun      bool          // whether the group has begun in any of them
 	running    atomic.Bool
 }
 

@@ -153,6 +153,35 @@ func (w *worker) firstOffset(revoked context.Context, group Committed) (int64, e
 // so that one that is added later is known to be new.
 func (w *worker) beginning(revoked context.Context, group Committed) (idem.Starts, error) {
 	topics := w.source.Topics()
+	if len(topics) == 1 {
+		return w.noteBeginning(revoked, group, topics)
+	}
+	if err := w.beginOnce(revoked, group, topics); err != nil {
+		return idem.Starts{}, err
+	}
+
+	return w.guard.Starts(revoked, w.partition, w.partition.Topic)
+}
+
+// beginOnce has one worker ask for all topics, which may be thousands.
+func (w *worker) beginOnce(revoked context.Context, group Committed, topics []Topic) error {
+	select {
+	case w.engine.begins <- struct{}{}:
+		defer func() { <-w.engine.begins }()
+	case <-revoked.Done():
+		return revoked.Err()
+	}
+	if w.engine.begun {
+		return nil
+	}
+	_, err := w.noteBeginning(revoked, group, topics)
+	w.engine.begun = err == nil
+
+	return err
+}
+
+// noteBeginning notes where the group begins in topics, unless it has begun in any of them.
+func (w *worker) noteBeginning(revoked context.Context, group Committed, topics []Topic) (idem.Starts, error) {
 	names := make([]string, len(topics))
 	for i, t := range topics {
 		names[i] = t.Name
@@ -160,17 +189,6 @@ func (w *worker) beginning(revoked context.Context, group Committed) (idem.Start
 	known, err := w.guard.Starts(revoked, w.partition, names...)
 	if err != nil || known.Known || group.Any {
 		return known, err
-	}
-	if len(topics) > 1 { // One asks for the ends of all, which may be thousands.
-		select {
-		case w.engine.begins <- struct{}{}:
-			defer func() { <-w.engine.begins }()
-		case <-revoked.Done():
-			return known, revoked.Err()
-		}
-		if known, err = w.guard.Starts(revoked, w.partition, names...); err != nil || known.Known {
-			return known, err
-		}
 	}
 	starts := make([]idem.TopicStarts, len(topics))
 	for i, t := range topics {
@@ -270,7 +288,7 @@ func (w *worker) newOffset(revoked context.Context, group Committed) (int64, err
 		return 0, err
 	case known.Offset != None:
 		return known.Offset, nil
-	case group.Any || known.Noted: // The group has begun, and the partition was added since.
+	case group.Any || known.Noted || !known.Known: // The group has begun, and the partition, or the topic, was added since.
 		return w.logStart(revoked)
 	default: // The group has begun once, and Kafka has forgotten all its offsets.
 		starts, err := w.starts(revoked, w.partition.Topic, w.partition.Number)
