@@ -62,7 +62,7 @@ var positions = []mutant{
 	},
 	{
 		id: "added-partition", mechanism: "an added partition is read from its beginning",
-		file: "internal/engine/position.go", find: "it holds.\n\treturn w.logStart(revoked)", put: "_, last, err := w.ends(revoked)\n\n\treturn last, err",
+		file: "internal/engine/position.go", find: "it holds.\n\treturn w.logStart(revoked)", put: "it holds.\n\t_, last, err := w.ends(revoked)\n\n\treturn last, err",
 		checker: e2e("TestAddedPartitionStartsAtItsBeginning/with_checkpoints"), says: "waited in vain for 60 events to take effect",
 	},
 	{
