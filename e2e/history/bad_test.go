@@ -179,6 +179,13 @@ func TestBadRuns(t *testing.T) {
 				r.Resets = []history.Reset{{Partition: first, From: at(-15), To: at(-14)}, {Partition: first, From: at(10.5), To: at(10.6)}}
 			}, "failover: the checkpoint of orders/0 then stood at 2, where the group had committed 5, and nobody said so", "",
 		},
+		"a silent rewind of a partition that was reset when a worker had come to it": {
+			history.Untold, func(r *history.Run) {
+				r.Entries[14].Kind = history.GaveUp
+				r.Entries = append(r.Entries, by(8.75, history.Began, "b1", 3, 5))
+				r.Resets = []history.Reset{{Partition: first, From: at(8.8), To: at(8.9)}}
+			}, "failover: the checkpoint of orders/0 then stood at 2, where the group had committed 5, and nobody said so", "",
+		},
 		"a silent rewind, with an answer of before that comes after it": {
 			history.Untold, func(r *history.Run) {
 				r.Entries[14].Kind = history.GaveUp

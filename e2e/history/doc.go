@@ -19,7 +19,8 @@
 //   - [Both]: no event has an effect and a dead letter that waits or was discarded, or whose replay found the event processed.
 //   - [Back]: a checkpoint goes back only where the database lost commits or an operator reset it.
 //   - [Untold]: where the database lost commits and a checkpoint came to stand before an offset that the group had
-//     committed, a worker said so before it was there again. Offsets from before an operator's reset, or from soon after it, are excepted: the group keeps them.
+//     committed, a worker said so before it was there again. Offsets from before an operator's reset, or from soon after it, are excepted: the group keeps them. So
+//     are those behind which an operator has reset the checkpoint before any worker came to the partition.
 //   - [Alarmed]: a worker says so only if the database lost commits, and the group has no offset of an owner from well after that. An
 //     operator's reset is no loss.
 //   - [Early]: an offset is committed to Kafka only when each record before it is done with: its transaction has ended

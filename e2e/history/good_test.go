@@ -36,6 +36,10 @@ func TestGoodRuns(t *testing.T) {
 			r.Entries[14].Kind = history.GaveUp
 			r.Resets = []history.Reset{{Partition: first, From: at(-9), To: at(-8)}}
 		},
+		"a reset behind a loss, before any worker comes to the partition": func(r *history.Run) {
+			r.Entries[14].Kind = history.GaveUp
+			r.Resets = []history.Reset{{Partition: first, From: at(8.8), To: at(8.9)}}
+		},
 		"a loss while an answer is under way": func(r *history.Run) {
 			r.Seen[1].At = at(8.65)
 		},

@@ -95,9 +95,18 @@ func (c *checker) fallsBehind(group groupOffset, loss Loss) (Seen, bool) {
 	return Seen{}, false
 }
 
+// wasReset tells whether somebody has set the checkpoint back, so that nobody can tell of a loss: before it was seen, or before any worker
+// came to the partition again.
 func (c *checker) wasReset(group groupOffset, now Seen) bool {
 	return slices.ContainsFunc(c.run.Resets, func(r Reset) bool {
-		return r.Partition == now.Partition && !r.From.After(now.At) && r.To.Add(stale).After(group.former)
+		if r.Partition != now.Partition {
+			return false
+		}
+		came := slices.ContainsFunc(c.run.Entries, func(e Entry) bool {
+			return e.Partition == r.Partition && e.At.After(now.At) && e.At.Before(r.From)
+		})
+
+		return !r.From.After(now.At) && r.To.Add(stale).After(group.former) || r.From.After(now.At) && !came
 	}) || slices.ContainsFunc(c.run.Elections, func(e Election) bool { return e.Partition == now.Partition })
 }
 
