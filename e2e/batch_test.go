@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/nova-events/idempotent-consumer/consume"
 	"github.com/nova-events/idempotent-consumer/e2e/broker"
+	"github.com/nova-events/idempotent-consumer/idem"
 )
 
 // eachOf makes a batch handler of one for single records.
@@ -244,4 +246,33 @@ func TestReplayThatKillsProcesses(t *testing.T) {
 	})
 	until(t, "the letter to be open again", func() bool { return fmt.Sprint(s.letters(t)) == "[1 open 1]" })
 	m.leave(t)
+}
+
+// Each record fails at times, as with a call to a service that is not always there: a batch of hundreds always does, and stood still for
+// ever.
+func TestLargeBatchWhoseRecordsFailAtTimes(t *testing.T) {
+	t.Parallel()
+	s := setup(t, broker.InProcess(t), 1)
+	const n = 600
+	s.broker.Write(t, s.topic, events(0, n, 1)...)
+	largest := 0
+	s.start(t, func(c *settings) {
+		c.Handle, c.HandleBatch = nil, func(ctx context.Context, tx pgx.Tx, batch []consume.Message) error {
+			for i, m := range batch {
+				if rand.IntN(20) == 0 {
+					return &idem.EventError{Index: i, Err: consume.Transient(errUnavailable)}
+				}
+				if err := record(ctx, tx, m); err != nil {
+					return err
+				}
+			}
+			largest = max(largest, len(batch))
+
+			return nil
+		}
+	}).leaveAt(t, s, n)
+	s.verify(t, n)
+	if largest < 2 {
+		t.Errorf("the largest batch had %d records", largest)
+	}
 }

@@ -28,6 +28,8 @@ func (w *worker) processSome(revoked, work context.Context, records []consume.Re
 	batch := w.gather(records)
 	defer clear(batch)
 	if len(batch) < 2 {
+		w.grow()
+
 		return 1, w.process(revoked, work, records[0], nil)
 	}
 	if starts, err := w.begin(revoked, batch[0].Offset); err != nil {
@@ -46,6 +48,7 @@ func (w *worker) processSome(revoked, work context.Context, records []consume.Re
 		done, prior, err := w.processBatch(work, records, batch, several)
 		if done > 0 || err == nil {
 			w.resume(revoked, &p, batch[0].Offset)
+			w.grow()
 			if done < len(batch) {
 				return done + 1, w.process(revoked, work, records[done], prior)
 			}
@@ -65,6 +68,9 @@ func (w *worker) processSome(revoked, work context.Context, records []consume.Re
 			if !w.mayBegin(revoked) {
 				return 0, nil
 			}
+			// Where each record fails at times, a large batch always does.
+			w.fits = max(1, len(batch)/2)
+			batch = batch[:w.fits]
 		case settled, abandoned: // The next owner of the partition takes care of them.
 			return 0, nil
 		case collided, refused, failed, again:
@@ -110,13 +116,20 @@ func (w *worker) gather(records []consume.Record) []idem.Event {
 	return batch
 }
 
+// grow lets the next batch have twice as many records, after one that had to be made smaller.
+func (w *worker) grow() {
+	if w.fits *= 2; w.fits >= w.config.Batch.Size {
+		w.fits = 0
+	}
+}
+
 // limit is how many records the next transaction may have.
 func (w *worker) limit() int {
 	if w.shares() {
 		return min(w.config.Batch.Size, w.pace.most())
 	}
 
-	return w.config.Batch.Size
+	return cmp.Or(w.fits, w.config.Batch.Size)
 }
 
 // processBatch returns how many of the records are done with: all of the batch, or those before the

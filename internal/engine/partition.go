@@ -27,6 +27,7 @@ type worker struct {
 	reached   int64       // all records before it are done with; the checkpoint is behind over duplicates and holes in the log
 	suspect   suspicion
 	pace      pace
+	fits      int             // how many records the next batch may have, after transient errors of larger ones; 0: Config.Batch.Size
 	events    []idem.Event    // the memory of the present batch
 	parked    idem.ParkedKeys // record keys with unresolved dead letters
 	lanes     *lanes          // nil without Config.Lanes

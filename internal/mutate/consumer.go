@@ -76,6 +76,11 @@ var positions = []mutant{
 		checker: e2e("TestModeWithoutEventIDsIsRefusedBehindLanes"), says: "Run does not return",
 	},
 	{
+		id: "smaller-batch", mechanism: "a batch with a transient error is tried again with fewer records",
+		file: "internal/engine/batch.go", find: "batch = batch[:w.fits]", put: "w.fits = 0",
+		checker: e2e("TestLargeBatchWhoseRecordsFailAtTimes"), says: "waited in vain for 600 records to be committed",
+	},
+	{
 		id: "start-noted", mechanism: "where a group begins is noted for all partitions at once, in mode `ByEventID`, too",
 		file: "internal/engine/position.go", find: "case known.Offset != None:", put: "case known.Offset < None:",
 		checker: e2e("TestNotedStartServesOnce"), says: "want 10 events once",
