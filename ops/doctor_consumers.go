@@ -217,13 +217,17 @@ func (d *doctor) findCheckpoints(ctx context.Context) error {
 // passOver is the command that moves a checkpoint behind the record with which the owners began. Only where that is the
 // next record can it be skipped, which "idemctl reprocess" undoes.
 func (d *doctor) passOver(c db.DoctorCheckpointsRow) string {
-	how, to := "skip", fmt.Sprint("--offset ", c.NextOffset)
 	if c.StartedOffset > c.NextOffset {
-		how, to = "reset", fmt.Sprint("--to ", c.StartedOffset+1)
+		return d.checkpointCommand("reset", c.Consumer, c.Topic, c.Partition, "to", c.StartedOffset+1)
 	}
 
-	return fmt.Sprintf("idemctl checkpoint %s%s --consumer %s --topic %s --partition %d %s",
-		how, d.schemaFlag(), readable.ShellWord(c.Consumer), readable.ShellWord(c.Topic), c.Partition, to)
+	return d.checkpointCommand("skip", c.Consumer, c.Topic, c.Partition, "offset", c.NextOffset)
+}
+
+// checkpointCommand is a command about a checkpoint and an offset.
+func (d *doctor) checkpointCommand(command, consumer, topic string, partition int32, flag string, offset int64) string {
+	return fmt.Sprintf("idemctl checkpoint %s%s --consumer %s --topic %s --partition %d --%s %d",
+		command, d.schemaFlag(), readable.ShellWord(consumer), readable.ShellWord(topic), partition, flag, offset)
 }
 
 // findOutbox finds records of the outbox that nobody relays, or that Kafka refuses.

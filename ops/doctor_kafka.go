@@ -229,9 +229,7 @@ func (d *doctor) findOffset(c groupConsumer, topic string, number int32) {
 	checkpoint, known := c.checkpoints[topic][number]
 	committed, there := c.group.Offsets[topic][number]
 	token := offsetmark.HasToken(committed.Metadata)
-	reset := func(to int64) string {
-		return fmt.Sprintf("idemctl checkpoint reset%s --consumer %s --topic %s --partition %d --to %d", d.schemaFlag(), readable.ShellWord(c.Name), readable.ShellWord(topic), number, to)
-	}
+	reset := func(to int64) string { return d.checkpointCommand("reset", c.Name, topic, number, "to", to) }
 	seen := fmt.Sprintf("the group is at %d, the checkpoint at %d", committed.Next, checkpoint.NextOffset)
 	switch {
 	case there && token && !known:
