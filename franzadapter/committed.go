@@ -50,18 +50,13 @@ func (c *committed) of(ctx context.Context, t topics.Topic, number int32) (engin
 		return engine.Committed{}, known.err
 	}
 	found := known.places[number]
-	if found.Any = known.any(); found.Any || c.member.consumer.config.TopicPattern == nil {
+	if found.Any = engine.AnyCommitted(known.places); found.Any || c.member.consumer.config.TopicPattern == nil {
 		return found, nil
 	}
 	var err error
 	found.Any, err = c.anyOfAll(ctx, t)
 
 	return found, err
-}
-
-// any tells whether something is committed.
-func (t topicOffsets) any() bool {
-	return slices.ContainsFunc(t.places, func(p engine.Committed) bool { return p.Offset != engine.None })
 }
 
 // anyOfAll tells whether something is committed for any topic that matches the pattern.
@@ -80,7 +75,7 @@ func (c *committed) anyOfAll(ctx context.Context, t topics.Topic) (bool, error) 
 	}
 	for _, other := range all {
 		switch known := c.topics[other.ID]; {
-		case known.any():
+		case engine.AnyCommitted(known.places):
 			return true, nil
 		case known.err != nil:
 			delete(c.topics, other.ID) // To be asked for again.

@@ -139,16 +139,11 @@ func (s *source) Commit(ctx context.Context, at engine.Place) error {
 
 // Topics implements engine.Source.
 func (s *source) Topics() []engine.Topic {
-	together := []topics.Topic{s.topic}
 	if s.member.consumer.config.TopicPattern != nil {
-		together = slices.Collect(maps.Values(s.member.view.latest.Load().byName))
-	}
-	all := make([]engine.Topic, len(together))
-	for i, t := range together {
-		all[i] = engine.Topic{Name: t.Name, ID: t.ID, Partitions: len(t.Leaders)}
+		return topics.Together(slices.Collect(maps.Values(s.member.view.latest.Load().byName))...)
 	}
 
-	return all
+	return topics.Together(s.topic)
 }
 
 // CheckTopic implements engine.Source.

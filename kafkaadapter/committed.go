@@ -2,7 +2,6 @@ package kafkaadapter
 
 import (
 	"context"
-	"slices"
 	"sync"
 
 	"github.com/nova-events/idempotent-consumer/internal/engine"
@@ -15,6 +14,7 @@ import (
 type committed struct {
 	generation *group.Generation
 	topics     []topics.Topic
+	together   bool // the group begins in all of them together (engine.Source.Topics)
 
 	mu     sync.Mutex
 	places map[string][]engine.Committed // by topic, then by partition
@@ -43,16 +43,28 @@ func (c *committed) read(ctx context.Context) error {
 	return nil
 }
 
-// of returns what is committed for a partition of topics that begin together. A partition that was added after the
-// generation began has nothing.
-func (c *committed) of(topic string, partition int, together []engine.Topic) engine.Committed {
+// of returns what is committed for a partition. A partition that was added after the generation
+// began has nothing.
+func (c *committed) of(topic string, partition int) engine.Committed {
 	found := engine.Committed{Offset: engine.None}
 	if places := c.places[topic]; partition < len(places) {
 		found = places[partition]
 	}
-	found.Any = found.Offset != engine.None || slices.ContainsFunc(together, func(t engine.Topic) bool {
-		return slices.ContainsFunc(c.places[t.Name], func(p engine.Committed) bool { return p.Offset != engine.None })
-	})
+	found.Any = found.Offset != engine.None || c.any(topic)
 
 	return found
+}
+
+// any tells whether something is committed for the topic, or for one of those with which it begins together.
+func (c *committed) any(topic string) bool {
+	if !c.together {
+		return engine.AnyCommitted(c.places[topic])
+	}
+	for _, places := range c.places {
+		if engine.AnyCommitted(places) {
+			return true
+		}
+	}
+
+	return false
 }

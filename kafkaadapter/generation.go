@@ -38,7 +38,7 @@ func newGeneration(c *Consumer, g *group.Generation, member *membership, all []t
 		consumer: c, group: g, member: member,
 		log:       c.consume.Logger.With("generation", g.ID),
 		topics:    all,
-		committed: &committed{generation: g, topics: all},
+		committed: &committed{generation: g, topics: all, together: c.config.TopicPattern != nil},
 	}
 	next.commits = &commits{
 		generation: g, log: next.log, engine: c.engine, late: &member.late, fail: next.fail,

@@ -89,7 +89,7 @@ func (s *source) Committed(ctx context.Context) (engine.Committed, error) {
 		return engine.Committed{}, classified(err)
 	}
 
-	return committed.of(s.topic.Name, s.partition, s.Topics()), nil
+	return committed.of(s.topic.Name, s.partition), nil
 }
 
 // CommitSoon implements engine.Source.
@@ -104,16 +104,11 @@ func (s *source) Commit(ctx context.Context, place engine.Place) error {
 
 // Topics implements engine.Source.
 func (s *source) Topics() []engine.Topic {
-	together := []topics.Topic{s.topic}
 	if s.generation.consumer.config.TopicPattern != nil {
-		together = s.generation.topics
-	}
-	all := make([]engine.Topic, len(together))
-	for i, t := range together {
-		all[i] = engine.Topic{Name: t.Name, ID: t.ID, Partitions: t.Partitions}
+		return topics.Together(s.generation.topics...)
 	}
 
-	return all
+	return topics.Together(s.topic)
 }
 
 // CheckTopic implements engine.Source.

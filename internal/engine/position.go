@@ -141,7 +141,7 @@ func (w *worker) firstOffset(revoked context.Context, group Committed) (int64, e
 	case w.config.Start == consume.FromEarliest:
 		return w.logStart(revoked)
 	}
-	if _, err := w.beginning(revoked, group); err != nil {
+	if err := w.noteStarts(revoked, group); err != nil {
 		return 0, err
 	}
 	// The note of this partition counts more. If it has none it was added since, and nobody has seen what
@@ -149,22 +149,13 @@ func (w *worker) firstOffset(revoked context.Context, group Committed) (int64, e
 	return w.logStart(revoked)
 }
 
-// beginning returns what the tables know of where the group begins. In all partitions of its topics it begins at once,
-// so that one that is added later is known to be new.
-func (w *worker) beginning(revoked context.Context, group Committed) (idem.Starts, error) {
+// noteStarts has the tables know where the group begins, in all partitions of its topics at once, so that one that is added
+// later is known to be new. There may be thousands of topics: one worker asks for all.
+func (w *worker) noteStarts(revoked context.Context, group Committed) error {
 	topics := w.source.Topics()
 	if len(topics) == 1 {
-		return w.noteBeginning(revoked, group, topics)
+		return w.noteStartsIn(revoked, group, topics)
 	}
-	if err := w.beginOnce(revoked, group, topics); err != nil {
-		return idem.Starts{}, err
-	}
-
-	return w.guard.Starts(revoked, w.partition, w.partition.Topic)
-}
-
-// beginOnce has one worker ask for all topics, which may be thousands.
-func (w *worker) beginOnce(revoked context.Context, group Committed, topics []Topic) error {
 	select {
 	case w.engine.begins <- struct{}{}:
 		defer func() { <-w.engine.begins }()
@@ -174,21 +165,21 @@ func (w *worker) beginOnce(revoked context.Context, group Committed, topics []To
 	if w.engine.begun {
 		return nil
 	}
-	_, err := w.noteBeginning(revoked, group, topics)
+	err := w.noteStartsIn(revoked, group, topics)
 	w.engine.begun = err == nil
 
 	return err
 }
 
-// noteBeginning notes where the group begins in topics, unless it has begun in any of them.
-func (w *worker) noteBeginning(revoked context.Context, group Committed, topics []Topic) (idem.Starts, error) {
+// noteStartsIn notes where the group begins in topics, unless it has begun in any of them.
+func (w *worker) noteStartsIn(revoked context.Context, group Committed, topics []Topic) error {
 	names := make([]string, len(topics))
 	for i, t := range topics {
 		names[i] = t.Name
 	}
 	known, err := w.guard.Starts(revoked, w.partition, names...)
 	if err != nil || known.Known || group.Any {
-		return known, err
+		return err
 	}
 	starts := make([]idem.TopicStarts, len(topics))
 	for i, t := range topics {
@@ -198,15 +189,12 @@ func (w *worker) noteBeginning(revoked context.Context, group Committed, topics 
 		}
 		offsets, err := w.starts(revoked, t.Name, numbers...)
 		if err != nil || revoked.Err() != nil {
-			return known, errors.Join(err, revoked.Err())
+			return errors.Join(err, revoked.Err())
 		}
 		starts[i] = idem.TopicStarts{Topic: t.Name, TopicID: t.ID, Offsets: offsets}
 	}
-	if err := w.guard.InsertStarts(revoked, starts...); err != nil {
-		return known, err
-	}
 
-	return w.guard.Starts(revoked, w.partition, names...)
+	return w.guard.InsertStarts(revoked, starts...)
 }
 
 // starts returns where Config.Start, which is not consume.FromEarliest, lets the group begin in a topic. The ends of the
@@ -282,7 +270,10 @@ func (w *worker) newOffset(revoked context.Context, group Committed) (int64, err
 	if w.config.Start == consume.FromEarliest {
 		return w.logStart(revoked)
 	}
-	known, err := w.begun(revoked, func() (idem.Starts, error) { return w.beginning(revoked, group) })
+	if err := w.persist(revoked, "note where the group begins", func() error { return w.noteStarts(revoked, group) }); err != nil {
+		return 0, err
+	}
+	known, err := w.noted(revoked)
 	switch {
 	case err != nil:
 		return 0, err
@@ -303,7 +294,7 @@ func (w *worker) endNote(revoked context.Context) error {
 	if w.config.Start == consume.FromEarliest {
 		return nil
 	}
-	known, err := w.begun(revoked, func() (idem.Starts, error) { return w.guard.Starts(revoked, w.partition, w.partition.Topic) })
+	known, err := w.noted(revoked)
 	if err != nil || known.Offset == None {
 		return err
 	}
@@ -312,10 +303,10 @@ func (w *worker) endNote(revoked context.Context) error {
 	return w.own(revoked, func() (int64, error) { return known.Offset, nil })
 }
 
-// begun asks the tables where the group has begun, until they answer.
-func (w *worker) begun(revoked context.Context, ask func() (idem.Starts, error)) (known idem.Starts, err error) {
+// noted asks the tables, until they answer, where the group has begun in the topic.
+func (w *worker) noted(revoked context.Context) (known idem.Starts, err error) {
 	err = w.persist(revoked, "find where the group has begun", func() error {
-		known, err = ask()
+		known, err = w.guard.Starts(revoked, w.partition, w.partition.Topic)
 
 		return err
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -111,6 +112,11 @@ type Committed struct {
 	Offset   int64 // None: nothing
 	Metadata string
 	Any      bool // something is committed for a partition of Topics, if not for this one
+}
+
+// AnyCommitted tells whether something is committed for any of some partitions.
+func AnyCommitted(partitions []Committed) bool {
+	return slices.ContainsFunc(partitions, func(p Committed) bool { return p.Offset != None })
 }
 
 // Topic is one that a group consumes.

@@ -67,7 +67,7 @@ var positions = []mutant{
 	},
 	{
 		id: "topics-begin-together", mechanism: "a group begins at once in all topics that match its pattern, and reads later ones from their beginning",
-		file: "kafkaadapter/source.go", find: "together = s.generation.topics", put: "_ = s.generation.topics",
+		file: "kafkaadapter/source.go", find: "return topics.Together(s.generation.topics...)", put: "return topics.Together(s.topic)",
 		checker: e2e("TestTopicOfAPatternThatComesLater"), says: "waited in vain for 10 events to take effect",
 	},
 	{

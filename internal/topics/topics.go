@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/nova-events/idempotent-consumer/internal/engine"
 	"github.com/nova-events/idempotent-consumer/internal/onceper"
 	"github.com/nova-events/idempotent-consumer/internal/settings"
 )
@@ -162,4 +163,14 @@ func Names(topics []Topic) []string {
 	}
 
 	return names
+}
+
+// Together are topics in which a group begins together.
+func Together(all ...Topic) []engine.Topic {
+	together := make([]engine.Topic, len(all))
+	for i, t := range all {
+		together[i] = engine.Topic{Name: t.Name, ID: t.ID, Partitions: t.Partitions}
+	}
+
+	return together
 }
