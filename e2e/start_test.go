@@ -26,29 +26,9 @@ func TestGroupBeginsInAllPartitionsAtOnce(t *testing.T) {
 			t.Parallel()
 			s := setup(t, broker.InProcess(t), 2)
 			s.broker.Write(t, s.topic, events(1000, 20, 2)...)
-			var (
-				away    atomic.Bool
-				refused atomic.Int32
-			)
-			s.broker.Fake.ControlKey(int16(kmsg.ListOffsets), func(request kmsg.Request) (kmsg.Response, error, bool) {
-				s.broker.Fake.KeepControl()
-				answer, second := leaderless(request)
-				hit := second && away.Load()
-				if hit {
-					refused.Add(1)
-				}
-
-				return answer, nil, hit
-			})
 			atEnd := func(c *settings) { c.Mode, c.Start = mode, consume.FromLatest }
-			away.Store(true)
+			s.beginWithoutLeader(t, s.topic, atEnd)
 			m := s.start(t, atEnd)
-			until(t, "the first partition to begin, or the other one not to", func() bool {
-				return s.broker.Committed(t, s.group, s.topic)[0] == 10 || refused.Load() > 5
-			})
-			m.leave(t)
-			away.Store(false)
-			m = s.start(t, atEnd)
 			s.awaitCommitted(t, 20)
 			s.broker.Write(t, s.topic, events(0, 10, 2)...)
 			s.awaitEffects(t, 10)
@@ -56,6 +36,96 @@ func TestGroupBeginsInAllPartitionsAtOnce(t *testing.T) {
 			s.verify(t, 10)
 		})
 	}
+}
+
+// The same with all topics that match a pattern: the leader of a partition of the second one does not answer.
+func TestGroupBeginsInAllTopicsOfAPatternAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, mode := range startModes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, broker.InProcess(t), 1)
+			prefix := broker.Name(t)
+			a, b := prefix+".a", prefix+".b"
+			s.create(t, a, 1)
+			s.create(t, b, 2)
+			s.broker.Write(t, a, events(1000, 10, 1)...)
+			s.broker.Write(t, b, events(1010, 20, 2)...)
+			atEnd := s.atEndOf(prefix, mode)
+			s.beginWithoutLeader(t, a, atEnd)
+			m := s.start(t, atEnd)
+			until(t, "the group to begin", func() bool {
+				begun := s.broker.Committed(t, s.group, b)
+
+				return s.broker.Committed(t, s.group, a)[0] == 10 && begun[0] == 10 && begun[1] == 10
+			})
+			s.broker.Write(t, b, events(0, 10, 2)...)
+			s.awaitEffects(t, 10)
+			m.leave(t)
+			s.verifyOnce(t, 10)
+		})
+	}
+}
+
+// A group that has come to a topic with another client, or by other settings, has begun: a topic of its pattern of which it knows nothing is
+// read from its beginning.
+func TestGroupOfAPatternThatHasBegunElsewhere(t *testing.T) {
+	t.Parallel()
+	for name, mode := range startModes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, broker.InProcess(t), 1)
+			prefix := broker.Name(t)
+			for i, name := range []string{".a", ".b"} {
+				s.create(t, prefix+name, 1)
+				s.broker.Write(t, prefix+name, events(10*i, 10, 1)...)
+			}
+			response, err := s.broker.Client.OffsetCommit(t.Context(), &kafka.OffsetCommitRequest{
+				GroupID: s.group, GenerationID: -1, Topics: map[string][]kafka.OffsetCommit{prefix + ".a": {{Offset: 10}}},
+			})
+			if err != nil || response.Topics[prefix+".a"][0].Error != nil {
+				t.Fatal(response, err)
+			}
+			m := s.start(t, s.atEndOf(prefix, mode))
+			s.awaitEffects(t, 10)
+			m.leave(t)
+			s.verifyOnce(t, 10)
+		})
+	}
+}
+
+// atEndOf has a group begin at the end of all topics with a prefix.
+func (*bench) atEndOf(prefix string, mode consume.Mode) func(c *settings) {
+	return func(c *settings) {
+		c.Topics, c.TopicPattern = nil, regexp.MustCompile("^"+regexp.QuoteMeta(prefix)+`\.`)
+		c.Mode, c.Start = mode, consume.FromLatest
+	}
+}
+
+// beginWithoutLeader has a first member begin while no partition of number 1 has a leader, and end when it can have begun in the first one
+// of a topic.
+func (s *bench) beginWithoutLeader(t *testing.T, topic string, change func(c *settings)) {
+	t.Helper()
+	var (
+		back    atomic.Bool
+		refused atomic.Int32
+	)
+	s.broker.Fake.ControlKey(int16(kmsg.ListOffsets), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		s.broker.Fake.KeepControl()
+		answer, second := leaderless(request)
+		hit := second && !back.Load()
+		if hit {
+			refused.Add(1)
+		}
+
+		return answer, nil, hit
+	})
+	m := s.start(t, change)
+	until(t, "the first partition to begin, or the other one not to", func() bool {
+		return s.broker.Committed(t, s.group, topic)[0] == 10 || refused.Load() > 5
+	})
+	m.leave(t)
+	back.Store(true)
 }
 
 // leaderless answers that no partition has a leader, and tells whether partition 1 was asked for.
@@ -122,10 +192,7 @@ func TestTopicOfAPatternThatComesLater(t *testing.T) {
 			}
 			create(".a", 1000)
 			create(".b", 1010)
-			atEnd := func(c *settings) {
-				c.Topics, c.TopicPattern = nil, regexp.MustCompile("^"+regexp.QuoteMeta(prefix)+`\.`)
-				c.Mode, c.Start = mode, consume.FromLatest
-			}
+			atEnd := s.atEndOf(prefix, mode)
 			m := s.start(t, atEnd)
 			until(t, "the group to begin", func() bool {
 				return s.broker.Committed(t, s.group, prefix+".a")[0] == 10 && s.broker.Committed(t, s.group, prefix+".b")[0] == 10

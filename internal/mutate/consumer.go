@@ -66,9 +66,14 @@ var positions = []mutant{
 		checker: e2e("TestAddedPartitionStartsAtItsBeginning/with_checkpoints"), says: "waited in vain for 60 events to take effect",
 	},
 	{
-		id: "topics-begin-together", mechanism: "a group begins at once in all topics that match its pattern, and reads later ones from their beginning",
+		id: "topics-begin-together", mechanism: "a group begins at once in all topics that match its pattern",
 		file: "kafkaadapter/source.go", find: "return topics.Together(s.generation.topics...)", put: "return topics.Together(s.topic)",
-		checker: e2e("TestTopicOfAPatternThatComesLater"), says: "waited in vain for 10 events to take effect",
+		checker: e2e("TestGroupBeginsInAllTopicsOfAPatternAtOnce"), says: "events took effect",
+	},
+	{
+		id: "topics-begun-together", mechanism: "a group that has an offset of one topic that matches its pattern has begun",
+		file: "kafkaadapter/generation.go", find: "together: c.config.TopicPattern != nil", put: "together: false",
+		checker: e2e("TestGroupOfAPatternThatHasBegunElsewhere"), says: "waited in vain for 10 events to take effect",
 	},
 	{
 		id: "no-mode-behind-lanes", mechanism: "mode `ByCheckpoint` is refused where lanes have processed records beyond the checkpoint",
